@@ -1,0 +1,45 @@
+# Every target that a person calls has a line `target: ... ## what it does`, which `make help` prints.
+# The environment is a file target: it is made once, and again only when what it is made from changes.
+
+ROOT ?= runs
+ARGS ?=
+VENV := .venv
+PYTHON_VENV := $(VENV)/bin/python
+DEBUT := $(VENV)/bin/debut
+READY := $(VENV)/.ready
+SOURCES := components models pipeline serving tests scripts $(wildcard benchmarks)
+
+# Half of a process's start is compiling TensorFlow and TFX where bytecode isn't kept.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check serve bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  ROOT=DIR keeps a run's files elsewhere than in runs/; ARGS='...' goes to debut, pytest or the benchmarks."
+
+run: $(READY) ## Train on the sample shop, push the model, recommend its new products to three customers
+	$(DEBUT) run --root "$(ROOT)" $(ARGS)
+	$(PYTHON_VENV) -m pipeline.demo --root "$(ROOT)"
+
+test: $(READY) ## Run the tests; the last line counts them
+	$(PYTHON_VENV) -m pytest -n 2 --dist loadfile $(ARGS)
+
+check: $(READY) ## Lint, formatting and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy $(SOURCES)
+
+serve: $(READY) ## Serve the model that the last run pushed
+	$(DEBUT) serve --root "$(ROOT)" $(ARGS)
+
+bench: $(READY) ## Measure speed, memory and quality
+	$(if $(wildcard benchmarks),$(PYTHON_VENV) -m benchmarks $(ARGS),@echo "There are no benchmarks yet.")
+
+clean: ## Remove the environment and caches; what is in ROOT stays
+	rm -rf $(VENV) $(VENV).lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements.lock pyproject.toml scripts/bootstrap
+	@PYTHON="$(PYTHON)" scripts/bootstrap
