@@ -1,0 +1,201 @@
+"""`debut serve`: picks an engine, builds its command line, runs it until it is told to stop.
+
+All engines take the stock server's flags. Two things differ: only the embedded server and Docker
+can listen on one address (the stock binary always listens on all of them), and only the embedded
+server finishes the requests in flight on SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Literal
+
+from models.errors import BadInput, DebutError
+from serving.client import Client
+
+Engine = Literal["binary", "docker", "embedded"]
+BINARY = "tensorflow_model_server"
+IMAGE = "tensorflow/serving:2.16.1"
+_POLL_SECONDS = 0.2
+_ANY_ADDRESS = "0.0.0.0"
+
+
+def choose(engine: str) -> Engine:
+    """The engine to run; `auto` takes the stock binary, else Docker, else the embedded server.
+
+    Raises:
+        BadInput: the engine asked for is not on this machine, or there is no such engine.
+    """
+    if engine in ("auto", "binary") and shutil.which(BINARY):
+        return "binary"
+    if engine == "binary":
+        raise BadInput(f"There is no {BINARY} on the PATH; install it, or use --engine embedded.")
+    if engine in ("auto", "docker") and _docker_answers():
+        return "docker"
+    if engine == "docker":
+        raise BadInput("No Docker daemon answers; start it, or use --engine embedded.")
+    if engine in ("auto", "embedded"):
+        return "embedded"
+    raise BadInput(f"Unknown engine {engine!r}; use auto, binary, docker or embedded.")
+
+
+def command(
+    engine: Engine,
+    *,
+    base_path: str,
+    model_name: str,
+    host: str,
+    grpc_port: int,
+    rest_port: int,
+) -> list[str]:
+    """The command line that serves a model.
+
+    Args:
+        engine: one that `choose` returned.
+        base_path: folder of the version folders.
+        model_name: name under which it is served.
+        host: address to listen on; the stock binary listens on all of them whatever this says.
+        grpc_port: port for gRPC.
+        rest_port: port for HTTP/REST; 0 for none.
+    """
+    base_path = os.path.abspath(base_path)
+    if engine == "docker":
+        inside = f"/models/{model_name}"
+        publish = [f"--publish={host}:{grpc_port}:8500"]
+        if rest_port:
+            publish.append(f"--publish={host}:{rest_port}:8501")
+        return [
+            # --init: as the container's first process the server would ignore SIGTERM.
+            *["docker", "run", "--rm", "--init", *publish],
+            *[f"--volume={base_path}:{inside}:ro", f"--entrypoint={BINARY}", IMAGE],
+            *_flags(inside, model_name, 8500, 8501 if rest_port else 0),
+        ]
+    flags = _flags(base_path, model_name, grpc_port, rest_port)
+    if engine == "binary":
+        return [BINARY, *flags]
+    return [sys.executable, "-m", "serving.main", *flags, f"--bind_address={host}"]
+
+
+def _flags(base_path: str, model_name: str, grpc_port: int, rest_port: int) -> list[str]:
+    return [
+        f"--port={grpc_port}",
+        f"--rest_api_port={rest_port}",
+        f"--model_name={model_name}",
+        f"--model_base_path={base_path}",
+    ]
+
+
+def serve(
+    engine: str,
+    *,
+    base_path: str,
+    model_name: str = "debut",
+    host: str = "127.0.0.1",
+    grpc_port: int = 8500,
+    rest_port: int = 8501,
+    say: Callable[[str], None] = print,
+) -> int:
+    """Runs a server, says one line when it is ready, and passes SIGTERM and SIGINT on to it.
+
+    Must be called from the main thread. Arguments as in `command`, and `say`, which gets the line.
+
+    Returns:
+        0 after a signal ended it.
+
+    Raises:
+        BadInput: nothing to serve, or no such engine here.
+        DebutError: the server ended by itself.
+    """
+    _check_versions(base_path)
+    chosen = choose(engine)
+    stopping = threading.Event()
+    process = subprocess.Popen(
+        command(
+            chosen,
+            base_path=base_path,
+            model_name=model_name,
+            host=host,
+            grpc_port=grpc_port,
+            rest_port=rest_port,
+        )
+    )
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+        process.terminate()
+
+    previous = {n: signal.signal(n, stop) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        address = "127.0.0.1" if host == _ANY_ADDRESS else host
+        version = _wait_until_available(process, f"{address}:{grpc_port}", model_name)
+        if version is not None:
+            say(_ready_line(chosen, model_name, version, host, grpc_port, rest_port))
+        code = process.wait()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+    if not stopping.is_set():
+        raise DebutError(
+            f"The model server ({chosen}) ended by itself with exit code {code}; what it printed"
+            " above says why."
+        )
+    return 0
+
+
+def _check_versions(base_path: str) -> None:
+    if not os.path.isdir(base_path) or not any(n.isdecimal() for n in os.listdir(base_path)):
+        raise BadInput(
+            f"Nothing was pushed to {base_path} yet: it holds no version folder. Run `debut run`"
+            " first, with the same --root."
+        )
+
+
+def _docker_answers() -> bool:
+    if not shutil.which("docker"):
+        return False
+    try:
+        asked = subprocess.run(["docker", "info"], capture_output=True, timeout=10, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    return asked.returncode == 0
+
+
+def _wait_until_available(
+    process: subprocess.Popen[bytes], target: str, model_name: str
+) -> int | None:
+    """The version that became available; None where the process ended before."""
+    with Client(target, model=model_name, timeout=5.0) as client:
+        while process.poll() is None:
+            try:
+                available = [s.version for s in client.status() if s.state == "AVAILABLE"]
+            except DebutError:  # not listening yet, or the model is not there yet
+                available = []
+            if available:
+                return max(available)
+            try:
+                process.wait(_POLL_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+    return None
+
+
+def _ready_line(
+    engine: Engine, model_name: str, version: int, host: str, grpc_port: int, rest_port: int
+) -> str:
+    shown = _ANY_ADDRESS if engine == "binary" else host
+    rest = f", REST on {shown}:{rest_port}" if rest_port else ""
+    note = f" ({BINARY} listens on every address)" if engine == "binary" and host != shown else ""
+    return (
+        f"Serving {model_name} version {version}: gRPC on {shown}:{grpc_port}{rest}"
+        f" [{engine}]{note}"
+    )

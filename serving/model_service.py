@@ -1,0 +1,42 @@
+"""`ModelService` over gRPC: GetModelStatus and HandleReloadConfigRequest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+)
+
+from serving.model_registry import ModelRegistry
+from serving.rpc import answers
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """The stock service."""
+
+    def __init__(self, registry: ModelRegistry) -> None:
+        """Args: where the models are."""
+        self._registry = registry
+
+    @answers
+    def GetModelStatus(
+        self, request: get_model_status_pb2.GetModelStatusRequest, context: Any
+    ) -> Any:
+        """States of a model's versions, newest first."""
+        return self._registry.status(request)
+
+    @answers
+    def HandleReloadConfigRequest(
+        self, request: model_management_pb2.ReloadConfigRequest, context: Any
+    ) -> Any:
+        """Supersedes the configuration; answers when the models new in it are available."""
+        self._registry.reload(request.config, keep_waiting=context.is_active)
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.SetInParent()
+        for name in request.metric_names:
+            # How much each counter rose during the reload, which moves none of them.
+            response.metric.add(name=name, int64_value_increase=0)
+        return response

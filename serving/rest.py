@@ -1,0 +1,210 @@
+"""`RestApi`: the REST front end without its HTTP server; paths to calls, errors to statuses.
+
+`GET /v1/models/M[/versions/N|/labels/L][/metadata]` and `POST ...:predict|:classify|:regress`.
+It answers from the same registry and code as gRPC; only the error texts here are never cut.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import urllib.parse
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import grpc
+from google.protobuf import json_format
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from serving import inference, rest_examples, rest_predict
+from serving.json_parser import parse_object
+from serving.json_writer import PrettyWriter, debug_string
+from serving.model_registry import ModelRegistry
+from serving.predict import DEFAULT_SIGNATURE, predict
+from serving.prediction_service import SIGNATURE_DEF, metadata
+from serving.status import StatusError, invalid_argument
+
+_MODEL = r"(?:(?:/versions/(?P<version>\d+))|(?:/labels/(?P<label>[^/:]+)))?"
+_POST = re.compile(
+    rf"/v1/models/(?P<name>[^/:]+){_MODEL}:(?P<verb>classify|regress|predict)",
+    re.IGNORECASE | re.ASCII,
+)
+_GET = re.compile(
+    rf"/v1/models(?:/(?P<name>[^/:]+))?{_MODEL}(?:/(?P<metadata>metadata))?",
+    re.IGNORECASE | re.ASCII,
+)
+_HTTP = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.CANCELLED: 499,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+}
+_log = logging.getLogger(__name__)
+
+
+class _NoSuchNumber(Exception):
+    """A version beyond int64; the stock server answers 400 without a body."""
+
+
+class Answer(NamedTuple):
+    """Status, body, content type."""
+
+    status: int
+    body: str
+    content_type: str = "application/json"
+
+
+class RestApi:
+    """Answers one request after another, whatever carries them."""
+
+    def __init__(self, registry: ModelRegistry, *, timeout_ms: int, check_method: bool) -> None:
+        """Args: the models; limit of a graph's run (0: none); method-name check."""
+        self._registry = registry
+        self._timeout_ms = timeout_ms
+        self._check_method = check_method
+        self._verbs: dict[str, Callable[[model_pb2.ModelSpec, bytes], str]] = {
+            "predict": self._predict,
+            "classify": self._classify,
+            "regress": self._regress,
+        }
+
+    def answer(self, method: str, path: str, body: bytes) -> Answer:
+        """The answer to a request; never raises."""
+        try:
+            return Answer(HTTPStatus.OK, self._dispatch(method, path, body))
+        except _NoSuchNumber:
+            return Answer(HTTPStatus.BAD_REQUEST, "")
+        except StatusError as error:
+            return Answer(_HTTP.get(error.code, 500), _error_json(error.message))
+        except Exception:
+            _log.exception("%s %s failed", method, path)
+            return Answer(500, _error_json("Internal error; the server's log says more."))
+
+    def _dispatch(self, method: str, path: str, body: bytes) -> str:
+        pattern = {"POST": _POST, "GET": _GET}.get(method)
+        match = pattern.fullmatch(path) if pattern else None
+        if match is None:
+            raise invalid_argument(f"Malformed request: {method} {path}")
+        spec = _spec(match)
+        if method == "POST":
+            return self._verbs[match["verb"].lower()](spec, body)
+        if not spec.name:
+            raise invalid_argument("Missing model name in request.")
+        if match["metadata"]:
+            return self._metadata(spec)
+        request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
+        return _message_json(self._registry.status(request))
+
+    def _metadata(self, spec: model_pb2.ModelSpec) -> str:
+        request = get_model_metadata_pb2.GetModelMetadataRequest(
+            model_spec=spec, metadata_field=[SIGNATURE_DEF]
+        )
+        return _metadata_json(metadata(self._registry, request))
+
+    def _predict(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
+        document = parse_object(body)
+        spec.signature_name = _signature_name(document)
+        name = spec.signature_name or DEFAULT_SIGNATURE
+        with self._registry.lease(spec) as servable:
+            if name not in servable.signatures:
+                raise invalid_argument(
+                    f'Serving signature name: "{name}" not found in signature def'
+                )
+            inputs = servable.signatures[name].inputs
+            if not inputs:
+                raise invalid_argument(
+                    f"Failed to get input map for signature: {spec.signature_name or 'DEFAULT'}"
+                )
+            request = predict_pb2.PredictRequest(model_spec=spec)
+            rows = rest_predict.fill_request(request, document, inputs)
+            response = predict(
+                servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
+            )
+        return rest_predict.response_json(response, rows=rows)
+
+    def _classify(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
+        document = parse_object(body)
+        spec.signature_name = _signature_name(document)
+        request = classification_pb2.ClassificationRequest(model_spec=spec)
+        rest_examples.fill_input(request.input, document)
+        with self._registry.lease(spec) as servable:
+            response = inference.classify(
+                servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
+            )
+        return rest_examples.classification_json(response.result)
+
+    def _regress(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
+        document = parse_object(body)
+        spec.signature_name = _signature_name(document)
+        request = regression_pb2.RegressionRequest(model_spec=spec)
+        rest_examples.fill_input(request.input, document)
+        with self._registry.lease(spec) as servable:
+            response = inference.regress(
+                servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
+            )
+        return rest_examples.regression_json(response.result)
+
+
+def _spec(match: re.Match[str]) -> model_pb2.ModelSpec:
+    spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"] or ""))
+    if match["version"]:
+        version = int(match["version"])
+        if version >= 2**63:
+            raise _NoSuchNumber
+        spec.version.value = version
+    if match["label"]:
+        spec.version_label = urllib.parse.unquote(match["label"])
+    return spec
+
+
+def _signature_name(document: Mapping[str, Any]) -> str:
+    """The body's `signature_name`; empty where it has none."""
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise invalid_argument(
+            f"JSON Value: {debug_string(document)} not formatted correctly."
+            " 'signature_name' key must be a string value."
+        )
+    return name
+
+
+def _metadata_json(response: get_model_metadata_pb2.GetModelMetadataResponse) -> str:
+    """The body of a model's metadata."""
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata[SIGNATURE_DEF].Unpack(signatures)
+    return (
+        f'{{\n"model_spec":{_message_json(response.model_spec)},\n'
+        f'"metadata": {{"signature_def": {_message_json(signatures)}}}\n}}\n'
+    )
+
+
+def _error_json(message: str) -> str:
+    """The body of every failure."""
+    writer = PrettyWriter()
+    writer.value({"error": message})
+    return writer.text()
+
+
+def _message_json(message: Any) -> str:
+    convert: Any = json_format.MessageToJson  # its stubs are of a later protobuf
+    text: str = convert(
+        message, including_default_value_fields=True, preserving_proto_field_name=True, indent=1
+    )
+    return text + "\n"

@@ -1,0 +1,241 @@
+"""`Servable`: one loaded version of a model, run through the same runtime as the stock server.
+
+It is a v1 `Session` over the MetaGraph, not `tf.saved_model.load`: the session checks dtypes and
+names but not shapes and fails with the very texts of the stock server; a ConcreteFunction does
+neither. A servable counts its requests in flight, and `close` waits for them.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import grpc
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  (registers the text ops that served graphs use)
+from google.protobuf.message import DecodeError
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import config_pb2, saved_model_pb2
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+
+from serving.status import StatusError, invalid_argument, not_found
+from serving.tensors import dtype_name
+
+Array = np.ndarray[Any, Any]
+
+
+_CallKey = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...], int]
+# Of compiled fetches: a client that varies its output_filter must not fill the memory.
+_MAX_CALLS = 128
+
+
+class _Call(NamedTuple):
+    """A compiled fetch of some outputs of one signature."""
+
+    run: Any
+    feeds: list[tuple[str, int]]  # (alias, DataType), in the order of the feed names
+    fetches: dict[str, tuple[int, int]]  # alias -> (place among the results, DataType)
+
+
+class Servable:
+    """One version of one model, loaded.
+
+    Attributes:
+        model: name under which it is served.
+        version: its number.
+        signatures: signature name to `SignatureDef`, as the file has them.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        model: str,
+        version: int,
+        tags: Sequence[str] = ("serve",),
+        session_config: config_pb2.ConfigProto | None = None,
+    ) -> None:
+        """Loads the SavedModel in `path`.
+
+        Raises:
+            StatusError: code and text of the stock server where the folder can't be loaded.
+        """
+        self.model = model
+        self.version = version
+        self.path = path
+        _check_is_folder(path, model=model, version=version)
+        _check_saved_model(path, tags)
+        self._graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=self._graph, config=session_config)
+        try:
+            with self._graph.as_default():
+                meta_graph = tf.compat.v1.saved_model.loader.load(self._session, list(tags), path)
+        except tf.errors.OpError as error:
+            self._session.close()
+            raise StatusError.from_tensorflow(error) from error
+        except (ValueError, TypeError, OSError, RuntimeError, KeyError) as error:
+            # What Python's importer raises for a damaged graph; the stock server has codes of its
+            # own for these, all of them failures of the file.
+            self._session.close()
+            raise StatusError(grpc.StatusCode.DATA_LOSS, str(error)) from error
+        self.signatures: dict[str, SignatureDef] = dict(meta_graph.signature_def)
+        self._calls: dict[_CallKey, _Call] = {}
+        self._compile_lock = threading.Lock()
+        self._idle = threading.Condition()
+        self._in_flight = 0
+
+    def acquire(self) -> None:
+        """Counts one more request; the caller must `release`."""
+        with self._idle:
+            self._in_flight += 1
+
+    def release(self) -> None:
+        """Counts one request less."""
+        with self._idle:
+            self._in_flight -= 1
+            if self._in_flight == 0:
+                self._idle.notify_all()
+
+    def close(self) -> None:
+        """Waits for the requests in flight, then frees the session and its memory."""
+        with self._idle:
+            self._idle.wait_for(lambda: self._in_flight == 0)
+        self._calls.clear()
+        self._session.close()
+        del self._session, self._graph
+        gc.collect()  # a tf.Graph is full of cycles; its constants would stay until the next round
+
+    def run(
+        self,
+        feeds: Mapping[str, tuple[str, Array | int]],
+        fetches: Mapping[str, str],
+        *,
+        timeout_ms: int = 0,
+    ) -> dict[str, tuple[Any, int]]:
+        """Runs the graph.
+
+        Args:
+            feeds: alias to (tensor name, array); a `DataType` enum value in place of the array
+                stands for a tensor that can't be fed.
+            fetches: alias to tensor name.
+            timeout_ms: the runtime gives up after this; 0 for never.
+
+        Returns:
+            alias to (value, `DataType`); a value is an array, or a scalar.
+
+        Raises:
+            StatusError: with the runtime's text.
+        """
+        call = self._call(
+            {alias: name for alias, (name, _) in feeds.items()}, fetches, timeout_ms=timeout_ms
+        )
+        arguments = []
+        for place, (alias, dtype) in enumerate(call.feeds):
+            value = feeds[alias][1]
+            _check_dtype(place, dtype, value)
+            arguments.append(value)
+        try:
+            results = call.run(*arguments)
+        except tf.errors.OpError as error:
+            raise StatusError.from_tensorflow(error) from error
+        return {alias: (results[at], dtype) for alias, (at, dtype) in call.fetches.items()}
+
+    def _call(
+        self, feeds: Mapping[str, str], fetches: Mapping[str, str], *, timeout_ms: int
+    ) -> _Call:
+        key = (tuple(sorted(feeds.items())), tuple(sorted(fetches.items())), timeout_ms)
+        call = self._calls.get(key)
+        if call is None:
+            with self._compile_lock:
+                call = self._calls.get(key)
+                if call is None:
+                    if len(self._calls) >= _MAX_CALLS:
+                        self._calls.clear()
+                    call = self._compile(feeds, fetches, timeout_ms=timeout_ms)
+                    self._calls[key] = call
+        return call
+
+    def _compile(
+        self, feeds: Mapping[str, str], fetches: Mapping[str, str], *, timeout_ms: int
+    ) -> _Call:
+        # The runtime numbers feeds in the order of their names ("Expects arg[1] to be ...").
+        ordered = sorted(feeds.items(), key=lambda item: item[1])
+        places = {name: at for at, name in enumerate(dict.fromkeys(fetches.values()))}
+        options = config_pb2.CallableOptions(
+            feed=[name for _, name in ordered],
+            fetch=list(places),
+            run_options=config_pb2.RunOptions(timeout_in_ms=timeout_ms),
+        )
+        try:
+            # The public make_callable falls back to Session.run as soon as there are feeds: twice
+            # as slow, and it checks shapes. Keras' own backend uses this one.
+            run = self._session._make_callable_from_options(options)
+            return _Call(
+                run=run,
+                feeds=[(alias, self._dtype(name)) for alias, name in ordered],
+                fetches={a: (places[n], self._dtype(n)) for a, n in fetches.items()},
+            )
+        except tf.errors.OpError as error:
+            raise StatusError.from_tensorflow(error) from error
+        except (KeyError, ValueError, TypeError) as error:  # a signature that names no tensor
+            raise invalid_argument(str(error)) from error
+
+    def _dtype(self, tensor_name: str) -> int:
+        dtype: int = self._graph.get_tensor_by_name(tensor_name).dtype.as_datatype_enum
+        return dtype
+
+
+def _check_dtype(place: int, expected: int, value: Array | int) -> None:
+    """Refuses in the session's words; a callable would refuse too, but in other ones."""
+    if isinstance(value, int):
+        if value == types_pb2.DT_RESOURCE:
+            raise invalid_argument(
+                "Invalid resource type hash code: 0(name:  type: ). Perhaps a resource tensor was"
+                " being provided as a feed? That is not currently allowed. Please file an issue at"
+                " https://github.com/tensorflow/tensorflow/issues/new, ideally with a short code"
+                " snippet that leads to this error message."
+            )
+        given = value
+    else:
+        given = tf.as_dtype(value.dtype).as_datatype_enum
+    if given != expected:
+        raise invalid_argument(
+            f"Expects arg[{place}] to be {dtype_name(expected)} but {dtype_name(given)} is provided"
+        )
+
+
+def _check_is_folder(path: str, *, model: str, version: int) -> None:
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise StatusError(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "Error while attempting to reserve resources to load servable"
+            f" {{name: {model} version: {version}}}: {path}; Not a directory",
+        )
+
+
+def _check_saved_model(path: str, tags: Sequence[str]) -> None:
+    """Fails with the stock server's code and text where the folder holds no such model."""
+    name = os.path.join(path, "saved_model.pb")
+    try:
+        with open(name, "rb") as file:
+            saved_model = saved_model_pb2.SavedModel.FromString(file.read())
+    except FileNotFoundError as error:
+        raise not_found(
+            "Specified file path does not appear to contain a SavedModel bundle (should have a"
+            f" file called `saved_model.pb`)\nSpecified file path: {path}"
+        ) from error
+    except OSError as error:
+        raise StatusError(grpc.StatusCode.PERMISSION_DENIED, f"{name}; {error.strerror}") from error
+    except DecodeError as error:
+        raise StatusError(grpc.StatusCode.OUT_OF_RANGE, "Read less bytes than requested") from error
+    wanted = set(tags)
+    if not any(set(graph.meta_info_def.tags) == wanted for graph in saved_model.meta_graphs):
+        raise not_found(
+            f"Could not find meta graph def matching supplied tags: {{ {' '.join(tags)} }}. To"
+            " inspect available tag-sets in the SavedModel, please use the SavedModel CLI:"
+            " `saved_model_cli`"
+        )

@@ -1,0 +1,213 @@
+"""`ModelServer`: registry, gRPC and REST put together from parsed flags.
+
+The ports open only when every model of the first configuration is available, as with the stock
+server: a port that answers is a server that is ready.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent import futures
+from typing import Any
+
+import grpc
+from tensorflow.core.protobuf import config_pb2
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+
+from serving.flags import Parsed
+from serving.http_server import RestServer
+from serving.model_config import read_config, read_text_proto, single_model
+from serving.model_registry import ModelRegistry
+from serving.model_service import ModelService
+from serving.prediction_service import PredictionService
+from serving.rest import RestApi
+from serving.served_model import LoadOptions
+from serving.status import StatusError, invalid_argument
+
+DRAIN_SECONDS = 30.0
+_log = logging.getLogger(__name__)
+
+
+class ModelServer:
+    """One server process' worth of models and ports."""
+
+    def __init__(self, flags: Parsed, stopping: threading.Event) -> None:
+        """Reads the configuration; loads and opens nothing yet.
+
+        Args:
+            flags: the command line.
+            stopping: set from outside to make `start` return.
+
+        Raises:
+            StatusError: flags or files that can't be used.
+        """
+        _check(flags)
+        self._flags = flags
+        self._config = _first_config(flags)
+        self._stopping = stopping
+        self._registry = ModelRegistry(
+            _load_options(flags),
+            labels_for_unavailable=flags.switch("allow_version_labels_for_unavailable_models"),
+        )
+        self._grpc: grpc.Server | None = None
+        self._rest: RestServer | None = None
+
+    def start(self) -> None:
+        """Loads the models, then opens the ports. Returns early where it is stopping.
+
+        Raises:
+            StatusError: a model that can't be loaded, a port that can't be opened.
+        """
+        try:
+            self._registry.reload(
+                self._config, keep_waiting=lambda: not self._stopping.is_set(), noun="servable"
+            )
+        except StatusError:
+            if self._stopping.is_set():
+                return
+            raise
+        self._grpc = _grpc_server(self._flags, self._registry)
+        self._grpc.start()
+        self._rest = _rest_server(self._flags, self._registry)
+        seconds = self._flags.number("model_config_file_poll_wait_seconds")
+        if seconds > 0 and self._flags.text("model_config_file"):
+            threading.Thread(target=self._poll_config, args=(seconds,), daemon=True).start()
+
+    def drain(self) -> None:
+        """Refuses new requests, finishes those in flight, unloads every model."""
+        stopped = self._grpc.stop(DRAIN_SECONDS) if self._grpc else None
+        if self._rest:
+            self._rest.stop()
+        if stopped:
+            stopped.wait()
+        self._registry.stop()
+
+    def _poll_config(self, seconds: float) -> None:
+        path = self._flags.text("model_config_file")
+        while not self._stopping.wait(seconds):
+            try:
+                self._registry.reload(
+                    read_config(path), keep_waiting=lambda: not self._stopping.is_set()
+                )
+            except StatusError as error:
+                _log.error("Reloading %s: %s", path, error)
+
+
+def _check(flags: Parsed) -> None:
+    if flags.number("port") == 0 and not flags.text("grpc_socket_path"):
+        raise invalid_argument(
+            "At least one of server_options.grpc_port or server_options.grpc_socket_path"
+            " must be set."
+        )
+    if not flags.text("model_base_path") and not flags.text("model_config_file"):
+        raise invalid_argument(
+            "Both server_options.model_base_path and server_options.model_config_file are empty!"
+        )
+
+
+def _first_config(flags: Parsed) -> Any:
+    path = flags.text("model_config_file")
+    if not path:
+        return single_model(flags.text("model_name"), flags.text("model_base_path"))
+    config = read_config(path)
+    if config.WhichOneof("config") is None:
+        config.model_config_list.SetInParent()
+    return config
+
+
+def _load_options(flags: Parsed) -> LoadOptions:
+    return LoadOptions(
+        poll_seconds=flags.number("file_system_poll_wait_seconds"),
+        max_retries=flags.number("max_num_load_retries"),
+        retry_seconds=max(flags.number("load_retry_interval_micros"), 0) / 1e6,
+        tags=tuple(flags.text("saved_model_tags").split(",")),
+        warm_up=flags.switch("enable_model_warmup"),
+        warm_up_iterations=max(flags.number("num_request_iterations_for_warmup"), 1),
+        session_config=_session_config(flags),
+    )
+
+
+def _session_config(flags: Parsed) -> config_pb2.ConfigProto:
+    config = config_pb2.ConfigProto()
+    path = flags.text("tensorflow_session_config_file")
+    if path:
+        read_text_proto(path, config)
+    both = flags.number("tensorflow_session_parallelism")
+    intra = flags.number("tensorflow_intra_op_parallelism")
+    inter = flags.number("tensorflow_inter_op_parallelism")
+    if both > 0 and intra > 0 and inter > 0:
+        raise invalid_argument(
+            "Either configure server_options.tensorflow_session_parallelism or"
+            " (server_options.tensorflow_intra_op_parallelism,"
+            " server_options.tensorflow_inter_op_parallelism) separately."
+            " You cannot configure all."
+        )
+    separate = intra > 0 or inter > 0
+    config.intra_op_parallelism_threads = intra if separate else both
+    config.inter_op_parallelism_threads = inter if separate else both
+    share = float(flags.values["per_process_gpu_memory_fraction"])
+    config.gpu_options.per_process_gpu_memory_fraction = share
+    return config
+
+
+def _grpc_server(flags: Parsed, registry: ModelRegistry) -> grpc.Server:
+    pool = futures.ThreadPoolExecutor(flags.number("grpc_max_threads"), "grpc")
+    server = grpc.server(pool, options=_channel_arguments(flags.text("grpc_channel_arguments")))
+    prediction = PredictionService(
+        registry, check_method=flags.switch("enable_signature_method_name_check")
+    )
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(registry), server)
+    addresses = []
+    if flags.number("port"):
+        addresses.append(f"{flags.text('bind_address')}:{flags.number('port')}")
+    if flags.text("grpc_socket_path"):
+        addresses.append(f"unix:{flags.text('grpc_socket_path')}")
+    for address in addresses:
+        try:
+            server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise invalid_argument(f"Failed to BuildAndStart gRPC server ({error})") from error
+        _log.info("Running gRPC ModelServer at %s ...", address)
+    return server
+
+
+def _channel_arguments(text: str) -> list[tuple[str, int | str]]:
+    options: list[tuple[str, int | str]] = [
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_receive_message_length", -1),
+        # Otherwise a second server on the same port starts without an error and takes every other
+        # connection.
+        ("grpc.so_reuseport", 0),
+    ]
+    for argument in filter(None, text.split(",")):
+        key, _, value = argument.partition("=")
+        try:
+            options.append((key, int(value)))
+        except ValueError:
+            options.append((key, value))
+    return options
+
+
+def _rest_server(flags: Parsed, registry: ModelRegistry) -> RestServer | None:
+    port = flags.number("rest_api_port")
+    if port == 0:
+        return None
+    if port == flags.number("port"):
+        _log.error("--rest_api_port is the same as --port: HTTP/REST is not exported.")
+        return None
+    api = RestApi(
+        registry,
+        timeout_ms=flags.number("rest_api_timeout_in_ms"),
+        check_method=flags.switch("enable_signature_method_name_check"),
+    )
+    cors = flags.switch("rest_api_enable_cors_support")
+    try:
+        rest = RestServer((flags.text("bind_address"), port), api, cors=cors)
+    except OSError as error:
+        _log.error("Failed to start HTTP Server at port %d: %s", port, error.strerror)
+        return None
+    rest.start()
+    _log.info("Exporting HTTP/REST API at: %s:%d ...", flags.text("bind_address"), port)
+    return rest

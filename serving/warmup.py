@@ -1,0 +1,93 @@
+"""Warm-up: replays the requests that a version ships with, before it becomes available.
+
+The file is the stock one, `assets.extra/tf_serving_warmup_requests`: a TFRecord of `PredictionLog`.
+A bad record fails the load, so a version that can't answer its own examples never serves. Model
+name and version inside a record are ignored.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+
+import grpc
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import prediction_log_pb2
+
+from serving import inference
+from serving.predict import predict
+from serving.servable import Servable
+from serving.status import StatusError, invalid_argument
+
+WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
+MAX_RECORDS = 1000
+_log = logging.getLogger(__name__)
+
+
+def warm_up(servable: Servable, *, iterations: int = 1) -> int:
+    """Runs every record, each `iterations` times.
+
+    Returns:
+        the number of records; 0 where there is no file.
+
+    Raises:
+        StatusError: a record that is none, that fails, or the one after `MAX_RECORDS`.
+    """
+    path = os.path.join(servable.path, WARMUP_FILE)
+    if not os.path.exists(path):
+        _log.info("No warmup data file found at %s", path)
+        return 0
+    _log.info("Starting to read warmup data for model at %s", path)
+    start, count = time.monotonic(), 0
+    for record in _records(path):
+        for _ in range(iterations):
+            _replay(servable, record)
+        count += 1
+        if count > MAX_RECORDS:
+            raise invalid_argument(
+                f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}"
+            )
+    _log.info(
+        "Finished reading warmup data for model at %s. Number of warmup records read: %d."
+        " Elapsed time (microseconds): %d.",
+        path,
+        count,
+        (time.monotonic() - start) * 1e6,
+    )
+    return count
+
+
+def _records(path: str) -> Iterator[prediction_log_pb2.PredictionLog]:
+    try:
+        for record in tf.compat.v1.io.tf_record_iterator(path):
+            try:
+                yield prediction_log_pb2.PredictionLog.FromString(record)
+            except DecodeError as error:
+                text = record.decode("utf-8", "replace")
+                raise invalid_argument(
+                    f"Failed to parse warmup record: {text} from {path}"
+                ) from error
+    except tf.errors.DataLossError as error:
+        raise StatusError(
+            grpc.StatusCode.DATA_LOSS,
+            f"{error.message}. Please verify your warmup data is in TFRecord format.",
+        ) from error
+
+
+def _replay(servable: Servable, record: prediction_log_pb2.PredictionLog) -> None:
+    kind = record.WhichOneof("log_type")
+    if kind == "predict_log":
+        predict(servable, record.predict_log.request)
+    elif kind == "classify_log":
+        inference.classify(servable, record.classify_log.request)
+    elif kind == "regress_log":
+        inference.regress(servable, record.regress_log.request)
+    elif kind == "multi_inference_log":
+        inference.multi_inference(servable, record.multi_inference_log.request)
+    elif kind == "session_run_log":
+        raise StatusError(
+            grpc.StatusCode.UNIMPLEMENTED, "Unsupported log_type for warmup: session_run_log"
+        )

@@ -1,0 +1,133 @@
+import socket
+import threading
+import time
+from dataclasses import dataclass
+
+import grpc
+import pytest
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+)
+
+from serving import flags
+from serving.server import ModelServer
+from tests.serving import saved_models
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class Endpoint:
+    """A server on real ports, and stubs to it."""
+
+    grpc_port: int
+    rest_port: int
+    prediction: prediction_service_pb2_grpc.PredictionServiceStub
+    models: model_service_pb2_grpc.ModelServiceStub
+
+    def states(self, model):
+        """Version to (state name, error code, error text)."""
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.name = model
+        answer = self.models.GetModelStatus(request, timeout=10)
+        return {
+            entry.version: (
+                get_model_status_pb2.ModelVersionStatus.State.Name(entry.state),
+                entry.status.error_code,
+                entry.status.error_message,
+            )
+            for entry in answer.model_version_status
+        }
+
+    def wait_for(self, model, version, state):
+        """Waits until a version is in a state, as a slow machine may need."""
+        for _ in range(600):
+            if self.states(model).get(version, ("",))[0] == state:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{model} {version} never {state}: {self.states(model)}")
+
+
+def endpoint(grpc_port, rest_port=0):
+    channel = grpc.insecure_channel(
+        f"127.0.0.1:{grpc_port}", options=[("grpc.max_receive_message_length", -1)]
+    )
+    return Endpoint(
+        grpc_port,
+        rest_port,
+        prediction_service_pb2_grpc.PredictionServiceStub(channel),
+        model_service_pb2_grpc.ModelServiceStub(channel),
+    )
+
+
+class _Servers:
+    """Starts servers inside the test's process, on real ports; stops them at the end."""
+
+    def __init__(self):
+        self.running = []
+
+    def __call__(self, *arguments):
+        ports = free_port(), free_port()
+        parsed = flags.parse(
+            [
+                f"--port={ports[0]}",
+                f"--rest_api_port={ports[1]}",
+                "--bind_address=127.0.0.1",
+                *arguments,
+            ]
+        )
+        assert not parsed.unknown and not parsed.lacking
+        server = ModelServer(parsed, threading.Event())
+        server.start()
+        self.running.append(server)
+        return endpoint(*ports)
+
+    def stop(self):
+        for server in self.running:
+            server.drain()
+
+
+@pytest.fixture
+def start_server():
+    servers = _Servers()
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """Folder with scale (versions 1, 2, 3: factors 10, 20, 30), probe, shop, examples."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("scale", "probe", "shop", "examples"):
+        (folder / name).mkdir()
+    for version in (1, 2, 3):
+        saved_models.save_scale(str(folder / "scale"), version, 10 * version)
+    saved_models.save_probe(str(folder / "probe"))
+    saved_models.save_shop(str(folder / "shop"))
+    saved_models.save_examples(str(folder / "examples"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def suite(models, tmp_path_factory):
+    """One server of all models; `scale` has every version."""
+    config = tmp_path_factory.mktemp("config") / "models.config"
+    policy = {"scale": "model_version_policy { all {} }"}
+    config.write_text(
+        "model_config_list {"
+        + "".join(
+            f'config {{ name: "{name}" base_path: "{models / name}" model_platform: "tensorflow"'
+            f" {policy.get(name, '')} }}"
+            for name in ("scale", "probe", "shop", "examples")
+        )
+        + "}"
+    )
+    servers = _Servers()
+    yield servers(f"--model_config_file={config}")
+    servers.stop()

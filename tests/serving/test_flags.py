@@ -1,0 +1,45 @@
+import pytest
+
+from serving import flags
+
+
+def test_defaults_are_the_stock_servers():
+    parsed = flags.parse([])
+    assert parsed.number("port") == 8500
+    assert parsed.number("rest_api_port") == 0
+    assert parsed.text("model_name") == "default"
+    assert parsed.number("file_system_poll_wait_seconds") == 1
+    assert parsed.number("load_retry_interval_micros") == 60_000_000
+    assert parsed.switch("enable_model_warmup")
+
+
+def test_values_come_after_an_equals_sign_and_a_bare_switch_is_on():
+    parsed = flags.parse(["--port=1", "--enable_signature_method_name_check"])
+    assert parsed.number("port") == 1
+    assert parsed.switch("enable_signature_method_name_check")
+
+
+def test_unknown_arguments_are_kept_apart():
+    parsed = flags.parse(["--nope=1", "stray", "--port", "-model_name=x"])
+    assert parsed.unknown == ("--nope=1", "stray", "--port", "-model_name=x")
+
+
+@pytest.mark.parametrize(
+    "argument", ["--port=x", "--port=99999999999", "--enable_model_warmup=maybe", "--port="]
+)
+def test_value_of_another_type_is_refused_by_name(argument):
+    with pytest.raises(flags.FlagError, match=r"for flag (port|enable_model_warmup)"):
+        flags.parse([argument])
+
+
+def test_flags_of_features_that_are_not_there_are_told_apart_from_their_defaults():
+    assert flags.parse(["--enable_batching=false", "--ssl_config_file="]).lacking == ()
+    parsed = flags.parse(["--enable_batching", "--ssl_config_file=/x", "--enable_profiler=false"])
+    assert parsed.lacking == ("enable_batching", "ssl_config_file")
+
+
+def test_usage_lists_every_flag_once():
+    text = flags.usage("debut-model-server")
+    assert text.startswith("usage: debut-model-server\nFlags:\n")
+    for flag in flags.FLAGS:
+        assert text.count(f"\t--{flag.name}=") == 1

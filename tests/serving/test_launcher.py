@@ -1,0 +1,127 @@
+import os
+import signal
+import stat
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from models.errors import BadInput
+from serving import launcher
+from serving.client import Client
+from tests.serving.conftest import free_port
+
+ARGUMENTS: dict[str, Any] = {
+    "base_path": "/data/serving/debut",
+    "model_name": "debut",
+    "host": "127.0.0.1",
+    "grpc_port": 8500,
+    "rest_port": 8501,
+}
+STOCK = [
+    "--port=8500",
+    "--rest_api_port=8501",
+    "--model_name=debut",
+    "--model_base_path=/data/serving/debut",
+]
+
+
+def executable(folder, name, script="exit 0"):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def test_binary_gets_the_stock_flags():
+    assert launcher.command("binary", **ARGUMENTS) == ["tensorflow_model_server", *STOCK]
+
+
+def test_embedded_server_gets_the_same_and_its_address():
+    assert launcher.command("embedded", **ARGUMENTS) == [
+        sys.executable, "-m", "serving.main", *STOCK, "--bind_address=127.0.0.1",
+    ]  # fmt: skip
+
+
+def test_docker_publishes_on_the_host_only_and_mounts_read_only():
+    assert launcher.command("docker", **ARGUMENTS | {"grpc_port": 9000}) == [
+        "docker", "run", "--rm", "--init",
+        "--publish=127.0.0.1:9000:8500", "--publish=127.0.0.1:8501:8501",
+        "--volume=/data/serving/debut:/models/debut:ro",
+        "--entrypoint=tensorflow_model_server", "tensorflow/serving:2.16.1",
+        "--port=8500", "--rest_api_port=8501",
+        "--model_name=debut", "--model_base_path=/models/debut",
+    ]  # fmt: skip
+
+
+def test_rest_can_be_left_out():
+    line = launcher.command("docker", **ARGUMENTS | {"rest_port": 0})
+    assert "--rest_api_port=0" in line
+    assert not any(":8501" in argument for argument in line)
+
+
+def test_every_flag_is_one_the_embedded_server_takes():
+    from serving import flags
+
+    parsed = flags.parse(launcher.command("embedded", **ARGUMENTS)[3:])
+    assert not parsed.unknown and not parsed.lacking
+
+
+def test_auto_prefers_the_binary_then_docker_then_ours(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert launcher.choose("auto") == "embedded"
+    executable(tmp_path, "docker", "exit 1")
+    assert launcher.choose("auto") == "embedded"  # installed, but no daemon answers
+    executable(tmp_path, "docker")
+    assert launcher.choose("auto") == "docker"
+    executable(tmp_path, "tensorflow_model_server")
+    assert launcher.choose("auto") == "binary"
+    assert launcher.choose("embedded") == "embedded"
+
+
+@pytest.mark.parametrize("engine", ["binary", "docker", "warp"])
+def test_engine_that_is_not_here_is_refused_with_what_to_do(tmp_path, monkeypatch, engine):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BadInput, match=r"embedded"):
+        launcher.choose(engine)
+
+
+def test_nothing_pushed_yet_is_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"Run `debut run` first"):
+        launcher.serve("embedded", base_path=str(tmp_path / "serving" / "debut"))
+
+
+def serve(models, port, *, engine="embedded", path=None):
+    code = (
+        "import sys; from serving.launcher import serve;"
+        f"sys.exit(serve({engine!r}, base_path={str(models / 'shop')!r}, grpc_port={port},"
+        " rest_port=0, say=lambda line: print(line, flush=True)))"
+    )
+    environment = os.environ | ({"PATH": path} if path else {})
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def test_serve_says_when_it_is_ready_and_passes_the_signal_on(models):
+    port = free_port()
+    process = serve(models, port)
+    line = process.stdout.readline()
+    assert line == f"Serving debut version 1: gRPC on 127.0.0.1:{port} [embedded]\n"
+    with Client(f"127.0.0.1:{port}") as client:
+        assert client.recommend(["u"], k=1)[0].item_ids == ["apple"]
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_server_that_ends_by_itself_is_an_error(models, tmp_path):
+    executable(tmp_path, "tensorflow_model_server", "exit 3")
+    process = serve(models, free_port(), engine="binary", path=str(tmp_path))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "(binary) ended by itself with exit code 3" in errors

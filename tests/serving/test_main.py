@@ -1,0 +1,157 @@
+"""The server as a process: start, failure to start, ready, drained."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import grpc
+import pytest
+
+from serving import flags
+from serving.server import ModelServer
+from serving.status import StatusError
+from tests.serving.conftest import endpoint, free_port
+from tests.serving.saved_models import Held
+
+
+def run(*arguments):
+    """Runs the server until it ends by itself; returns exit code and standard output."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "serving.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return ended.returncode, ended.stdout
+
+
+def start(*arguments):
+    """Starts a server process; its standard output is captured."""
+    command = [sys.executable, "-m", "serving.main", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_value_that_does_not_fit_prints_the_usage():
+    code, text = run("--port=x")
+    assert code == 255
+    assert text.startswith("Couldn't interpret value x for flag port.\nusage: main.py\nFlags:\n")
+
+
+def test_missing_feature_ends_the_start_and_names_the_flag(models):
+    code, text = run(f"--model_base_path={models / 'scale'}", "--enable_batching")
+    assert code == 255
+    assert "UNIMPLEMENTED: --enable_batching" in text
+
+
+def test_model_that_can_not_be_loaded_ends_the_start(tmp_path):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_bytes(b"\xff" * 50)
+    code, text = run(f"--model_base_path={tmp_path}", "--max_num_load_retries=0")
+    assert code == 255
+    assert text == (
+        "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available:"
+        " {{{name: default version: 1} due to error: OUT_OF_RANGE: Read less bytes than"
+        " requested}, }\n"
+    )
+
+
+def test_sigterm_finishes_the_request_in_flight_and_ends_with_0(models, tmp_path):
+    port, socket_path = free_port(), tmp_path / "grpc.sock"
+    process = start(
+        f"--port={port}",
+        f"--grpc_socket_path={socket_path}",
+        "--model_name=probe",
+        f"--model_base_path={models / 'probe'}",
+        "--nope=1",
+    )
+    with grpc.insecure_channel(f"unix:{socket_path}") as channel:
+        grpc.channel_ready_future(channel).result(timeout=120)
+    server = endpoint(port)
+    held = Held(server, tmp_path)
+    process.send_signal(signal.SIGTERM)
+    while _accepts(port):
+        time.sleep(0.05)
+    assert held.let_go().model_spec.version.value == 1
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert output.startswith("unknown argument: --nope=1\nusage: main.py")
+
+
+def _accepts(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_signal_while_waiting_for_a_first_version_ends_with_0(tmp_path):
+    process = start(f"--model_base_path={tmp_path}", f"--port={free_port()}")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+
+
+def test_config_file_is_polled(start_server, models, tmp_path):
+    config = tmp_path / "models.config"
+
+    def write(*names):
+        entries = "".join(
+            f'config {{ name: "{n}" base_path: "{models / n}" model_platform: "tensorflow" }}'
+            for n in names
+        )
+        beside = tmp_path / "beside"
+        beside.write_text(f"model_config_list {{ {entries} }}")
+        beside.rename(config)
+
+    write("scale")
+    server = start_server(
+        f"--model_config_file={config}", "--model_config_file_poll_wait_seconds=1"
+    )
+    write("scale", "probe")
+    for _ in range(100):
+        try:
+            server.wait_for("probe", 1, "AVAILABLE")
+            break
+        except grpc.RpcError:
+            time.sleep(0.1)
+    assert server.states("scale")[3][0] == "AVAILABLE"
+
+
+def refusal(*arguments):
+    with pytest.raises(StatusError) as caught:
+        ModelServer(flags.parse(arguments), threading.Event()).start()
+    return str(caught.value)
+
+
+def test_start_without_a_model_or_a_port_is_refused():
+    assert refusal() == (
+        "INVALID_ARGUMENT: Both server_options.model_base_path and"
+        " server_options.model_config_file are empty!"
+    )
+    assert refusal("--port=0", "--model_base_path=/x").startswith(
+        "INVALID_ARGUMENT: At least one of server_options.grpc_port or"
+    )
+
+
+def test_config_file_that_can_not_be_used_is_refused(tmp_path):
+    path = tmp_path / "models.config"
+    flag = f"--model_config_file={path}"
+    assert refusal(flag) == f"NOT_FOUND: {path}; No such file or directory"
+    path.write_text("")
+    assert refusal(flag) == f"INVALID_ARGUMENT: {path}; Invalid argument"
+    path.write_text('model_config_list { config { nme: "x" } }')
+    assert refusal(flag).startswith(f"INVALID_ARGUMENT: Invalid protobuf file: '{path}'")
+
+
+def test_two_servers_can_not_share_a_port(start_server, models):
+    server = start_server(f"--model_base_path={models / 'scale'}")
+    text = refusal(
+        f"--model_base_path={models / 'scale'}",
+        "--bind_address=127.0.0.1",
+        f"--port={server.grpc_port}",
+    )
+    assert text.startswith("INVALID_ARGUMENT: Failed to BuildAndStart gRPC server")

@@ -1,0 +1,203 @@
+import base64
+import gzip
+import json
+import socket
+
+import numpy as np
+import pytest
+import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.json_parser import parse_object
+from serving.json_writer import debug_string, decimal
+from serving.status import StatusError
+
+
+@pytest.fixture
+def ask(suite):
+    def call(path, body=None, method=None, **options):
+        text = json.dumps(body) if isinstance(body, dict) else body
+        method = method or ("GET" if body is None else "POST")
+        url = f"http://127.0.0.1:{suite.rest_port}{path}"
+        return requests.request(method, url, data=text, timeout=30, **options)
+
+    return call
+
+
+def error(answer):
+    return answer.status_code, answer.json()["error"]
+
+
+def test_rows_answer_in_rows(ask):
+    answer = ask("/v1/models/scale:predict", {"instances": [1.0, 2.5]})
+    assert answer.text == '{\n    "predictions": [30.0, 75.0\n    ]\n}'
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+def test_columns_answer_in_columns(ask):
+    answer = ask("/v1/models/scale/versions/1:predict", {"inputs": {"x": [1.0, 2.0]}})
+    assert answer.text == '{\n    "outputs": [\n        10.0,\n        20.0\n    ]\n}'
+
+
+def test_several_inputs_and_outputs_are_named(ask):
+    rows = [{"a": [1.0, 2.0], "b": [3, 4]}, {"a": [5.0, 6.0], "b": [7, 8]}]
+    answer = ask("/v1/models/probe:predict", {"signature_name": "two", "instances": rows})
+    assert answer.json()["predictions"] == [
+        {"first": 1.0, "product": [3.0, 8.0]},
+        {"first": 5.0, "product": [35.0, 48.0]},
+    ]
+
+
+def test_binary_travels_as_base64_and_outputs_named_bytes_too(ask):
+    body = {"signature_name": "echo", "inputs": ["é", {"b64": base64.b64encode(b"ab").decode()}]}
+    outputs = ask("/v1/models/probe:predict", body).json()["outputs"]
+    assert outputs["plain"] == ["é", "ab"]
+    encoded = [base64.b64encode(value).decode() for value in ("é".encode(), b"ab")]
+    assert outputs["raw_bytes"] == [{"b64": text} for text in encoded]
+
+
+def test_not_a_number_and_infinity_pass(ask):
+    answer = ask("/v1/models/scale:predict", '{"instances": [NaN, Infinity, -Infinity]}')
+    assert answer.text == '{\n    "predictions": [NaN, Infinity, -Infinity\n    ]\n}'
+
+
+def test_status_and_metadata(ask):
+    [entry] = ask("/v1/models/scale/versions/2").json()["model_version_status"]
+    assert entry == {
+        "version": "2",
+        "state": "AVAILABLE",
+        "status": {"error_code": "OK", "error_message": ""},
+    }
+    metadata = ask("/v1/models/scale/versions/2/metadata").json()
+    assert metadata["model_spec"] == {"name": "scale", "signature_name": "", "version": "2"}
+    signatures = metadata["metadata"]["signature_def"]["signature_def"]
+    assert signatures["serving_default"]["inputs"]["x"]["dtype"] == "DT_FLOAT"
+
+
+def test_classify_and_regress(ask):
+    body = {"signature_name": "regress", "examples": [{"x": 1.5}, {"x": [2.0]}]}
+    assert ask("/v1/models/examples:regress", body).text == '{\n    "results": [3.0, 4.0]\n}'
+    body["signature_name"] = "classify"
+    answer = ask("/v1/models/examples:classify", body)
+    assert answer.json()["results"] == [[["double", 3.0]], [["double", 4.0]]]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "text"),
+    [
+        ("/v1/models/nope:predict", {"instances": [1.0]}, 404,
+         "Servable not found for request: Latest(nope)"),
+        ("/v1/models/scale:predict", {"signature_name": "zz", "instances": [1.0]}, 400,
+         'Serving signature name: "zz" not found in signature def'),
+        ("/v1/models/scale:predict", {}, 400, "Missing 'inputs' or 'instances' key"),
+        ("/v1/models/scale:predict", "", 400, "JSON Parse error: The document is empty"),
+        ("/v1/models/scale:predict", '{"instances":[1.0,', 400,
+         "JSON Parse error: Invalid value. at offset: 18"),
+        ("/v1/models/scale:predict", {"instances": ["a"]}, 400,
+         "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT:"
+         ' JSON Value: "a" Type: String is not of expected type: float'),
+        ("/v1/models/scale:predict", {"instances": [[1.0], [1.0, 2.0]]}, 400,
+         "Failed to process element: 1 of 'instances' list. Error: INVALID_ARGUMENT:"
+         " Expecting tensor size: 1 but got: 2"),
+        ("/v1/models/probe:predict",
+         {"signature_name": "two", "inputs": {"a": [[1.0, 2.0]], "b": [[3.5, 4]]}}, 400,
+         "JSON Value: 3.5 Type: Number is not of expected type: int32"),
+        ("/v1/models/probe:predict", {"signature_name": "two", "inputs": {"a": [[1.0, 2.0]]}}, 400,
+         "Missing named input: b in 'inputs' object."),
+        ("/v1/models/scale:zz", {}, 400, "Malformed request: POST /v1/models/scale:zz"),
+        ("/v1/models/scale/versions/9", None, 404, "Could not find version 9 of model scale"),
+        ("/v1/models", None, 400, "Missing model name in request."),
+    ],
+)  # fmt: skip
+def test_refusal_has_the_stock_servers_status_and_text(ask, path, body, status, text):
+    assert error(ask(path, body)) == (status, text)
+
+
+def test_paths_outside_the_api_are_pages(ask):
+    answer = ask("/metrics")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html")
+
+
+def test_compressed_and_chunked_bodies_are_read(ask):
+    packed = gzip.compress(b'{"instances":[1.0]}')
+    answer = ask("/v1/models/scale:predict", packed, headers={"Content-Encoding": "gzip"})
+    assert answer.json() == {"predictions": [30.0]}
+    answer = ask("/v1/models/scale:predict", iter([b'{"instances"', b":[1.0]}"]))
+    assert answer.json() == {"predictions": [30.0]}
+
+
+def test_no_http_is_refused_and_the_server_goes_on(ask, suite):
+    with socket.create_connection(("127.0.0.1", suite.rest_port), timeout=10) as raw:
+        raw.sendall(b"hello\r\n\r\n")
+        assert b"400 Bad Request" in raw.recv(1000)
+    assert ask("/v1/models/scale").status_code == 200
+
+
+def test_cors_headers_only_where_asked_for(ask, start_server, models):
+    assert "Access-Control-Allow-Origin" not in ask("/v1/models/scale").headers
+    server = start_server(f"--model_base_path={models / 'scale'}", "--rest_api_enable_cors_support")
+    url = f"http://127.0.0.1:{server.rest_port}/v1/models/default"
+    assert requests.get(url, timeout=10).headers["Access-Control-Allow-Origin"] == "*"
+    preflight = requests.options(url, headers={"Origin": "https://shop"}, timeout=10)
+    assert preflight.status_code == 200
+
+
+def test_slow_graph_is_given_up_after_the_time_limit(start_server, models):
+    server = start_server(
+        "--model_name=probe",
+        f"--model_base_path={models / 'probe'}",
+        "--rest_api_timeout_in_ms=200",
+    )
+    answer = requests.post(
+        f"http://127.0.0.1:{server.rest_port}/v1/models/probe:predict",
+        json={"signature_name": "slow", "inputs": 1_000_000},
+        timeout=60,
+    )
+    assert error(answer) == (504, "Timed out waiting for notification")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_float32_text_reads_back_the_same_and_is_never_an_integer(value):
+    text = decimal(value, np.float32)
+    assert np.float32(text) == np.float32(value)
+    assert "." in text or "e" in text
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_float64_text_reads_back_the_same(value):
+    assert float(decimal(value)) == value
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.text(), _JSON, max_size=4))
+def test_any_object_is_parsed_as_the_standard_library_parses_it(document):
+    text = json.dumps(document)
+    assert parse_object(text.encode()) == json.loads(text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=40))
+def test_any_bytes_are_an_object_or_a_refusal(body):
+    try:
+        assert isinstance(parse_object(body), dict)
+    except StatusError as error:
+        assert error.code.name == "INVALID_ARGUMENT"
+
+
+def test_first_of_equal_keys_counts():
+    assert parse_object(b'{"a":1,"a":2}') == {"a": 1}
+
+
+def test_quoted_values_are_cut():
+    assert 256 <= len(debug_string(["x" * 100] * 10)) < 400
+    assert debug_string([1.0]) == "[\n    1.0\n]"

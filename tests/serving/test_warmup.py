@@ -1,0 +1,89 @@
+import pytest
+
+from serving.servable import Servable
+from serving.served_model import LoadOptions, ServedModel
+from serving.status import StatusError
+from serving.warmup import MAX_RECORDS, warm_up
+from tests.serving import saved_models
+from tests.serving.saved_models import float_request, predict_record, write_warm_up
+
+
+@pytest.fixture
+def version(tmp_path):
+    """Folder of version 1 of `Scale`."""
+    saved_models.save_scale(str(tmp_path), 1, 10)
+    return tmp_path / "1"
+
+
+def replay(version, records):
+    write_warm_up(str(version), records)
+    servable = Servable(str(version), model="scale", version=1)
+    try:
+        return warm_up(servable)
+    finally:
+        servable.close()
+
+
+GOOD = predict_record(float_request([1.0]))
+
+
+def test_without_a_file_there_is_nothing_to_do(version):
+    assert warm_up(Servable(str(version), model="scale", version=1)) == 0
+
+
+def test_records_are_replayed_whatever_model_and_version_they_name(version):
+    other = predict_record(float_request([1.0], model="other", version=99))
+    assert replay(version, [GOOD, other]) == 2
+
+
+@pytest.mark.parametrize(
+    ("records", "text"),
+    [
+        ([b"\xff\xff\xff"], "INVALID_ARGUMENT: Failed to parse warmup record"),
+        (
+            [GOOD, predict_record(float_request([1.0], signature="nope"))],
+            'FAILED_PRECONDITION: Serving signature key "nope" not found.',
+        ),
+        (
+            [GOOD] * (MAX_RECORDS + 1),
+            "INVALID_ARGUMENT: Number of warmup records exceeds the maximum (1000) at",
+        ),
+    ],
+    ids=["no record", "failing record", "too many"],
+)
+def test_bad_file_fails_with_the_reason(version, records, text):
+    with pytest.raises(StatusError) as caught:
+        replay(version, records)
+    assert str(caught.value).startswith(text)
+
+
+def test_file_that_is_no_record_file_fails(version):
+    write_warm_up(str(version), [])
+    (version / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"x" * 40)
+    with pytest.raises(StatusError, match="Please verify your warmup data is in TFRecord format"):
+        warm_up(Servable(str(version), model="scale", version=1))
+
+
+def test_version_with_a_bad_record_never_serves_and_the_old_one_stays(start_server, tmp_path):
+    saved_models.save_scale(str(tmp_path), 1, 10)
+    server = start_server(
+        "--model_name=scale", f"--model_base_path={tmp_path}", "--max_num_load_retries=0"
+    )
+    saved_models.save_scale(str(tmp_path), "2.part", 20)
+    bad = predict_record(float_request([1.0], signature="nope"))
+    write_warm_up(str(tmp_path / "2.part"), [GOOD, bad])
+    (tmp_path / "2.part").rename(tmp_path / "2")
+    server.wait_for("scale", 2, "END")
+    assert server.states("scale")[2] == ("END", 9, 'Serving signature key "nope" not found.')
+    assert server.prediction.Predict(float_request([1.0])).model_spec.version.value == 1
+
+
+def test_warm_up_can_be_switched_off(version):
+    from serving.model_config import ModelSource
+
+    write_warm_up(str(version), [b"\xff\xff"])
+    model = ServedModel("scale", LoadOptions(warm_up=False, max_retries=0))
+    model.serve(ModelSource("scale", str(version.parent)))
+    assert model.wait_until_settled(60)
+    assert model.is_available(1)
+    model.stop()
