@@ -1,0 +1,20 @@
+"""Artifact types of our own components.
+
+The type name is the dotted path of the class and there are no properties: a pipeline that runs on
+Kubeflow finds the class of an artifact by importing exactly that name.
+"""
+
+from tfx.types import artifact
+
+
+class Quarantine(artifact.Artifact):
+    """Rows that ingestion set aside, and the counts of a whole ingestion.
+
+    File structure below the URI:
+      `rows-00000-of-00001.jsonl.gz`: for each row one JSON object with `file`, `row` (the first below
+        the header is 1), `line` (null in Parquet), `reason`, `column` and `value` (cut, and empty
+        where it might be a user id that is kept secret).
+      `summary.json`: read it with `components.ingestion.summary.read_summary`.
+    """
+
+    TYPE_NAME = "components.artifacts.Quarantine"

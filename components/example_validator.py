@@ -1,0 +1,124 @@
+"""An ExampleValidator that stops the run: the stock one only writes its findings down."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx import types
+from tfx.components import ExampleValidator
+from tfx.components.distribution_validator import executor as distribution_executor
+from tfx.components.example_validator import executor as example_executor
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.io import fileio
+from tfx.proto import distribution_validator_pb2
+from tfx.proto.orchestration import execution_result_pb2
+from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
+from tfx.types.component_spec import ChannelParameter
+from tfx.utils import io_utils, json_utils
+
+from models.errors import BadInput
+
+
+class _StopOnAnomalies:
+    """Mixed into a stock executor: runs it, then refuses where it found something."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> execution_result_pb2.ExecutorOutput | None:
+        result: execution_result_pb2.ExecutorOutput | None = super().Do(  # type: ignore[misc]
+            input_dict, output_dict, exec_properties
+        )
+        anomalies = artifact_utils.get_single_instance(
+            output_dict[standard_component_specs.ANOMALIES_KEY]
+        )
+        found = [line for file in _anomaly_files(anomalies) for line in _findings(file)]
+        if found:
+            raise BadInput(
+                f"The data does not fit the schema ({len(found)} findings): {'; '.join(found)}. "
+                "Correct the data, or, where the shop has really changed, the thresholds under "
+                "`gates` in the configuration or the schema in pipeline/schema."
+            )
+        return result
+
+
+class StrictExampleExecutor(_StopOnAnomalies, example_executor.Executor):
+    """Executor of `StrictExampleValidator`."""
+
+
+class StrictDistributionExecutor(_StopOnAnomalies, distribution_executor.Executor):
+    """Executor of `StrictDistributionValidator`."""
+
+
+class StrictExampleValidator(ExampleValidator):
+    """Statistics against the curated schema; an anomaly ends the run."""
+
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(StrictExampleExecutor)
+
+
+class StrictDistributionValidatorSpec(standard_component_specs.DistributionValidatorSpec):
+    """The stock spec; the executor copes without a baseline, so its input is optional here."""
+
+    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
+        **standard_component_specs.DistributionValidatorSpec.INPUTS,
+        standard_component_specs.BASELINE_STATISTICS_KEY: ChannelParameter(
+            type=standard_artifacts.ExampleStatistics, optional=True
+        ),
+    }
+
+
+class StrictDistributionValidator(base_component.BaseComponent):
+    """Statistics against other statistics (drift, skew); an anomaly ends the run.
+
+    Without a baseline, as on a first run, everything passes.
+    """
+
+    SPEC_CLASS = StrictDistributionValidatorSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(StrictDistributionExecutor)
+
+    def __init__(
+        self,
+        *,
+        statistics: types.BaseChannel,
+        baseline_statistics: types.BaseChannel,
+        config: distribution_validator_pb2.DistributionValidatorConfig,
+        include_split_pairs: list[tuple[str, str]] | None = None,
+    ) -> None:
+        """Construct the component; the arguments are those of `DistributionValidator`."""
+        super().__init__(
+            StrictDistributionValidatorSpec(
+                statistics=statistics,
+                baseline_statistics=baseline_statistics,
+                distribution_validator_config=config,
+                include_split_pairs=json_utils.dumps(include_split_pairs),
+                anomalies=types.Channel(type=standard_artifacts.ExampleAnomalies),
+            )
+        )
+
+
+def _anomaly_files(anomalies: types.Artifact) -> list[str]:
+    return sorted(
+        f"{folder}/{file}"
+        for folder, _, files in fileio.walk(anomalies.uri)
+        for file in files
+        if file.endswith(".pb")
+    )
+
+
+def _findings(file: str) -> list[str]:
+    anomalies = anomalies_pb2.Anomalies()
+    anomalies.ParseFromString(io_utils.read_bytes_file(file))
+    split = file.split("/")[-2].removeprefix("SplitPair-").removeprefix("Split-")
+    findings = [
+        f"{split}: {feature}: {reason.short_description} ({reason.description})"
+        for feature, info in sorted(anomalies.anomaly_info.items())
+        for reason in info.reason
+    ]
+    findings += [
+        f"{split}: whole data set: {reason.short_description} ({reason.description})"
+        for reason in anomalies.dataset_anomaly_info.reason
+    ]
+    return findings

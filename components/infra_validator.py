@@ -1,0 +1,124 @@
+"""InfraValidator on Debut's embedded server: TFX itself knows Docker and Kubernetes only.
+
+The candidate is started in a process of its own with the flags of `tensorflow_model_server`, and
+asked with TFX's own client. Blessing, retries, warm-up file and Pusher's input stay TFX's.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+from tfx.components import InfraValidator
+from tfx.components.infra_validator import error_types, executor, serving_bins
+from tfx.components.infra_validator.model_server_runners import base_runner
+from tfx.components.infra_validator.types import Request
+from tfx.dsl.components.base import executor_spec
+from tfx.proto import infra_validator_pb2
+from tfx.utils.model_paths import tf_serving_flavor
+
+_STOP_SECONDS = 10.0
+_POLL_SECONDS = 0.2
+
+
+class EmbeddedServerRunner(base_runner.BaseModelServerRunner):
+    """The embedded model server as a child process on a free local port."""
+
+    def __init__(self, base_path: Path, model_name: str) -> None:
+        self._base_path = base_path
+        self._model_name = model_name
+        self._port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"EmbeddedServerRunner(base_path={self._base_path})"
+
+    def GetEndpoint(self) -> str:
+        return f"localhost:{self._port}"
+
+    def Start(self) -> None:
+        self._log = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [
+                sys.executable, "-m", "serving.main",
+                f"--port={self._port}",
+                f"--model_name={self._model_name}",
+                f"--model_base_path={self._base_path}",
+            ],
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def WaitUntilRunning(self, deadline: float) -> None:
+        while time.time() < deadline:
+            if self._process is None or self._process.poll() is not None:
+                raise error_types.JobAborted(f"The server ended at once: {self.GetLogs()}")
+            with socket.socket() as probe:
+                if probe.connect_ex(("localhost", self._port)) == 0:
+                    return
+            time.sleep(_POLL_SECONDS)
+        raise error_types.DeadlineExceeded("The server did not open its port in time.")
+
+    def GetLogs(self) -> str | None:
+        if self._log is None:
+            return None
+        self._log.seek(0)
+        return self._log.read().decode("utf-8", "replace")
+
+    def Stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._log is not None:
+            self._log.close()
+
+
+class Executor(executor.Executor):
+    """The stock executor with the embedded server as its platform."""
+
+    def _ValidateOnce(
+        self,
+        model_path: str,
+        serving_binary: serving_bins.ServingBinary,
+        serving_spec: infra_validator_pb2.ServingSpec,
+        validation_spec: infra_validator_pb2.ValidationSpec,
+        requests: list[Request],
+    ) -> None:
+        deadline = time.time() + validation_spec.max_loading_time_seconds
+        base_path = Path(tf_serving_flavor.parse_model_base_path(model_path))
+        runner = EmbeddedServerRunner(base_path / serving_spec.model_name, serving_spec.model_name)
+        runner.Start()
+        try:
+            runner.WaitUntilRunning(deadline)
+            client = serving_binary.MakeClient(runner.GetEndpoint())
+            client.WaitUntilModelLoaded(deadline, polling_interval_sec=1)
+            client.SendRequests(requests)
+        finally:
+            runner.Stop()
+
+
+class EmbeddedInfraValidator(InfraValidator):
+    """The stock component with the executor above.
+
+    Its `serving_spec` must carry one TensorFlow Serving tag: without any, TFX blesses every model
+    unseen. The tag names the version whose client protocol is spoken; no image is pulled.
+    """
+
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port: int = probe.getsockname()[1]
+        return port

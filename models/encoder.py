@@ -1,0 +1,81 @@
+"""A Hugging Face TF BERT as one text encoder: token ids in, mean-pooled sentence vectors out.
+
+Weights in PyTorch's layout are loaded through numpy, because `from_pretrained` of the transformers
+versions that still have TensorFlow code can't read such a safetensors file
+(https://github.com/huggingface/transformers, `'builtins.safe_open' object is not iterable`).
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from safetensors.numpy import load_file
+from transformers import BertConfig, TFBertModel
+from transformers.modeling_tf_pytorch_utils import load_pytorch_state_dict_in_tf2_model
+from transformers.utils import logging as transformers_logging
+
+from models.encoder_folder import EncoderFolder
+from models.errors import BadInput
+
+
+class TextEncoder(tf.Module):
+    """BERT followed by the mean over real tokens, scaled to unit length.
+
+    Mean pooling and the unit length are what the packaged encoder was trained for
+    (Reimers & Gurevych 2019, "Sentence-BERT", section 3).
+    """
+
+    def __init__(self, folder: EncoderFolder, *, trainable_layers: int = 0) -> None:
+        """Load the weights and apply the freezing policy.
+
+        Args:
+            folder: a checked encoder folder.
+            trainable_layers: how many of the top layers are fine-tuned; 0 freezes the encoder,
+                -1 fine-tunes all of it, the token embeddings included.
+        """
+        super().__init__(name="text_encoder")
+        self._pad_id = folder.pad_id
+        self.hidden_size = folder.hidden_size
+        self.bert = _load(folder)
+        _freeze(self.bert, trainable_layers)
+
+    def __call__(self, tokens: tf.Tensor, *, training: bool = False) -> tf.Tensor:
+        """Encode int [B, T] token ids to float32 [B, hidden], each of unit length."""
+        tokens = tf.cast(tokens, tf.int32)
+        mask = tf.not_equal(tokens, self._pad_id)
+        longest = tf.reduce_max(tf.reduce_sum(tf.cast(mask, tf.int32), axis=1))
+        tokens, mask = tokens[:, :longest], mask[:, :longest]
+        hidden = self.bert(
+            input_ids=tokens, attention_mask=tf.cast(mask, tf.int32), training=training
+        ).last_hidden_state
+        weights = tf.cast(mask, hidden.dtype)[:, :, tf.newaxis]
+        pooled = tf.reduce_sum(hidden * weights, axis=1) / tf.reduce_sum(weights, axis=1)
+        return tf.math.l2_normalize(tf.cast(pooled, tf.float32), axis=-1)
+
+
+def _load(folder: EncoderFolder) -> TFBertModel:
+    transformers_logging.set_verbosity_error()
+    if folder.weights_file.suffix == ".h5":
+        return TFBertModel.from_pretrained(folder.path, add_pooling_layer=False)
+    model = TFBertModel(BertConfig.from_pretrained(folder.path), add_pooling_layer=False)
+    model, info = load_pytorch_state_dict_in_tf2_model(
+        model, load_file(folder.weights_file), allow_missing_keys=True, output_loading_info=True
+    )
+    if info["missing_keys"]:
+        raise BadInput(
+            f"{folder.weights_file} lacks {len(info['missing_keys'])} weights of its own "
+            f"config.json, the first is {info['missing_keys'][0]}. Copy the folder again."
+        )
+    return model
+
+
+def _freeze(bert: TFBertModel, trainable_layers: int) -> None:
+    layers = bert.bert.encoder.layer
+    if not -1 <= trainable_layers <= len(layers):
+        raise BadInput(
+            f"encoder.trainable_layers is {trainable_layers}; this encoder has {len(layers)} "
+            "layers. Give 0 (frozen) to that many, or -1 for all weights."
+        )
+    everything = trainable_layers == -1
+    bert.bert.embeddings.trainable = everything
+    for depth, layer in enumerate(layers):
+        layer.trainable = everything or depth >= len(layers) - trainable_layers

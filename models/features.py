@@ -1,0 +1,45 @@
+"""Names of every feature that flows through the pipeline: the only place that knows them.
+
+Two kinds of `tf.Example` leave ingestion. The *catalogue* holds every item once, with its text. An
+*interaction* holds ids only, because text that is copied into each interaction multiplies storage
+and Beam time by the length of the history. After Transform, items are rows of the catalogue.
+"""
+
+from typing import Final
+
+# Catalogue Example.
+ITEM_ID: Final = "item_id"  # bytes [1]
+TITLE: Final = "title"  # bytes [1]
+CATEGORY: Final = "category"  # bytes [1], empty where unknown
+BRAND: Final = "brand"  # bytes [1], empty where unknown
+DESCRIPTION: Final = "description"  # bytes [1], further columns of the file appended
+PRICE: Final = "price"  # float [0 or 1], absent where unknown
+INTERACTIONS: Final = "interactions"  # int64 [1], over all splits; 0 is a new product
+
+# Interaction Example; it has ITEM_ID too.
+USER_ID: Final = "user_id"  # bytes [1], a pseudonym where a key is configured
+RATING: Final = "rating"  # float [1] in [0, 1]
+TIMESTAMP: Final = "timestamp"  # int64 [1], unix seconds
+HISTORY: Final = "history"  # bytes [0..history_length], the user's earlier items, oldest first
+HISTORY_RATING: Final = "history_rating"  # float, aligned with HISTORY
+PROFILE: Final = "profile"  # bytes [1], "age: 24. occupation: technician."
+ITEM_STATE: Final = "item_state"  # bytes [1], one of the two values below; the slice of the gates
+
+SEEN: Final = b"seen"
+NEW: Final = b"new"
+
+# Splits of the interactions. The catalogue has the single split ALL.
+TRAIN: Final = "train"
+EVAL: Final = "eval"  # later interactions with items that training has seen
+NEW_ITEMS: Final = "new_items"  # all interactions of the items held out as if they were new
+ALL: Final = "all"
+
+ITEM_TEXT: Final = (TITLE, CATEGORY, BRAND, DESCRIPTION)
+
+# What Transform makes of the catalogue, besides ITEM_ID and INTERACTIONS.
+TOKENS: Final = "tokens"  # int64 [max_tokens], padded
+LEXICAL: Final = "lexical"  # float [lexical_size], of unit length
+PRICE_BUCKET: Final = "price_bucket"  # int64, 0 where unknown
+
+# Vocabulary that Transform writes beside the interactions: item ids with their counts in train.
+POPULARITY: Final = "popularity"

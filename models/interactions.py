@@ -1,0 +1,154 @@
+"""Interactions in memory, as rows of the item table and of the user list.
+
+The history of an interaction holds only what came before it; the history of a *user* holds
+everything, and is what a served model falls back on for a known user.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from models import features
+
+PAD = -1
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """N interactions of one or several splits.
+
+    Attributes:
+        user: int32 [N], index into `Users.ids`.
+        item: int32 [N], row of the item table.
+        rating: float32 [N] in [0, 1].
+        timestamp: int64 [N], unix seconds.
+        history: int32 [N, H], rows of the user's earlier items, oldest first, PAD at the end.
+        history_rating: float32 [N, H], aligned with `history`.
+    """
+
+    user: npt.NDArray[np.int32]
+    item: npt.NDArray[np.int32]
+    rating: npt.NDArray[np.float32]
+    timestamp: npt.NDArray[np.int64]
+    history: npt.NDArray[np.int32]
+    history_rating: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @property
+    def is_implicit(self) -> bool:
+        """Every rating is 1: each interaction is a positive and there are no negatives."""
+        return bool((self.rating == 1.0).all())
+
+
+@dataclass(frozen=True)
+class Users:
+    """U users: ids as bytes and their profile text (b"" where there is none)."""
+
+    ids: npt.NDArray[np.object_]
+    profiles: npt.NDArray[np.object_]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_interactions(
+    files: dict[str, list[str]], item_ids: npt.NDArray[np.object_], history_length: int
+) -> tuple[dict[str, Interactions], Users]:
+    """Read transformed interactions, split by split.
+
+    Args:
+        files: TFRecord (gzip) files of each split.
+        item_ids: ids of the item table; an interaction's item is always among them.
+        history_length: H.
+    """
+    rows = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(
+            tf.constant(list(item_ids)), tf.range(len(item_ids), dtype=tf.int64)
+        ),
+        default_value=PAD,
+    )
+    columns = {split: _read(paths, rows, history_length) for split, paths in files.items()}
+    user_ids = np.concatenate([c[features.USER_ID] for c in columns.values()])
+    profiles = np.concatenate([c[features.PROFILE] for c in columns.values()])
+    ids, first, index = np.unique(user_ids, return_index=True, return_inverse=True)
+    splits: dict[str, Interactions] = {}
+    start = 0
+    for split, column in columns.items():
+        end = start + len(column[features.USER_ID])
+        splits[split] = Interactions(
+            user=index[start:end].astype(np.int32),
+            item=column[features.ITEM_ID].astype(np.int32),
+            rating=column[features.RATING],
+            timestamp=column[features.TIMESTAMP],
+            history=column[features.HISTORY].astype(np.int32),
+            history_rating=column[features.HISTORY_RATING],
+        )
+        start = end
+    return splits, Users(ids=ids.astype(object), profiles=profiles[first].astype(object))
+
+
+def latest_items(
+    interactions: list[Interactions], num_users: int, length: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """The latest distinct items of every user over several splits, oldest first.
+
+    Returns:
+        int32 [num_users, length] rows padded with PAD at the end, and their float32 ratings.
+    """
+    user = np.concatenate([part.user for part in interactions])
+    item = np.concatenate([part.item for part in interactions])
+    rating = np.concatenate([part.rating for part in interactions])
+    time = np.concatenate([part.timestamp for part in interactions])
+    newest_first = np.lexsort((item, -time, user))
+    user, item, rating = user[newest_first], item[newest_first], rating[newest_first]
+    pair = user.astype(np.int64) * (int(item.max(initial=0)) + 1) + item
+    kept = np.sort(np.unique(pair, return_index=True)[1])
+    user, item, rating = user[kept], item[kept], rating[kept]
+    place = np.arange(len(user)) - np.searchsorted(user, user)
+    recent = place < length
+    counts = np.minimum(np.bincount(user, minlength=num_users), length)
+    rows = np.full((num_users, length), PAD, np.int32)
+    ratings = np.zeros((num_users, length), np.float32)
+    column = counts[user[recent]] - 1 - place[recent]
+    rows[user[recent], column] = item[recent]
+    ratings[user[recent], column] = rating[recent]
+    return rows, ratings
+
+
+def _read(
+    paths: list[str], rows: tf.lookup.StaticHashTable, history_length: int
+) -> dict[str, npt.NDArray[np.generic]]:
+    spec = {
+        features.USER_ID: tf.io.FixedLenFeature([], tf.string),
+        features.ITEM_ID: tf.io.FixedLenFeature([], tf.string),
+        features.RATING: tf.io.FixedLenFeature([], tf.float32),
+        features.TIMESTAMP: tf.io.FixedLenFeature([], tf.int64),
+        features.PROFILE: tf.io.FixedLenFeature([], tf.string),
+        features.HISTORY: tf.io.RaggedFeature(tf.string),
+        features.HISTORY_RATING: tf.io.RaggedFeature(tf.float32),
+    }
+
+    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        parsed = tf.io.parse_example(serialized, spec)
+        history = tf.ragged.map_flat_values(rows.lookup, parsed[features.HISTORY])
+        width = [None, history_length]
+        return parsed | {
+            features.ITEM_ID: rows.lookup(parsed[features.ITEM_ID]),
+            features.HISTORY: history[:, -history_length:].to_tensor(PAD, shape=width),
+            features.HISTORY_RATING: parsed[features.HISTORY_RATING][
+                :, -history_length:
+            ].to_tensor(0.0, shape=width),
+        }
+
+    dataset = tf.data.TFRecordDataset(sorted(paths), compression_type="GZIP").batch(4096)
+    batches = list(dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator())
+    if not batches:
+        empty = parse(tf.constant([], tf.string))
+        return {name: column.numpy() for name, column in empty.items()}
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in spec}

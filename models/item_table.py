@@ -1,0 +1,88 @@
+"""The catalogue in memory: one row per item, in the order of Transform's item vocabulary.
+
+Everything after ingestion speaks in these rows. Text is tokenised once per item by Transform and
+never again; training looks items up here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from models import features
+
+
+@dataclass(frozen=True)
+class ItemTable:
+    """Column-wise catalogue of I items.
+
+    Attributes:
+        ids: object [I], the item ids as bytes.
+        tokens: int32 [I, max_tokens].
+        lexical: float32 [I, lexical_size], of unit length.
+        price_bucket: int32 [I], 0 where the price is unknown.
+        interactions: int64 [I], over all splits; 0 is a new product.
+        popularity: int64 [I], in the train split only; 0 is cold to training.
+    """
+
+    ids: npt.NDArray[np.object_]
+    tokens: npt.NDArray[np.int32]
+    lexical: npt.NDArray[np.float32]
+    price_bucket: npt.NDArray[np.int32]
+    interactions: npt.NDArray[np.int64]
+    popularity: npt.NDArray[np.int64]
+
+    @property
+    def is_new(self) -> npt.NDArray[np.bool_]:
+        """Items that no interaction mentions: bool [I]."""
+        return self.interactions == 0
+
+    @property
+    def is_cold(self) -> npt.NDArray[np.bool_]:
+        """Items that training never saw, the held-out ones included: bool [I]."""
+        return self.popularity == 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_item_table(
+    files: list[str], graph: tft.TFTransformOutput, popularity: dict[bytes, int]
+) -> ItemTable:
+    """Read the transformed catalogue.
+
+    Args:
+        files: TFRecord (gzip) files of transformed catalogue Examples.
+        graph: the catalogue's Transform output; its vocabulary orders the rows.
+        popularity: interactions of each item in the train split.
+    """
+    ids = graph.vocabulary_by_name(features.ITEM_ID)
+    row_of = {item: row for row, item in enumerate(ids)}
+    spec = graph.transformed_feature_spec()
+    dataset = tf.data.TFRecordDataset(sorted(files), compression_type="GZIP").batch(1024)
+    columns: dict[str, list[npt.NDArray[np.generic]]] = {name: [] for name in spec}
+    for batch in dataset.map(lambda serialized: tf.io.parse_example(serialized, spec)):
+        for name, column in columns.items():
+            column.append(batch[name].numpy())
+    joined = {name: np.concatenate(column) for name, column in columns.items()}
+    order = np.argsort([row_of[item] for item in joined[features.ITEM_ID]])
+    return ItemTable(
+        ids=np.array(ids, dtype=object),
+        tokens=joined[features.TOKENS][order].astype(np.int32),
+        lexical=joined[features.LEXICAL][order],
+        price_bucket=joined[features.PRICE_BUCKET][order].astype(np.int32),
+        interactions=joined[features.INTERACTIONS][order],
+        popularity=np.array([popularity.get(item, 0) for item in ids], np.int64),
+    )
+
+
+def read_popularity(graph: tft.TFTransformOutput) -> dict[bytes, int]:
+    """Counts per item id that Transform took over the train split of the interactions."""
+    lines = tf.io.gfile.GFile(graph.vocabulary_file_by_name(features.POPULARITY), "rb")
+    with lines:
+        pairs = (line.rstrip(b"\n").split(b" ", 1) for line in lines)
+        return {item: int(count) for count, item in pairs}

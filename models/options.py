@@ -1,0 +1,56 @@
+"""Options of the encoder, of features, of the towers and of training.
+
+They have no defaults here: each value comes from the documented configuration file.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EncoderOptions(_Options):
+    """Which BERT reads the texts, and how much of it is fine-tuned."""
+
+    name: str = Field(min_length=1, description="Packaged name, local folder, or hub name.")
+    shared: bool = Field(description="One encoder for items and profiles, or one for each.")
+    trainable_layers: int = Field(ge=-1, description="Top layers to fine-tune; 0 none, -1 all.")
+
+
+class FeatureOptions(_Options):
+    """What Transform makes of the catalogue's texts and prices."""
+
+    max_tokens: int = Field(ge=8, le=512, description="Word pieces the encoder reads.")
+    lexical_tokens: int = Field(ge=8, description="Word pieces the lexical path reads.")
+    lexical_size: int = Field(ge=2, le=2048, description="Width of the lexical vector.")
+    price_buckets: int = Field(ge=2, le=1000, description="Quantile buckets of the price.")
+
+
+class ModelOptions(_Options):
+    """Shape of the towers and of what is served with them."""
+
+    embedding_size: int = Field(ge=2, description="Width of an item's embedding.")
+    max_anchors: int = Field(ge=1, le=8192, description="Seen items that new ones inherit from.")
+    anchors_per_item: int = Field(ge=1, description="Anchors an item attends to when served.")
+    teacher_regularization: float = Field(gt=0, description="EASE's ridge, in interactions.")
+    served_history: int = Field(ge=1, description="Latest items kept for a known user.")
+
+
+class TrainingOptions(_Options):
+    """How the towers are trained."""
+
+    steps: int = Field(ge=0, description="At most; early stopping may end sooner.")
+    folds: int = Field(ge=2, description="Simulated launches that are trained on.")
+    batch_users: int = Field(ge=1)
+    batch_ratings: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    scalar_learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warmup_steps: int = Field(ge=0)
+    rating_weight: float = Field(ge=0)
+    validate_every: int = Field(ge=1)
+    patience: int = Field(ge=1, description="Steps without improvement before stopping.")
+    seed: int

@@ -1,0 +1,99 @@
+"""What Transform does: text becomes tokens once per item, ids get their vocabularies and counts.
+
+Both functions run inside the graph that is exported with the model, so a served product is
+treated exactly as a trained one. They are given to TFX by dotted path.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from models import features, lexical
+from models.encoder_folder import open_encoder
+from models.tokenizer import WordPieceTokenizer
+
+Tensors = dict[str, Any]
+
+
+def item_text(inputs: Tensors) -> tf.Tensor:
+    """`title. category. brand. description.` without the empty ones: string [B]."""
+    parts = [tf.strings.strip(tf.reshape(inputs[name], [-1])) for name in features.ITEM_TEXT]
+    marked = [tf.where(tf.equal(part, ""), "", part + " . ") for part in parts]
+    return tf.strings.strip(tf.strings.join(marked))
+
+
+def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tensors:
+    """Tokens, lexical vector, price bucket and row number of every item.
+
+    Args:
+        inputs: the catalogue's features; texts string [B, 1], price sparse float.
+        custom_config: `encoder` (name), `max_tokens`, `lexical_tokens`, `lexical_size`,
+            `price_buckets`.
+
+    Returns:
+        item_id string [B], interactions int64 [B], tokens int64 [B, max_tokens], lexical
+        float [B, lexical_size] of unit length, price_bucket int64 [B].
+    """
+    folder = open_encoder(custom_config["encoder"])
+    tokenizer = tft.make_and_track_object(
+        lambda: WordPieceTokenizer(folder), name="word_piece_tokenizer"
+    )
+    item_id = tf.reshape(inputs[features.ITEM_ID], [-1])
+    tft.vocabulary(item_id, vocab_filename=features.ITEM_ID)
+    pieces = tokenizer.pieces(item_text(inputs))
+    return {
+        features.ITEM_ID: item_id,
+        features.INTERACTIONS: tf.reshape(inputs[features.INTERACTIONS], [-1]),
+        features.TOKENS: tokenizer.encoder_input(pieces, custom_config["max_tokens"]),
+        features.LEXICAL: _lexical_vector(
+            pieces[:, : custom_config["lexical_tokens"]],
+            vocabulary_size=folder.vocabulary_size,
+            size=custom_config["lexical_size"],
+        ),
+        features.PRICE_BUCKET: _price_bucket(
+            inputs[features.PRICE], custom_config["price_buckets"]
+        ),
+    }
+
+
+def preprocess_interactions(inputs: Tensors, custom_config: dict[str, Any]) -> Tensors:
+    """Ids, rating, time, history and profile as they are; popularity by a full pass over train.
+
+    Items stay ids here and become rows of the catalogue's vocabulary when they are read, because
+    this graph never sees the catalogue.
+    """
+    del custom_config
+    item_id = tf.reshape(inputs[features.ITEM_ID], [-1])
+    tft.vocabulary(item_id, vocab_filename=features.POPULARITY, store_frequency=True)
+    outputs = {
+        name: tf.reshape(inputs[name], [-1])
+        for name in (features.USER_ID, features.RATING, features.TIMESTAMP, features.PROFILE)
+    }
+    return outputs | {
+        features.ITEM_ID: item_id,
+        features.HISTORY: inputs[features.HISTORY],
+        features.HISTORY_RATING: inputs[features.HISTORY_RATING],
+    }
+
+
+def _lexical_vector(pieces: tf.RaggedTensor, *, vocabulary_size: int, size: int) -> tf.Tensor:
+    ids, weights = tft.tfidf(
+        lexical.terms(pieces, vocabulary_size).to_sparse(),
+        vocab_size=vocabulary_size + lexical.BIGRAM_BUCKETS,
+    )
+    sketched = lexical.sketch(ids, weights)
+    components = tft.pca(sketched, output_dim=size, dtype=tf.float32)
+    return tf.math.l2_normalize(tf.matmul(sketched, components), axis=1)
+
+
+def _price_bucket(price: tf.SparseTensor, buckets: int) -> tf.Tensor:
+    """1 .. buckets by quantile; 0 where the price is unknown."""
+    known = tf.sparse.to_dense(price, default_value=float("nan"))
+    known = tf.reshape(known, [tf.shape(known, out_type=tf.int64)[0], -1])
+    value = tf.reduce_max(tf.concat([known, tf.fill([tf.shape(known)[0], 1], -1.0)], 1), axis=1)
+    boundaries = tft.quantiles(price.values, num_buckets=buckets, epsilon=0.01)
+    bucket = tft.apply_buckets(value, boundaries) + 1
+    return tf.where(value < 0, tf.zeros_like(bucket), bucket)

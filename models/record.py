@@ -1,0 +1,62 @@
+"""What a training leaves behind for people: TensorBoard scalars and a record for the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import tensorflow as tf
+from absl import logging
+from pydantic import BaseModel
+
+RECORD_FILE: Final = "training.json"
+
+
+class CurvePoint(BaseModel):
+    """Metrics at one validated step."""
+
+    step: int
+    values: dict[str, float]
+
+
+class TrainingRecord(BaseModel):
+    """One training in numbers; `before` and `after` are measured on simulated new items."""
+
+    before: dict[str, float]
+    after: dict[str, float]
+    kept_step: int
+    curve: list[CurvePoint]
+    items: int
+    users: int
+    interactions: int
+    implicit: bool
+    parameters: int
+
+
+class TrainingRecorder:
+    """Writes scalars as they come and the record at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+        self.curve: list[CurvePoint] = []
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """Note the values of one validated step."""
+        self.curve.append(CurvePoint(step=step, values=values))
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+        logging.info("Step %d: %s", step, shown)
+        with self._writer.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+
+    def finish(self, record: TrainingRecord) -> None:
+        """Write the record as JSON beside the TensorBoard files."""
+        self._writer.close()
+        (self._folder / RECORD_FILE).write_text(record.model_dump_json(indent=1))
+
+
+def read_record(folder: Path) -> TrainingRecord:
+    """Read the record of a `ModelRun` artifact's folder."""
+    return TrainingRecord.model_validate_json((folder / RECORD_FILE).read_text())

@@ -1,0 +1,211 @@
+"""The shelf: what is served about items and users, apart from what is learned.
+
+The towers are the model; the shelf is data beside it. Its variables have an unknown first
+dimension and its ids are asset files, so products can be added to a loaded SavedModel without
+tracing or training anything. Everything that changes between trainings belongs here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from models.interactions import PAD
+from models.item_table import ItemTable
+from models.options import ModelOptions
+from models.simulation import SimulatedLaunch
+from models.two_tower import TwoTower
+
+_BATCH = 1024
+# In a list for somebody unknown, every fifth place is a new product's.
+_NEW_ITEM_EVERY = 5
+
+
+@dataclass(frozen=True)
+class ShelfData:
+    """The columns of the shelf of I items, A anchors and U users.
+
+    Attributes:
+        embedding: float32 [I, D], of unit length.
+        anchor_index: int32 [I, K], anchors an item attends to.
+        anchor_weight: float32 [I, K], sums to 1.
+        demand: float32 [I], logit.
+        fallback: float32 [I], logit for a user of whom nothing is known.
+        is_new: bool [I], no interaction in the data.
+        is_cold: bool [I], no interaction in the train split.
+        anchor_of: int32 [I], the item's own place among the anchors, PAD where it is none.
+        anchor_teacher: float32 [A, A], EASE weights.
+        user_history: int32 [U, L], latest rows, oldest first, PAD at the end.
+        user_rating: float32 [U, L], aligned.
+        user_profile: float32 [U, D], projected; zeros where there is none.
+    """
+
+    embedding: npt.NDArray[np.float32]
+    anchor_index: npt.NDArray[np.int32]
+    anchor_weight: npt.NDArray[np.float32]
+    demand: npt.NDArray[np.float32]
+    fallback: npt.NDArray[np.float32]
+    is_new: npt.NDArray[np.bool_]
+    is_cold: npt.NDArray[np.bool_]
+    anchor_of: npt.NDArray[np.int32]
+    anchor_teacher: npt.NDArray[np.float32]
+    user_history: npt.NDArray[np.int32]
+    user_rating: npt.NDArray[np.float32]
+    user_profile: npt.NDArray[np.float32]
+
+
+class Shelf(tf.Module):
+    """The shelf's columns as variables, its ids as lookup tables over asset files."""
+
+    def __init__(self, data: ShelfData, *, item_ids: Path, user_ids: Path) -> None:
+        """Take the data in.
+
+        Args:
+            data: the columns.
+            item_ids: file with one item id a line, in row order.
+            user_ids: likewise for users.
+        """
+        super().__init__(name="shelf")
+        for column in fields(data):
+            value = getattr(data, column.name)
+            variable = tf.Variable(
+                value, trainable=False, name=column.name, shape=[None, *value.shape[1:]]
+            )
+            setattr(self, column.name, variable)
+        self._item_file = tf.saved_model.Asset(str(item_ids))
+        self._user_file = tf.saved_model.Asset(str(user_ids))
+        self._row_of_item = _rows(self._item_file)
+        self._row_of_user = _rows(self._user_file)
+        self._item_of_row = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(
+                self._item_file,
+                key_dtype=tf.int64, key_index=tf.lookup.TextFileIndex.LINE_NUMBER,
+                value_dtype=tf.string, value_index=tf.lookup.TextFileIndex.WHOLE_LINE,
+            ),
+            default_value="",
+        )  # fmt: skip
+
+    def item_rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Rows of item ids, PAD where unknown: string [..] to int64 [..]."""
+        return self._row_of_item.lookup(ids)
+
+    def item_ids(self, rows: tf.Tensor) -> tf.Tensor:
+        """Ids of rows: int [..] to string [..]."""
+        return self._item_of_row.lookup(tf.cast(rows, tf.int64))
+
+    def user_rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Rows of user ids, PAD where unknown: string [..] to int64 [..]."""
+        return self._row_of_user.lookup(ids)
+
+
+def fill_shelf(
+    model: TwoTower,
+    table: ItemTable,
+    features: npt.NDArray[np.float32],
+    known: SimulatedLaunch,
+    *,
+    user_history: npt.NDArray[np.int32],
+    user_rating: npt.NDArray[np.float32],
+    user_text: npt.NDArray[np.float32],
+    options: ModelOptions,
+) -> ShelfData:
+    """Run the item tower over the whole catalogue, new products included.
+
+    Args:
+        model: trained towers.
+        table: the catalogue.
+        features: float32 [I, F] of `item_features`.
+        known: a launch whose anchors are the seen items; its targets are not used.
+        user_history: int32 [U, L].
+        user_rating: float32 [U, L].
+        user_text: float32 [U, hidden], encoded profiles.
+        options: widths.
+    """
+    outputs = [
+        model.items(features[s : s + _BATCH], table.price_bucket[s : s + _BATCH])
+        for s in range(0, len(table), _BATCH)
+    ]
+    embedding, key, demand = (
+        np.concatenate([o.numpy() for o in part]) for part in zip(*outputs, strict=True)
+    )
+    anchor_of = np.full(len(table), PAD, np.int32)
+    anchor_of[known.anchors] = np.arange(len(known.anchors), dtype=np.int32)
+    index, weight = _attention(model, key, anchor_of, known.anchors, options.anchors_per_item)
+    popularity = (known.log_popularity[index] * weight).sum(axis=1)
+    demand = demand + model.retrieval.inherited_demand(tf.constant(popularity)).numpy()
+    return ShelfData(
+        embedding=embedding,
+        anchor_index=index,
+        anchor_weight=weight,
+        demand=demand,
+        fallback=fallback_logits(table, demand),
+        is_new=table.is_new,
+        is_cold=table.is_cold,
+        anchor_of=anchor_of,
+        anchor_teacher=known.teacher,
+        user_history=user_history,
+        user_rating=user_rating,
+        user_profile=model.profile(tf.constant(user_text)).numpy(),
+    )
+
+
+def fallback_logits(
+    table: ItemTable, demand: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Popular items with room for new ones, as logits of a Zipf law over the ranks.
+
+    Args:
+        table: the catalogue with its counts.
+        demand: float32 [I], orders the new products among themselves.
+
+    Returns:
+        float32 [I].
+    """
+    new = np.flatnonzero(table.is_new)
+    new = list(new[np.argsort(-demand[new], kind="stable")])
+    old = np.flatnonzero(~table.is_new)
+    old = list(old[np.argsort(-table.interactions[old], kind="stable")])
+    order: list[int] = []
+    while new or old:
+        turn = new if new and (not old or len(order) % _NEW_ITEM_EVERY == 2) else old
+        order.append(turn.pop(0))
+    logits = np.empty(len(table), np.float32)
+    logits[order] = -np.log(np.arange(1, len(table) + 1))
+    return logits
+
+
+def _attention(
+    model: TwoTower,
+    key: npt.NDArray[np.float32],
+    anchor_of: npt.NDArray[np.int32],
+    anchors: npt.NDArray[np.int64],
+    per_item: int,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """The strongest anchors of each item, renormalised; an anchor stands for itself."""
+    width = min(per_item, len(anchors))
+    indices, weights = [], []
+    for start in range(0, len(key), _BATCH):
+        logits = model.retrieval.attention_logits(key[start : start + _BATCH], key[anchors])
+        strongest, index = tf.math.top_k(logits, k=width)
+        indices.append(index.numpy())
+        weights.append(tf.nn.softmax(strongest, axis=1).numpy())
+    index, weight = np.concatenate(indices), np.concatenate(weights)
+    own = np.flatnonzero(anchor_of != PAD)
+    index[own, 0] = anchor_of[own]
+    weight[own] = np.eye(1, width, dtype=np.float32)
+    return index.astype(np.int32), weight
+
+
+def _rows(file: tf.saved_model.Asset) -> tf.lookup.StaticHashTable:
+    return tf.lookup.StaticHashTable(
+        tf.lookup.TextFileInitializer(
+            file,
+            key_dtype=tf.string, key_index=tf.lookup.TextFileIndex.WHOLE_LINE,
+            value_dtype=tf.int64, value_index=tf.lookup.TextFileIndex.LINE_NUMBER,
+        ),
+        default_value=PAD,
+    )  # fmt: skip

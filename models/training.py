@@ -1,0 +1,253 @@
+"""Training of the towers by simulated new items, and the choice of what is kept.
+
+Each step hides one fold of the seen items and asks for them among all items of the fold. The
+rating head is trained in the same step on a batch of interactions. Training is stopped by a
+further fold, not by loss on seen items: on sparse data that one keeps falling while new items
+get worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tf_keras
+
+from models.interactions import PAD, Interactions
+from models.losses import multi_positive_softmax, squared_error
+from models.options import TrainingOptions
+from models.simulation import SimulatedLaunch
+from models.two_tower import TwoTower
+
+Progress = Callable[[int, dict[str, float]], None]
+_VALIDATION_USERS = 2048
+_RECALL_AT = 20
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What training looks rows up in.
+
+    Attributes:
+        features: float32 [I, F] of the items.
+        price_bucket: int32 [I].
+        profiles: float32 [U, hidden], encoded; zeros where there is none.
+        interactions: the train split.
+        negatives: rows from which negatives are drawn for implicit data, int64 [N].
+    """
+
+    features: npt.NDArray[np.float32]
+    price_bucket: npt.NDArray[np.int32]
+    profiles: npt.NDArray[np.float32]
+    interactions: Interactions
+    negatives: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training went: quality on simulated new items before it and at the kept step."""
+
+    before: dict[str, float]
+    after: dict[str, float]
+    step: int
+
+
+def launch_logits(
+    model: TwoTower, batch: dict[str, tf.Tensor]
+) -> tf.Tensor:
+    """Logits of users over the targets of a simulated launch.
+
+    Args:
+        model: the towers.
+        batch: target_features [T, F], target_price [T], anchor_features [A, F], anchor_price [A],
+            log_popularity [A], history [B, A], teacher [B, A], profile [B, hidden].
+
+    Returns:
+        float32 [B, T].
+    """
+    target, target_key, demand = model.items(batch["target_features"], batch["target_price"])
+    anchor, anchor_key, _ = model.items(batch["anchor_features"], batch["anchor_price"])
+    retrieval = model.retrieval
+    attention = tf.nn.softmax(retrieval.attention_logits(target_key, anchor_key), axis=1)
+    near = batch["history"] @ retrieval.nearness(anchor, target)
+    scores = retrieval.anchor_scores(batch["teacher"], batch["history"])
+    inherited = tf.matmul(scores, attention, transpose_b=True)
+    popularity = tf.linalg.matvec(attention, batch["log_popularity"])
+    logits = retrieval.combine(
+        near=near,
+        inherited=inherited,
+        reference=tf.reduce_mean(tf.nn.relu(inherited), axis=1, keepdims=True),
+        length=tf.reduce_sum(batch["history"], axis=1, keepdims=True),
+        demand=demand + retrieval.inherited_demand(popularity),
+    )
+    return logits + tf.matmul(model.profile(batch["profile"]), target, transpose_b=True)
+
+
+class Trainer:
+    """Owns the optimisers and the compiled steps of one training."""
+
+    def __init__(self, model: TwoTower, inputs: Inputs, options: TrainingOptions) -> None:
+        self._model = model
+        self._inputs = inputs
+        self._options = options
+        self._random = np.random.default_rng(options.seed)
+        adam = tf_keras.optimizers.AdamW
+        self._matrix_optimizer = adam(weight_decay=options.weight_decay, clipnorm=1.0)
+        self._scalar_optimizer = adam(weight_decay=0.0, clipnorm=1.0)
+        self._logits = tf.function(lambda batch: launch_logits(model, batch), reduce_retracing=True)
+        self._step = tf.function(self._train_step, reduce_retracing=True)
+
+    def run(
+        self, folds: list[SimulatedLaunch], validation: SimulatedLaunch, progress: Progress
+    ) -> Outcome:
+        """Train, and leave the model at its best step on `validation`."""
+        users = validation.users
+        if len(users) > _VALIDATION_USERS:
+            users = np.sort(self._random.choice(users, _VALIDATION_USERS, replace=False))
+        before = best = self.evaluate(validation, users)
+        kept, kept_step = self._weights(), 0
+        progress(0, best)
+        folds = [fold for fold in folds if len(fold.users)]
+        for step in range(1, self._options.steps + 1 if folds else 1):
+            self._set_learning_rate(step)
+            losses = self._step(**self._sample(folds[step % len(folds)]))
+            if step % self._options.validate_every == 0:
+                now = self.evaluate(validation, users)
+                progress(step, now | {name: float(value) for name, value in losses.items()})
+                if now["score"] > best["score"]:
+                    best, kept, kept_step = now, self._weights(), step
+                elif step - kept_step >= self._options.patience:
+                    break
+        for variable, value in zip(self._model.variables, kept, strict=True):
+            variable.assign(value)
+        return Outcome(before=before, after=best, step=kept_step)
+
+    def evaluate(self, launch: SimulatedLaunch, users: npt.NDArray[np.int64]) -> dict[str, float]:
+        """Recall and NDCG at 20 on a launch, and their mean as `score`."""
+        recalls, ndcgs = [], []
+        for start in range(0, len(users), self._options.batch_users):
+            part = users[start : start + self._options.batch_users]
+            logits = self._logits(self._launch_batch(launch, part)).numpy()
+            wanted = launch.wanted[part].toarray()
+            recall, ndcg = ranking_quality(logits, wanted, _RECALL_AT)
+            recalls.append(recall)
+            ndcgs.append(ndcg)
+        if not recalls:
+            return {"recall": 0.0, "ndcg": 0.0, "score": 0.0}
+        recall_mean = float(np.concatenate(recalls).mean())
+        ndcg_mean = float(np.concatenate(ndcgs).mean())
+        return {"recall": recall_mean, "ndcg": ndcg_mean, "score": (recall_mean + ndcg_mean) / 2}
+
+    def _train_step(
+        self, launch: dict[str, tf.Tensor], wanted: tf.Tensor, rated: dict[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        model = self._model
+        with tf.GradientTape() as tape:
+            retrieval_loss = multi_positive_softmax(launch_logits(model, launch), wanted)
+            rating_loss = squared_error(self._ratings(rated), rated["rating"])
+            loss = retrieval_loss + self._options.rating_weight * rating_loss
+        split = len(model.matrices)
+        variables = model.matrices + model.scalars
+        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+        self._matrix_optimizer.apply_gradients(
+            zip(gradients[:split], variables[:split], strict=True)
+        )
+        self._scalar_optimizer.apply_gradients(
+            zip(gradients[split:], variables[split:], strict=True)
+        )
+        return {"retrieval_loss": retrieval_loss, "rating_loss": rating_loss}
+
+    def _ratings(self, rated: dict[str, tf.Tensor]) -> tf.Tensor:
+        model = self._model
+        items, _, _ = model.items(rated["features"], rated["price"])
+        history, _, _ = model.items(rated["history_features"], rated["history_price"])
+        present = rated["present"]
+        places = tf.gather(history, rated["history_place"]) * present[:, :, tf.newaxis]
+        count = tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1.0)
+        return model.rating(
+            ratings=rated["history_rating"],
+            rated=present,
+            history=tf.reduce_sum(places, axis=1) / count,
+            profile=model.profile(rated["profile"]),
+            item=items,
+        )
+
+    def _sample(self, fold: SimulatedLaunch) -> dict[str, Any]:
+        size = min(self._options.batch_users, len(fold.users))
+        users = self._random.choice(fold.users, size, replace=False)
+        return {
+            "launch": self._launch_batch(fold, users),
+            "wanted": tf.constant(fold.wanted[users].toarray()),
+            "rated": self._rating_batch(),
+        }
+
+    def _launch_batch(
+        self, launch: SimulatedLaunch, users: npt.NDArray[np.int64]
+    ) -> dict[str, tf.Tensor]:
+        inputs = self._inputs
+        history = launch.history[users].toarray()
+        return {
+            "target_features": tf.constant(inputs.features[launch.targets]),
+            "target_price": tf.constant(inputs.price_bucket[launch.targets]),
+            "anchor_features": tf.constant(inputs.features[launch.anchors]),
+            "anchor_price": tf.constant(inputs.price_bucket[launch.anchors]),
+            "log_popularity": tf.constant(launch.log_popularity),
+            "history": tf.constant(history),
+            "teacher": tf.constant(history @ launch.teacher),
+            "profile": tf.constant(inputs.profiles[users]),
+        }
+
+    def _rating_batch(self) -> dict[str, tf.Tensor]:
+        inputs, interactions = self._inputs, self._inputs.interactions
+        size = min(self._options.batch_ratings, len(interactions))
+        chosen = self._random.integers(0, len(interactions), size)
+        item, rating = interactions.item[chosen], interactions.rating[chosen]
+        if interactions.is_implicit:
+            negative = self._random.random(size) < 0.5
+            item = np.where(negative, self._random.choice(inputs.negatives, size), item)
+            rating = np.where(negative, 0.0, rating).astype(np.float32)
+        history = interactions.history[chosen]
+        rows, place = np.unique(np.maximum(history, 0), return_inverse=True)
+        return {
+            "features": tf.constant(inputs.features[item]),
+            "price": tf.constant(inputs.price_bucket[item]),
+            "rating": tf.constant(rating),
+            "history_features": tf.constant(inputs.features[rows]),
+            "history_price": tf.constant(inputs.price_bucket[rows]),
+            "history_place": tf.constant(place.reshape(history.shape), tf.int32),
+            "history_rating": tf.constant(interactions.history_rating[chosen]),
+            "present": tf.constant((history != PAD).astype(np.float32)),
+            "profile": tf.constant(inputs.profiles[interactions.user[chosen]]),
+        }
+
+    def _set_learning_rate(self, step: int) -> None:
+        options = self._options
+        warm = min(1.0, step / max(options.warmup_steps, 1))
+        rate = warm * max(0.02, 0.5 * (1.0 + np.cos(np.pi * step / options.steps)))
+        self._matrix_optimizer.learning_rate.assign(options.learning_rate * rate)
+        self._scalar_optimizer.learning_rate.assign(options.scalar_learning_rate * rate)
+
+    def _weights(self) -> list[npt.NDArray[np.float32]]:
+        return [variable.numpy() for variable in self._model.variables]
+
+
+def ranking_quality(
+    logits: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32], k: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Recall@k and NDCG@k per user, binary gains, both over min(k, wanted items).
+
+    Args:
+        logits: float32 [B, T].
+        wanted: [B, T] of 0 and 1, at least one 1 a row.
+        k: length of the list.
+    """
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :k]
+    hits = np.take_along_axis(wanted, order, axis=1)
+    gains = 1.0 / np.log2(np.arange(2, order.shape[1] + 2))
+    possible = np.minimum(wanted.sum(axis=1).astype(int), order.shape[1])
+    ideal = np.concatenate([[0.0], np.cumsum(gains)])[possible]
+    return hits.sum(axis=1) / possible, (hits * gains).sum(axis=1) / ideal

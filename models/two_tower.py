@@ -1,0 +1,48 @@
+"""The two towers and their heads as one trainable module."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from models.rating import RatingHead
+from models.towers import ItemTower, RetrievalScore
+
+
+class TwoTower(tf.Module):
+    """Item tower, profile projection, retrieval score and rating head."""
+
+    def __init__(
+        self,
+        features: npt.NDArray[np.float32],
+        *,
+        size: int,
+        price_buckets: int,
+        profile_size: int,
+        mean_rating: float,
+    ) -> None:
+        """Start from the catalogue's frozen features; see the parts for the arguments."""
+        super().__init__(name="two_tower")
+        self.items = ItemTower(features, size=size, price_buckets=price_buckets)
+        size = min(size, features.shape[1])
+        self.retrieval = RetrievalScore()
+        self.rating = RatingHead(size=size, mean_rating=mean_rating)
+        self._profile = tf.Variable(tf.zeros([profile_size, size]), name="profile_projection")
+
+    def profile(self, text: tf.Tensor) -> tf.Tensor:
+        """Project encoded profile texts [B, hidden] into the items' space: [B, D].
+
+        An empty profile must be given as zeros, which stay zeros.
+        """
+        return text @ self._profile
+
+    @property
+    def matrices(self) -> list[tf.Variable]:
+        """Trainable variables with an axis."""
+        return [v for v in self.trainable_variables if v.shape.rank]
+
+    @property
+    def scalars(self) -> list[tf.Variable]:
+        """Trainable weights and temperatures; they take a larger step."""
+        return [v for v in self.trainable_variables if not v.shape.rank]

@@ -1,0 +1,3 @@
+"""Configuration, the pipeline definition, runners and the command line."""
+
+import models as models

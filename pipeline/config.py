@@ -1,0 +1,145 @@
+"""The one typed, frozen configuration of a run, read from one documented file.
+
+Every default lives in `default.yaml`, next to its explanation, and nowhere else. A file given by
+the user and `key=value` settings are laid over it; an unknown key is an error, not a surprise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.ingestion.options import DataOptions
+from models.errors import BadInput
+from models.options import EncoderOptions, FeatureOptions, ModelOptions, TrainingOptions
+
+DEFAULT_FILE: Final = Path(__file__).parent / "default.yaml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunOptions(_Section):
+    """Where a run reads and writes, and how TFX runs it."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name of the TFX pipeline.")
+    enable_cache: bool = Field(description="Reuse a node's output where nothing it reads changed.")
+    beam_args: tuple[str, ...] = Field(description="Passed to Beam as they are.")
+
+
+class DataConfig(DataOptions):
+    """The data folder and how it is read."""
+
+    path: str | None = Field(description="The data folder; null is the shipped sample.")
+
+    def options(self) -> DataOptions:
+        """All but the path: what ingestion is given beside it."""
+        return DataOptions(**self.model_dump(exclude={"path"}))
+
+
+class Gate(_Section):
+    """A bound on one metric in one slice, and on its change against the baseline."""
+
+    metric: str = Field(description="squared_error, recall_at_20, cold_recall_at_20, ...")
+    slice: Literal["overall", "seen", "new"]
+    direction: Literal["higher", "lower"] = Field(description="Which direction is better.")
+    bound: float = Field(description="Worst value that is accepted.")
+    tolerance: float = Field(ge=0, description="How much worse than the baseline, absolute.")
+
+
+class GateOptions(_Section):
+    """What stops a run."""
+
+    model: tuple[Gate, ...] = Field(min_length=1)
+    drift: float = Field(gt=0, description="Jensen-Shannon divergence between runs.")
+    skew: float = Field(gt=0, description="The same between train and eval.")
+    infra_requests: int = Field(ge=1, description="Examples sent to the candidate.")
+
+
+class Configuration(_Section):
+    """Everything a run depends on besides the root folder."""
+
+    run: RunOptions
+    data: DataConfig
+    encoder: EncoderOptions
+    features: FeatureOptions
+    model: ModelOptions
+    training: TrainingOptions
+    gates: GateOptions
+
+
+def load_configuration(file: Path | None = None, settings: Sequence[str] = ()) -> Configuration:
+    """Read the defaults, lay a file over them, then `section.key=value` settings.
+
+    Values of settings are YAML, so `null`, `0.5` and `[a, b]` mean what they say.
+
+    Raises:
+        BadInput: an unreadable file, an unknown key, or a value outside its range.
+    """
+    values = _read(DEFAULT_FILE)
+    if file is not None:
+        _overlay(values, _read(file), str(file))
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise BadInput(f"--set {setting!r} has no '='. Write --set section.key=value.")
+        _overlay(values, _nested(key.strip().split("."), _parse(text, setting)), f"--set {setting}")
+    try:
+        return Configuration.model_validate(values)
+    except ValidationError as error:
+        raise BadInput(_explain(error)) from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(f"The configuration {file} can't be read: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise BadInput(f"The configuration {file} must hold sections such as 'training:'.")
+    return content
+
+
+def _parse(text: str, setting: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadInput(f"--set {setting!r}: the value is not YAML ({error}).") from error
+
+
+def _nested(keys: list[str], value: Any) -> dict[str, Any]:
+    for key in reversed(keys):
+        value = {key: value}
+    nested: dict[str, Any] = value
+    return nested
+
+
+def _overlay(base: dict[str, Any], top: dict[str, Any], source: str, path: str = "") -> None:
+    for key, value in top.items():
+        name = f"{path}{key}"
+        if key not in base:
+            known = ", ".join(sorted(map(str, base)))
+            raise BadInput(f"{source}: there is no option {name!r}. Known here: {known}.")
+        if isinstance(base[key], dict):
+            if not isinstance(value, dict):
+                raise BadInput(f"{source}: {name!r} is a section; set one of its options.")
+            _overlay(base[key], value, source, f"{name}.")
+        else:
+            base[key] = value
+
+
+def _explain(error: ValidationError) -> str:
+    problems = []
+    for fault in error.errors():
+        place, value = ".".join(map(str, fault["loc"])), fault["input"]
+        # Of a section or a list, only the fault is shown.
+        shown = place if isinstance(value, dict | list) else f"{place} is {value!r}"
+        problems.append(f"{shown}: {fault['msg'].removeprefix('Value error, ')}.")
+    return "The configuration is not valid. " + " ".join(problems)

@@ -1,0 +1,27 @@
+"""Where a run's root keeps what, and where the sample lies.
+
+Commands that only serve or ask need these paths without the seconds that importing TFX takes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+MODEL_NAME: Final = "debut"
+SAMPLE: Final = Path(__file__).parent.parent / "data" / "online_retail"
+
+
+def serving_folder(root: Path) -> Path:
+    """Where versions are pushed to, and a model server loads them from."""
+    return root / "serving" / MODEL_NAME
+
+
+def report_folder(root: Path) -> Path:
+    """Where the report of each run is written."""
+    return root / "report"
+
+
+def log_file(root: Path) -> Path:
+    """What the libraries logged during the last run."""
+    return root / "run.log"

@@ -1,0 +1,160 @@
+"""What a run did, read back from ML Metadata: the same for a person, the report and exit codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import tensorflow_model_analysis as tfma
+from ml_metadata import errors
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2
+from tfx.types import standard_artifacts
+
+from components.artifacts import Quarantine
+from components.ingestion.summary import IngestionSummary, read_summary
+from models.record import TrainingRecord, read_record
+from pipeline.config import Configuration, Gate
+
+_BASELINE: Final = "baseline"
+_CANDIDATE: Final = "candidate"
+
+
+@dataclass(frozen=True)
+class GateDecision:
+    """One gate, the values it saw, and what it decided; baseline None on a first run."""
+
+    gate: Gate
+    candidate: float
+    baseline: float | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the value keeps the bound and, against a baseline, the tolerance."""
+        sign = 1.0 if self.gate.direction == "higher" else -1.0
+        if sign * self.candidate < sign * self.gate.bound:
+            return False
+        if self.baseline is None:
+            return True
+        return sign * (self.candidate - self.baseline) >= -self.gate.tolerance
+
+    def explain(self) -> str:
+        """The metric, the slice and the values, in one phrase."""
+        gate = self.gate
+        worse = "below" if gate.direction == "higher" else "above"
+        compared = (
+            ""
+            if self.baseline is None
+            else f", baseline {self.baseline:.4f} with tolerance {gate.tolerance:g}"
+        )
+        return (
+            f"{gate.metric} on slice {gate.slice} is {self.candidate:.4f} "
+            f"(refused {worse} {gate.bound:g}{compared})"
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything a run produced that people ask for.
+
+    Attributes:
+        run_id: TFX's, the time the run started.
+        metrics: model ("candidate", "baseline") to slice to metric to value.
+        blessed: Evaluator's decision.
+        infra_blessed: InfraValidator's decision.
+        version: folder of the pushed version, None where nothing was pushed.
+        durations: seconds per node of this run.
+    """
+
+    run_id: str
+    summary: IngestionSummary
+    training: TrainingRecord
+    metrics: dict[str, dict[str, dict[str, float]]]
+    decisions: tuple[GateDecision, ...]
+    blessed: bool
+    infra_blessed: bool
+    version: Path | None
+    durations: dict[str, float]
+
+
+def read_outcome(metadata: Path, config: Configuration, durations: dict[str, float]) -> Outcome:
+    """Read the newest run of the pipeline.
+
+    Args:
+        metadata: the SQLite file of ML Metadata.
+        config: of that run; names the gates.
+        durations: seconds per node.
+    """
+    run = _NewestRun(metadata, config.run.name)
+    evaluation = run.artifact(standard_artifacts.ModelEvaluation.TYPE_NAME)
+    metrics = _metrics(Path(evaluation.uri))
+    blessing = run.artifact(standard_artifacts.ModelBlessing.TYPE_NAME)
+    infra = run.artifact(standard_artifacts.InfraBlessing.TYPE_NAME)
+    pushed = run.artifact(standard_artifacts.PushedModel.TYPE_NAME)
+    destination = pushed.custom_properties["pushed_destination"].string_value
+    return Outcome(
+        run_id=run.name,
+        summary=read_summary(run.artifact(Quarantine.TYPE_NAME).uri),
+        training=read_record(Path(run.artifact(standard_artifacts.ModelRun.TYPE_NAME).uri)),
+        metrics=metrics,
+        decisions=tuple(_decision(gate, metrics) for gate in config.gates.model),
+        blessed=blessing.custom_properties["blessed"].int_value == 1,
+        infra_blessed=infra.custom_properties["blessed"].int_value == 1,
+        version=Path(destination) if destination else None,
+        durations=durations,
+    )
+
+
+class _NewestRun:
+    """The artifacts that the newest run of a pipeline produced or took from the cache."""
+
+    def __init__(self, metadata: Path, pipeline: str) -> None:
+        connection = metadata_store_pb2.ConnectionConfig()
+        connection.sqlite.filename_uri = str(metadata)
+        connection.sqlite.connection_mode = (
+            metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE
+        )
+        self._store = MetadataStore(connection)
+        runs = self._store.get_contexts_by_type("pipeline_run")
+        if not runs:
+            raise errors.NotFoundError(f"No run of the pipeline {pipeline!r} in {metadata}")
+        newest = max(runs, key=lambda context: context.id)
+        self.name: str = newest.name
+        executions = self._store.get_executions_by_context(newest.id)
+        outputs = {
+            event.artifact_id
+            for event in self._store.get_events_by_execution_ids([e.id for e in executions])
+            if event.type == metadata_store_pb2.Event.OUTPUT
+        }
+        self._artifacts = self._store.get_artifacts_by_id(sorted(outputs))
+
+    def artifact(self, type_name: str) -> metadata_store_pb2.Artifact:
+        """The newest artifact of a type; each type that is asked for has one producer."""
+        found = [a for a in self._artifacts if a.type == type_name]
+        if not found:
+            raise errors.NotFoundError(f"Run {self.name} has no artifact of type {type_name}")
+        return max(found, key=lambda artifact: artifact.id)
+
+
+def _metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for slice_metrics in tfma.load_metrics(str(evaluation)):
+        keys = slice_metrics.slice_key.single_slice_keys
+        name = keys[0].bytes_value.decode() if keys else "overall"
+        for entry in slice_metrics.metric_keys_and_values:
+            if entry.key.is_diff:
+                continue
+            model = _BASELINE if entry.key.model_name == _BASELINE else _CANDIDATE
+            values = found.setdefault(model, {}).setdefault(name, {})
+            values[entry.key.name] = entry.value.double_value.value
+    return found
+
+
+def _decision(gate: Gate, metrics: dict[str, dict[str, dict[str, float]]]) -> GateDecision:
+    baseline = metrics.get(_BASELINE)
+    return GateDecision(
+        gate=gate,
+        candidate=metrics[_CANDIDATE].get(gate.slice, {}).get(gate.metric, float("nan")),
+        baseline=baseline.get(gate.slice, {}).get(gate.metric) if baseline else None,
+    )

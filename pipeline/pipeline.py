@@ -1,0 +1,220 @@
+"""The pipeline definition: `create_pipeline` builds the graph and touches nothing else.
+
+Two lanes run side by side until training. The catalogue's lane handles text, each item once; the
+interactions' lane handles ids. Runners decide where the graph runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import tensorflow_data_validation as tfdv
+from ml_metadata.proto import metadata_store_pb2
+from tensorflow_metadata.proto.v0 import path_pb2
+from tfx import v1 as tfx
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.proto import distribution_validator_pb2
+
+from components.example_validator import StrictDistributionValidator, StrictExampleValidator
+from components.infra_validator import EmbeddedInfraValidator
+from components.ingestion.component import DataFolderExampleGen
+from components.pusher import AtomicPusher
+from components.transform import MultiPhaseTransform
+from components.trainer import TwoTowerTrainer
+from models import features
+from pipeline.config import Configuration
+from pipeline.evaluation import evaluation_config
+
+MODEL_NAME: Final = "debut"
+SCHEMAS: Final = Path(__file__).parent / "schema"
+# The client protocol that InfraValidator speaks; see `EmbeddedInfraValidator`.
+_SERVING_TAG: Final = "2.16.1"
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders and addresses a run uses besides the data."""
+
+    artifacts: str
+    serving: str
+    metadata: metadata_store_pb2.ConnectionConfig
+
+
+def create_pipeline(
+    config: Configuration, *, data: str, fingerprint: str, places: Places
+) -> tfx.dsl.Pipeline:
+    """Build the graph.
+
+    Args:
+        config: everything that decides what is computed.
+        data: the data folder.
+        fingerprint: of the folder's content, so that changed data is never taken from a cache.
+        places: where artifacts, metadata and pushed versions go.
+    """
+    nodes: list[BaseNode] = []
+    ingestion = DataFolderExampleGen(
+        data=data, options=config.data.options(), fingerprint=fingerprint
+    )
+    nodes.append(ingestion)
+    catalogue = _validated(ingestion.outputs["catalogue"], "catalogue", config, nodes)
+    interactions = _validated(ingestion.outputs["interactions"], "interactions", config, nodes)
+
+    transform_options = {
+        "encoder": config.encoder.name,
+        **config.features.model_dump(),
+    }
+    catalogue_transform = MultiPhaseTransform(
+        examples=ingestion.outputs["catalogue"],
+        schema=catalogue.outputs["schema"],
+        preprocessing_fn="models.preprocessing.preprocess_catalogue",
+        splits_config=_splits([features.ALL], [features.ALL]),
+        custom_config=transform_options,
+        disable_statistics=True,  # over token ids they cost more than they tell
+    ).with_id("TransformCatalogue")
+    interactions_transform = MultiPhaseTransform(
+        examples=ingestion.outputs["interactions"],
+        schema=interactions.outputs["schema"],
+        preprocessing_fn="models.preprocessing.preprocess_interactions",
+        splits_config=_splits(
+            [features.TRAIN], [features.TRAIN, features.EVAL, features.NEW_ITEMS]
+        ),
+        custom_config={},
+        disable_statistics=True,
+    ).with_id("TransformInteractions")
+    # Nothing is computed from data that a validator has not passed.
+    for validator in [node for node in nodes if "Validator" in node.id]:
+        catalogue_transform.add_upstream_node(validator)
+        interactions_transform.add_upstream_node(validator)
+
+    trainer = TwoTowerTrainer(
+        interactions=interactions_transform.outputs["transformed_examples"],
+        interactions_graph=interactions_transform.outputs["transform_graph"],
+        catalogue=catalogue_transform.outputs["transformed_examples"],
+        catalogue_graph=catalogue_transform.outputs["transform_graph"],
+        options={
+            section: getattr(config, section).model_dump(mode="json")
+            for section in ("encoder", "features", "model", "training")
+        }
+        | {"history_length": config.data.history_length},
+    )
+    baseline = tfx.dsl.Resolver(
+        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+    ).with_id("LatestBlessedModel")
+    evaluator = tfx.components.Evaluator(
+        examples=ingestion.outputs["interactions"],
+        example_splits=[features.EVAL, features.NEW_ITEMS],
+        model=trainer.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        eval_config=evaluation_config(config.gates.model),
+    )
+    infra_validator = EmbeddedInfraValidator(
+        model=trainer.outputs["model"],
+        examples=ingestion.outputs["interactions"],
+        serving_spec=tfx.proto.ServingSpec(
+            tensorflow_serving=tfx.proto.TensorFlowServing(tags=[_SERVING_TAG]),
+            local_docker=tfx.proto.LocalDockerConfig(),
+            model_name=MODEL_NAME,
+        ),
+        validation_spec=tfx.proto.ValidationSpec(max_loading_time_seconds=120, num_tries=2),
+        request_spec=tfx.proto.RequestSpec(
+            tensorflow_serving=tfx.proto.TensorFlowServingRequestSpec(
+                signature_names=["serving_default"]
+            ),
+            num_examples=config.gates.infra_requests,
+            make_warmup=True,
+            split_name=features.EVAL,
+        ),
+    )
+    pusher = AtomicPusher(
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=infra_validator.outputs["blessing"],
+        push_destination=tfx.proto.PushDestination(
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=places.serving)
+        ),
+    )
+    return tfx.dsl.Pipeline(
+        pipeline_name=config.run.name,
+        pipeline_root=places.artifacts,
+        components=[
+            *nodes, catalogue_transform, interactions_transform, trainer, baseline, evaluator,
+            infra_validator, pusher,
+        ],
+        metadata_connection_config=places.metadata,
+        enable_cache=config.run.enable_cache,
+        beam_pipeline_args=list(config.run.beam_args),
+    )  # fmt: skip
+
+
+def _validated(
+    examples: tfx.types.BaseChannel, lane: str, config: Configuration, nodes: list[BaseNode]
+) -> BaseNode:
+    """Statistics, curated schema and validators of one lane; returns the schema's importer."""
+    name = lane.capitalize()
+    previous = tfx.dsl.Resolver(
+        strategy_class=tfx.dsl.experimental.LatestArtifactStrategy,
+        statistics=tfx.dsl.Channel(
+            type=tfx.types.standard_artifacts.ExampleStatistics,
+            producer_component_id=f"Statistics{name}",
+            output_key="statistics",
+        ),
+    ).with_id(f"PreviousStatistics{name}")
+    statistics = tfx.components.StatisticsGen(
+        examples=examples, stats_options=_statistics_options(lane)
+    ).with_id(f"Statistics{name}")
+    schema = tfx.components.ImportSchemaGen(schema_file=str(SCHEMAS / f"{lane}.pbtxt")).with_id(
+        f"Schema{name}"
+    )
+    validator = StrictExampleValidator(
+        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    ).with_id(f"Validator{name}")
+    compared = (
+        [features.PRICE, features.CATEGORY] if lane == "catalogue" else [features.RATING]
+    )
+    drift = StrictDistributionValidator(
+        statistics=statistics.outputs["statistics"],
+        baseline_statistics=previous.outputs["statistics"],
+        config=_comparison(compared, config.gates.drift),
+    ).with_id(f"DriftValidator{name}")
+    nodes += [previous, statistics, schema, validator, drift]
+    if lane == "interactions":
+        nodes.append(
+            StrictDistributionValidator(
+                statistics=statistics.outputs["statistics"],
+                baseline_statistics=statistics.outputs["statistics"],
+                config=_comparison(compared, config.gates.skew),
+                include_split_pairs=[(features.EVAL, features.TRAIN)],
+            ).with_id(f"SkewValidator{name}")
+        )
+    return schema
+
+
+def _comparison(
+    compared: Sequence[str], threshold: float
+) -> distribution_validator_pb2.DistributionValidatorConfig:
+    config = distribution_validator_pb2.DistributionValidatorConfig()
+    for feature in compared:
+        entry = config.default_slice_config.feature.add()
+        entry.path.CopyFrom(path_pb2.Path(step=[feature]))
+        entry.distribution_comparator.jensen_shannon_divergence.threshold = threshold
+    return config
+
+
+def _statistics_options(lane: str) -> tfdv.StatsOptions:
+    """Statistics over a history would count each interaction up to `history_length` times."""
+    allowed = {
+        "catalogue": [features.ITEM_ID, *features.ITEM_TEXT, features.PRICE, features.INTERACTIONS],
+        "interactions": [
+            features.USER_ID, features.ITEM_ID, features.RATING, features.TIMESTAMP,
+            features.PROFILE, features.ITEM_STATE,
+        ],
+    }  # fmt: skip
+    return tfdv.StatsOptions(feature_allowlist=allowed[lane])
+
+
+def _splits(analyze: list[str], transform: list[str]) -> tfx.proto.SplitsConfig:
+    return tfx.proto.SplitsConfig(analyze=analyze, transform=transform)

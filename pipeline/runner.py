@@ -1,0 +1,90 @@
+"""Runs the pipeline on this machine and tells what is going on.
+
+TFX's LocalDagRunner does the work. It has no callback for progress, and Beam's worker switches its
+log lines off, so the launcher of single nodes is replaced by one that reports.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from unittest import mock
+
+import tfx.v1 as tfx
+from rich.console import Console
+from tfx.orchestration.local import local_dag_runner
+from tfx.orchestration.portable.data_types import ExecutionInfo
+from tfx.orchestration.portable.launcher import Launcher
+from tfx.proto.orchestration import execution_result_pb2
+
+from components.ingestion.folder import fingerprint, open_folder
+from models.encoder_folder import open_encoder
+from pipeline.config import Configuration
+from pipeline.outcome import Outcome, read_outcome
+from pipeline.pipeline import MODEL_NAME, Places, create_pipeline
+
+SAMPLE: Final = Path(__file__).parent.parent / "data" / "online_retail"
+
+
+def serving_folder(root: Path) -> Path:
+    """Where versions are pushed to, and a model server loads them from."""
+    return root / "serving" / MODEL_NAME
+
+
+def run_pipeline(config: Configuration, *, root: Path, console: Console) -> Outcome:
+    """Check the inputs, run every node, and read what came out of it.
+
+    Raises:
+        BadInput: the data folder or the encoder can't be used; nothing was computed.
+    """
+    data = Path(config.data.path) if config.data.path else SAMPLE
+    folder = open_folder(data)
+    open_encoder(config.encoder.name)
+    root = root.resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    metadata = root / "metadata.sqlite"
+    pipeline = create_pipeline(
+        config,
+        data=str(data.resolve()),
+        fingerprint=fingerprint(folder),
+        places=Places(
+            artifacts=str(root / "artifacts"),
+            serving=str(serving_folder(root)),
+            metadata=tfx.orchestration.metadata.sqlite_metadata_connection_config(str(metadata)),
+        ),
+    )
+    with _progress(console, len(pipeline.components)) as durations:
+        tfx.orchestration.LocalDagRunner().run(pipeline)
+    return read_outcome(metadata, config, durations)
+
+
+@contextmanager
+def _progress(console: Console, nodes: int) -> Iterator[dict[str, float]]:
+    """Shows the running node on a terminal and prints a line when a node ends."""
+    durations: dict[str, float] = {}
+    status = console.status("Starting")
+
+    class ReportingLauncher(Launcher):
+        _cached = True
+
+        def _run_executor(self, info: ExecutionInfo) -> execution_result_pb2.ExecutorOutput:
+            self._cached = False
+            return super()._run_executor(info)
+
+        def launch(self) -> ExecutionInfo | None:
+            node = self._pipeline_node.node_info.id
+            status.update(f"{node} ({len(durations) + 1} of {nodes})")
+            start = time.monotonic()
+            executed: ExecutionInfo | None = super().launch()
+            durations[node] = time.monotonic() - start
+            cached = self._cached and self._system_node_handler is None
+            took = "  cached" if cached else f"{durations[node]:6.1f} s"
+            place = f"[{len(durations):2d}/{nodes}]"
+            console.print(f"{place} {node:<28} {took}", highlight=False, markup=False)
+            return executed
+
+    with status, mock.patch.object(local_dag_runner.launcher, "Launcher", ReportingLauncher):
+        yield durations
