@@ -11,8 +11,8 @@ class Quarantine(artifact.Artifact):
     """Rows that ingestion set aside, and the counts of a whole ingestion.
 
     File structure below the URI:
-      `rows-00000-of-00001.jsonl.gz`: for each row one JSON object with `file`, `row` (the first below
-        the header is 1), `line` (null in Parquet), `reason`, `column` and `value` (cut, and empty
+      `rows-00000-of-00001.jsonl.gz`: a JSON object for each row with `file`, `row` (1 is the first
+        below the header), `line` (null in Parquet), `reason`, `column` and `value` (cut, and empty
         where it might be a user id that is kept secret).
       `summary.json`: read it with `components.ingestion.summary.read_summary`.
     """

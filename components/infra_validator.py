@@ -40,10 +40,12 @@ class EmbeddedServerRunner(base_runner.BaseModelServerRunner):
         return f"EmbeddedServerRunner(base_path={self._base_path})"
 
     def GetEndpoint(self) -> str:
+        """Address of the server's gRPC port."""
         return f"localhost:{self._port}"
 
     def Start(self) -> None:
-        self._log = tempfile.TemporaryFile()
+        """Start the server; it is not ready when this returns."""
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by Stop
         self._process = subprocess.Popen(
             [
                 sys.executable, "-m", "serving.main",
@@ -56,6 +58,7 @@ class EmbeddedServerRunner(base_runner.BaseModelServerRunner):
         )  # fmt: skip
 
     def WaitUntilRunning(self, deadline: float) -> None:
+        """Wait until the port is open, at most until the unix time `deadline`."""
         while time.time() < deadline:
             if self._process is None or self._process.poll() is not None:
                 raise error_types.JobAborted(f"The server ended at once: {self.GetLogs()}")
@@ -66,12 +69,14 @@ class EmbeddedServerRunner(base_runner.BaseModelServerRunner):
         raise error_types.DeadlineExceeded("The server did not open its port in time.")
 
     def GetLogs(self) -> str | None:
+        """What the server has printed so far."""
         if self._log is None:
             return None
         self._log.seek(0)
         return self._log.read().decode("utf-8", "replace")
 
     def Stop(self) -> None:
+        """End the server and drop its log."""
         if self._process is not None:
             self._process.terminate()
             try:

@@ -30,6 +30,7 @@ class Executor(executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
+        """Push where both blessings are given, else mark the artifact as not pushed."""
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
@@ -44,9 +45,7 @@ class Executor(executor.Executor):
         model = Path(self.GetModelPath(input_dict))
         version = push(model, Path(destination.filesystem.base_directory))
         shutil.copytree(model, pushed.uri, dirs_exist_ok=True)
-        self._MarkPushed(
-            pushed, pushed_destination=str(version), pushed_version=version.name
-        )
+        self._MarkPushed(pushed, pushed_destination=str(version), pushed_version=version.name)
 
 
 class AtomicPusher(Pusher):

@@ -14,10 +14,10 @@ from tfx.components.trainer import executor
 from tfx.components.trainer.component import Trainer
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.dsl.components.base import executor_spec
+from tfx.dsl.io import fileio
 from tfx.proto import trainer_pb2
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter
-from tfx.dsl.io import fileio
 from tfx.utils import io_utils, json_utils
 
 from models import features

@@ -1,0 +1,1 @@
+"""A data folder becomes the catalogue and the interactions that everything else reads."""

@@ -1,0 +1,239 @@
+"""Finds the tables of a data folder and refuses, before anything is computed, what can't be read.
+
+Faults of a whole file are found here and stop the run. Faults of single rows are not looked for:
+`components.ingestion.rows` sets those aside. With spans a table is the union of its files.
+"""
+
+import csv
+import hashlib
+import hmac
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+
+from components.ingestion import csv_table, parquet_table, text
+from components.ingestion.csv_table import Row
+from models.errors import BadInput
+
+INTERACTIONS: Final = "interactions"
+ITEMS: Final = "items"
+USERS: Final = "users"
+VARIANT_GROUPS: Final = "variant_groups"
+
+# The order is that of blame: a bad items file makes interactions bad, not the other way round.
+REQUIRED_COLUMNS: Final = {
+    ITEMS: ("item_id", "title"),
+    USERS: ("user_id",),
+    VARIANT_GROUPS: ("item_id", "group_id"),
+    INTERACTIONS: ("user_id", "item_id", "timestamp"),
+}
+_ID_COLUMNS: Final = ("user_id", "item_id", "group_id")
+_SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
+_SPAN: Final = re.compile(r"span-(\d+)")
+_UNREADABLE: Final = (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException)
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a data folder."""
+
+    table: str  # one of the keys of REQUIRED_COLUMNS
+    span: int  # 0 where the folder has no spans
+    name: str  # relative to the data folder, as messages show it
+    path: str
+    columns: tuple[str, ...]
+
+    def rows(self) -> Iterator[Row]:
+        """Yields the rows of data, numbered from 1."""
+        rows = _read(self.path)
+        next(rows)  # the header
+        return rows
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """The files of a data folder, by table, then by span from old to new."""
+
+    path: str
+    files: tuple[DataFile, ...]
+
+    @property
+    def span(self) -> int:
+        """The newest span, 0 where the folder has none."""
+        return max(file.span for file in self.files)
+
+
+def open_folder(path: str | Path) -> DataFolder:
+    """Finds and checks the files of a data folder.
+
+    Every file is read to its end, so that a truncated one is found now. That costs one pass of
+    decompression.
+
+    Raises:
+      BadInput: the folder, a file or a column is missing, can't be read or holds no rows, or a
+        table stands there twice. The message names the file, the column and the remedy.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise BadInput(f"The data folder {root} does not exist. Give the path of a folder.")
+    files = [
+        _open_file(root, found, table=table, span=span)
+        for table in REQUIRED_COLUMNS
+        for span, folder in _span_folders(root)
+        if (found := _find(root, folder, table)) is not None
+    ]
+    for table in (ITEMS, INTERACTIONS):
+        _require_rows(root, [file for file in files if file.table == table], table)
+    _require_ratings_in_all_or_none([file for file in files if file.table == INTERACTIONS])
+    return DataFolder(str(root), tuple(files))
+
+
+def fingerprint(folder: DataFolder, pseudonym_key: bytes | None = None) -> str:
+    """Returns a hash of the names and contents of the files, and of the key for user ids.
+
+    It is an execution property of the component: TFX's cache sees by it that data changed. The key
+    goes in because a new key changes every user id; it can't be had back from the hash.
+    """
+    digest = hashlib.sha256()
+    for file in folder.files:
+        content = hashlib.sha256()
+        with open(file.path, "rb") as stream:
+            while block := stream.read(1 << 20):
+                content.update(block)
+        digest.update(f"{file.name}:{content.hexdigest()}\n".encode())
+    if pseudonym_key is not None:
+        digest.update(hmac.digest(pseudonym_key, b"fingerprint", "sha256"))
+    return digest.hexdigest()
+
+
+def _span_folders(root: Path) -> list[tuple[int, Path]]:
+    spans: dict[int, Path] = {}
+    for folder in sorted(root.iterdir()):
+        if folder.is_dir() and (match := _SPAN.fullmatch(folder.name)):
+            number = int(match[1])
+            if number in spans:
+                raise BadInput(
+                    f"{root} holds span {number} twice, as {spans[number].name} and "
+                    f"{folder.name}. Keep one of them."
+                )
+            spans[number] = folder
+    if not spans:
+        return [(0, root)]
+    beside = [found for table in REQUIRED_COLUMNS if (found := _find(root, root, table))]
+    if beside:
+        raise BadInput(
+            f"{root} holds {beside[0].name} beside span folders. Move it into the span it "
+            "belongs to."
+        )
+    return sorted(spans.items())
+
+
+def _find(root: Path, folder: Path, table: str) -> Path | None:
+    found = [folder / (table + end) for end in _SUFFIXES if (folder / (table + end)).exists()]
+    if len(found) > 1:
+        names = " and ".join(str(path.relative_to(root)) for path in found)
+        raise BadInput(f"{root} holds {names}: one table, two files. Keep one of them.")
+    return found[0] if found else None
+
+
+def _open_file(root: Path, path: Path, *, table: str, span: int) -> DataFile:
+    name = str(path.relative_to(root))
+    if not path.is_file():
+        raise BadInput(f"{name} in {root} is a folder. Write the table into one file.")
+    try:
+        columns = next((row.fields for row in _read(str(path))), None)
+        _read_to_end(path)
+    except _UNREADABLE as error:
+        raise BadInput(
+            f"{name} in {root} can't be read ({error}). The file is damaged, cut off or in another "
+            f"format than its name says: write it again as one of {', '.join(_SUFFIXES)}."
+        ) from error
+    if not columns:
+        raise BadInput(
+            f"{name} in {root} is empty. Its first line must name the columns "
+            f"{', '.join(REQUIRED_COLUMNS[table])}."
+        )
+    columns = [column.strip() for column in columns]
+    _check_columns(columns, table=table, name=f"{name} in {root}")
+    if path.suffix == ".parquet":
+        _check_types(parquet_table.column_types(str(path)), name=f"{name} in {root}")
+    return DataFile(table, span, name, str(path), tuple(columns))
+
+
+def _check_columns(columns: list[str], *, table: str, name: str) -> None:
+    # The columns aren't shown: they are bytes of another encoding, or of a compressed file.
+    if any(text.fault(column) is not None for column in columns):
+        raise BadInput(
+            f"The header of {name} is not UTF-8 text. Save the file as UTF-8, and as plain text "
+            "unless its name ends in .gz."
+        )
+    found = ", ".join(columns)
+    for column in REQUIRED_COLUMNS[table]:
+        if column not in columns:
+            raise BadInput(
+                f"{name} has no column {column}; it has: {found}. Add or rename the column "
+                "(columns are separated by commas)."
+            )
+    for column in columns:
+        if not column:
+            raise BadInput(
+                f"Column {columns.index(column) + 1} of {name} has no name; the header is: "
+                f"{found}. Name it or remove it."
+            )
+        if columns.count(column) > 1:
+            raise BadInput(f"{name} has the column {column} twice. Rename or remove one.")
+
+
+def _check_types(types: dict[str, pa.DataType], *, name: str) -> None:
+    for column, kind in types.items():
+        if column in _ID_COLUMNS and not parquet_table.is_id(kind):
+            raise BadInput(
+                f"Column {column} of {name} is of type {kind}. Ids must be text or integers: "
+                "convert the column."
+            )
+        if not parquet_table.is_scalar(kind):
+            raise BadInput(
+                f"Column {column} of {name} is of type {kind}, which has no text form. Convert "
+                "the column to text or remove it."
+            )
+
+
+def _require_rows(root: Path, files: list[DataFile], table: str) -> None:
+    if not files:
+        found = ", ".join(sorted(path.name for path in root.iterdir())) or "nothing"
+        raise BadInput(
+            f"{root} has no {table} file; it holds: {found}. Add one of "
+            f"{', '.join(table + end for end in _SUFFIXES)}."
+        )
+    if all(next(file.rows(), None) is None for file in files):
+        names = ", ".join(file.name for file in files)
+        what = "the catalogue is empty" if table == ITEMS else "there is nothing to learn from"
+        raise BadInput(f"{names} in {root} has a header but no rows: {what}. Add rows.")
+
+
+def _require_ratings_in_all_or_none(files: list[DataFile]) -> None:
+    without = [file.name for file in files if "rating" not in file.columns]
+    if without and len(without) < len(files):
+        raise BadInput(
+            f"{without[0]} has no column rating, but other spans have one. Add the column to every "
+            "span, or to none for implicit feedback."
+        )
+
+
+def _read(path: str) -> Iterator[Row]:
+    read = parquet_table.read_parquet if path.endswith(".parquet") else csv_table.read_csv
+    return read(path)
+
+
+def _read_to_end(path: Path) -> None:
+    if path.suffix == ".csv":
+        return  # nothing in a plain file tells that it is cut off
+    if path.suffix == ".parquet":
+        parquet_table.read_to_end(str(path))
+    else:
+        csv_table.read_to_end(str(path))

@@ -1,0 +1,93 @@
+"""Reads a Parquet file as rows of text, the way the same data would stand in a csv file.
+
+So one set of rules validates both. Integers become their decimal text, nulls become empty text.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.ingestion.csv_table import Row
+
+_ROWS_AT_ONCE = 4096
+
+
+def column_types(path: str) -> dict[str, pa.DataType]:
+    """Returns the type of each column; of a dictionary-encoded one, that of its values."""
+    schema = pq.ParquetFile(path).schema_arrow
+    return {f.name.strip(): f.type.value_type if _is_dictionary(f.type) else f.type for f in schema}
+
+
+def is_id(kind: pa.DataType) -> bool:
+    """Tells whether ids of this type have one textual form: text does, floating point does not."""
+    return _is_text(kind) or pa.types.is_integer(kind)
+
+
+def is_scalar(kind: pa.DataType) -> bool:
+    """Tells whether values of this type can be rendered as text."""
+    known = (
+        pa.types.is_boolean,
+        pa.types.is_date,
+        pa.types.is_decimal,
+        pa.types.is_floating,
+        pa.types.is_null,
+        pa.types.is_timestamp,
+    )
+    return is_id(kind) or any(of_kind(kind) for of_kind in known)
+
+
+def read_parquet(path: str) -> Iterator[Row]:
+    """Yields the header as row 0, then the data; lines are 0.
+
+    Raises:
+      OSError, pyarrow.ArrowException: the file can't be read.
+    """
+    file = pq.ParquetFile(path)
+    yield Row(0, 0, list(file.schema_arrow.names))
+    number = 0
+    for batch in file.iter_batches(_ROWS_AT_ONCE):
+        for fields in zip(*(_texts(column) for column in batch.columns), strict=True):
+            number += 1
+            yield Row(number, 0, list(fields))
+
+
+def read_to_end(path: str) -> None:
+    """Decodes every column to its end, where a damaged page shows.
+
+    Raises:
+      OSError, pyarrow.ArrowException: the file can't be read.
+    """
+    for _ in pq.ParquetFile(path).iter_batches():
+        pass
+
+
+def _texts(column: pa.Array) -> list[str]:
+    if _is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if _is_text(column.type):
+        # As bytes, because Arrow does not promise that text is UTF-8.
+        values = column.cast(pa.large_binary()).to_pylist()
+        return ["" if v is None else v.decode("utf-8", "surrogateescape") for v in values]
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    return ["" if v is None else _text(v) for v in column.to_pylist()]
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _is_dictionary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_dictionary(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_binary(kind)
+        or types.is_large_binary(kind)
+    )

@@ -1,0 +1,82 @@
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.ingestion.folder import open_folder
+from components.ingestion.parquet_table import read_parquet
+from components.ingestion.rows import row_parser
+from tests.components.ingestion.helpers import data_options, write_csv
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """The same data as csv, csv.gz and Parquet."""
+    interactions = ("user_id,item_id,rating,timestamp", [7, 7, 8], ["007", "008", "009"])
+    times = [5, 86400, 90000]
+    items = "item_id,title,price,stock,released"
+    for suffix in (".csv", ".csv.gz"):
+        folder = tmp_path / suffix
+        columns, users, ids = interactions
+        rows = zip(users, ids, [1, 2.5, 4], times, strict=True)
+        write_csv(folder / f"interactions{suffix}", columns, *rows)
+        titles, prices, stock = ["Ä", "B", ""], [1.5, "", 3.0], [True, False, True]
+        shelf = zip(ids, titles, prices, stock, ["2011-12-01"] * 3, strict=True)
+        write_csv(folder / f"items{suffix}", items, *shelf)
+    folder = tmp_path / ".parquet"
+    folder.mkdir()
+    pd.DataFrame(
+        {
+            "user_id": users,
+            "item_id": pd.Categorical(ids),
+            "rating": [1, 2.5, 4],
+            "timestamp": pd.to_datetime(times, unit="s"),
+        }
+    ).to_parquet(folder / "interactions.parquet")
+    pd.DataFrame(
+        {
+            "item_id": ids,
+            "title": ["Ä", "B", None],
+            "price": [1.5, None, 3.0],
+            "stock": stock,
+            "released": [pd.Timestamp("2011-12-01").date()] * 3,
+        }
+    ).to_parquet(folder / "items.parquet")
+    return [tmp_path / name for name in (".csv", ".csv.gz", ".parquet")]
+
+
+def test_parquet_csv_and_gzip_give_the_same_records(folders):
+    def records(folder):
+        found = []
+        for file in open_folder(folder).files:
+            parse = row_parser(file, data_options(), None)
+            found += [(file.table, row.number, parse(row.fields)) for row in file.rows()]
+        return found
+
+    plain, zipped, parquet = map(records, folders)
+    assert plain == zipped == parquet
+    assert plain[0] == (
+        "items",
+        1,
+        ("007", ("Ä", "", "", "stock: True. released: 2011-12-01.", 1.5)),
+    )
+    assert plain[-1] == ("interactions", 3, ("009", ("8", 90000, 4.0)))
+
+
+def test_times_with_a_zone_and_below_a_microsecond(tmp_path):
+    path = str(tmp_path / "t.parquet")
+    zoned = pa.array([3600 * 10**9 + 1], pa.timestamp("ns", "Europe/Berlin"))
+    pq.write_table(pa.table({"t": zoned}), path, version="2.6")
+    header, row = read_parquet(path)
+    assert header.fields == ["t"] and row.fields == ["1970-01-01T02:00:00+01:00"]
+
+
+def test_bytes_nulls_and_rows_across_row_groups(tmp_path):
+    path = str(tmp_path / "t.parquet")
+    values = [None, b"caf\xe9", *[str(i).encode() for i in range(9000)]]
+    table = pa.table({"b": pa.array(values, pa.binary()), "n": pa.nulls(len(values))})
+    pq.write_table(table, path, row_group_size=1000)
+    rows = list(read_parquet(path))[1:]
+    assert rows[0].fields == ["", ""] and rows[1].fields == ["caf\udce9", ""]
+    assert [row.number for row in rows] == list(range(1, len(values) + 1))
+    assert rows[-1].fields == ["8999", ""]
