@@ -172,7 +172,9 @@ def _check_weights(folder: EncoderFolder) -> None:
                 found = bool(len(weights))
         else:
             with safe_open(file, framework="np") as tensors:
-                names = [n for n in tensors.keys() if n.endswith("word_embeddings.weight")]
+                # A safetensors handle has `keys` but is no mapping to iterate over.
+                every = tensors.keys()
+                names = [name for name in every if name.endswith("word_embeddings.weight")]
                 shapes = [tuple(tensors.get_slice(n).get_shape()) for n in names]
                 found = shapes == [(folder.vocabulary_size, folder.hidden_size)]
     except (OSError, SafetensorError) as error:

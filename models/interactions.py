@@ -141,9 +141,9 @@ def _read(
         return parsed | {
             features.ITEM_ID: rows.lookup(parsed[features.ITEM_ID]),
             features.HISTORY: history[:, -history_length:].to_tensor(PAD, shape=width),
-            features.HISTORY_RATING: parsed[features.HISTORY_RATING][
-                :, -history_length:
-            ].to_tensor(0.0, shape=width),
+            features.HISTORY_RATING: parsed[features.HISTORY_RATING][:, -history_length:].to_tensor(
+                0.0, shape=width
+            ),
         }
 
     dataset = tf.data.TFRecordDataset(sorted(paths), compression_type="GZIP").batch(4096)

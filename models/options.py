@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.devices import Precision, Strategy
+
 
 class _Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +41,19 @@ class ModelOptions(_Options):
     served_history: int = Field(ge=1, description="Latest items kept for a known user.")
 
 
+class FineTuningOptions(_Options):
+    """How the encoder's unfrozen layers are fine-tuned before the towers are trained."""
+
+    steps: int = Field(ge=1)
+    batch_pairs: int = Field(ge=2, description="Pairs whose items are each other's negatives.")
+    accumulation: int = Field(ge=1, description="Such batches whose gradients make one update.")
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warmup_steps: int = Field(ge=0)
+    temperature: float = Field(gt=0)
+    popularity_exponent: float = Field(ge=0, le=1, description="Of the logQ correction.")
+
+
 class TrainingOptions(_Options):
     """How the towers are trained."""
 
@@ -53,4 +68,6 @@ class TrainingOptions(_Options):
     rating_weight: float = Field(ge=0)
     validate_every: int = Field(ge=1)
     patience: int = Field(ge=1, description="Steps without improvement before stopping.")
+    strategy: Strategy = Field(description="How training is distributed (tf.distribute).")
+    precision: Precision = Field(description="Of the encoder's arithmetic.")
     seed: int

@@ -9,6 +9,8 @@ import tensorflow as tf
 from absl import logging
 from pydantic import BaseModel
 
+from models.finetuning import FineTuned
+
 RECORD_FILE: Final = "training.json"
 
 
@@ -20,12 +22,16 @@ class CurvePoint(BaseModel):
 
 
 class TrainingRecord(BaseModel):
-    """One training in numbers; `before` and `after` are measured on simulated new items."""
+    """One training in numbers; `before` and `after` are measured on simulated new items.
+
+    `fine_tuned` is None where the encoder was frozen.
+    """
 
     before: dict[str, float]
     after: dict[str, float]
     kept_step: int
     curve: list[CurvePoint]
+    fine_tuned: FineTuned | None
     items: int
     users: int
     interactions: int

@@ -84,9 +84,7 @@ class ServedModel(tf.Module):
         return {
             "serving_default": trace(self.rate_examples, examples=text),
             "evaluate": trace(self.evaluate, examples=text),
-            "recommend": trace(
-                self.recommend, **user, k=k, new_only=tf.TensorSpec([], tf.bool)
-            ),
+            "recommend": trace(self.recommend, **user, k=k, new_only=tf.TensorSpec([], tf.bool)),
             "score": trace(self.score, **user, item_id=text),
             "embed_items": trace(
                 self.embed_items,
@@ -371,6 +369,4 @@ def _widen(values: tf.Tensor, width: tf.Tensor, fill: float) -> tf.Tensor:
 def _without(logits: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Strike rows int64 [E] (PAD is none) from logits float32 [I]."""
     rows = tf.boolean_mask(rows, rows != PAD)
-    return tf.tensor_scatter_nd_update(
-        logits, rows[:, tf.newaxis], tf.fill([tf.size(rows)], _OUT)
-    )
+    return tf.tensor_scatter_nd_update(logits, rows[:, tf.newaxis], tf.fill([tf.size(rows)], _OUT))

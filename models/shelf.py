@@ -153,9 +153,7 @@ def fill_shelf(
     )
 
 
-def fallback_logits(
-    table: ItemTable, demand: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
+def fallback_logits(table: ItemTable, demand: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Popular items with room for new ones, as logits of a Zipf law over the ranks.
 
     Args:

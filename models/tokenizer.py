@@ -57,8 +57,6 @@ class WordPieceTokenizer(tf.Module):
         """`[CLS] pieces [SEP]`, cut and padded to int64 [B, max_tokens]."""
         pieces = pieces[:, : max_tokens - 2]
         rows = tf.ones([pieces.nrows(), 1], tf.int64)
-        framed = tf.concat(
-            [self._folder.cls_id * rows, pieces, self._folder.sep_id * rows], axis=1
-        )
+        framed = tf.concat([self._folder.cls_id * rows, pieces, self._folder.sep_id * rows], axis=1)
         padded = framed.to_tensor(self._folder.pad_id, shape=[None, max_tokens])
         return tf.ensure_shape(padded, [None, max_tokens])

@@ -33,9 +33,7 @@ class ItemTower(tf.Module):
     shift, so that before any training the tower already knows what the frozen texts know.
     """
 
-    def __init__(
-        self, features: npt.NDArray[np.float32], *, size: int, price_buckets: int
-    ) -> None:
+    def __init__(self, features: npt.NDArray[np.float32], *, size: int, price_buckets: int) -> None:
         """Start from a catalogue.
 
         Args:
@@ -140,9 +138,7 @@ class RetrievalScore(tf.Module):
         return self._nearness_weight * nearness + self._inheritance_weight * inheritance + demand
 
 
-def principal_components(
-    centered: npt.NDArray[np.float32], size: int
-) -> npt.NDArray[np.float32]:
+def principal_components(centered: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
     """Leading eigenvectors of the covariance: float32 [F, min(size, F)].
 
     The eigenvectors' signs are arbitrary; each is turned so that its largest entry is positive,

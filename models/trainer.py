@@ -18,11 +18,19 @@ from pydantic import BaseModel, ConfigDict
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models import features
+from models.devices import make_strategy, set_precision
 from models.encoder import TextEncoder
 from models.encoder_folder import EncoderFolder, open_encoder
+from models.finetuning import finetune
 from models.interactions import Users, latest_items, read_interactions
-from models.item_table import ItemTable, read_item_table, read_popularity
-from models.options import EncoderOptions, FeatureOptions, ModelOptions, TrainingOptions
+from models.item_table import read_item_table, read_popularity
+from models.options import (
+    EncoderOptions,
+    FeatureOptions,
+    FineTuningOptions,
+    ModelOptions,
+    TrainingOptions,
+)
 from models.record import TrainingRecord, TrainingRecorder
 from models.served import ServedModel
 from models.shelf import Shelf, fill_shelf
@@ -43,6 +51,7 @@ class TrainerOptions(BaseModel):
     encoder: EncoderOptions
     features: FeatureOptions
     model: ModelOptions
+    finetuning: FineTuningOptions
     training: TrainingOptions
     history_length: int
 
@@ -62,9 +71,30 @@ def run_fn(arguments: FnArgs) -> None:
     splits, users = read_interactions(given["split_files"], table.ids, options.history_length)
     recorder = TrainingRecorder(Path(arguments.model_run_dir))
 
+    purchases = purchase_matrix(
+        splits[features.TRAIN].user, splits[features.TRAIN].item, (len(users), len(table))
+    )
+    folds, validation = launches(
+        purchases,
+        table.ids,
+        folds=options.training.folds,
+        max_anchors=options.model.max_anchors,
+        regularization=options.model.teacher_regularization,
+    )
+
+    set_precision(options.training.precision)
+    strategy = make_strategy(options.training.strategy)
     folder = open_encoder(options.encoder.name)
-    item_encoder = TextEncoder(folder, trainable_layers=options.encoder.trainable_layers)
-    profile_encoder = item_encoder if options.encoder.shared else TextEncoder(folder)
+    with strategy.scope():
+        item_encoder = TextEncoder(folder, trainable_layers=options.encoder.trainable_layers)
+        profile_encoder = item_encoder if options.encoder.shared else TextEncoder(folder)
+    fine_tuned = None
+    if options.encoder.trainable_layers and len(validation.users):
+        fine_tuned = finetune(
+            item_encoder, table.tokens, purchases, validation,
+            encode=encode, options=options.finetuning, seed=options.training.seed,
+            strategy=strategy,
+        )  # fmt: skip
     text = encode(item_encoder, table.tokens)
     inputs = Inputs(
         features=item_features(tf.constant(text), tf.constant(table.lexical)).numpy(),
@@ -80,10 +110,28 @@ def run_fn(arguments: FnArgs) -> None:
         profile_size=folder.hidden_size,
         mean_rating=float(inputs.interactions.rating.mean()),
     )
-    known = _train(model, inputs, table, len(users), options, recorder)
-    history, ratings = latest_items(
-        list(splits.values()), len(users), options.model.served_history
+    outcome = Trainer(model, inputs, options.training).run(folds, validation, recorder.step)
+    recorder.finish(
+        TrainingRecord(
+            before=outcome.before,
+            after=outcome.after,
+            kept_step=outcome.step,
+            curve=recorder.curve,
+            fine_tuned=fine_tuned,
+            items=len(table),
+            users=len(users),
+            interactions=len(inputs.interactions),
+            implicit=inputs.interactions.is_implicit,
+            parameters=int(sum(np.prod(v.shape) for v in model.trainable_variables)),
+        )
     )
+    known = SimulatedLaunch.hide(
+        purchases,
+        targets=np.zeros(0, np.int64),
+        anchors=most_popular(table.popularity, ~table.is_cold, options.model.max_anchors),
+        regularization=options.model.teacher_regularization,
+    )
+    history, ratings = latest_items(list(splits.values()), len(users), options.model.served_history)
     data = fill_shelf(
         model, table, inputs.features, known,
         user_history=history, user_rating=ratings, user_text=inputs.profiles,
@@ -134,47 +182,6 @@ def encode_profiles(
     encoded = encode(encoder, tokens)
     encoded[texts == b""] = 0.0
     return encoded[place]
-
-
-def _train(
-    model: TwoTower,
-    inputs: Inputs,
-    table: ItemTable,
-    num_users: int,
-    options: TrainerOptions,
-    recorder: TrainingRecorder,
-) -> SimulatedLaunch:
-    """Train and return the launch whose anchors are all seen items, for the shelf."""
-    purchases = purchase_matrix(
-        inputs.interactions.user, inputs.interactions.item, (num_users, len(table))
-    )
-    folds, validation = launches(
-        purchases,
-        table.ids,
-        folds=options.training.folds,
-        max_anchors=options.model.max_anchors,
-        regularization=options.model.teacher_regularization,
-    )
-    outcome = Trainer(model, inputs, options.training).run(folds, validation, recorder.step)
-    recorder.finish(
-        TrainingRecord(
-            before=outcome.before,
-            after=outcome.after,
-            kept_step=outcome.step,
-            curve=recorder.curve,
-            items=len(table),
-            users=num_users,
-            interactions=len(inputs.interactions),
-            implicit=inputs.interactions.is_implicit,
-            parameters=int(sum(np.prod(v.shape) for v in model.trainable_variables)),
-        )
-    )
-    return SimulatedLaunch.hide(
-        purchases,
-        targets=np.zeros(0, np.int64),
-        anchors=most_popular(table.popularity, ~table.is_cold, options.model.max_anchors),
-        regularization=options.model.teacher_regularization,
-    )
 
 
 def _write_ids(file: Path, ids: npt.NDArray[np.object_]) -> Path:

@@ -20,6 +20,7 @@ import tf_keras
 from models.interactions import PAD, Interactions
 from models.losses import multi_positive_softmax, squared_error
 from models.options import TrainingOptions
+from models.ranking import ranking_quality
 from models.simulation import SimulatedLaunch
 from models.two_tower import TwoTower
 
@@ -56,9 +57,7 @@ class Outcome:
     step: int
 
 
-def launch_logits(
-    model: TwoTower, batch: dict[str, tf.Tensor]
-) -> tf.Tensor:
+def launch_logits(model: TwoTower, batch: dict[str, tf.Tensor]) -> tf.Tensor:
     """Logits of users over the targets of a simulated launch.
 
     Args:
@@ -233,21 +232,3 @@ class Trainer:
 
     def _weights(self) -> list[npt.NDArray[np.float32]]:
         return [variable.numpy() for variable in self._model.variables]
-
-
-def ranking_quality(
-    logits: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32], k: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Recall@k and NDCG@k per user, binary gains, both over min(k, wanted items).
-
-    Args:
-        logits: float32 [B, T].
-        wanted: [B, T] of 0 and 1, at least one 1 a row.
-        k: length of the list.
-    """
-    order = np.argsort(-logits, axis=1, kind="stable")[:, :k]
-    hits = np.take_along_axis(wanted, order, axis=1)
-    gains = 1.0 / np.log2(np.arange(2, order.shape[1] + 2))
-    possible = np.minimum(wanted.sum(axis=1).astype(int), order.shape[1])
-    ideal = np.concatenate([[0.0], np.cumsum(gains)])[possible]
-    return hits.sum(axis=1) / possible, (hits * gains).sum(axis=1) / ideal

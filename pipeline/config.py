@@ -15,7 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.ingestion.options import DataOptions
 from models.errors import BadInput
-from models.options import EncoderOptions, FeatureOptions, ModelOptions, TrainingOptions
+from models.options import (
+    EncoderOptions,
+    FeatureOptions,
+    FineTuningOptions,
+    ModelOptions,
+    TrainingOptions,
+)
 
 DEFAULT_FILE: Final = Path(__file__).parent / "default.yaml"
 
@@ -69,6 +75,7 @@ class Configuration(_Section):
     encoder: EncoderOptions
     features: FeatureOptions
     model: ModelOptions
+    finetuning: FineTuningOptions
     training: TrainingOptions
     gates: GateOptions
 
@@ -99,7 +106,9 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInput(f"The configuration {file} can't be read: {error}") from error
+        raise BadInput(
+            f"The configuration {file} can't be read ({error}). Give a YAML file in UTF-8."
+        ) from error
     if content is None:
         return {}
     if not isinstance(content, dict):

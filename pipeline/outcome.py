@@ -112,9 +112,7 @@ class _NewestRun:
     def __init__(self, metadata: Path, pipeline: str) -> None:
         connection = metadata_store_pb2.ConnectionConfig()
         connection.sqlite.filename_uri = str(metadata)
-        connection.sqlite.connection_mode = (
-            metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE
-        )
+        connection.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE
         self._store = MetadataStore(connection)
         runs = self._store.get_contexts_by_type("pipeline_run")
         if not runs:

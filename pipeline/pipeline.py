@@ -22,8 +22,8 @@ from components.example_validator import StrictDistributionValidator, StrictExam
 from components.infra_validator import EmbeddedInfraValidator
 from components.ingestion.component import DataFolderExampleGen
 from components.pusher import AtomicPusher
-from components.transform import MultiPhaseTransform
 from components.trainer import TwoTowerTrainer
+from components.transform import MultiPhaseTransform
 from models import features
 from pipeline.config import Configuration
 from pipeline.evaluation import evaluation_config
@@ -96,7 +96,7 @@ def create_pipeline(
         catalogue_graph=catalogue_transform.outputs["transform_graph"],
         options={
             section: getattr(config, section).model_dump(mode="json")
-            for section in ("encoder", "features", "model", "training")
+            for section in ("encoder", "features", "model", "finetuning", "training")
         }
         | {"history_length": config.data.history_length},
     )
@@ -172,9 +172,7 @@ def _validated(
     validator = StrictExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
     ).with_id(f"Validator{name}")
-    compared = (
-        [features.PRICE, features.CATEGORY] if lane == "catalogue" else [features.RATING]
-    )
+    compared = [features.PRICE, features.CATEGORY] if lane == "catalogue" else [features.RATING]
     drift = StrictDistributionValidator(
         statistics=statistics.outputs["statistics"],
         baseline_statistics=previous.outputs["statistics"],

@@ -21,6 +21,7 @@ from tfx.orchestration.portable.launcher import Launcher
 from tfx.proto.orchestration import execution_result_pb2
 
 from components.ingestion.folder import fingerprint, open_folder
+from components.ingestion.options import read_pseudonym_key
 from models.encoder_folder import open_encoder
 from pipeline.config import Configuration
 from pipeline.outcome import Outcome, read_outcome
@@ -49,7 +50,7 @@ def run_pipeline(config: Configuration, *, root: Path, console: Console) -> Outc
     pipeline = create_pipeline(
         config,
         data=str(data.resolve()),
-        fingerprint=fingerprint(folder),
+        fingerprint=fingerprint(folder, read_pseudonym_key(config.data)),
         places=Places(
             artifacts=str(root / "artifacts"),
             serving=str(serving_folder(root)),
