@@ -1,0 +1,24 @@
+"""Recall and NDCG of ranked lists with several relevant items, in numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+
+def ranking_quality(
+    logits: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32], k: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Recall@k and NDCG@k per user, binary gains, both over min(k, wanted items).
+
+    Args:
+        logits: float32 [B, T].
+        wanted: [B, T] of 0 and 1, at least one 1 a row.
+        k: length of the list.
+    """
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :k]
+    hits = np.take_along_axis(wanted, order, axis=1)
+    gains = 1.0 / np.log2(np.arange(2, order.shape[1] + 2))
+    possible = np.minimum(wanted.sum(axis=1).astype(int), order.shape[1])
+    ideal = np.concatenate([[0.0], np.cumsum(gains)])[possible]
+    return hits.sum(axis=1) / possible, (hits * gains).sum(axis=1) / ideal
