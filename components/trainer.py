@@ -83,8 +83,8 @@ class TwoTowerTrainer(Trainer):
         """Construct the component.
 
         Args:
-            interactions: transformed interaction Examples.
-            interactions_graph: their Transform graph, with the popularity of the items.
+            interactions: interaction Examples, as ingested.
+            interactions_graph: their Transform graph, which holds the popularity of the items.
             catalogue: transformed catalogue Examples.
             catalogue_graph: their Transform graph, which the served model contains.
             options: the encoder, features, model and training sections as JSON values.

@@ -60,7 +60,7 @@ class Users:
 def read_interactions(
     files: dict[str, list[str]], item_ids: npt.NDArray[np.object_], history_length: int
 ) -> tuple[dict[str, Interactions], Users]:
-    """Read transformed interactions, split by split.
+    """Read interactions as ingested, split by split.
 
     Args:
         files: TFRecord (gzip) files of each split.
@@ -84,10 +84,10 @@ def read_interactions(
         splits[split] = Interactions(
             user=index[start:end].astype(np.int32),
             item=column[features.ITEM_ID].astype(np.int32),
-            rating=column[features.RATING],
-            timestamp=column[features.TIMESTAMP],
+            rating=column[features.RATING].astype(np.float32),
+            timestamp=column[features.TIMESTAMP].astype(np.int64),
             history=column[features.HISTORY].astype(np.int32),
-            history_rating=column[features.HISTORY_RATING],
+            history_rating=column[features.HISTORY_RATING].astype(np.float32),
         )
         start = end
     return splits, Users(ids=ids.astype(object), profiles=profiles[first].astype(object))
@@ -135,7 +135,7 @@ def _read(
     }
 
     def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = tf.io.parse_example(serialized, spec)
+        parsed: dict[str, tf.Tensor] = tf.io.parse_example(serialized, spec)
         history = tf.ragged.map_flat_values(rows.lookup, parsed[features.HISTORY])
         width = [None, history_length]
         return parsed | {

@@ -39,12 +39,12 @@ class ItemTable:
     @property
     def is_new(self) -> npt.NDArray[np.bool_]:
         """Items that no interaction mentions: bool [I]."""
-        return self.interactions == 0
+        return np.equal(self.interactions, 0)
 
     @property
     def is_cold(self) -> npt.NDArray[np.bool_]:
         """Items that training never saw, the held-out ones included: bool [I]."""
-        return self.popularity == 0
+        return np.equal(self.popularity, 0)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,9 +73,9 @@ def read_item_table(
     return ItemTable(
         ids=np.array(ids, dtype=object),
         tokens=joined[features.TOKENS][order].astype(np.int32),
-        lexical=joined[features.LEXICAL][order],
+        lexical=joined[features.LEXICAL][order].astype(np.float32),
         price_bucket=joined[features.PRICE_BUCKET][order].astype(np.int32),
-        interactions=joined[features.INTERACTIONS][order],
+        interactions=joined[features.INTERACTIONS][order].astype(np.int64),
         popularity=np.array([popularity.get(item, 0) for item in ids], np.int64),
     )
 

@@ -38,7 +38,7 @@ def reciprocal_rank(rank: float, k: int) -> float:
     return 1.0 / rank if rank <= k else 0.0
 
 
-_GAINS: Final[dict[str, Callable[[float, int], float]]] = {
+_GAINS: Final[dict[str, Callable[..., float]]] = {
     "recall": recall,
     "ndcg": ndcg,
     "mrr": reciprocal_rank,

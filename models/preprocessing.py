@@ -60,7 +60,7 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
 
 
 def preprocess_interactions(inputs: Tensors, custom_config: dict[str, Any]) -> Tensors:
-    """Ids, rating, time, history and profile as they are; popularity by a full pass over train.
+    """Popularity of the items by a full pass over the train split.
 
     Items stay ids here and become rows of the catalogue's vocabulary when they are read, because
     this graph never sees the catalogue.
@@ -68,15 +68,7 @@ def preprocess_interactions(inputs: Tensors, custom_config: dict[str, Any]) -> T
     del custom_config
     item_id = tf.reshape(inputs[features.ITEM_ID], [-1])
     tft.vocabulary(item_id, vocab_filename=features.POPULARITY, store_frequency=True)
-    outputs = {
-        name: tf.reshape(inputs[name], [-1])
-        for name in (features.USER_ID, features.RATING, features.TIMESTAMP, features.PROFILE)
-    }
-    return outputs | {
-        features.ITEM_ID: item_id,
-        features.HISTORY: inputs[features.HISTORY],
-        features.HISTORY_RATING: inputs[features.HISTORY_RATING],
-    }
+    return {features.ITEM_ID: item_id}
 
 
 def _lexical_vector(pieces: tf.RaggedTensor, *, vocabulary_size: int, size: int) -> tf.Tensor:

@@ -340,7 +340,7 @@ class ServedModel(tf.Module):
 
 
 def _parse(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-    parsed = tf.io.parse_example(
+    parsed: dict[str, tf.Tensor] = tf.io.parse_example(
         examples,
         {
             features.USER_ID: tf.io.FixedLenFeature([], tf.string, ""),

@@ -7,6 +7,7 @@ tracing or training anything. Everything that changes between trainings belongs 
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from models.two_tower import TwoTower
 _BATCH = 1024
 # In a list for somebody unknown, every fifth place is a new product's.
 _NEW_ITEM_EVERY = 5
+_FIRST_NEW_PLACE = 2
 
 
 @dataclass(frozen=True)
@@ -163,14 +165,13 @@ def fallback_logits(table: ItemTable, demand: npt.NDArray[np.float32]) -> npt.ND
     Returns:
         float32 [I].
     """
-    new = np.flatnonzero(table.is_new)
-    new = list(new[np.argsort(-demand[new], kind="stable")])
-    old = np.flatnonzero(~table.is_new)
-    old = list(old[np.argsort(-table.interactions[old], kind="stable")])
+    new = deque(np.flatnonzero(table.is_new)[np.argsort(-demand[table.is_new], kind="stable")])
+    sold = np.flatnonzero(~table.is_new)
+    old = deque(sold[np.argsort(-table.interactions[sold], kind="stable")])
     order: list[int] = []
     while new or old:
-        turn = new if new and (not old or len(order) % _NEW_ITEM_EVERY == 2) else old
-        order.append(turn.pop(0))
+        is_new_turn = new and (not old or len(order) % _NEW_ITEM_EVERY == _FIRST_NEW_PLACE)
+        order.append(new.popleft() if is_new_turn else old.popleft())
     logits = np.empty(len(table), np.float32)
     logits[order] = -np.log(np.arange(1, len(table) + 1))
     return logits

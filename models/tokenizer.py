@@ -2,16 +2,28 @@
 
 `tensorflow_text.BertTokenizer(lower_case=True)` case-folds with NFKC, which BERT's own tokenizer
 does not ("½" becomes "1⁄2", "™" becomes "tm"). So the text is normalised here the way BERT does it
-and the library's tokenizer only splits it. Unlike Hugging Face's, it never takes "[SEP]" in a
-title for the special token: a catalogue can't inject one.
+and the library only splits it. Unlike Hugging Face's, it never takes "[SEP]" in a title for the
+special token: a catalogue can't inject one.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import tensorflow as tf
 import tensorflow_text as text
 
 from models.encoder_folder import EncoderFolder
+
+# Punctuation and CJK characters are words of their own, as in BERT's BasicTokenizer.
+_SINGLE: Final = (
+    r"[!-/:-@\[-`{-~\p{P}\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}"
+    r"\x{2A700}-\x{2CEAF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}]"
+)
+# BERT gives up on longer words, in characters; the library's own limit counts bytes, and so
+# would give up on half as much Cyrillic and a third as much Thai.
+_LONGEST_WORD: Final = 100
+_MAX_BYTES_PER_CHARACTER: Final = 4
 
 
 class WordPieceTokenizer(tf.Module):
@@ -25,8 +37,15 @@ class WordPieceTokenizer(tf.Module):
         self._lower_case = folder.lower_case
         self._strip_accents = folder.strip_accents
         self._folder = folder
-        self._pieces = text.BertTokenizer(
-            str(folder.vocabulary_file), lower_case=False, token_out_type=tf.int64
+        vocabulary = tf.lookup.TextFileInitializer(
+            str(folder.vocabulary_file),
+            key_dtype=tf.string, key_index=tf.lookup.TextFileIndex.WHOLE_LINE,
+            value_dtype=tf.int64, value_index=tf.lookup.TextFileIndex.LINE_NUMBER,
+        )  # fmt: skip
+        self._pieces = text.WordpieceTokenizer(
+            tf.lookup.StaticVocabularyTable(vocabulary, num_oov_buckets=1),
+            token_out_type=tf.int64,
+            max_bytes_per_word=_LONGEST_WORD * _MAX_BYTES_PER_CHARACTER,
         )
 
     def normalize(self, strings: tf.Tensor) -> tf.Tensor:
@@ -51,7 +70,9 @@ class WordPieceTokenizer(tf.Module):
 
     def pieces(self, strings: tf.Tensor) -> tf.RaggedTensor:
         """Word pieces without special tokens: string [B] to ragged int64 [B, (pieces)]."""
-        return self._pieces.tokenize(self.normalize(strings)).merge_dims(-2, -1)
+        words = text.regex_split(self.normalize(strings), rf"\s+|{_SINGLE}", _SINGLE)
+        words = tf.ragged.map_flat_values(_without_overlong, words)
+        return self._pieces.tokenize(words).merge_dims(-2, -1)
 
     def encoder_input(self, pieces: tf.RaggedTensor, max_tokens: int) -> tf.Tensor:
         """`[CLS] pieces [SEP]`, cut and padded to int64 [B, max_tokens]."""
@@ -60,3 +81,7 @@ class WordPieceTokenizer(tf.Module):
         framed = tf.concat([self._folder.cls_id * rows, pieces, self._folder.sep_id * rows], axis=1)
         padded = framed.to_tensor(self._folder.pad_id, shape=[None, max_tokens])
         return tf.ensure_shape(padded, [None, max_tokens])
+
+
+def _without_overlong(words: tf.Tensor) -> tf.Tensor:
+    return tf.where(tf.strings.length(words, "UTF8_CHAR") > _LONGEST_WORD, "[UNK]", words)

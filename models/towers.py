@@ -148,7 +148,8 @@ def principal_components(centered: npt.NDArray[np.float32], size: int) -> npt.ND
     leading = vectors[:, ::-1][:, :size]
     largest = np.abs(leading).argmax(axis=0)
     signs = np.sign(leading[largest, np.arange(leading.shape[1])])
-    return (leading * signs).astype(np.float32)
+    turned: npt.NDArray[np.float32] = (leading * signs).astype(np.float32)
+    return turned
 
 
 def _scalar(value: float, name: str) -> tf.Variable:

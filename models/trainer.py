@@ -57,7 +57,7 @@ class TrainerOptions(BaseModel):
 
 
 def run_fn(arguments: FnArgs) -> None:
-    """Train on the transformed Examples and write the served model and a record of the training.
+    """Train on the Examples and write the served model and a record of the training.
 
     Args:
         arguments: TFX's; `custom_config` also holds what `components.trainer` adds.

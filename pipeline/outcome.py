@@ -31,9 +31,12 @@ class GateDecision:
 
     @property
     def passed(self) -> bool:
-        """Whether the value keeps the bound and, against a baseline, the tolerance."""
+        """Whether the value keeps the bound and, against a baseline, the tolerance.
+
+        A slice without data has no value, and a gate without a value does not pass.
+        """
         sign = 1.0 if self.gate.direction == "higher" else -1.0
-        if sign * self.candidate < sign * self.gate.bound:
+        if not sign * self.candidate >= sign * self.gate.bound:
             return False
         if self.baseline is None:
             return True

@@ -27,8 +27,8 @@ from components.transform import MultiPhaseTransform
 from models import features
 from pipeline.config import Configuration
 from pipeline.evaluation import evaluation_config
+from pipeline.layout import MODEL_NAME
 
-MODEL_NAME: Final = "debut"
 SCHEMAS: Final = Path(__file__).parent / "schema"
 # The client protocol that InfraValidator speaks; see `EmbeddedInfraValidator`.
 _SERVING_TAG: Final = "2.16.1"
@@ -70,18 +70,18 @@ def create_pipeline(
         examples=ingestion.outputs["catalogue"],
         schema=catalogue.outputs["schema"],
         preprocessing_fn="models.preprocessing.preprocess_catalogue",
-        splits_config=_splits([features.ALL], [features.ALL]),
+        splits_config=tfx.proto.SplitsConfig(analyze=[features.ALL], transform=[features.ALL]),
         custom_config=transform_options,
         disable_statistics=True,  # over token ids they cost more than they tell
     ).with_id("TransformCatalogue")
+    # Only analysed: nothing about an id has to be transformed, so nothing is written again.
     interactions_transform = MultiPhaseTransform(
         examples=ingestion.outputs["interactions"],
         schema=interactions.outputs["schema"],
         preprocessing_fn="models.preprocessing.preprocess_interactions",
-        splits_config=_splits(
-            [features.TRAIN], [features.TRAIN, features.EVAL, features.NEW_ITEMS]
-        ),
+        splits_config=tfx.proto.SplitsConfig(analyze=[features.TRAIN]),
         custom_config={},
+        materialize=False,
         disable_statistics=True,
     ).with_id("TransformInteractions")
     # Nothing is computed from data that a validator has not passed.
@@ -90,7 +90,7 @@ def create_pipeline(
         interactions_transform.add_upstream_node(validator)
 
     trainer = TwoTowerTrainer(
-        interactions=interactions_transform.outputs["transformed_examples"],
+        interactions=ingestion.outputs["interactions"],
         interactions_graph=interactions_transform.outputs["transform_graph"],
         catalogue=catalogue_transform.outputs["transformed_examples"],
         catalogue_graph=catalogue_transform.outputs["transform_graph"],
@@ -212,7 +212,3 @@ def _statistics_options(lane: str) -> tfdv.StatsOptions:
         ],
     }  # fmt: skip
     return tfdv.StatsOptions(feature_allowlist=allowed[lane])
-
-
-def _splits(analyze: list[str], transform: list[str]) -> tfx.proto.SplitsConfig:
-    return tfx.proto.SplitsConfig(analyze=analyze, transform=transform)

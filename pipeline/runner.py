@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 from unittest import mock
 
 import tfx.v1 as tfx
@@ -24,15 +23,9 @@ from components.ingestion.folder import fingerprint, open_folder
 from components.ingestion.options import read_pseudonym_key
 from models.encoder_folder import open_encoder
 from pipeline.config import Configuration
+from pipeline.layout import SAMPLE, serving_folder
 from pipeline.outcome import Outcome, read_outcome
-from pipeline.pipeline import MODEL_NAME, Places, create_pipeline
-
-SAMPLE: Final = Path(__file__).parent.parent / "data" / "online_retail"
-
-
-def serving_folder(root: Path) -> Path:
-    """Where versions are pushed to, and a model server loads them from."""
-    return root / "serving" / MODEL_NAME
+from pipeline.pipeline import Places, create_pipeline
 
 
 def run_pipeline(config: Configuration, *, root: Path, console: Console) -> Outcome:

@@ -1,0 +1,37 @@
+"""`debut`: the command line. What each command does stands in `pipeline.commands`."""
+
+from __future__ import annotations
+
+import click
+
+from pipeline.commands.doctor import doctor
+from pipeline.commands.failures import FailingGroup, debug_option
+from pipeline.commands.recommend import recommend
+from pipeline.commands.run import run
+from pipeline.commands.score import score
+from pipeline.commands.serve import serve
+
+
+@click.group(
+    cls=FailingGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Example:
+  debut run --data shop --root runs
+  debut serve --root runs
+  debut recommend --user 12347 --new-only
+
+Commands end with 0, or 2 for bad input, 3 where a gate refused, 4 where no server answers, 130
+after Ctrl-C, and 1 for anything else.""",
+)
+@click.version_option(package_name="debut")
+@debug_option
+def main() -> None:
+    """Recommend products on the day they appear."""
+
+
+for _command in (run, serve, recommend, score, doctor):
+    main.add_command(_command)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The training curves, as inline SVG that takes its colours and its font from the page.
+
+Matplotlib writes a whole XML document with fixed colours and with ids that repeat from figure to
+figure. What is made of it here can stand in an HTML page, next to another one, in light and dark.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import matplotlib as mpl
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from models.record import CurvePoint
+
+# Stand-ins that no style uses otherwise, for the variables of the page's style sheet.
+_COLORS: Final = {
+    "#010203": "var(--text)",
+    "#010204": "var(--muted)",
+    "#010205": "var(--line)",
+    "#010206": "var(--series-1)",
+    "#010207": "var(--series-2)",
+}
+_TEXT, _MUTED, _LINE, *_SERIES = _COLORS
+# Series differ in more than colour.
+_DASHES: Final = ("-", (0, (5, 2)))
+_MARKERS: Final = ("o", "s")
+_STYLE: Final = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "debut",  # ids, and so the page, are the same each time
+    "font.size": 11,
+    "text.color": _TEXT,
+    "axes.labelcolor": _MUTED,
+    "axes.edgecolor": _LINE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _LINE,
+    "ytick.color": _LINE,
+    "xtick.labelcolor": _MUTED,
+    "ytick.labelcolor": _MUTED,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.6,
+}
+
+
+def curve_svg(
+    curve: Sequence[CurvePoint], names: Sequence[str], *, plot: str, alt: str, kept_step: int
+) -> Markup:
+    """Draw values by step, with the kept step marked.
+
+    Args:
+        curve: the validated steps.
+        names: one or two of their values.
+        plot: prefix of the ids in the drawing, unique in the page.
+        alt: what the drawing says, for those who don't see it.
+        kept_step: of the model that was kept.
+
+    Returns:
+        An `svg` element; empty where no step has any of the values.
+    """
+    series = [
+        (name, [(point.step, point.values[name]) for point in curve if name in point.values])
+        for name in names
+    ]
+    if not any(points for _, points in series):
+        return Markup()
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.2, 2.9), layout="constrained")
+        axes = figure.subplots()
+        styles = zip(_SERIES, _DASHES, _MARKERS, strict=True)
+        for (name, points), (color, dash, marker) in zip(series, styles, strict=False):
+            axes.plot(
+                [step for step, _ in points], [value for _, value in points], color=color,
+                linestyle=dash, marker=marker, markersize=4, linewidth=2,
+                label=name.replace("_", " "),
+            )  # fmt: skip
+        axes.axvline(
+            kept_step, color=_TEXT, linewidth=1.2, linestyle=":", label=f"kept: step {kept_step}"
+        )
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        figure.legend(loc="outside upper left", ncols=3, frameon=False, columnspacing=1.4)
+        document = io.StringIO()
+        figure.savefig(
+            document, format="svg", transparent=True,
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )  # fmt: skip
+    return _inline(document.getvalue(), plot=plot, alt=alt)
+
+
+def _inline(document: str, *, plot: str, alt: str) -> Markup:
+    svg = document[document.index("<svg") :]
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{plot}-", svg)
+    for stand_in, variable in _COLORS.items():
+        svg = svg.replace(stand_in, variable)
+    label = f'<svg role="img" aria-label="{escape(alt)}" class="plot"'
+    return Markup(svg.replace("<svg", label, 1))

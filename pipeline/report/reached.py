@@ -1,0 +1,171 @@
+"""New products and the customers whose lists they reach, asked of the model itself.
+
+Lists are those of a sample of the known users, so a count here is out of the sample, not out of
+all customers.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from heapq import nsmallest
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  (registers the text ops of the served graph)
+
+from components.ingestion.folder import INTERACTIONS, ITEMS, DataFile, DataFolder
+from components.ingestion.options import DataOptions, read_pseudonym_key
+from components.ingestion.rows import Record, RowFault, row_parser
+
+_SAMPLED_USERS: Final = 200
+_LIST_LENGTH: Final = 10
+_SHOWN_HISTORY: Final = 5
+
+
+class ReachedCustomer(NamedTuple):
+    """A customer whose list holds the product."""
+
+    user_id: str
+    rank: int  # 1 is best, among new products
+    score: float
+    history: tuple[str, ...]  # titles of the latest different items, newest first
+
+
+@dataclass(frozen=True)
+class NewProduct:
+    """A product without any interaction, and whom it reached, the best rank first."""
+
+    item_id: str
+    title: str
+    price: float | None
+    customers: tuple[ReachedCustomer, ...]
+
+
+class _Listed(NamedTuple):
+    user_id: str
+    rank: int
+    score: float
+
+
+def new_products_reached(
+    served_model_dir: Path, data: DataFolder, options: DataOptions, count: int = 8
+) -> list[NewProduct]:
+    """Ask a model for lists of new products, and pick some of those that are in them.
+
+    The first product picked is in the most lists; each next one is in the most lists that none
+    before it is in, so that one bestseller's neighbours don't fill the report.
+
+    Args:
+        served_model_dir: the SavedModel, pushed or candidate.
+        data: what the model was trained on; titles, prices and histories come from it.
+        options: of its ingestion.
+        count: products, at most.
+
+    Returns:
+        Fewer than `count` products where fewer are in a list, none where nothing is new.
+
+    Raises:
+        BadInput: the key for user ids is configured but not set.
+    """
+    lists = _lists(served_model_dir)
+    picked = _pick(lists, count)
+    users = {listed.user_id for item in picked for listed in lists[item]}
+    histories = _histories(data, options, users)
+    described = _described(data, options)
+
+    def title(item: str) -> str:
+        return described[item][0] if item in described else item
+
+    return [
+        NewProduct(
+            item_id=item,
+            title=title(item),
+            price=described[item][1] if item in described else None,
+            customers=tuple(
+                ReachedCustomer(*listed, history=tuple(map(title, histories[listed.user_id])))
+                for listed in sorted(lists[item], key=lambda entry: (entry.rank, -entry.score))
+            ),
+        )
+        for item in picked
+    ]
+
+
+def _lists(served_model_dir: Path) -> dict[str, list[_Listed]]:
+    """By new product, the lists of the sampled users that it is in."""
+    known = (served_model_dir / "assets" / "users.txt").read_bytes().splitlines()
+    # By hash: the same users in every run, and no order of the file shows through.
+    users = nsmallest(_SAMPLED_USERS, known, key=lambda user: (zlib.crc32(user), user))
+    found: dict[str, list[_Listed]] = defaultdict(list)
+    if not users:
+        return found
+    loaded = tf.saved_model.load(str(served_model_dir))
+    answer = loaded.signatures["recommend"](
+        user_id=tf.constant(users),
+        history=tf.zeros([len(users), 0], tf.string),
+        profile=tf.fill([len(users)], ""),
+        k=tf.constant(_LIST_LENGTH),
+        new_only=tf.constant(True),
+    )
+    for user, items, scores in zip(
+        users, answer["item_id"].numpy(), answer["score"].numpy(), strict=True
+    ):
+        for rank, (item, score) in enumerate(zip(items, scores, strict=True), start=1):
+            if item:  # a list that is shorter than the batch's longest ends in ""
+                found[item.decode()].append(_Listed(user.decode(), rank, float(score)))
+    return found
+
+
+def _pick(lists: Mapping[str, Collection[_Listed]], count: int) -> list[str]:
+    users = {item: {listed.user_id for listed in lists[item]} for item in lists}
+    picked: list[str] = []
+    covered: set[str] = set()
+    while len(picked) < min(count, len(users)):
+        best = min(
+            users.keys() - picked,
+            key=lambda item: (-len(users[item] - covered), -len(users[item]), item),
+        )
+        picked.append(best)
+        covered |= users[best]
+    return picked
+
+
+def _histories(
+    data: DataFolder, options: DataOptions, users: Collection[str]
+) -> dict[str, list[str]]:
+    """The latest different items of some users, newest first."""
+    events: dict[str, list[tuple[int, str]]] = {user: [] for user in users}
+    for file in data.files:
+        if file.table == INTERACTIONS:
+            for item, (user, timestamp, _) in _records(file, options):
+                if user in events:
+                    events[user].append((timestamp, item))
+    return {
+        user: list(dict.fromkeys(item for _, item in sorted(bought, reverse=True)))[:_SHOWN_HISTORY]
+        for user, bought in events.items()
+    }
+
+
+def _described(data: DataFolder, options: DataOptions) -> dict[str, tuple[str, float | None]]:
+    """Title and price by item: of each file the first row counts, of those the newest span's."""
+    described: dict[str, tuple[str, float | None]] = {}
+    for file in data.files:
+        if file.table == ITEMS:
+            firsts: dict[str, tuple[str, float | None]] = {}
+            for item, (title, *_, price) in _records(file, options):
+                firsts.setdefault(item, (title, price))
+            described |= firsts
+    return described
+
+
+def _records(file: DataFile, options: DataOptions) -> Iterator[Record]:
+    """The rows that ingestion takes in, as far as a row alone tells."""
+    parse: Any = row_parser(file, options, read_pseudonym_key(options))
+    for row in file.rows():
+        try:
+            yield parse(row.fields)
+        except RowFault:  # counted in the quarantine
+            continue

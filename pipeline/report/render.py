@@ -1,0 +1,216 @@
+"""Writes the report of a run, and the index of all reports in its folder.
+
+A page is complete or not there: it is written under another name and renamed. It loads nothing,
+and its own content security policy keeps it so, whatever the shop's titles hold.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from models.metrics import SQUARED_ERROR
+from pipeline.config import Configuration
+from pipeline.evaluation import SLICES, evaluation_metrics
+from pipeline.outcome import Outcome
+from pipeline.report.plots import curve_svg
+from pipeline.report.reached import NewProduct
+
+INDEX: Final = "index.html"
+_VERDICT: Final = "debut-verdict"  # name of the `meta` element that the index reads
+_MAIN_METRICS: Final = (
+    SQUARED_ERROR, "recall_at_20", "ndcg_at_20", "mrr_at_20", "cold_recall_at_20",
+    "cold_ndcg_at_20",
+)  # fmt: skip
+_ORDER: Final = tuple(evaluation_metrics())
+_CURVES: Final = (
+    ("Recall and NDCG at 20 on simulated new items", ("recall", "ndcg")),
+    ("Retrieval loss of the training batch", ("retrieval_loss",)),
+    ("Rating loss of the training batch", ("rating_loss",)),
+)
+
+
+class Verdict(NamedTuple):
+    """What became of the candidate, and why."""
+
+    pushed: bool
+    headline: str
+    reasons: tuple[str, ...]
+
+
+class Comparison(NamedTuple):
+    """A metric in a slice; None where it was not measured."""
+
+    metric: str
+    slice: str
+    candidate: float | None
+    baseline: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """Candidate minus baseline."""
+        if self.candidate is None or self.baseline is None:
+            return None
+        return self.candidate - self.baseline
+
+    @property
+    def judgement(self) -> str:
+        """Whether the candidate is better, worse, or neither."""
+        if not self.difference or self.metric not in _ORDER:
+            return ""
+        return "better" if (self.difference < 0) == (self.metric == SQUARED_ERROR) else "worse"
+
+
+def write_report(
+    outcome: Outcome, config: Configuration, reached: Sequence[NewProduct], folder: Path
+) -> Path:
+    """Write `<folder>/<run id>.html` and list it in `<folder>/index.html`.
+
+    Args:
+        outcome: of the run.
+        config: of the run.
+        reached: some new products with the customers whose lists they are in.
+        folder: made where it is missing.
+
+    Returns:
+        The page.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    report = folder / f"{outcome.run_id}.html"
+    _write(report, _page(outcome, config, reached))
+    # Run ids begin with the time, so their order is that of the runs.
+    pages = sorted((page for page in folder.glob("*.html") if page.name != INDEX), reverse=True)
+    rows = [(page.name, page.stem, _read_verdict(page)) for page in pages]
+    _write(folder / INDEX, _environment().get_template("index.html.j2").render(rows=rows))
+    return report
+
+
+def verdict(outcome: Outcome) -> Verdict:
+    """Whether the candidate was pushed, and else which gate refused it, with the values."""
+    if outcome.version is not None:
+        return Verdict(True, f"Pushed version {outcome.version.name}", ())
+    reasons = []
+    if not outcome.blessed:
+        refusing = [
+            f"{decision.explain()}." for decision in outcome.decisions if not decision.passed
+        ]
+        reasons += refusing or ["Evaluator refused the model, though it keeps the gates below."]
+    if not outcome.infra_blessed:
+        reasons.append("InfraValidator refused the model: a server with it did not answer.")
+    if not reasons:
+        return Verdict(False, "Not pushed", ("Every gate passed, but nothing was pushed.",))
+    return Verdict(False, "Refused: nothing was pushed", tuple(reasons))
+
+
+def _page(outcome: Outcome, config: Configuration, reached: Sequence[NewProduct]) -> str:
+    training = outcome.training
+    every_metric = sorted(
+        {metric for values in outcome.metrics["candidate"].values() for metric in values},
+        key=_place,
+    )
+    plots = [
+        curve_svg(
+            training.curve, names, plot=names[0], kept_step=training.kept_step,
+            alt=f"{title}, by step. Step {training.kept_step} was kept.",
+        )
+        for title, names in _CURVES
+    ]  # fmt: skip
+    return _environment().get_template("report.html.j2").render(
+        outcome=outcome,
+        summary=outcome.summary,
+        training=training,
+        verdict=verdict(outcome),
+        verdict_name=_VERDICT,
+        has_baseline="baseline" in outcome.metrics,
+        main_metrics={
+            # In the other slices the true item is not among the cold ones.
+            metric: [row for row in rows if row.slice == "new" or not metric.startswith("cold_")]
+            for metric, rows in _comparisons(outcome, _MAIN_METRICS).items()
+        },
+        all_metrics=_comparisons(outcome, every_metric),
+        plots=[plot for plot in plots if plot],
+        curve_names=list(dict.fromkeys(n for point in training.curve for n in point.values)),
+        reached=reached,
+        config=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+    )  # fmt: skip
+
+
+def _comparisons(outcome: Outcome, metrics: Sequence[str]) -> dict[str, list[Comparison]]:
+    def value(model: str, name: str, metric: str) -> float | None:
+        found = outcome.metrics.get(model, {}).get(name, {}).get(metric)
+        return None if found is None or math.isnan(found) else found
+
+    return {
+        metric: [
+            Comparison(
+                metric, name, value("candidate", name, metric), value("baseline", name, metric)
+            )
+            for name in SLICES
+            if name in outcome.metrics["candidate"]
+        ]
+        for metric in metrics
+    }
+
+
+def _place(metric: str) -> tuple[int, str]:
+    return (_ORDER.index(metric) if metric in _ORDER else len(_ORDER), metric)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _number, "count": _count, "seconds": _seconds}
+    return environment
+
+
+def _number(value: float | None, style: str = ".4f") -> str:
+    """Four digits, or a dash for what was not measured."""
+    if value is None or math.isnan(value):
+        return "–"
+    return format(value, style)
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"
+
+
+def _seconds(value: float) -> str:
+    minutes, seconds = divmod(round(value), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{value:.1f} s"
+
+
+class _VerdictReader(HTMLParser):
+    verdict = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "meta" and found.get("name") == _VERDICT:
+            self.verdict = found.get("content") or ""
+
+
+def _read_verdict(page: Path) -> str:
+    reader = _VerdictReader()
+    reader.feed(page.read_text(encoding="utf-8"))
+    return reader.verdict
+
+
+def _write(path: Path, text: str) -> None:
+    # Hidden, and not named .html: the index doesn't list it.
+    incoming = path.with_name(f".incoming-{os.getpid()}-{path.name}.part")
+    try:
+        incoming.write_text(text, encoding="utf-8")
+        incoming.replace(path)
+    finally:
+        incoming.unlink(missing_ok=True)

@@ -1,0 +1,489 @@
+"""The report: what it shows of a run, that it loads nothing, and that no half page is seen."""
+
+import gzip
+import hashlib
+import hmac
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+import yaml
+from lxml import html  # type: ignore[import-untyped]
+
+from components.ingestion.folder import open_folder
+from components.ingestion.summary import FileCounts, IngestionSummary, QuarantineReason
+from models.finetuning import FineTuned
+from models.record import CurvePoint, TrainingRecord
+from pipeline.config import load_configuration
+from pipeline.outcome import GateDecision, Outcome
+from pipeline.report import NewProduct, ReachedCustomer, new_products_reached, write_report
+
+GATES = """gates.model=[
+  {metric: squared_error, slice: overall, direction: lower, bound: 0.25, tolerance: 0.01},
+  {metric: recall_at_20, slice: seen, direction: higher, bound: 0.0, tolerance: 0.03},
+  {metric: cold_recall_at_20, slice: new, direction: higher, bound: 0.01, tolerance: 0.03},
+]"""
+CONFIG = load_configuration(settings=[GATES])
+SLICES = ("overall", "seen", "new")
+NASTY = '<script>alert("x")</script> & "quotes"'
+
+CANDIDATE = {
+    name: {
+        "squared_error": 0.1012 + shift,
+        "recall_at_20": 0.2034 + shift,
+        "ndcg_at_20": 0.1056 + shift,
+        "mrr_at_20": 0.0578 + shift,
+        "cold_recall_at_20": 0.4123 + shift,
+        "cold_ndcg_at_20": 0.2245 + shift,
+        "recall_at_50": 0.3111 + shift,
+        "example_count": 41234.0,
+    }
+    for shift, name in zip((0.0, 0.01, 0.02), SLICES, strict=True)
+}
+BASELINE = {
+    name: {metric: value - 0.005 for metric, value in values.items()}
+    for name, values in CANDIDATE.items()
+}
+SUMMARY = IngestionSummary(
+    files=(
+        FileCounts(
+            name="interactions.csv.gz", table="interactions", read=10_000, emitted=9_985,
+            replaced=0, quarantined=15,
+            reasons=(
+                QuarantineReason(
+                    reason="item not in the catalogue", column="item_id", count=12,
+                    first_rows=(7, 21, 380, 381, 900),
+                ),
+                QuarantineReason(
+                    reason="malformed quoting", column="", count=3, first_rows=(11, 12, 4567)
+                ),
+            ),
+        ),
+        FileCounts(
+            name="items.csv.gz", table="items", read=3_659, emitted=3_600, replaced=59,
+            quarantined=0, reasons=(),
+        ),
+    ),
+    splits={"train": 8_000, "eval": 1_500, "new_items": 485},
+    is_implicit=False, rating_min=1, rating_max=5,
+    users=4_313, items=3_600, new_products=741, held_out_items=291,
+)  # fmt: skip
+TRAINING = TrainingRecord(
+    before={"recall": 0.311, "ndcg": 0.152, "score": 0.2315},
+    after={"recall": 0.4205, "ndcg": 0.223, "score": 0.32175},
+    kept_step=75,
+    curve=[
+        CurvePoint(step=0, values={"recall": 0.311, "ndcg": 0.152, "score": 0.2315}),
+        *(
+            CurvePoint(
+                step=step,
+                values={
+                    "recall": recall, "ndcg": recall / 2, "score": 0.75 * recall,
+                    "retrieval_loss": 5.0 - step / 60, "rating_loss": 0.2 - step / 2000,
+                },
+            )
+            for step, recall in ((25, 0.391), (50, 0.412), (75, 0.4205), (100, 0.4177))
+        ),
+    ],
+    fine_tuned=None,
+    items=3_600, users=4_313, interactions=8_000, implicit=False, parameters=1_234_567,
+)  # fmt: skip
+REACHED = (
+    NewProduct(
+        item_id="22371",
+        title="AIRLINE BAG VINTAGE TOKYO 78",
+        price=1234.5,
+        customers=(
+            ReachedCustomer("13047", 1, 3.14159, ("RED RETROSPOT MUG", "JUMBO BAG PINK")),
+            ReachedCustomer("00042", 2, 2.5, ("SET OF 6 SPICE TINS",)),
+            ReachedCustomer("18074", 2, 2.25, ()),
+            ReachedCustomer("17850", 9, 0.5, ("HAND WARMER",)),
+        ),
+    ),
+    NewProduct("x<b>1", NASTY, None, (ReachedCustomer("<i>u</i>", 4, -1.0, (NASTY,)),)),
+)
+
+
+def decisions(baseline=None):
+    return tuple(
+        GateDecision(
+            gate,
+            CANDIDATE[gate.slice][gate.metric],
+            baseline and baseline[gate.slice][gate.metric],
+        )
+        for gate in CONFIG.gates.model
+    )
+
+
+def outcome(**changes):
+    given = {
+        "run_id": "2026-11-23T17:08:58.185524",
+        "summary": SUMMARY,
+        "training": TRAINING,
+        "metrics": {"candidate": CANDIDATE},
+        "decisions": decisions(),
+        "blessed": True,
+        "infra_blessed": True,
+        "version": Path("/somewhere/serving/debut/1795453738"),
+        "durations": {"DataFolderExampleGen": 12.34, "TwoTowerTrainer": 98.7, "Pusher": 0.2},
+    }
+    return Outcome(**{**given, **changes})
+
+
+def write(folder, run=None, reached=REACHED):
+    page = write_report(run or outcome(), CONFIG, reached, folder)
+    return html.document_fromstring(page.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """Of a first run that pushed; only read."""
+    return write(tmp_path_factory.mktemp("report"))
+
+
+def table(page, caption):
+    """The rows of the table whose caption begins so, as lists of texts, the header first."""
+    (found,) = [
+        t for t in page.iter("table") if t.find("caption").text_content().startswith(caption)
+    ]
+    return [[" ".join(cell.text_content().split()) for cell in row] for row in found.iter("tr")]
+
+
+def metric_rows(page, caption):
+    """Metric, slice and values, from a table with a row group for each metric."""
+    _, *rows = table(page, caption)
+    found, metric = [], None
+    for row in rows:
+        if len(row) == 1:
+            (metric,) = row
+        else:
+            found.append([metric, *row])
+    return found
+
+
+def banner(page):
+    return " ".join(page.find_class("banner")[0].text_content().split())
+
+
+def test_page_is_named_by_its_run_and_says_which_version_was_pushed(tmp_path):
+    page = write_report(outcome(), CONFIG, REACHED, tmp_path / "new" / "report")
+    assert page == tmp_path / "new" / "report" / "2026-11-23T17:08:58.185524.html"
+    parsed = html.document_fromstring(page.read_text(encoding="utf-8"))
+    assert "2026-11-23T17:08:58.185524" in parsed.findtext(".//title")
+    assert "2026-11-23T17:08:58.185524" in parsed.findtext(".//h1")
+    assert banner(parsed) == "Pushed version 1795453738"
+
+
+def test_refusal_names_gate_metric_slice_and_values(tmp_path):
+    worse = {
+        name: {metric: value + 0.1 for metric, value in values.items()}
+        for name, values in CANDIDATE.items()
+    }
+    run = outcome(
+        metrics={"candidate": CANDIDATE, "baseline": worse},
+        decisions=decisions(worse), blessed=False, version=None,
+    )  # fmt: skip
+    page = write(tmp_path, run)
+    assert banner(page).startswith("Refused")
+    # Squared error fell by 0.1, which is better; both recalls fell by more than their tolerance.
+    assert "squared_error" not in banner(page)
+    assert "recall_at_20 on slice seen is 0.2134" in banner(page)
+    assert "baseline 0.3134 with tolerance 0.03" in banner(page)
+    assert "cold_recall_at_20 on slice new is 0.4323" in banner(page)
+    assert "InfraValidator" not in banner(page)
+    assert [row[2] for row in table(page, "Model gates")[1:]] == ["passed", "refused", "refused"]
+
+
+def test_refusal_by_the_infra_validator_is_not_put_on_the_metrics(tmp_path):
+    page = write(tmp_path, outcome(infra_blessed=False, version=None))
+    assert banner(page).startswith("Refused") and "InfraValidator" in banner(page)
+    assert "recall" not in banner(page)
+
+
+def test_gates_show_bound_tolerance_and_both_values(tmp_path):
+    run = outcome(
+        metrics={"candidate": CANDIDATE, "baseline": BASELINE}, decisions=decisions(BASELINE)
+    )
+    assert table(write(tmp_path, run), "Model gates")[1:] == [
+        ["squared_error", "overall", "passed", "0.1012", "≤ 0.25", "0.0962", "0.01"],
+        ["recall_at_20", "seen", "passed", "0.2134", "≥ 0.0", "0.2084", "0.03"],
+        ["cold_recall_at_20", "new", "passed", "0.4323", "≥ 0.01", "0.4273", "0.03"],
+    ]
+
+
+def test_first_run_has_no_baseline_columns_and_says_why(page):
+    assert table(page, "Main metrics")[0] == ["Slice", "Candidate"]
+    assert "no model was blessed before" in page.text_content()
+
+
+def test_metrics_stand_beside_the_baseline_and_say_which_is_better(tmp_path):
+    equal = {"ndcg_at_20": CANDIDATE["new"]["ndcg_at_20"]}
+    baseline = {**BASELINE, "new": {**BASELINE["new"], **equal}}
+    run = outcome(metrics={"candidate": CANDIDATE, "baseline": baseline})
+    page = write(tmp_path, run)
+    main = metric_rows(page, "Main metrics")
+    for shift, name in zip((0.0, 0.01, 0.02), SLICES, strict=True):
+        for metric, value, word in (
+            ("squared_error", 0.1012 + shift, "worse"),
+            ("recall_at_20", 0.2034 + shift, "better"),
+        ):
+            row = [metric, name, f"{value:.4f}", f"{value - 0.005:.4f}", f"+0.0050 {word}"]
+            assert row in main
+    assert ["ndcg_at_20", "new", "0.1256", "0.1256", "+0.0000"] in main
+    # The true item of a seen slice is not among the cold items.
+    assert {row[1] for row in main if row[0].startswith("cold_")} == {"new"}
+    everything = metric_rows(page, "All metrics")
+    assert len(everything) == len(SLICES) * len(CANDIDATE["new"])
+    assert {row[0] for row in everything} == set(CANDIDATE["new"])
+
+
+def test_metric_that_was_not_measured_is_a_dash(tmp_path):
+    metrics = {**CANDIDATE, "new": {"cold_recall_at_20": float("nan")}}
+    rows = metric_rows(write(tmp_path, outcome(metrics={"candidate": metrics})), "Main metrics")
+    assert ["cold_recall_at_20", "new", "–"] in rows
+    assert ["recall_at_20", "new", "–"] in rows
+
+
+def test_every_row_of_the_data_is_accounted_for(page):
+    assert table(page, "Rows by file")[1:] == [
+        ["interactions.csv.gz", "10,000", "9,985", "0", "15", f"{15 / 10_000:.2%}"],
+        ["items.csv.gz", "3,659", "3,600", "59", "0", "0.00%"],
+    ]
+    assert table(page, "Quarantine")[1:] == [
+        [
+            "interactions.csv.gz", "item_id", "item not in the catalogue", "12",
+            "7, 21, 380, 381, 900, …",
+        ],
+        ["interactions.csv.gz", "(whole row)", "malformed quoting", "3", "11, 12, 4567"],
+    ]  # fmt: skip
+    assert table(page, "Interactions by split")[1:] == [
+        ["train", "8,000", f"{8000 / 9985:.1%}"],
+        ["eval", "1,500", f"{1500 / 9985:.1%}"],
+        ["new_items", "485", f"{485 / 9985:.1%}"],
+    ]
+    facts = {d.findtext("dt"): d.findtext("dd") for d in page.iterfind(".//dl/div")}
+    assert facts["New products"] == "741" and facts["Held out as if new"] == "291"
+    assert facts["Feedback"] == "ratings 1 to 5"
+
+
+def test_training_shows_before_after_and_the_kept_step(page):
+    assert table(page, "Before and after")[1:] == [
+        ["recall", "0.3110", "0.4205", "+0.1095"],
+        ["ndcg", "0.1520", "0.2230", "+0.0710"],
+        ["score", "0.2315", "0.3217", "+0.0902"],
+    ]
+    steps = table(page, "Values by validated step")
+    assert steps[0][0] == "Step" and [row[0] for row in steps[1:]] == ["0", "25", "50", "75", "100"]
+    assert steps[1][-2:] == ["–", "–"]  # nothing is lost before the first step
+    plots = page.findall(".//svg")
+    curves = ({"recall", "ndcg"}, {"retrieval loss"}, {"rating loss"})
+    for plot, names in zip(plots, curves, strict=True):
+        assert plot.get("role") == "img" and "75" in plot.get("aria-label")
+        assert {*names, "kept: step 75"} <= {text.text for text in plot.iter("text")}
+
+
+@pytest.mark.parametrize(("after", "kept"), [(0.3517, "fine-tuned"), (0.3001, "frozen")])
+def test_fine_tuning_shows_both_recalls_and_the_encoder_that_was_kept(tmp_path, after, kept):
+    tuned = FineTuned(before=0.3333, after=after, trainable=7_000_000)
+    page = write(tmp_path, outcome(training=TRAINING.model_copy(update={"fine_tuned": tuned})))
+    text = " ".join(page.text_content().split())
+    assert "7,000,000 parameters" in text and f"from 0.3333 to {after}" in text
+    assert f"the {kept} encoder was kept" in text
+
+
+def test_training_without_a_step_has_no_plot_of_losses(tmp_path):
+    training = TRAINING.model_copy(update={"curve": TRAINING.curve[:1], "kept_step": 0})
+    assert len(write(tmp_path, outcome(training=training)).findall(".//svg")) == 1
+
+
+def test_new_products_stand_with_the_customers_they_reached(page):
+    (product, _) = page.find_class("product")
+    assert product.findtext("h3") == "AIRLINE BAG VINTAGE TOKYO 78"
+    assert "22371" in product.findtext("p") and "1,234.50" in product.findtext("p")
+    rows = table(product, "In the lists of 4 sampled customers")
+    assert rows[1:] == [
+        ["1", "13047", "3.14", "RED RETROSPOT MUGJUMBO BAG PINK"],
+        ["2", "00042", "2.50", "SET OF 6 SPICE TINS"],
+        ["2", "18074", "2.25", ""],
+    ]
+
+
+def test_durations_are_summed_and_the_longest_fills_its_bar(page):
+    assert table(page, "Time by node, 1 min 51 s in all")[1:] == [
+        ["DataFolderExampleGen", "12.3 s", ""],
+        ["TwoTowerTrainer", "1 min 39 s", ""],
+        ["Pusher", "0.2 s", ""],
+    ]
+    bars = [bar.get("style") for bar in page.find_class("bar")]
+    assert bars == [f"--share: {100 * t / 98.7:.1f}%" for t in (12.34, 98.7, 0.2)]
+
+
+def test_configuration_reads_back_as_it_was(page):
+    shown = yaml.safe_load(page.findtext(".//pre"))
+    assert type(CONFIG).model_validate(shown) == CONFIG
+
+
+def test_text_of_the_shop_is_never_markup(page):
+    assert not list(page.iter("script")) and not page.findall(".//article//b")
+    assert NASTY in [heading.text for heading in page.iter("h3")]
+    assert NASTY in [item.text for item in page.iter("li")]
+    assert "<i>u</i>" in [cell.text for cell in page.iter("th")]
+
+
+def test_page_loads_nothing_from_outside(tmp_path):
+    write(tmp_path)
+    for file in tmp_path.glob("*.html"):
+        text = file.read_text(encoding="utf-8")
+        namespaces = ("http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink")
+        for namespace in namespaces:
+            text = text.replace(f'"{namespace}"', '""')
+        assert not re.search(r"https?://|@import|\bsrc\s*=|url\((?!#)", text)
+        page = html.document_fromstring(text)
+        links = [e.get("href") for e in page.iter() if e.get("href") is not None]
+        assert all(link.startswith(("#", "./", "data:,")) for link in links)
+        (policy,) = page.xpath('//meta[@http-equiv="Content-Security-Policy"]/@content')
+        assert policy.startswith("default-src 'none'")
+
+
+def test_page_can_be_read_by_a_screen_reader(page):
+    assert page.get("lang") == "en"
+    assert all(t.find("caption") is not None for t in page.iter("table"))
+    assert all(cell.get("scope") and cell.text_content().strip() for cell in page.iter("th"))
+    levels = [int(h.tag[1]) for h in page.iter("h1", "h2", "h3")]
+    assert levels[0] == 1 and all(b - a <= 1 for a, b in pairwise(levels))
+    ids = page.xpath("//@id")
+    assert len(ids) == len(set(ids))
+    references = page.xpath("//@aria-labelledby") + page.xpath("//@href[starts-with(., '#')]")
+    assert {reference.lstrip("#") for reference in references} <= set(ids)
+
+
+def test_index_lists_all_runs_newest_first_with_their_verdicts(tmp_path):
+    write(tmp_path, outcome(run_id="2026-11-24T09:00:00", blessed=False, version=None))
+    write(tmp_path, outcome(run_id="2026-12-01T09:00:00"))
+    write(tmp_path, outcome(run_id="2026-11-23T09:00:00"))
+    index = html.parse(tmp_path / "index.html").getroot()
+    rows = table(index, "Newest first")[1:]
+    assert [row[0] for row in rows] == [
+        "2026-12-01T09:00:00", "2026-11-24T09:00:00", "2026-11-23T09:00:00",
+    ]  # fmt: skip
+    assert [row[1].split()[0] for row in rows] == ["Pushed", "Refused:", "Pushed"]
+    links = index.xpath("//td/a/@href | //th/a/@href")
+    # A bare "2026-12-01T09:00:00.html" would not be a valid relative link.
+    assert links[0] == "./2026-12-01T09%3A00%3A00.html"
+
+
+def test_page_that_fails_to_be_written_leaves_the_one_before_it(tmp_path, monkeypatch):
+    page = write_report(outcome(), CONFIG, REACHED, tmp_path)
+    before = {file: file.read_text() for file in tmp_path.iterdir()}
+
+    def full_disk(self, text, **options):
+        self.write_bytes(text.encode()[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(outcome(version=None), CONFIG, REACHED, tmp_path)
+    assert {file: file.read_text() for file in tmp_path.iterdir()} == before
+    assert page in before
+
+
+class Lists(tf.Module):
+    """Answers `recommend` from fixed lists, in the signature of the served model."""
+
+    def __init__(self, folder, lists):
+        super().__init__()
+        users = folder / "users.txt"
+        users.write_text("".join(f"{user}\n" for user in lists))
+        self.users = tf.saved_model.Asset(str(users))
+        self.width = max(map(len, lists.values()))
+        self.items = tf.ragged.constant(list(lists.values())).to_tensor("")
+        self.rows = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(
+                self.users, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE,
+                tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER,
+            ),
+            -1,
+        )  # fmt: skip
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string, "user_id"),
+            tf.TensorSpec([None, None], tf.string, "history"),
+            tf.TensorSpec([None], tf.string, "profile"),
+            tf.TensorSpec([], tf.int32, "k"),
+            tf.TensorSpec([], tf.bool, "new_only"),
+        ]
+    )
+    def recommend(self, user_id, history, profile, k, new_only):
+        tf.debugging.assert_equal(new_only, True)
+        items = tf.gather(self.items, self.rows.lookup(user_id))[:, :k]
+        scores = tf.ones_like(user_id, tf.float32)[:, None] * tf.range(10.0, 10.0 - self.width, -1)
+        return {"item_id": items, "score": scores[:, :k]}
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """A data folder in two spans and a function that saves a model with given lists."""
+    for span, files in {
+        "span-1": {
+            "items": 'item_id,title,price\nn1,Old title,1\nn2,Second,\nb,"Bowl, blue",3\nc,Cup,4\n',
+            "interactions": "user_id,item_id,timestamp\nu1,b,100\nu1,c,200\nu2,c,50\nu2,c,abc\n",
+        },
+        "span-2": {
+            "items": "item_id,title,price\nn1,New title,2.5\nn1,Doubled,9\nn2,Bad,cheap\n",
+            "interactions": "user_id,item_id,timestamp\nu1,b,300\n",
+        },
+    }.items():
+        (tmp_path / "data" / span).mkdir(parents=True)
+        for name, text in files.items():
+            with gzip.open(tmp_path / "data" / span / f"{name}.csv.gz", "wt") as file:
+                file.write(text)
+
+    def save(lists):
+        module = Lists(tmp_path, lists)
+        served = tmp_path / "model"
+        tf.saved_model.save(module, str(served), signatures={"recommend": module.recommend})
+        return served
+
+    return open_folder(tmp_path / "data"), save
+
+
+def test_reached_products_come_with_titles_prices_and_latest_histories(shop):
+    data, save = shop
+    model = save({"u1": ["n1", "n2"], "u2": ["n1"]})
+    first, second = new_products_reached(model, data, CONFIG.data.options())
+    # The newest span's first row counts; a row that ingestion sets aside does not.
+    assert (first.item_id, first.title, first.price) == ("n1", "New title", 2.5)
+    assert (second.item_id, second.title, second.price) == ("n2", "Second", None)
+    assert first.customers == (
+        ReachedCustomer("u1", 1, 10.0, ("Bowl, blue", "Cup")),
+        ReachedCustomer("u2", 1, 10.0, ("Cup",)),
+    )
+    assert second.customers == (ReachedCustomer("u1", 2, 9.0, ("Bowl, blue", "Cup")),)
+
+
+def test_reached_products_are_spread_over_customers(shop):
+    data, save = shop
+    model = save({"u1": ["n1", "n2"], "u2": ["n1", "n2"], "u3": ["n1", "n2"], "u4": ["x"]})
+    # n2 is in more lists than x, yet only in such as n1 is in.
+    picked = new_products_reached(model, data, CONFIG.data.options(), count=2)
+    assert [product.item_id for product in picked] == ["n1", "x"]
+    assert picked[1].title == "x" and picked[1].price is None
+
+
+def test_no_new_product_is_no_error(shop, tmp_path):
+    data, save = shop
+    assert new_products_reached(save({"u1": [""]}), data, CONFIG.data.options()) == []
+    page = write(tmp_path / "report", reached=())
+    assert "No new product is" in page.text_content()
+
+
+def test_pseudonyms_of_the_model_find_their_histories(shop, monkeypatch):
+    monkeypatch.setenv("SHOP_KEY", "secret")
+    pseudonym = hmac.new(b"secret", b"u2", hashlib.sha256).hexdigest()
+    options = load_configuration(settings=["data.pseudonym_key=SHOP_KEY"]).data.options()
+    data, save = shop
+    (product,) = new_products_reached(save({pseudonym: ["n1"]}), data, options)
+    assert product.customers == (ReachedCustomer(pseudonym, 1, 10.0, ("Cup",)),)
