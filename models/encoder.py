@@ -37,6 +37,11 @@ class TextEncoder(tf.Module):
         self.hidden_size = folder.hidden_size
         self.bert = _load(folder)
         _freeze(self.bert, trainable_layers)
+        # Traced once for everybody: a trace of BERT takes seconds, and a copy of it in each
+        # signature of a saved model takes as long again at every load.
+        self.infer = tf.function(
+            lambda tokens: self(tokens), input_signature=[tf.TensorSpec([None, None], tf.int32)]
+        )
 
     def __call__(self, tokens: tf.Tensor, *, training: bool = False) -> tf.Tensor:
         """Encode int [B, T] token ids to float32 [B, hidden], each of unit length."""

@@ -151,7 +151,7 @@ class ServedModel(tf.Module):
                 ),
             }
         )
-        text = self._item_encoder(transformed[features.TOKENS])
+        text = self._item_encoder.infer(tf.cast(transformed[features.TOKENS], tf.int32))
         embedding, _, _ = self._model.items(
             item_features(text, transformed[features.LEXICAL]), transformed[features.PRICE_BUCKET]
         )
@@ -232,7 +232,7 @@ class ServedModel(tf.Module):
         def encode() -> tf.Tensor:
             pieces = self._tokenizer.pieces(profile)
             tokens = self._tokenizer.encoder_input(pieces, self._max_tokens)
-            encoded = self._model.profile(self._profile_encoder(tokens))
+            encoded = self._model.profile(self._profile_encoder.infer(tf.cast(tokens, tf.int32)))
             return tf.where(present[:, tf.newaxis], encoded, 0.0)
 
         size = tf.shape(self._shelf.embedding)[1]

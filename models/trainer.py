@@ -160,10 +160,9 @@ def encode(encoder: TextEncoder, tokens: npt.NDArray[np.int32]) -> npt.NDArray[n
     """Encode padded tokens [N, T] to float32 [N, hidden], shortest first to save padding."""
     if not len(tokens):
         return np.zeros((0, encoder.hidden_size), np.float32)
-    run = tf.function(encoder, input_signature=[tf.TensorSpec([None, None], tf.int32)])
     order = np.argsort((tokens != tokens[:, -1:].min()).sum(axis=1), kind="stable")
     parts = [
-        run(tf.constant(tokens[order[start : start + _ENCODE_BATCH]])).numpy()
+        encoder.infer(tf.constant(tokens[order[start : start + _ENCODE_BATCH]])).numpy()
         for start in range(0, len(tokens), _ENCODE_BATCH)
     ]
     encoded = np.empty((len(tokens), parts[0].shape[1]), np.float32)
