@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import IO
 
+from tfx import types
 from tfx.components import InfraValidator
 from tfx.components.infra_validator import error_types, executor, serving_bins
 from tfx.components.infra_validator.model_server_runners import base_runner
@@ -21,6 +22,8 @@ from tfx.components.infra_validator.types import Request
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import infra_validator_pb2
 from tfx.utils.model_paths import tf_serving_flavor
+
+from components.warmup import signature_requests
 
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.2
@@ -107,9 +110,14 @@ class Executor(executor.Executor):
             runner.WaitUntilRunning(deadline)
             client = serving_binary.MakeClient(runner.GetEndpoint())
             client.WaitUntilModelLoaded(deadline, polling_interval_sec=1)
-            client.SendRequests(requests)
+            client.SendRequests(_with_every_signature(requests))
         finally:
             runner.Stop()
+
+    def _CreateWarmupModel(
+        self, blessing: types.Artifact, model_path: str, warmup_requests: list[Request]
+    ) -> None:
+        super()._CreateWarmupModel(blessing, model_path, _with_every_signature(warmup_requests))
 
 
 class EmbeddedInfraValidator(InfraValidator):
@@ -120,6 +128,12 @@ class EmbeddedInfraValidator(InfraValidator):
     """
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+
+def _with_every_signature(requests: list[Request]) -> list[Request]:
+    """TFX's requests, and one to each other signature from the first Example among them."""
+    examples = requests[0].inputs["examples"].string_val
+    return [*requests, *signature_requests(examples[0], requests[0].model_spec.name)]
 
 
 def _free_port() -> int:

@@ -33,7 +33,8 @@ class Query(NamedTuple):
         history: int64 [B, H], rows, PAD where there is none.
         rating: float32 [B, H], of the history.
         rated: float32 [B, H], 1 where that rating is known.
-        excluded: int64 [B, E], rows that are never recommended.
+        excluded: int64 [B, E], further rows that are never recommended.
+        user: int64 [B], row of a known user, whose purchases are never recommended; or PAD.
         profile: float32 [B, D], projected.
     """
 
@@ -41,6 +42,7 @@ class Query(NamedTuple):
     rating: tf.Tensor
     rated: tf.Tensor
     excluded: tf.Tensor
+    user: tf.Tensor
     profile: tf.Tensor
 
 
@@ -105,7 +107,8 @@ class ServedModel(tf.Module):
 
         def best(user: Query) -> tuple[tf.Tensor, tf.Tensor]:
             logits = tf.where(allowed, self._logits(user), _OUT)
-            return self._top(_without(logits, user.excluded), k)
+            bought = _without(logits, self._purchases(user.user))
+            return self._top(_without(bought, user.excluded), k)
 
         return self._listed(*tf.map_fn(best, query, fn_output_signature=(tf.float32, tf.int32)))
 
@@ -179,6 +182,7 @@ class ServedModel(tf.Module):
             rating=parsed[features.HISTORY_RATING],
             rated=tf.cast(rows != PAD, tf.float32),
             excluded=rows,
+            user=tf.fill([tf.shape(rows)[0]], tf.constant(PAD, tf.int64)),
             profile=self._encode_profile(parsed[features.PROFILE]),
         )
         items = shelf.item_rows(parsed[features.ITEM_ID])
@@ -221,7 +225,8 @@ class ServedModel(tf.Module):
             history=rows,
             rating=ratings,
             rated=tf.cast(rated, tf.float32),
-            excluded=tf.concat([given, known], axis=1),
+            excluded=given,
+            user=user,
             profile=tf.where(has_profile, self._encode_profile(profile), stored),
         )
 
@@ -268,6 +273,14 @@ class ServedModel(tf.Module):
 
         from_nothing = pick(shelf.fallback.read_value())
         return affinity + tf.cond(tf.size(history) > 0, from_history, lambda: from_nothing)
+
+    def _purchases(self, user: tf.Tensor) -> tf.Tensor:
+        """All rows a known user has bought: int64 [] to int64 [N]; none for PAD."""
+        shelf = self._shelf
+        place = tf.maximum(user, 0)
+        start, end = shelf.user_offset[place], shelf.user_offset[place + 1]
+        end = tf.where(user == PAD, start, end)
+        return tf.cast(shelf.user_items[start:end], tf.int64)
 
     def _inherited(self, history: tf.Tensor) -> tf.Tensor:
         """Anchor scores handed to every item: int64 [H] to float32 [I]."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 import tensorflow as tf
 
 from models.interactions import PAD
@@ -44,6 +45,8 @@ class ShelfData:
         user_history: int32 [U, L], latest rows, oldest first, PAD at the end.
         user_rating: float32 [U, L], aligned.
         user_profile: float32 [U, D], projected; zeros where there is none.
+        user_items: int32 [N], all rows a user has bought, user by user.
+        user_offset: int64 [U + 1], where each user's part of `user_items` begins.
     """
 
     embedding: npt.NDArray[np.float32]
@@ -58,6 +61,8 @@ class ShelfData:
     user_history: npt.NDArray[np.int32]
     user_rating: npt.NDArray[np.float32]
     user_profile: npt.NDArray[np.float32]
+    user_items: npt.NDArray[np.int32]
+    user_offset: npt.NDArray[np.int64]
 
 
 class Shelf(tf.Module):
@@ -113,6 +118,7 @@ def fill_shelf(
     user_history: npt.NDArray[np.int32],
     user_rating: npt.NDArray[np.float32],
     user_text: npt.NDArray[np.float32],
+    purchases: sp.csr_matrix,
     options: ModelOptions,
 ) -> ShelfData:
     """Run the item tower over the whole catalogue, new products included.
@@ -125,6 +131,7 @@ def fill_shelf(
         user_history: int32 [U, L].
         user_rating: float32 [U, L].
         user_text: float32 [U, hidden], encoded profiles.
+        purchases: users x items of 0 and 1, all splits; never recommended again.
         options: widths.
     """
     outputs = [
@@ -152,6 +159,8 @@ def fill_shelf(
         user_history=user_history,
         user_rating=user_rating,
         user_profile=model.profile(tf.constant(user_text)).numpy(),
+        user_items=purchases.indices.astype(np.int32),
+        user_offset=purchases.indptr.astype(np.int64),
     )
 
 

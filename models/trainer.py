@@ -135,6 +135,11 @@ def run_fn(arguments: FnArgs) -> None:
     data = fill_shelf(
         model, table, inputs.features, known,
         user_history=history, user_rating=ratings, user_text=inputs.profiles,
+        purchases=purchase_matrix(
+            np.concatenate([part.user for part in splits.values()]),
+            np.concatenate([part.item for part in splits.values()]),
+            (len(users), len(table)),
+        ),
         options=options.model,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:

@@ -22,6 +22,7 @@ from components.example_validator import StrictDistributionValidator, StrictExam
 from components.infra_validator import EmbeddedInfraValidator
 from components.ingestion.component import DataFolderExampleGen
 from components.pusher import AtomicPusher
+from components.resolvers import LastPushedStatisticsStrategy
 from components.trainer import TwoTowerTrainer
 from components.transform import MultiPhaseTransform
 from models import features
@@ -156,7 +157,7 @@ def _validated(
     """Statistics, curated schema and validators of one lane; returns the schema's importer."""
     name = lane.capitalize()
     previous = tfx.dsl.Resolver(
-        strategy_class=tfx.dsl.experimental.LatestArtifactStrategy,
+        strategy_class=LastPushedStatisticsStrategy,
         statistics=tfx.dsl.Channel(
             type=tfx.types.standard_artifacts.ExampleStatistics,
             producer_component_id=f"Statistics{name}",
