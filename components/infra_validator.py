@@ -6,13 +6,15 @@ asked with TFX's own client. Blessing, retries, warm-up file and Pusher's input 
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tfx import types
 from tfx.components import InfraValidator
@@ -93,6 +95,20 @@ class EmbeddedServerRunner(base_runner.BaseModelServerRunner):
 
 class Executor(executor.Executor):
     """The stock executor with the embedded server as its platform."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Run the stock executor, which leaves its SIGTERM handler behind, and take it away."""
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            super().Do(input_dict, output_dict, exec_properties)
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, before)
 
     def _ValidateOnce(
         self,

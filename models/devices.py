@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import tensorflow as tf
 import tf_keras
 
-Strategy = Literal["default", "mirrored", "multi_worker_mirrored", "tpu"]
-Precision = Literal["float32", "bfloat16", "auto"]
+from models.options import Precision, Strategy
 
 # Compute capability from which NVIDIA's GPUs multiply bfloat16 in hardware (Ampere).
 _BFLOAT16_CAPABILITY = (8, 0)

@@ -5,9 +5,12 @@ They have no defaults here: each value comes from the documented configuration f
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.devices import Precision, Strategy
+Strategy = Literal["default", "mirrored", "multi_worker_mirrored", "tpu"]
+Precision = Literal["float32", "bfloat16", "auto"]
 
 
 class _Options(BaseModel):

@@ -83,9 +83,8 @@ def _lexical_vector(pieces: tf.RaggedTensor, *, vocabulary_size: int, size: int)
 
 def _price_bucket(price: tf.SparseTensor, buckets: int) -> tf.Tensor:
     """1 .. buckets by quantile; 0 where the price is unknown."""
-    known = tf.sparse.to_dense(price, default_value=float("nan"))
-    known = tf.reshape(known, [tf.shape(known, out_type=tf.int64)[0], -1])
-    value = tf.reduce_max(tf.concat([known, tf.fill([tf.shape(known)[0], 1], -1.0)], 1), axis=1)
+    # A batch without any price is 0 wide, and the maximum of nothing is minus infinity.
+    value = tf.maximum(tf.reduce_max(tf.sparse.to_dense(price, default_value=-1.0), axis=1), -1.0)
     boundaries = tft.quantiles(price.values, num_buckets=buckets, epsilon=0.01)
     bucket = tft.apply_buckets(value, boundaries) + 1
     return tf.where(value < 0, tf.zeros_like(bucket), bucket)

@@ -101,6 +101,7 @@ def run_fn(arguments: FnArgs) -> None:
         price_bucket=table.price_bucket,
         profiles=encode_profiles(profile_encoder, folder, users, options.features.max_tokens),
         interactions=splits[features.TRAIN],
+        later=splits[features.EVAL],
         negatives=np.flatnonzero(~table.is_cold),
     )
     model = TwoTower(

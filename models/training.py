@@ -27,6 +27,7 @@ from models.two_tower import TwoTower
 Progress = Callable[[int, dict[str, float]], None]
 _VALIDATION_USERS = 2048
 _RECALL_AT = 20
+_RATED = 8192
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Inputs:
         price_bucket: int32 [I].
         profiles: float32 [U, hidden], encoded; zeros where there is none.
         interactions: the train split.
+        later: the eval split, on which ratings are measured.
         negatives: rows from which negatives are drawn for implicit data, int64 [N].
     """
 
@@ -45,6 +47,7 @@ class Inputs:
     price_bucket: npt.NDArray[np.int32]
     profiles: npt.NDArray[np.float32]
     interactions: Interactions
+    later: Interactions
     negatives: npt.NDArray[np.int64]
 
 
@@ -98,6 +101,7 @@ class Trainer:
         self._matrix_optimizer = adam(weight_decay=options.weight_decay, clipnorm=1.0)
         self._scalar_optimizer = adam(weight_decay=0.0, clipnorm=1.0)
         self._logits = tf.function(lambda batch: launch_logits(model, batch), reduce_retracing=True)
+        self._rate = tf.function(self._ratings, reduce_retracing=True)
         self._step = tf.function(self._train_step, reduce_retracing=True)
 
     def run(
@@ -107,7 +111,7 @@ class Trainer:
         users = validation.users
         if len(users) > _VALIDATION_USERS:
             users = np.sort(self._random.choice(users, _VALIDATION_USERS, replace=False))
-        before = best = self.evaluate(validation, users)
+        before = best = self._measure(validation, users)
         kept, kept_step = self._weights(), 0
         progress(0, best)
         folds = [fold for fold in folds if len(fold.users)]
@@ -115,7 +119,7 @@ class Trainer:
             self._set_learning_rate(step)
             losses = self._step(**self._sample(folds[step % len(folds)]))
             if step % self._options.validate_every == 0:
-                now = self.evaluate(validation, users)
+                now = self._measure(validation, users)
                 progress(step, now | {name: float(value) for name, value in losses.items()})
                 if now["score"] > best["score"]:
                     best, kept, kept_step = now, self._weights(), step
@@ -124,6 +128,22 @@ class Trainer:
         for variable, value in zip(self._model.variables, kept, strict=True):
             variable.assign(value)
         return Outcome(before=before, after=best, step=kept_step)
+
+    def _measure(
+        self, validation: SimulatedLaunch, users: npt.NDArray[np.int64]
+    ) -> dict[str, float]:
+        return self.evaluate(validation, users) | self._squared_error()
+
+    def _squared_error(self) -> dict[str, float]:
+        """Of ratings on the eval split; the same interactions and negatives at every call."""
+        later, random = self._inputs.later, np.random.default_rng(0)
+        errors = []
+        for start in range(0, min(len(later), _RATED), self._options.batch_ratings):
+            chosen = np.arange(start, min(start + self._options.batch_ratings, len(later)))
+            batch = self._rating_batch(later, chosen, random)
+            predicted = np.clip(self._rate(batch).numpy(), 0.0, 1.0)
+            errors.append((predicted - batch["rating"].numpy()) ** 2)
+        return {"squared_error": float(np.concatenate(errors).mean())} if errors else {}
 
     def evaluate(self, launch: SimulatedLaunch, users: npt.NDArray[np.int64]) -> dict[str, float]:
         """Recall and NDCG at 20 on a launch, and their mean as `score`."""
@@ -181,7 +201,7 @@ class Trainer:
         return {
             "launch": self._launch_batch(fold, users),
             "wanted": tf.constant(fold.wanted[users].toarray()),
-            "rated": self._rating_batch(),
+            "rated": self._sample_ratings(),
         }
 
     def _launch_batch(
@@ -200,14 +220,24 @@ class Trainer:
             "profile": tf.constant(inputs.profiles[users]),
         }
 
-    def _rating_batch(self) -> dict[str, tf.Tensor]:
-        inputs, interactions = self._inputs, self._inputs.interactions
+    def _sample_ratings(self) -> dict[str, tf.Tensor]:
+        interactions = self._inputs.interactions
         size = min(self._options.batch_ratings, len(interactions))
         chosen = self._random.integers(0, len(interactions), size)
+        return self._rating_batch(interactions, chosen, self._random)
+
+    def _rating_batch(
+        self,
+        interactions: Interactions,
+        chosen: npt.NDArray[np.int64],
+        random: np.random.Generator,
+    ) -> dict[str, tf.Tensor]:
+        """Ratings of the chosen interactions; for implicit data half become negatives."""
+        inputs = self._inputs
         item, rating = interactions.item[chosen], interactions.rating[chosen]
-        if interactions.is_implicit:
-            negative = self._random.random(size) < 0.5
-            item = np.where(negative, self._random.choice(inputs.negatives, size), item)
+        if inputs.interactions.is_implicit:
+            negative = random.random(len(chosen)) < 0.5
+            item = np.where(negative, random.choice(inputs.negatives, len(chosen)), item)
             rating = np.where(negative, 0.0, rating).astype(np.float32)
         history = interactions.history[chosen]
         rows, place = np.unique(np.maximum(history, 0), return_inverse=True)

@@ -1,7 +1,7 @@
 """`python -m pipeline.demo`: shows on the sample what a pushed model recommends, and how well.
 
 The sample's new products have hidden purchases, in an answer key that training never sees. Here
-they mark what a customer really bought later. Everything goes through a model server over gRPC.
+they mark what a customer really bought. Everything goes through a model server over gRPC.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _shown(sample: Sample) -> list[str]:
 def _show(console: Console, client: Client, sample: Sample, user: str) -> None:
     [ranking] = client.recommend([user], k=_SHOWN_PRODUCTS, new_only=True)
     latest = sample.bought[user][-_SHOWN_HISTORY:]
-    table = new_table("new product", "score", "bought later")
+    table = new_table("new product", "score", "really bought")
     for item, score in zip(ranking.item_ids, ranking.scores, strict=True):
         table.add_row(
             sample.titles[item], f"{score:.3f}", "yes" if item in sample.hidden[user] else ""

@@ -13,6 +13,7 @@ from typing import Final
 import tensorflow_model_analysis as tfma
 
 from models import features, metrics
+from models.errors import BadInput
 from pipeline.config import Gate
 
 SIGNATURE: Final = "evaluate"
@@ -37,8 +38,18 @@ def evaluation_metrics() -> dict[str, tfma.metrics.Metric]:
 
 
 def evaluation_config(gates: Iterable[Gate]) -> tfma.EvalConfig:
-    """TFMA's configuration: metrics, slices, value and change thresholds."""
+    """TFMA's configuration: metrics, slices, value and change thresholds.
+
+    Raises:
+        BadInput: a gate names a metric that is not measured.
+    """
     gates = list(gates)
+    unknown = sorted({gate.metric for gate in gates} - set(evaluation_metrics()))
+    if unknown:
+        raise BadInput(
+            f"gates.model names {', '.join(unknown)}, which is no metric. There are "
+            f"{', '.join(evaluation_metrics())}."
+        )
     specs = tfma.metrics.specs_from_metrics(
         [*evaluation_metrics().values(), tfma.metrics.ExampleCount(name="example_count")]
     )

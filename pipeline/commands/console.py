@@ -1,0 +1,32 @@
+"""The console that results go to: as wide as the terminal, or 100 columns where there is none."""
+
+from __future__ import annotations
+
+import sys
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def open_console() -> Console:
+    """A console on stdout that takes brackets in ids and titles for what they are."""
+    width = None if sys.stdout.isatty() else 100
+    return Console(width=width, markup=False, highlight=False)
+
+
+def new_table(*columns: str, numbers_from: int = 1) -> Table:
+    """A table whose columns from `numbers_from` on hold numbers."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        table.add_column(
+            column, justify="right" if number >= numbers_from else "left", overflow="fold"
+        )
+    return table
+
+
+def print_table(console: Console, title: str, table: Table) -> None:
+    """Prints a table under its title; rich's own titles are as narrow as their table."""
+    console.print(Text(title, style="bold"))
+    console.print(table)

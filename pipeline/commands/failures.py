@@ -1,0 +1,97 @@
+"""How a command fails: one paragraph on stderr and the exit code of the error's class.
+
+A `DebutError` is looked for along the chain of causes, because a library that runs our code may
+wrap what it raises. Usage errors are click's own, which end with 2 as bad input does.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
+
+import click
+
+from models.errors import DebutError
+
+INTERRUPTED: Final = 130  # what a shell reports for a process that SIGINT ended
+_DEBUG: Final = "pipeline.debug"
+_LONGEST: Final = 1000  # characters of a message that is not ours
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def debug_option(function: Decorated) -> Decorated:
+    """Adds `--debug`, which holds for the whole command wherever on the line it stands."""
+
+    def remember(context: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            context.meta[_DEBUG] = True
+
+    return click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=remember,
+        help="Show tracebacks, and what the libraries log.",
+    )(function)
+
+
+def debugging() -> bool:
+    """Whether the running command was given `--debug`."""
+    return bool(click.get_current_context().meta.get(_DEBUG))
+
+
+class FailingCommand(click.Command):
+    """A command that ends as the module says."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            if ctx.meta.get(_DEBUG):
+                traceback.print_exception(error)
+            code, text = describe(error)
+            click.echo(text, err=True)
+            ctx.exit(code)
+
+
+class FailingGroup(FailingCommand, click.Group):
+    """A group whose commands do so."""
+
+
+def describe(error: BaseException) -> tuple[int, str]:
+    """The exit code and the paragraph for an error that ended a command."""
+    for link in _chain(error):
+        if isinstance(link, KeyboardInterrupt):
+            return INTERRUPTED, "Interrupted."
+        if isinstance(link, DebutError):
+            return link.exit_code, f"Error: {_paragraph(str(link))}"
+    return 1, (
+        f"Error: unexpected {type(error).__name__}: {_last_words(str(error))} "
+        "Run it again with --debug to see where it comes from."
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _paragraph(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _last_words(text: str) -> str:
+    """Of a message that holds a whole traceback, as Beam's do, only its end says what happened."""
+    if "Traceback (most recent call last)" in text:
+        text = text.rstrip().rsplit("\n", 1)[-1]
+    text = _paragraph(text)
+    if len(text) > _LONGEST:
+        text = text[:_LONGEST] + " …"
+    return text if text.endswith((".", "!", "?", "…")) else text + "."

@@ -1,0 +1,49 @@
+"""`debut recommend`: asks a running server for a user's list."""
+
+from __future__ import annotations
+
+import click
+
+from pipeline.commands.asking import connect, print_json, server_options, user_options
+
+
+@click.command(
+    epilog="""\b
+Example:
+  debut recommend --user 12347 --history 22726,22728 -k 5 --new-only"""
+)
+@user_options
+@click.option("-k", type=int, default=10, show_default=True, help="Length of the list.")
+@click.option("--new-only", is_flag=True, help="Only items without interactions in training.")
+@server_options
+def recommend(
+    user: str,
+    history: list[str],
+    profile: str,
+    k: int,
+    new_only: bool,
+    target: str,
+    as_json: bool,
+) -> None:
+    """Recommend items to a user, best first.
+
+    Ends with 4 where no server answers at --target.
+    """
+    with connect(target) as client:
+        [ranking] = client.recommend(
+            [user], history=[history], profile=[profile], k=k, new_only=new_only
+        )
+    ranked = list(zip(ranking.item_ids, ranking.scores, strict=True))
+    if as_json:
+        items = [{"item_id": item, "score": score} for item, score in ranked]
+        print_json({"user_id": user, "version": ranking.version, "items": items})
+        return
+    from pipeline.commands.console import new_table, open_console, print_table
+
+    if not ranked:
+        click.echo(f"Nothing is left to recommend to {user}.")
+        return
+    table = new_table("item", "score")
+    for item, score in ranked:
+        table.add_row(item, f"{score:.4f}")
+    print_table(open_console(), f"{user}, version {ranking.version}", table)

@@ -1,0 +1,61 @@
+"""`debut serve`: a model server on what the last run pushed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.commands.failures import debug_option
+from pipeline.layout import MODEL_NAME, serving_folder
+
+_PORT = click.IntRange(1, 65535)
+
+
+@click.command(
+    epilog="""\b
+Example:
+  debut serve --root runs --grpc-port 9000"""
+)
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="The folder that `debut run` was given.",
+)
+@click.option("--grpc-port", type=_PORT, default=8500, show_default=True, metavar="PORT")
+@click.option(
+    "--rest-port",
+    type=click.IntRange(0, 65535),
+    default=8501,
+    show_default=True,
+    metavar="PORT",
+    help="0 for none.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "binary", "docker", "embedded"]),
+    default="auto",
+    show_default=True,
+    help="auto takes tensorflow_model_server, else Docker, else the embedded server.",
+)
+@debug_option
+def serve(root: Path, grpc_port: int, rest_port: int, host: str, engine: str) -> None:
+    """Serve what was pushed, under the model name `debut`.
+
+    Says one line when it is ready. New versions are taken up as they are pushed. SIGTERM or Ctrl-C
+    finishes the requests in flight and ends with 0.
+    """
+    from serving import launcher
+
+    launcher.serve(
+        engine,
+        base_path=str(serving_folder(root)),
+        model_name=MODEL_NAME,
+        host=host,
+        grpc_port=grpc_port,
+        rest_port=rest_port,
+        say=click.echo,
+    )

@@ -1,0 +1,121 @@
+"""What `debut run` prints when the pipeline has ended."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from components.ingestion.summary import IngestionSummary
+from models import metrics
+from models.record import TrainingRecord
+from pipeline.commands.console import new_table, print_table
+from pipeline.evaluation import SLICES
+from pipeline.outcome import GateDecision, Outcome
+
+# The report has all of them.
+_SHOWN: Final = (
+    metrics.SQUARED_ERROR,
+    "recall_at_20",
+    "ndcg_at_20",
+    "mrr_at_20",
+    "cold_recall_at_20",
+    "cold_ndcg_at_20",
+)
+_ON_COLD: Final = "cold_"  # only the new slice has its true item among the cold ones
+
+
+def print_summary(console: Console, outcome: Outcome, *, report: Path, root: Path) -> None:
+    """Print data, training, metrics, decisions, the version and where the report lies."""
+    console.print()
+    for line in _data_lines(outcome.summary):
+        console.print(line, soft_wrap=True)
+    console.print()
+    compared = "baseline in brackets" if "baseline" in outcome.metrics else "no baseline yet"
+    step = outcome.training.kept_step
+    for title, table in {
+        f"Simulated new items, training kept step {step}": _training_table(outcome.training),
+        f"Held-out interactions by slice, {compared}": _metrics_table(outcome.metrics),
+        "Gates": _decisions_table(outcome.decisions),
+    }.items():
+        print_table(console, title, table)
+    if outcome.version is not None:
+        console.print(
+            f"Pushed version {outcome.version.name}; `debut serve --root {root}` serves it.",
+            soft_wrap=True,
+        )
+    console.print(f"Report: {report}", soft_wrap=True)
+
+
+def _data_lines(summary: IngestionSummary) -> list[str]:
+    lines = [
+        f"{summary.items:,} items ({summary.new_products:,} new), {summary.users:,} users; "
+        "interactions: "
+        + ", ".join(f"{split} {count:,}" for split, count in summary.splits.items())
+        + "."
+    ]
+    for file in summary.files:
+        if file.quarantined:
+            reasons = "; ".join(f"{r.reason} ({r.count:,})" for r in file.reasons[:3])
+            lines.append(
+                f"{file.name}: {file.quarantined:,} of {file.read:,} rows were set aside: {reasons}"
+            )
+    return lines
+
+
+def _training_table(training: TrainingRecord) -> Table:
+    table = new_table("metric", "before training", "after training")
+    if tuned := training.fine_tuned:
+        name = f"recall of the encoder alone (fine-tuning {'kept' if tuned.kept else 'undone'})"
+        table.add_row(name, _number(tuned.before), _number(tuned.after))
+    for name, after in training.after.items():
+        table.add_row(_words(name), _number(training.before.get(name)), _number(after))
+    return table
+
+
+def _metrics_table(found: dict[str, dict[str, dict[str, float]]]) -> Table:
+    candidate, baseline = found["candidate"], found.get("baseline")
+    table = new_table("metric", *SLICES)
+    for name in _SHOWN:
+        cells = []
+        for slice_name in SLICES:
+            if name.startswith(_ON_COLD) and slice_name != "new":
+                cells.append("")
+                continue
+            cell = _number(candidate.get(slice_name, {}).get(name))
+            if baseline is not None:
+                cell += f" ({_number(baseline.get(slice_name, {}).get(name))})"
+            cells.append(cell)
+        table.add_row(_words(name), *cells)
+    return table
+
+
+def _decisions_table(decisions: tuple[GateDecision, ...]) -> Table:
+    table = new_table(
+        "decision", "metric", "slice", "candidate", "bound", "baseline", "tolerance",
+        numbers_from=3,
+    )  # fmt: skip
+    for decision in decisions:
+        gate = decision.gate
+        table.add_row(
+            "passed" if decision.passed else "refused",
+            _words(gate.metric),
+            gate.slice,
+            _number(decision.candidate),
+            f"{'≥' if gate.direction == 'higher' else '≤'} {gate.bound:g}",
+            _number(decision.baseline),
+            f"{gate.tolerance:g}",
+            style="" if decision.passed else "red",
+        )
+    return table
+
+
+def _words(metric: str) -> str:
+    return metric.replace("_", " ").replace(" at ", "@")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.4f}"

@@ -1,0 +1,157 @@
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.encoder import TextEncoder
+from models.encoder_folder import EncoderFolder, open_encoder
+from models.interactions import Interactions, latest_items
+from models.item_table import ItemTable, read_item_table
+from models.options import ModelOptions
+from models.preprocessing import preprocess_catalogue
+from models.served import ServedModel
+from models.shelf import Shelf, ShelfData, fill_shelf
+from models.simulation import SimulatedLaunch, most_popular, purchase_matrix
+from models.tokenizer import WordPieceTokenizer
+from models.towers import item_features
+from models.two_tower import TwoTower
+from tests.models.shop import NUM_USERS, OPTIONS, SIZE, item_id, make_shop, transform, user_id
+from tests.tiny_bert import HIDDEN, write_tiny_bert
+
+MODEL_OPTIONS = ModelOptions(
+    embedding_size=8,
+    max_anchors=4096,
+    anchors_per_item=5,
+    teacher_regularization=4.0,
+    served_history=6,
+)
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory) -> EncoderFolder:
+    """A tiny uncased BERT."""
+    return open_encoder(str(write_tiny_bert(tmp_path_factory.mktemp("bert"))))
+
+
+@pytest.fixture(scope="session")
+def shop():
+    return make_shop()
+
+
+@pytest.fixture(scope="session")
+def catalogue(shop, bert, tmp_path_factory):
+    """Transform's output over the shop's catalogue, and the files of transformed items."""
+    config = OPTIONS | {"encoder": str(bert.path)}
+    # In another order than that of the ids: files come in any.
+    rows = [shop.items[row] for row in np.random.default_rng(1).permutation(SIZE)]
+    return transform(
+        rows,
+        lambda inputs: preprocess_catalogue(inputs, config),
+        schema="catalogue",
+        folder=tmp_path_factory.mktemp("catalogue"),
+    )
+
+
+@pytest.fixture(scope="session")
+def table(shop, catalogue) -> ItemTable:
+    graph, files = catalogue
+    counts = np.bincount(shop.item, minlength=SIZE)
+    return read_item_table(files, graph, {item_id(i): int(n) for i, n in enumerate(counts) if n})
+
+
+@dataclass(frozen=True)
+class Served:
+    """A served model with random weights, what it was made of, and where it is saved."""
+
+    module: ServedModel
+    implicit: ServedModel
+    model: TwoTower
+    data: ShelfData
+    table: ItemTable
+    features: np.ndarray
+    known: SimulatedLaunch
+    profile_text: np.ndarray
+    encoder: TextEncoder
+    path: Path
+    loaded: object
+
+    def __call__(self, signature, **inputs):
+        """Ask the saved model; answers as numpy arrays."""
+        answer = self.loaded.signatures[signature](**inputs)
+        return {name: value.numpy() for name, value in answer.items()}
+
+
+@pytest.fixture(scope="session")
+def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
+    """The whole served model of the shop, saved and loaded again.
+
+    Its weights are random, so that every term of every formula counts.
+    """
+    folder = tmp_path_factory.mktemp("served")
+    encoder = TextEncoder(bert)
+    text = encoder(tf.constant(table.tokens))
+    features = item_features(text, tf.constant(table.lexical)).numpy()
+    model = TwoTower(
+        features, size=8, price_buckets=4, profile_size=HIDDEN, mean_rating=float(
+            shop.rating.mean()
+        ),
+    )  # fmt: skip
+    random = np.random.default_rng(11)
+    for variable in model.trainable_variables:
+        variable.assign_add(random.normal(scale=0.2, size=variable.shape))
+    row_of = {item: row for row, item in enumerate(table.ids)}
+    rows = np.array([row_of[item_id(item)] for item in shop.item], np.int32)
+    interactions = Interactions(
+        user=shop.user,
+        item=rows,
+        rating=shop.rating,
+        timestamp=np.arange(len(rows)),
+        history=np.zeros((len(rows), 0), np.int32),
+        history_rating=np.zeros((len(rows), 0), np.float32),
+    )
+    purchases = purchase_matrix(shop.user, rows, (NUM_USERS, SIZE))
+    known = SimulatedLaunch.hide(
+        purchases,
+        targets=np.zeros(0, np.int64),
+        anchors=most_popular(table.popularity, ~table.is_cold, MODEL_OPTIONS.max_anchors),
+        regularization=MODEL_OPTIONS.teacher_regularization,
+    )
+    tokenizer = WordPieceTokenizer(bert)
+    tokens = tokenizer.encoder_input(tokenizer.pieces(tf.constant(shop.profiles)), 24)
+    present = np.array([[profile != b""] for profile in shop.profiles])
+    profile_text = np.where(present, encoder(tokens), 0.0).astype(np.float32)
+    history, ratings = latest_items([interactions], NUM_USERS, MODEL_OPTIONS.served_history)
+    data = fill_shelf(
+        model,
+        table,
+        features,
+        known,
+        user_history=history,
+        user_rating=ratings,
+        user_text=profile_text,
+        purchases=purchases,
+        options=MODEL_OPTIONS,
+    )
+    items, users = folder / "items.txt", folder / "users.txt"
+    items.write_bytes(b"".join(item + b"\n" for item in table.ids))
+    users.write_bytes(b"".join(user_id(user) + b"\n" for user in range(NUM_USERS)))
+    shelf = Shelf(data, item_ids=items, user_ids=users)
+    parts = {
+        "folder": bert,
+        "item_encoder": encoder,
+        "profile_encoder": encoder,
+        "model": model,
+        "shelf": shelf,
+        "catalogue_graph": catalogue[0],
+        "max_tokens": 24,
+    }
+    module = ServedModel(**parts, implicit=False)
+    path = folder / "saved"
+    tf.saved_model.save(module, str(path), signatures=module.signatures())
+    return Served(
+        module=module, implicit=ServedModel(**parts, implicit=True), model=model, data=data,
+        table=table, features=features, known=known, profile_text=profile_text, encoder=encoder,
+        path=path, loaded=tf.saved_model.load(str(path)),
+    )  # fmt: skip

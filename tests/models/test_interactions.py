@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.interactions import PAD, Interactions, latest_items, read_interactions
+
+ITEM_IDS = np.array([b"a", b"b", b"007", b"\xe7\xba\xa2"], object)
+
+
+def example(user, item, *, rating=1.0, time=0, history=(), ratings=None, profile=b""):
+    made = tf.train.Example()
+    feature = made.features.feature
+    feature["user_id"].bytes_list.value.append(user)
+    feature["item_id"].bytes_list.value.append(item)
+    feature["rating"].float_list.value.append(rating)
+    feature["timestamp"].int64_list.value.append(time)
+    feature["profile"].bytes_list.value.append(profile)
+    feature["history"].bytes_list.value.extend(history)
+    feature["history_rating"].float_list.value.extend(
+        [1.0] * len(history) if ratings is None else ratings
+    )
+    return made.SerializeToString()
+
+
+def write(file, examples):
+    with tf.io.TFRecordWriter(str(file), tf.io.TFRecordOptions(compression_type="GZIP")) as out:
+        for serialized in examples:
+            out.write(serialized)
+    return str(file)
+
+
+@pytest.fixture
+def read(tmp_path):
+    def run(history_length=3, **splits):
+        files = {
+            split: [write(tmp_path / f"{split}.gz", examples)] for split, examples in splits.items()
+        }
+        return read_interactions(files, ITEM_IDS, history_length)
+
+    return run
+
+
+def test_ids_become_rows_of_the_item_table_and_of_one_user_list(read):
+    splits, users = read(
+        train=[example(b"u2", b"007", rating=0.25, time=5), example(b"u1", b"a", time=3)],
+        eval=[example(b"u2", b"\xe7\xba\xa2", time=9), example(b"u0", b"b", time=1)],
+    )
+    assert users.ids.tolist() == [b"u0", b"u1", b"u2"]
+    assert users.ids[splits["train"].user].tolist() == [b"u2", b"u1"]
+    assert users.ids[splits["eval"].user].tolist() == [b"u2", b"u0"]
+    assert splits["train"].item.tolist() == [2, 0]
+    assert splits["eval"].item.tolist() == [3, 1]
+    assert splits["train"].rating.tolist() == [0.25, 1.0]
+    assert splits["train"].timestamp.tolist() == [5, 3]
+
+
+def test_a_history_keeps_its_latest_items_in_order_with_their_ratings(read):
+    splits, _ = read(
+        train=[
+            example(b"u", b"a", history=[b"a", b"b", b"007", b"b"], ratings=[0.1, 0.2, 0.3, 0.4]),
+            example(b"u", b"a", history=[b"b"], ratings=[0.5]),
+            example(b"u", b"a"),
+        ]
+    )
+    train = splits["train"]
+    assert train.history.tolist() == [[1, 2, 1], [1, PAD, PAD], [PAD] * 3]
+    np.testing.assert_allclose(train.history_rating, [[0.2, 0.3, 0.4], [0.5, 0, 0], [0, 0, 0]])
+
+
+def test_an_item_that_left_the_catalogue_is_padding_in_a_history(read):
+    splits, _ = read(train=[example(b"u", b"a", history=[b"gone", b"b"])])
+    assert splits["train"].history.tolist() == [[PAD, 1, PAD]]
+
+
+def test_an_empty_split_has_the_shapes_of_a_full_one(read):
+    splits, users = read(train=[example(b"u", b"a", profile=b"age: 3.")], new_items=[])
+    assert len(splits["new_items"]) == 0
+    assert splits["new_items"].history.shape == (0, 3)
+    assert users.profiles.tolist() == [b"age: 3."]
+
+
+def test_every_rating_1_is_implicit_feedback_and_any_other_is_not(read):
+    splits, _ = read(train=[example(b"u", b"a")], eval=[example(b"u", b"a", rating=0.5)])
+    assert splits["train"].is_implicit
+    assert not splits["eval"].is_implicit
+
+
+def interactions(rows):
+    user, item, rating, time = (np.array(column) for column in zip(*rows, strict=True))
+    return Interactions(
+        user=user.astype(np.int32),
+        item=item.astype(np.int32),
+        rating=rating.astype(np.float32),
+        timestamp=time.astype(np.int64),
+        history=np.zeros((len(rows), 1), np.int32),
+        history_rating=np.zeros((len(rows), 1), np.float32),
+    )
+
+
+def latest_by_hand(parts, num_users, length):
+    """A user's items by their last time, the latest `length`; equal times by item row."""
+    rows, ratings = [], []
+    for user in range(num_users):
+        last = {}
+        for part in parts:
+            for who, item, rating, time in zip(
+                part.user, part.item, part.rating, part.timestamp, strict=True
+            ):
+                if who == user and (item not in last or time > last[item][0]):
+                    last[item] = (time, rating)
+        newest = sorted(last, key=lambda item: (-last[item][0], item))[:length][::-1]
+        padding = length - len(newest)
+        rows.append([*newest, *[PAD] * padding])
+        ratings.append([*(last[item][1] for item in newest), *[0.0] * padding])
+    return rows, ratings
+
+
+def test_latest_items_are_distinct_over_all_splits_and_oldest_first():
+    random = np.random.default_rng(2)
+    times = random.permutation(400)
+    drawn = [
+        (random.integers(8), random.integers(15), random.random(), times[place])
+        for place in range(120)
+    ]
+    parts = [interactions(drawn[:70]), interactions(drawn[70:])]
+    rows, ratings = latest_items(parts, 9, 6)
+    expected_rows, expected_ratings = latest_by_hand(parts, 9, 6)
+    assert rows.tolist() == expected_rows
+    np.testing.assert_allclose(ratings, expected_ratings, rtol=1e-6)
+    assert rows[8].tolist() == [PAD] * 6, "a user without interactions"
+
+
+def test_a_users_latest_items_of_one_moment_do_not_depend_on_the_order_of_rows():
+    rows = [(0, item, 1.0, 7) for item in (4, 1, 3, 2)]
+    one, _ = latest_items([interactions(rows)], 1, 3)
+    other, _ = latest_items([interactions(rows[::-1])], 1, 3)
+    assert one.tolist() == other.tolist()

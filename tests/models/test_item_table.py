@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.item_table import read_item_table, read_popularity
+from tests.models.shop import SIZE, item_id
+
+
+def test_a_row_of_the_table_is_the_same_item_in_every_column(table, catalogue, shop):
+    graph, files = catalogue
+    assert table.ids.tolist() == graph.vocabulary_by_name("item_id")
+    assert len(table) == SIZE
+    spec = graph.transformed_feature_spec()
+    on_disk = {}
+    for record in tf.data.TFRecordDataset(files, compression_type="GZIP"):
+        parsed = tf.io.parse_single_example(record, spec)
+        on_disk[parsed["item_id"].numpy()] = {name: v.numpy() for name, v in parsed.items()}
+    for row, item in enumerate(table.ids):
+        expected = on_disk[item]
+        np.testing.assert_array_equal(table.tokens[row], expected["tokens"])
+        np.testing.assert_array_equal(table.lexical[row], expected["lexical"])
+        assert table.price_bucket[row] == expected["price_bucket"]
+        assert table.interactions[row] == expected["interactions"]
+    assert table.tokens.dtype == table.price_bucket.dtype == np.int32
+
+
+def test_new_is_without_interactions_and_cold_is_without_those_of_training(table, shop):
+    for row, item in enumerate(table.ids):
+        number = int(item.removeprefix(b"item-"))
+        assert table.is_new[row] == shop.is_new[number]
+        assert table.is_cold[row] == shop.is_cold[number]
+        assert table.popularity[row] == (shop.item == number).sum()
+    assert (table.is_new <= table.is_cold).all()
+
+
+def test_the_table_does_not_depend_on_the_order_of_files(catalogue, table):
+    graph, files = catalogue
+    again = read_item_table(files[::-1], graph, {item_id(0): 3})
+    np.testing.assert_array_equal(again.tokens, table.tokens)
+    assert again.popularity.sum() == 3
+    assert again.ids[again.popularity.argmax()] == item_id(0)
+
+
+class Graph:
+    """A Transform output that has only the vocabulary of item counts."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def vocabulary_file_by_name(self, name):
+        assert name == "popularity"
+        return str(self.file)
+
+
+@pytest.mark.parametrize("item", [b"007", b"with blanks in it", "红茶".encode()])
+def test_popularity_is_read_back_for_every_kind_of_id(tmp_path, item):
+    file = tmp_path / "popularity"
+    file.write_bytes(b"12 " + item + b"\n3 other\n")
+    assert read_popularity(Graph(file)) == {item: 12, b"other": 3}

@@ -1,0 +1,637 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from tests.models.conftest import MODEL_OPTIONS
+from tests.models.oracle import Oracle
+from tests.models.shop import NUM_USERS, SIZE, interaction, item_id, user_id
+
+FLOOR = float(np.finfo(np.float32).min)
+UNKNOWN = b"nobody"
+NAMED = r"not in the catalogue.*no-such-item"
+
+
+@pytest.fixture(scope="module")
+def row_of(served):
+    return {item: row for row, item in enumerate(served.table.ids)}
+
+
+@pytest.fixture(scope="module")
+def oracle(served, shop, row_of):
+    purchases = np.zeros((NUM_USERS, SIZE))
+    purchases[shop.user, [row_of[item_id(item)] for item in shop.item]] = 1.0
+    return Oracle(served, purchases, anchors_per_item=MODEL_OPTIONS.anchors_per_item)
+
+
+@pytest.fixture
+def recommend(served):
+    """Ask for one or several users; histories are padded to one width."""
+
+    def ask(users, histories=None, profiles=None, *, k=10, new_only=False, width=None):
+        histories = histories or [()] * len(users)
+        width = max(map(len, histories)) if width is None else width
+        padded = [[*history, *[b""] * (width - len(history))] for history in histories]
+        return served(
+            "recommend",
+            user_id=tf.constant(users),
+            history=tf.constant(padded, tf.string, [len(users), width]),
+            profile=tf.constant(profiles or [b""] * len(users)),
+            k=tf.constant(k),
+            new_only=tf.constant(new_only),
+        )
+
+    return ask
+
+
+def known_history(served, user):
+    rows = served.data.user_history[user]
+    return rows[rows >= 0].tolist()
+
+
+@pytest.fixture(scope="module")
+def bought(shop, row_of):
+    """Rows each user has bought, of which the known history holds only the latest."""
+    return [
+        {row_of[item_id(item)] for item in shop.item[shop.user == user]}
+        for user in range(NUM_USERS)
+    ]
+
+
+def ids_of(row_of, answer, place=0):
+    return [row_of[item] for item in answer["item_id"][place] if item]
+
+
+# Recommendations.
+
+
+@pytest.mark.parametrize("user", [0, 1, 7, 22])
+def test_scores_of_a_known_user_are_the_formula_of_the_towers(
+    served, recommend, oracle, row_of, bought, user
+):
+    answer = recommend([user_id(user)], k=SIZE)
+    history = known_history(served, user)
+    profile = oracle.profile(served.profile_text[user])
+    expected = oracle.logits(history, profile)
+    candidates = [row for row in np.argsort(-expected, kind="stable") if row not in bought[user]]
+    np.testing.assert_allclose(answer["score"][0], expected[candidates], rtol=2e-4, atol=2e-4)
+    found = ids_of(row_of, answer)
+    np.testing.assert_allclose(expected[found], expected[candidates], rtol=2e-4, atol=2e-4)
+    assert sorted(found) == sorted(candidates)
+
+
+def test_a_history_of_new_products_alone_is_served_by_nearness(recommend, oracle, row_of, served):
+    new = served.table.ids[served.table.is_new][:2].tolist()
+    answer = recommend([UNKNOWN], [new], k=SIZE)
+    expected = oracle.logits([row_of[item] for item in new])
+    np.testing.assert_allclose(
+        answer["score"][0], expected[ids_of(row_of, answer)], rtol=2e-4, atol=2e-4
+    )
+
+
+def test_a_given_history_replaces_the_known_one_and_both_are_excluded(
+    recommend, oracle, row_of, bought
+):
+    given = [item_id(3), item_id(33)]
+    answer = recommend([user_id(1)], [given], k=SIZE)  # a user without a profile
+    rows = [row_of[item] for item in given]
+    expected = oracle.logits(rows)
+    excluded = {*rows, *bought[1]}
+    found = ids_of(row_of, answer)
+    np.testing.assert_allclose(answer["score"][0], expected[found], rtol=2e-4, atol=2e-4)
+    assert sorted(found) == sorted(set(range(SIZE)) - excluded)
+
+
+def test_a_known_user_is_served_from_the_history_seen_in_training(served, recommend):
+    history = [served.table.ids[row] for row in known_history(served, 1)]
+    without, explicit = (
+        dict(zip(answer["item_id"][0], answer["score"][0], strict=True))
+        for answer in (recommend([user_id(1)], width=0, k=SIZE), recommend([UNKNOWN], [history]))
+    )
+    common = sorted(set(without) & set(explicit))
+    assert len(common) >= 9
+    np.testing.assert_allclose(
+        [without[i] for i in common], [explicit[i] for i in common], rtol=1e-5
+    )
+
+
+def test_padding_and_a_history_of_no_columns_mean_the_same(recommend):
+    users = [user_id(2), UNKNOWN]
+    one, other = recommend(users, width=0), recommend(users, width=9)
+    assert one["item_id"].tolist() == other["item_id"].tolist()
+    np.testing.assert_array_equal(one["score"], other["score"])
+
+
+def test_unknown_ids_in_a_history_are_ignored(recommend):
+    plain = recommend([UNKNOWN], [[item_id(3), item_id(8)]])
+    mixed = recommend([UNKNOWN], [[b"gone", item_id(3), b"", b"\xff?", item_id(8)]])
+    assert plain["item_id"].tolist() == mixed["item_id"].tolist()
+    np.testing.assert_array_equal(plain["score"], mixed["score"])
+
+
+def test_no_list_holds_an_item_twice_or_anything_the_user_has_bought(
+    served, recommend, row_of, bought
+):
+    assert any(len(bought[user]) > len(known_history(served, user)) for user in range(NUM_USERS))
+    users = [user_id(user) for user in range(NUM_USERS)]
+    answer = recommend(users, k=SIZE)
+    for user in range(NUM_USERS):
+        found = ids_of(row_of, answer, user)
+        assert len(found) == len(set(found))
+        assert set(found) == set(range(SIZE)) - bought[user]
+
+
+def test_scores_are_finite_and_best_first_and_float32(recommend):
+    answer = recommend([user_id(0), UNKNOWN], [[], [item_id(9)]], k=1000)
+    assert answer["score"].dtype == np.float32
+    assert np.isfinite(answer["score"]).all()
+    assert (np.diff(answer["score"], axis=1) <= 0).all()
+
+
+def test_k_over_the_catalogue_is_served_with_what_there_is(recommend):
+    answer = recommend([UNKNOWN], k=10_000)
+    assert answer["item_id"].shape == (1, SIZE)
+
+
+def test_k_columns_come_back_where_there_are_k_candidates(recommend):
+    for k in (1, 7):
+        answer = recommend([user_id(0), UNKNOWN], k=k)
+        assert answer["item_id"].shape == answer["score"].shape == (2, k)
+
+
+def test_a_shorter_list_of_a_batch_ends_in_empty_ids(recommend, row_of):
+    long, short = [], [item_id(row) for row in range(0, SIZE, 2)]
+    answer = recommend([UNKNOWN, UNKNOWN], [long, short], k=1000)
+    assert answer["item_id"].shape == (2, SIZE)
+    tail = SIZE - len(short)
+    assert len(ids_of(row_of, answer, 1)) == tail
+    assert set(answer["item_id"][1, tail:]) == {b""}
+    assert (answer["score"][1, tail:] == FLOOR).all()
+
+
+@pytest.mark.parametrize("user", [user_id(4), UNKNOWN])
+def test_new_only_holds_the_new_items_and_no_others(served, recommend, user):
+    answer = recommend([user], k=1000, new_only=True)
+    assert set(answer["item_id"][0]) == set(served.table.ids[served.table.is_new])
+
+
+def test_an_unknown_users_list_is_popular_items_with_room_for_new_ones(
+    served, recommend, oracle, row_of
+):
+    answer = recommend([UNKNOWN], k=SIZE)
+    found = ids_of(row_of, answer)
+    np.testing.assert_allclose(answer["score"][0], oracle.fallback[found], rtol=1e-5)
+    new = served.table.is_new[found]
+    assert new[:10].sum() == 2
+    sold = served.table.interactions[np.array(found)[~new]]
+    assert (np.diff(sold) <= 0).all()
+
+
+def test_a_given_profile_moves_an_unknown_users_list(served, recommend, oracle, row_of, shop):
+    answer = recommend([UNKNOWN], profiles=[shop.profiles[0]], k=SIZE)
+    profile = oracle.profile(served.profile_text[0])
+    assert np.abs(profile).max() > 0.01
+    expected = oracle.logits([], profile)
+    np.testing.assert_allclose(
+        answer["score"][0], expected[ids_of(row_of, answer)], rtol=1e-3, atol=1e-4
+    )
+
+
+def test_a_given_profile_replaces_the_known_one(recommend, shop):
+    given = [[item_id(3)]] * 2
+    stored = recommend([user_id(0), UNKNOWN], given, [b"", shop.profiles[0]], k=SIZE)
+    replaced = recommend([user_id(0), UNKNOWN], given, [b"age: 99."] * 2, k=SIZE)
+    for answer in (stored, replaced):
+        one, other = (
+            {i: s for i, s in zip(ids, scores, strict=True) if i}
+            for ids, scores in zip(answer["item_id"], answer["score"], strict=True)
+        )
+        common = sorted(set(one) & set(other))
+        np.testing.assert_allclose(
+            [one[i] for i in common], [other[i] for i in common], rtol=1e-3, atol=1e-4
+        )
+    assert not np.allclose(stored["score"][0], replaced["score"][0])
+
+
+def test_the_same_request_gets_the_same_answer_alone_or_in_a_batch(recommend):
+    histories = [[item_id(5)], [], [item_id(6), item_id(41)]]
+    users = [UNKNOWN, user_id(3), user_id(5)]
+    one, two = recommend(users, histories), recommend(users, histories)
+    np.testing.assert_array_equal(one["item_id"], two["item_id"])
+    np.testing.assert_array_equal(one["score"], two["score"])
+    for place in range(3):
+        alone = recommend(users[place : place + 1], histories[place : place + 1])
+        np.testing.assert_array_equal(alone["item_id"][0], one["item_id"][place])
+        np.testing.assert_allclose(alone["score"][0], one["score"][place], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("k", [0, -3])
+def test_k_below_1_is_an_invalid_argument_that_says_so(served, recommend, k):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="k must be at least 1"):
+        recommend([UNKNOWN], k=k)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="k must be at least 1"):
+        served("similar_items", item_id=tf.constant([item_id(0)]), k=tf.constant(k))
+
+
+# Scores, similar items and embeddings.
+
+
+def score(served, users, histories, items, profiles=None):
+    return served(
+        "score",
+        user_id=tf.constant(users),
+        history=tf.constant(histories, tf.string),
+        profile=tf.constant(profiles or [b""] * len(users)),
+        item_id=tf.constant(items),
+    )
+
+
+def test_the_score_of_an_item_is_that_of_recommend(served, recommend):
+    answer = recommend([user_id(6)], k=SIZE)
+    items = answer["item_id"][0].tolist()
+    found = score(served, [user_id(6)] * len(items), [[]] * len(items), items)
+    np.testing.assert_allclose(found["score"], answer["score"][0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_rating_is_predicted_from_the_known_ratings_or_else_from_the_history_alone(
+    served, oracle, row_of
+):
+    user = 2
+    history = known_history(served, user)
+    ratings = served.data.user_rating[user][: len(history)]
+    profile = oracle.profile(served.profile_text[user])
+    given = [row_of[item_id(3)], row_of[item_id(8)]]
+    item = row_of[item_id(31)]
+    found = score(
+        served,
+        [user_id(user), user_id(user), UNKNOWN],
+        [[b"", b""], [item_id(3), item_id(8)], [b"", b""]],
+        [item_id(31)] * 3,
+    )
+    expected = [
+        oracle.rating(item, history, ratings, profile),
+        oracle.rating(item, given, None, profile),
+        oracle.rating(item, []),
+    ]
+    np.testing.assert_allclose(found["rating"], expected, atol=1e-5)
+
+
+def test_ratings_stay_between_0_and_1(served):
+    users = [user_id(user) for user in range(NUM_USERS)]
+    found = score(served, users, [[]] * NUM_USERS, [item_id(9)] * NUM_USERS)
+    assert found["rating"].min() >= 0.0
+    assert found["rating"].max() <= 1.0
+
+
+def test_an_unknown_item_is_an_invalid_argument_that_names_it(served):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=NAMED):
+        score(served, [UNKNOWN] * 2, [[b""]] * 2, [item_id(0), b"no-such-item"])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=NAMED):
+        served("similar_items", item_id=tf.constant([b"no-such-item"]), k=tf.constant(3))
+
+
+def test_similar_items_are_the_nearest_by_cosine_without_the_item_itself(served, oracle, row_of):
+    asked = [item_id(4), item_id(19)]
+    answer = served("similar_items", item_id=tf.constant(asked), k=tf.constant(1000))
+    assert answer["item_id"].shape == (2, SIZE - 1)
+    for place, item in enumerate(asked):
+        cosine = oracle.embedding @ oracle.embedding[row_of[item]]
+        found = ids_of(row_of, answer, place)
+        assert sorted(found) == sorted(set(range(SIZE)) - {row_of[item]})
+        np.testing.assert_allclose(answer["score"][place], cosine[found], atol=1e-5)
+        assert (np.diff(answer["score"][place]) <= 0).all()
+
+
+def embed(served, items):
+    texts = {
+        name: tf.constant([item[name][0] for item in items])
+        for name in ("title", "category", "brand", "description")
+    }
+    price = [item["price"][0] if item["price"] else np.nan for item in items]
+    return served("embed_items", **texts, price=tf.constant(price, tf.float32))["embedding"]
+
+
+def test_a_products_raw_text_and_price_embed_to_its_place_on_the_shelf(
+    served, shop, oracle, row_of
+):
+    found = embed(served, shop.items)
+    expected = oracle.embedding[[row_of[item["item_id"][0]] for item in shop.items]]
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_a_product_embeds_alone_as_in_a_batch_and_without_any_text(served, shop):
+    together = embed(served, shop.items[:9])
+    np.testing.assert_allclose(embed(served, shop.items[3:4])[0], together[3], atol=1e-4)
+    empty = {name: [b""] for name in ("title", "category", "brand", "description")}
+    assert np.isfinite(embed(served, [empty | {"price": []}])).all()
+
+
+def test_a_users_interests_are_the_embeddings_of_the_history(served, oracle, row_of):
+    answer = served(
+        "embed_users",
+        user_id=tf.constant([UNKNOWN, user_id(3)]),
+        history=tf.constant([[item_id(3), b"gone", item_id(8)], [b"", b"", b""]]),
+        profile=tf.constant([b"", b""]),
+    )["embedding"]
+    rows = [row_of[item_id(3)], row_of[item_id(8)]]
+    np.testing.assert_allclose(answer[0, [0, 2]], oracle.embedding[rows], atol=1e-5)
+    assert np.abs(answer[0, [1, *range(3, answer.shape[1])]]).max() == 0.0
+    known = known_history(served, 3)
+    np.testing.assert_allclose(answer[1, : len(known)], oracle.embedding[known], atol=1e-5)
+
+
+def test_serving_default_scores_an_ingested_interaction(served, oracle, row_of, shop):
+    history, ratings = [item_id(3), b"gone", item_id(8)], [0.9, 0.1, 0.2]
+    examples = [
+        interaction(UNKNOWN, item_id(12), history=history, ratings=ratings),
+        interaction(user_id(1), item_id(12)),
+        interaction(UNKNOWN, item_id(12), profile=shop.profiles[0]),
+    ]
+    answer = served("serving_default", examples=tf.constant(examples))
+    rows, item = [row_of[item_id(3)], row_of[item_id(8)]], row_of[item_id(12)]
+    known = known_history(served, 1)
+    profile = oracle.profile(served.profile_text[0])
+    expected = [
+        (oracle.rating(item, rows, [0.9, 0.2]), oracle.logits(rows)[item]),
+        (
+            oracle.rating(item, known, served.data.user_rating[1][: len(known)]),
+            oracle.logits(known)[item],
+        ),
+        (oracle.rating(item, [], None, profile), oracle.logits([], profile)[item]),
+    ]
+    np.testing.assert_allclose(answer["rating"], [r for r, _ in expected], atol=1e-4)
+    np.testing.assert_allclose(answer["score"], [s for _, s in expected], rtol=1e-3, atol=1e-4)
+
+
+# Evaluation.
+
+
+@pytest.fixture(scope="module")
+def evaluated(served, shop):
+    """Examples with histories of seen and cold items, and what `evaluate` answers."""
+    random = np.random.default_rng(4)
+    rows = []
+    for user in range(NUM_USERS):
+        length = int(random.integers(0, 7))
+        chosen = random.choice(SIZE, length + 1, replace=False)
+        rows.append(
+            {
+                "user": user,
+                "item": item_id(chosen[0]),
+                "history": [item_id(item) for item in chosen[1:]],
+                "ratings": random.random(length).round(2).tolist(),
+                "rating": round(float(random.random()), 2),
+            }
+        )
+    rows[5]["item"] = b"of-another-catalogue"
+    rows[6]["item"] = rows[6]["history"][0] if rows[6]["history"] else rows[6]["item"]
+    examples = tf.constant(
+        [
+            interaction(
+                user_id(row["user"]),
+                row["item"],
+                history=row["history"],
+                ratings=row["ratings"],
+                rating=row["rating"],
+                profile=shop.profiles[row["user"]],
+            )
+            for row in rows
+        ]
+    )
+    return rows, examples, served("evaluate", examples=examples)
+
+
+def seen_history(row, oracle, row_of):
+    """Rows and ratings of the history without the items that training never saw."""
+    pairs = zip(row["history"], row["ratings"], strict=True)
+    kept = [(row_of[item], rating) for item, rating in pairs if not oracle.cold[row_of[item]]]
+    return [item for item, _ in kept], [rating for _, rating in kept]
+
+
+def test_ranks_are_those_of_the_formula_with_cold_items_struck_from_histories(
+    evaluated, served, oracle, row_of
+):
+    rows, _, answer = evaluated
+    assert any(oracle.cold[row_of[item]] for row in rows for item in row["history"])
+    for place, row in enumerate(rows):
+        history, _ = seen_history(row, oracle, row_of)
+        profile = oracle.profile(served.profile_text[row["user"]])
+        rank, cold_rank = oracle.rank(row_of.get(row["item"]), history, profile)
+        assert answer["rank"][place] == rank, place
+        assert answer["cold_rank"][place] == cold_rank, place
+
+
+def test_an_item_of_another_catalogue_ranks_behind_every_item(evaluated):
+    rows, _, answer = evaluated
+    assert rows[5]["item"] == b"of-another-catalogue"
+    assert answer["rank"][5] == SIZE + 1
+
+
+def test_evaluated_ratings_and_errors_are_those_of_the_formula(evaluated, served, oracle, row_of):
+    rows, _, answer = evaluated
+    for place, row in enumerate(rows):
+        history, ratings = seen_history(row, oracle, row_of)
+        profile = oracle.profile(served.profile_text[row["user"]])
+        rating = oracle.rating(row_of.get(row["item"]), history, ratings, profile)
+        assert answer["rating"][place] == pytest.approx(rating, abs=1e-4)
+        assert answer["squared_error"][place] == pytest.approx(
+            (rating - row["rating"]) ** 2, abs=2e-4
+        )
+
+
+def test_half_of_an_implicit_error_is_on_a_negative_drawn_by_hash(
+    evaluated, served, oracle, row_of
+):
+    rows, examples, explicit = evaluated
+    answer = {name: value.numpy() for name, value in served.implicit.evaluate(examples).items()}
+    np.testing.assert_array_equal(answer["rank"], explicit["rank"])
+    for place, row in enumerate(rows):
+        key = user_id(row["user"]) + b"\t" + row["item"]
+        negative = int(tf.strings.to_hash_bucket_fast(key, 1 << 30)) % SIZE
+        history, ratings = seen_history(row, oracle, row_of)
+        profile = oracle.profile(served.profile_text[row["user"]])
+        drawn = oracle.rating(negative, history, ratings, profile)
+        positive = oracle.rating(row_of.get(row["item"]), history, ratings, profile)
+        expected = ((positive - row["rating"]) ** 2 + drawn**2) / 2
+        assert answer["squared_error"][place] == pytest.approx(expected, abs=2e-4)
+
+
+def test_what_the_model_knows_of_a_user_does_not_leak_into_the_evaluation(served):
+    answer = served(
+        "evaluate",
+        examples=tf.constant([interaction(u, item_id(7)) for u in (user_id(7), UNKNOWN)]),
+    )
+    for values in answer.values():
+        assert values[0] == values[1]
+
+
+def test_a_collapsed_model_ranks_last_and_not_first(served, evaluated):
+    collapsed = tf.saved_model.load(str(served.path))
+    shelf = collapsed._shelf
+    shelf.embedding.assign(tf.tile(shelf.embedding[:1], [SIZE, 1]))
+    shelf.demand.assign(tf.zeros([SIZE]))
+    shelf.fallback.assign(tf.zeros([SIZE]))
+    shelf.anchor_teacher.assign(tf.zeros_like(shelf.anchor_teacher))
+    shelf.anchor_index.assign(tf.zeros_like(shelf.anchor_index))
+    rows, examples, _ = evaluated
+    answer = collapsed.signatures["evaluate"](examples=examples)
+    known = [place for place, row in enumerate(rows) if row["item"] != b"of-another-catalogue"]
+    assert answer["rank"].numpy()[known].min() > SIZE - 10
+    cold = served.table.is_cold.sum()
+    assert answer["cold_rank"].numpy().min() >= cold - 8
+
+
+# The saved file.
+
+SIGNATURES = {
+    "serving_default": ({"examples": "string[n]"}, {"rating", "score"}),
+    "evaluate": ({"examples": "string[n]"}, {"rank", "cold_rank", "rating", "squared_error"}),
+    "recommend": (
+        {
+            "user_id": "string[n]",
+            "history": "string[n,n]",
+            "profile": "string[n]",
+            "k": "int32[]",
+            "new_only": "bool[]",
+        },
+        {"item_id", "score"},
+    ),
+    "score": (
+        {
+            "user_id": "string[n]",
+            "history": "string[n,n]",
+            "profile": "string[n]",
+            "item_id": "string[n]",
+        },
+        {"rating", "score"},
+    ),
+    "embed_items": (
+        {
+            "title": "string[n]",
+            "category": "string[n]",
+            "brand": "string[n]",
+            "description": "string[n]",
+            "price": "float32[n]",
+        },
+        {"embedding"},
+    ),
+    "embed_users": (
+        {"user_id": "string[n]", "history": "string[n,n]", "profile": "string[n]"},
+        {"embedding"},
+    ),
+    "similar_items": ({"item_id": "string[n]", "k": "int32[]"}, {"item_id", "score"}),
+}
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_a_signature_is_that_of_the_contract(served, name):
+    inputs, outputs = SIGNATURES[name]
+    signature = served.loaded.signatures[name]
+    found = {
+        key: f"{spec.dtype.name}[{','.join('n' * spec.shape.rank)}]"
+        for key, spec in signature.structured_input_signature[1].items()
+    }
+    assert found == inputs
+    assert set(signature.structured_outputs) == outputs
+
+
+def test_a_model_loaded_again_answers_as_the_one_that_was_saved(served, recommend, evaluated):
+    _, examples, answer = evaluated
+    before = served.module.evaluate(examples)
+    for name, value in answer.items():
+        np.testing.assert_allclose(value, before[name].numpy(), rtol=1e-5, atol=1e-6)
+    users = tf.constant([user_id(2), UNKNOWN])
+    direct = served.module.recommend(
+        users, tf.zeros([2, 0], tf.string), tf.constant([b"", b"age: 4."]),
+        tf.constant(10), tf.constant(False),
+    )  # fmt: skip
+    loaded = recommend([user_id(2), UNKNOWN], profiles=[b"", b"age: 4."])
+    np.testing.assert_array_equal(loaded["item_id"], direct["item_id"].numpy())
+    np.testing.assert_allclose(loaded["score"], direct["score"].numpy(), rtol=1e-5, atol=1e-6)
+
+
+_LIST_OPS = """
+import json, sys
+import tensorflow
+from tensorflow.core.framework import op_def_pb2
+from tensorflow.python.client import pywrap_tf_session
+def listed():
+    ops = op_def_pb2.OpList()
+    ops.ParseFromString(pywrap_tf_session.TF_GetBuffer(pywrap_tf_session.TF_GetAllOpList()))
+    return sorted(op.name for op in ops.op)
+core = listed()
+import tensorflow_text
+print(json.dumps([core, listed()]))
+"""
+
+
+def test_every_op_of_the_saved_file_is_core_tensorflow_or_tensorflow_text(served):
+    saved = saved_model_pb2.SavedModel.FromString((served.path / "saved_model.pb").read_bytes())
+    graph = saved.meta_graphs[0].graph_def
+    used = {node.op for node in graph.node}
+    used |= {node.op for function in graph.library.function for node in function.node_def}
+    # Another process, because this one has registered the ops of Transform, TFMA and more.
+    listed = subprocess.run(
+        [sys.executable, "-c", _LIST_OPS], capture_output=True, text=True, check=True
+    )
+    core, with_text = (set(ops) for ops in json.loads(listed.stdout.splitlines()[-1]))
+    assert used <= with_text, f"a stock model server lacks {used - with_text}"
+    # Ops that tensorflow_text had in 2.12 already, which is what a 2.16 server links.
+    assert used - core <= {
+        "NormalizeUTF8",
+        "RegexSplitWithOffsets",
+        "WordpieceTokenizeWithOffsets",
+    }
+
+
+def longer(values, row):
+    return tf.concat([values, tf.constant(row, values.dtype)[tf.newaxis]], axis=0)
+
+
+def test_a_product_is_put_on_the_shelf_of_a_loaded_model_without_tracing(served, tmp_path):
+    folder = tmp_path / "extended"
+    shutil.copytree(served.path, folder)
+    ids = next((folder / "assets").glob("items*.txt"))
+    ids.write_bytes(ids.read_bytes() + b"brand-new\n")
+    model = tf.saved_model.load(str(folder))
+    shelf = model._shelf
+    texts = {"title": b"green glass tea cup", "category": b"cup", "brand": b"", "description": b""}
+    embedding = model.signatures["embed_items"](
+        **{name: tf.constant([text]) for name, text in texts.items()}, price=tf.constant([np.nan])
+    )["embedding"][0]
+    row = {
+        "embedding": embedding,
+        "anchor_index": [0] * 5,
+        "anchor_weight": [0.2] * 5,
+        "demand": 50.0,
+        "fallback": 1.0,
+        "is_new": True,
+        "is_cold": True,
+        "anchor_of": -1,
+    }
+    for column, value in row.items():
+        variable = getattr(shelf, column)
+        variable.assign(longer(variable.read_value(), value))
+    ask = {
+        "profile": tf.constant([b"", b""]),
+        "user_id": tf.constant([user_id(0), UNKNOWN]),
+        "k": tf.constant(3),
+        "new_only": tf.constant(False),
+        "history": tf.zeros([2, 0], tf.string),
+    }
+    extended = model.signatures["recommend"](**ask)
+    assert extended["item_id"].numpy()[:, 0].tolist() == [b"brand-new"] * 2
+    scored = model.signatures["score"](
+        user_id=ask["user_id"], history=ask["history"], profile=ask["profile"],
+        item_id=tf.constant([b"brand-new"] * 2),
+    )  # fmt: skip
+    np.testing.assert_allclose(scored["score"], extended["score"][:, 0], rtol=1e-5)
+    # And the extended model can be saved as it is, for a server to load.
+    tf.saved_model.save(model, str(tmp_path / "again"), signatures=model.signatures)
+    again = tf.saved_model.load(str(tmp_path / "again")).signatures["recommend"](**ask)
+    np.testing.assert_array_equal(again["item_id"], extended["item_id"])

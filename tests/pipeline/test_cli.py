@@ -1,0 +1,565 @@
+import contextlib
+import csv
+import dataclasses
+import gzip
+import io
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from unittest import mock
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import pipeline.report
+import pipeline.runner
+from components.ingestion.summary import FileCounts, IngestionSummary, QuarantineReason
+from models.errors import BadInput, DebutError, Refused, Unreachable
+from models.finetuning import FineTuned
+from models.record import CurvePoint, TrainingRecord
+from pipeline import demo
+from pipeline.cli import main
+from pipeline.commands.failures import describe
+from pipeline.config import load_configuration
+from pipeline.layout import SAMPLE
+from pipeline.outcome import GateDecision, Outcome
+from serving.client import Client, Ranking
+from tests.serving import saved_models
+from tests.serving.conftest import free_port
+
+COMMANDS = ("run", "serve", "recommend", "score", "doctor")
+# As on a user's terminal: the tests' own quiet is not there.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if "LOG_LEVEL" not in name}
+
+
+@pytest.fixture(autouse=True)
+def _environment():
+    """Commands quieten libraries through variables, for their process and its children."""
+    with mock.patch.dict(os.environ):
+        yield
+
+
+def debut(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def shell(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=ENVIRONMENT,
+    )
+
+
+def write_table(folder, name, *lines):
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.csv").write_text("".join(f"{line}\n" for line in lines))
+
+
+def assert_one_paragraph(result, code):
+    assert result.exit_code == code, result.output
+    assert re.fullmatch(r"Error: [^\n]+[.\])]\n", result.stderr), result.stderr
+
+
+# Help
+
+
+@pytest.mark.parametrize("command", [(), *[(command,) for command in COMMANDS]])
+def test_help_shows_an_example_of_the_command(command):
+    result = debut(*command, "--help")
+    assert result.exit_code == 0
+    examples = result.output.split("Example", 1)[1]
+    assert re.search(rf"^  +debut {' '.join(command)}", examples, re.MULTILINE)
+
+
+def test_every_command_takes_debug():
+    for command in COMMANDS:
+        assert "--debug" in debut(command, "--help").output
+
+
+def test_help_questions_and_configuration_never_load_tensorflow():
+    code = (
+        "import sys; from pipeline.cli import main\n"
+        "main(['recommend', '--help'], standalone_mode=False)\n"
+        "import pipeline.config, components.ingestion.folder, serving.client, serving.launcher\n"
+        "heavy = {'tensorflow', 'tfx', 'apache_beam', 'transformers'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=ENVIRONMENT)
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (BadInput("The file x lacks y. Add it."), 2),
+        (Refused("A gate says no."), 3),
+        (Unreachable("Nobody there."), 4),
+        (DebutError("Lost rows."), 1),
+    ],
+)
+def test_an_error_of_ours_keeps_its_exit_code_however_it_is_wrapped(error, code):
+    assert describe(error) == (code, f"Error: {error}")
+    cause = RuntimeError("node failed")
+    cause.__cause__ = error
+    assert describe(cause) == (code, f"Error: {error}")
+    try:
+        try:
+            raise error
+        except DebutError:
+            raise RuntimeError("while cleaning up")  # noqa: B904
+    except RuntimeError as context:
+        assert describe(context) == (code, f"Error: {error}")
+
+
+def test_an_error_that_was_put_aside_is_not_blamed():
+    try:
+        try:
+            raise BadInput("tried first")
+        except BadInput:
+            raise ValueError("the real one") from None
+    except ValueError as error:
+        assert describe(error)[0] == 1
+
+
+def test_an_unexpected_error_is_one_paragraph_with_the_last_line_of_a_traceback():
+    text = 'Traceback (most recent call last):\n  File "x"\nKeyError: 3 [while running y]'
+    code, shown = describe(RuntimeError(text))
+    assert code == 1
+    assert shown.startswith("Error: unexpected RuntimeError: KeyError: 3 [while running y].")
+    assert "--debug" in shown and "\n" not in shown
+    assert len(describe(RuntimeError("x" * 5000))[1]) < 1200
+
+
+def test_ctrl_c_ends_with_130_and_one_line(monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.config.load_configuration", interrupt)
+    result = debut("run")
+    assert (result.exit_code, result.stderr) == (130, "Interrupted.\n")
+
+
+@pytest.mark.parametrize("arguments", [("--debug", "run"), ("run", "--debug")])
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(arguments):
+    result = debut(*arguments, "--data", "no-such-folder")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Traceback (most recent call last):")
+    assert result.stderr.splitlines()[-1].startswith("Error: The data folder no-such-folder")
+
+
+# Bad input of a run
+
+
+def test_a_missing_data_folder_ends_with_2(tmp_path):
+    result = debut("run", "--data", tmp_path / "shop", "--root", tmp_path / "root")
+    assert_one_paragraph(result, 2)
+    assert f"{tmp_path / 'shop'} does not exist" in result.stderr
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_missing_column_ends_with_2_and_names_file_and_column(tmp_path):
+    write_table(tmp_path, "items", "item_id,name", "a,Apple")
+    write_table(tmp_path, "interactions", "user_id,item_id,timestamp", "u,a,1")
+    result = debut("run", "--data", tmp_path, "--root", tmp_path / "root")
+    assert_one_paragraph(result, 2)
+    assert "items.csv" in result.stderr and "title" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--set", "training.pace=1"), "training.pace"),
+        (("--set", "training.steps=many"), "training.steps is 'many'"),
+        (("--set", "training.steps"), "section.key=value"),
+        (("--config", "no-such.yaml"), "no-such.yaml can't be read"),
+    ],
+)
+def test_a_wrong_configuration_ends_with_2(arguments, named):
+    result = debut("run", *arguments)
+    assert_one_paragraph(result, 2)
+    assert named in result.stderr
+
+
+def test_a_root_that_cannot_be_a_folder_ends_with_2(tmp_path):
+    root = tmp_path / "file"
+    root.write_text("")
+    result = debut("run", "--root", root)
+    assert_one_paragraph(result, 2)
+    assert "--root" in result.stderr
+
+
+def test_an_unknown_option_ends_with_2():
+    assert debut("run", "--dta", "x").exit_code == 2
+
+
+def test_too_many_bad_rows_stop_tfx_with_2_and_nothing_but_that_paragraph(tmp_path):
+    """Through the real pipeline: the executor's BadInput, and no library's line on stderr."""
+    data = tmp_path / "shop"
+    write_table(data, "items", "item_id,title", *[f"i{n},Thing {n}" for n in range(20)])
+    rows = [f"u{n % 5},{'i1' if n % 4 else 'nowhere'},{1600000000 + n}" for n in range(40)]
+    write_table(data, "interactions", "user_id,item_id,timestamp", *rows)
+    result = shell("run", "--data", data, "--root", tmp_path / "root")
+    assert result.returncode == 2
+    assert re.fullmatch(r"Error: 10 of 40 rows of interactions\.csv [^\n]+\n", result.stderr)
+    assert "INFO" not in result.stdout
+    assert "BadInput" in (tmp_path / "root" / "run.log").read_text()
+
+
+# What a run prints
+
+
+def metrics(shift):
+    return {
+        name: {
+            "squared_error": 0.1 + shift,
+            "recall_at_20": 0.2 + shift,
+            "ndcg_at_20": 0.15 + shift,
+            "mrr_at_20": 0.12 + shift,
+            "cold_recall_at_20": 0.4 + shift,
+            "cold_ndcg_at_20": 0.3 + shift,
+        }
+        for name in ("overall", "seen", "new")
+    }
+
+
+def outcome(version, **changes):
+    gates = load_configuration().gates.model
+    decisions = tuple(GateDecision(gate, candidate=0.2222, baseline=0.2200) for gate in gates)
+    assert all(decision.passed for decision in decisions)
+    file = FileCounts(
+        name="interactions.csv", table="interactions", read=1000, emitted=990, replaced=0,
+        quarantined=10,
+        reasons=(QuarantineReason(reason="empty id", column="user_id", count=10, first_rows=(4,)),),
+    )  # fmt: skip
+    made = Outcome(
+        run_id="2026-01-02T03:04:05",
+        summary=IngestionSummary(
+            files=(file,), splits={"train": 900, "eval": 60, "new_items": 30}, is_implicit=True,
+            rating_min=0, rating_max=1, users=50, items=1234, new_products=7, held_out_items=20,
+        ),
+        training=TrainingRecord(
+            before={"recall": 0.3111, "ndcg": 0.2, "score": 0.25555},
+            after={"recall": 0.4777, "ndcg": 0.3, "score": 0.38885},
+            kept_step=75, curve=[CurvePoint(step=0, values={"recall": 0.3111})], fine_tuned=None,
+            items=1234, users=50, interactions=900, implicit=True, parameters=10,
+        ),
+        metrics={"candidate": metrics(0.0), "baseline": metrics(0.01)},
+        decisions=decisions,
+        blessed=True,
+        infra_blessed=True,
+        version=version,
+        durations={"Trainer": 1.0},
+    )  # fmt: skip
+    return dataclasses.replace(made, **changes)
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    """Runs `debut run` where the pipeline, and the model's lists, are given by hand."""
+
+    def run(made, *arguments, meanwhile=lambda: None):
+        seen = []
+
+        def pretend(config, *, root, console):
+            meanwhile()
+            seen.append(config)
+            return made
+
+        monkeypatch.setattr(pipeline.runner, "run_pipeline", pretend)
+        monkeypatch.setattr(pipeline.report, "new_products_reached", lambda *_: [])
+        result = debut("run", "--root", tmp_path / "root", *arguments)
+        return result, seen[0] if seen else None
+
+    return run
+
+
+def test_a_pushed_run_prints_what_it_measured_decided_and_pushed(finished, tmp_path):
+    result, _ = finished(outcome(tmp_path / "serving" / "debut" / "1767322000"))
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    shown = result.stdout
+    assert "1,234 items (7 new), 50 users" in shown
+    assert "interactions.csv: 10 of 1,000 rows were set aside: empty id (10)" in shown
+    assert re.search(r"recall +0\.3111 +0\.4777", shown)
+    assert re.search(r"recall@20 +0\.2000 \(0\.2100\) +0\.2000 \(0\.2100\) +0\.2000", shown)
+    assert re.search(r"cold recall@20 +0\.4000 \(0\.4100\)\s*\n", shown)
+    gate = load_configuration().gates.model[0]
+    bound = f"≤ {gate.bound:g} +0.2200 +{gate.tolerance:g}"
+    assert re.search(rf"passed +squared error +overall +0\.2222 +{bound}", shown)
+    assert "Pushed version 1767322000" in shown
+    [page] = re.findall(r"^Report: (.*)$", shown, re.MULTILINE)
+    assert Path(page).parent == tmp_path / "root" / "report"
+    assert Path(page).is_file()
+    assert all(len(line) <= 100 for line in shown.splitlines() if str(tmp_path) not in line)
+
+
+def test_a_first_run_has_no_baseline(finished, tmp_path):
+    first = outcome(tmp_path / "1", metrics={"candidate": metrics(0.0)})
+    shown = finished(first)[0].stdout
+    assert "no baseline yet" in shown
+    assert re.search(r"recall@20 +0\.2000 +0\.2000 +0\.2000\s*\n", shown)
+
+
+def test_fine_tuning_is_shown_with_whether_it_was_kept(finished, tmp_path):
+    made = outcome(tmp_path / "1")
+    for after, verdict in ((0.45, "kept"), (0.35, "undone")):
+        tuned = FineTuned(before=0.4, after=after, trainable=10)
+        training = made.training.model_copy(update={"fine_tuned": tuned})
+        shown = finished(dataclasses.replace(made, training=training))[0].stdout
+        assert re.search(rf"fine-tuning {verdict}\) +0\.4000 +{after:.4f}", shown)
+
+
+def test_a_refused_model_ends_with_3_and_names_metric_slice_and_both_values(finished, tmp_path):
+    gate = load_configuration().gates.model[2]
+    worse = GateDecision(gate, candidate=0.1234, baseline=0.4321)
+    result, _ = finished(outcome(None, blessed=False, decisions=(worse,)))
+    assert_one_paragraph(result, 3)
+    for part in ("Evaluator", gate.metric, f"slice {gate.slice}", "0.1234", "0.4321"):
+        assert part in result.stderr
+    assert "refused" in result.stdout
+    assert "Report: " in result.stdout
+    assert "Pushed" not in result.stdout
+
+
+def test_a_model_that_no_server_could_run_ends_with_3_in_infra_validations_words(finished):
+    def fail():
+        logger = logging.getLogger("absl")
+        try:
+            raise RuntimeError("Op type not registered 'Mystery'")
+        except RuntimeError:
+            logger.exception("Infra validation (attempt %d/%d) failed.", 2, 2)
+
+    result, _ = finished(outcome(None, infra_blessed=False), meanwhile=fail)
+    assert_one_paragraph(result, 3)
+    assert "InfraValidator" in result.stderr
+    assert "Op type not registered 'Mystery'" in result.stderr
+
+
+def test_nothing_pushed_without_a_refusal_is_no_success(finished):
+    assert_one_paragraph(finished(outcome(None))[0], 1)
+
+
+def test_libraries_logs_and_warnings_go_to_the_log_not_the_terminal(finished, tmp_path):
+    def chatter():
+        logging.getLogger("absl").error("Execution 3 failed.")
+        logging.error("careless")
+        warnings.warn("Python 3.10 is old", FutureWarning, stacklevel=1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        result, _ = finished(outcome(tmp_path / "1"), meanwhile=chatter)
+    assert result.stderr == ""
+    log = (tmp_path / "root" / "run.log").read_text()
+    assert "Execution 3 failed." in log and "careless" in log and "Python 3.10 is old" in log
+
+
+def test_an_unexpected_failure_leaves_its_traceback_in_the_log(finished, tmp_path):
+    def fail():
+        raise KeyError("lost")
+
+    result, _ = finished(None, meanwhile=fail)
+    assert result.exit_code == 1
+    assert "Traceback" not in result.stderr
+    assert "KeyError: 'lost'" in (tmp_path / "root" / "run.log").read_text()
+
+
+def test_data_and_settings_reach_the_pipeline(finished, tmp_path):
+    data = tmp_path / "007: shop"
+    write_table(data, "items", "item_id,title", "a,Apple")
+    write_table(data, "interactions", "user_id,item_id,timestamp", "u,a,1600000000")
+    made = outcome(tmp_path / "1")
+    _, config = finished(made, "--data", data, "--set", "training.steps=4")
+    assert config.data.path == str(data)
+    assert config.training.steps == 4
+
+
+# Serving and asking
+
+
+@contextlib.contextmanager
+def serve(root, port):
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "pipeline.cli", "serve", f"--root={root}", "--engine=embedded",
+            f"--grpc-port={port}", "--rest-port=0",
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """The root of a run that pushed the tests' small shop."""
+    root = tmp_path_factory.mktemp("root")
+    pushed = root / "serving" / "debut"
+    pushed.mkdir(parents=True)
+    saved_models.save_shop(str(pushed), version=1767322000)
+    return root
+
+
+@pytest.fixture(scope="module")
+def server(root):
+    """Target of `debut serve`, and the line it said when it was ready."""
+    port = free_port()
+    with serve(root, port) as process:
+        yield f"127.0.0.1:{port}", process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+
+
+def test_serve_says_one_line_and_ends_with_0_on_sigterm(server):
+    target, line = server
+    assert line == f"Serving debut version 1767322000: gRPC on {target} [embedded]\n"
+
+
+def test_serve_without_a_run_ends_with_2_and_says_run_first(tmp_path):
+    result = debut("serve", "--root", tmp_path)
+    assert_one_paragraph(result, 2)
+    assert "Run `debut run` first" in result.stderr
+
+
+def test_recommend_prints_a_list(server):
+    result = debut("recommend", "--user", "u1", "-k", 2, "--target", server[0])
+    assert result.exit_code == 0, result.output
+    assert re.search(r"apple +5\.0000 *\n +bread +4\.0000", result.stdout)
+    assert "u1, version 1767322000" in result.stdout
+
+
+def test_recommend_json_is_the_whole_answer(server):
+    result = debut("recommend", "--user", "ü[1]", "-k", 1, "--target", server[0], "--json")
+    assert json.loads(result.stdout) == {
+        "user_id": "ü[1]",
+        "version": 1767322000,
+        "items": [{"item_id": "apple", "score": 5.0}],
+    }
+
+
+def test_history_profile_and_new_only_reach_the_server(server):
+    def ids(*arguments):
+        result = debut("recommend", "--user", "u", "--json", "--target", server[0], *arguments)
+        return [(item["item_id"], item["score"]) for item in json.loads(result.stdout)["items"]]
+
+    assert ids("--new-only") == [("dill", 2.0), ("egg", 1.0)]
+    assert ids("--history", "apple, bread,", "-k", 1) == [("cake", 3.0)]
+    assert ids("--profile", "abc", "-k", 1) == [("apple", 8.0)]
+
+
+def test_nothing_left_to_recommend_is_said(server):
+    result = debut(
+        "recommend", "--user", "u", "--new-only", "--history", "dill,egg", "--target", server[0]
+    )
+    assert (result.exit_code, result.stdout) == (0, "Nothing is left to recommend to u.\n")
+
+
+def test_score_answers_for_every_item(server):
+    arguments = (
+        "score",
+        "--user",
+        "user",
+        "--item",
+        "egg",
+        "--item",
+        "cake",
+        "--target",
+        server[0],
+    )
+    result = debut(*arguments)
+    assert re.search(r"egg +0\.4000 +4\.0000 *\n +cake +0\.4000 +4\.0000", result.stdout)
+    answer = json.loads(debut(*arguments, "--json").stdout)
+    assert [item["item_id"] for item in answer["items"]] == ["egg", "cake"]
+    assert answer["items"][0]["rating"] == pytest.approx(0.4)
+
+
+def test_what_the_server_refuses_ends_with_2_in_its_words(server):
+    result = debut("recommend", "--user", "u", "-k", 0, "--target", server[0])
+    assert_one_paragraph(result, 2)
+    assert "k must be at least 1" in result.stderr
+    result = debut("score", "--user", "u", "--item", "nothing-like-it", "--target", server[0])
+    assert_one_paragraph(result, 2)
+    assert "nothing-like-it" in result.stderr
+
+
+@pytest.mark.parametrize("question", [("recommend",), ("score", "--item", "a")])
+def test_no_server_ends_with_4_and_one_paragraph(question):
+    target = f"127.0.0.1:{free_port()}"
+    result = shell(*question, "--user", "u", "--target", target)
+    assert result.returncode == 4
+    assert re.fullmatch(rf"Error: [^\n]*{target}[^\n]*`debut serve`[^\n]*\n", result.stderr)
+    assert result.stdout == ""
+
+
+# The demo
+
+
+def test_the_demo_says_where_the_model_knows_another_shop(root):
+    result = CliRunner().invoke(demo.demo, ["--root", str(root)])
+    assert result.exit_code == 0, result.output
+    assert "another shop" in result.stdout
+
+
+def test_the_demo_without_a_run_says_run_first(tmp_path):
+    result = CliRunner().invoke(demo.demo, ["--root", str(tmp_path)])
+    assert_one_paragraph(result, 1)
+    assert "Run `debut run` first" in result.stderr
+
+
+class Oracle(Client):
+    """A client that knows the answer key, and recommends the first `known` hidden purchases."""
+
+    def __init__(self, hidden, known):
+        super().__init__("localhost:1")
+        self.hidden, self.known, self.batches = hidden, known, []
+
+    def recommend(self, user_ids, *, history=None, profile=None, k=10, new_only=False):
+        assert new_only
+        self.batches.append(len(user_ids))
+        lists = [sorted(self.hidden[user])[: min(k, self.known)] for user in user_ids]
+        return [Ranking(items, [1.0] * len(items), 1) for items in lists]
+
+
+def test_recall_is_hits_over_what_could_be_hit_in_batches():
+    hidden = {f"u{n}": frozenset(f"i{m}" for m in range(40)) for n in range(130)}
+    sample = demo.Sample(titles={}, bought={}, hidden=hidden)
+    perfect = Oracle(hidden, known=40)
+    assert demo.measure_recall(perfect, sample) == 1.0
+    assert perfect.batches == [64, 64, 2]
+    assert demo.measure_recall(Oracle(hidden, known=5), sample) == pytest.approx(5 / 20)
+    few = {"u": frozenset({"a", "b"})}
+    assert demo.measure_recall(Oracle(few, known=1), demo.Sample({}, {}, few)) == 0.5
+
+
+def test_the_sample_is_read_whole_and_in_the_order_of_purchases():
+    sample = demo.read_sample(SAMPLE)
+    with gzip.open(SAMPLE / "answer_key.csv.gz", "rt", encoding="utf-8") as file:
+        assert isinstance(file, io.TextIOWrapper)
+        rows = list(csv.DictReader(file))
+    assert sum(map(len, sample.hidden.values())) == len(rows)
+    assert {row["item_id"] for row in rows} <= sample.titles.keys()
+    bought = {item for items in sample.bought.values() for item in items}
+    assert not bought & {row["item_id"] for row in rows}
+    shown = demo._shown(sample)
+    assert len(set(shown)) == 3
+    assert all(sample.hidden[user] and sample.bought[user] for user in shown)
+
+
+def test_commands_are_the_contracts():
+    assert isinstance(main, click.Group)
+    assert set(COMMANDS) <= set(main.commands)

@@ -1,0 +1,157 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from models.errors import BadInput
+from pipeline.config import DEFAULT_FILE, Configuration, load_configuration
+
+
+def written(folder, text):
+    file = folder / "mine.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def documented_leaves():
+    """(dotted key, line of the file) of every option."""
+    lines = DEFAULT_FILE.read_text(encoding="utf-8").splitlines()
+    document = yaml.compose("\n".join(lines))
+    assert document is not None
+    return [
+        (f"{section.value}.{key.value}", lines[key.start_mark.line])
+        for section, options in document.value
+        for key, _ in options.value
+    ]
+
+
+def test_the_defaults_are_a_valid_configuration_of_exactly_the_known_options():
+    config = load_configuration()
+    sections = config.model_dump()
+    found = {f"{section}.{key}" for section, options in sections.items() for key in options}
+    assert found == {key for key, _ in documented_leaves()}
+
+
+@pytest.mark.parametrize(("key", "line"), documented_leaves())
+def test_every_default_says_what_it_does(key, line):
+    assert "# " in line, f"{key} has no comment in {DEFAULT_FILE.name}"
+
+
+def test_a_file_overlays_only_what_it_names(tmp_path):
+    file = written(tmp_path, "training:\n  steps: 7\nencoder:\n  name: my/bert\n")
+    default, config = load_configuration(), load_configuration(file)
+    assert (config.training.steps, config.encoder.name) == (7, "my/bert")
+    assert config.training.seed == default.training.seed
+    assert config.model_dump(exclude={"training", "encoder"}) == default.model_dump(
+        exclude={"training", "encoder"}
+    )
+
+
+def test_settings_come_after_the_file_and_the_last_one_wins(tmp_path):
+    file = written(tmp_path, "training:\n  steps: 7\n")
+    settings = ["training.steps=8", "training.steps=9"]
+    assert load_configuration(file, settings).training.steps == 9
+
+
+def test_an_empty_file_changes_nothing(tmp_path):
+    assert load_configuration(written(tmp_path, "# nothing yet\n")) == load_configuration()
+
+
+@pytest.mark.parametrize(
+    ("setting", "section", "key", "value"),
+    [
+        ("data.rating_max=5", "data", "rating_max", 5.0),
+        ("data.rating_max=null", "data", "rating_max", None),
+        ("data.path=a=b", "data", "path", "a=b"),
+        ('data.path="007"', "data", "path", "007"),
+        ("encoder.shared=false", "encoder", "shared", False),
+        ("run.beam_args=[--a, --b]", "run", "beam_args", ("--a", "--b")),
+        ("run.beam_args=[]", "run", "beam_args", ()),
+        (" training.learning_rate = 1.0e-3", "training", "learning_rate", 0.001),
+    ],
+)
+def test_values_of_settings_are_yaml(setting, section, key, value):
+    config = load_configuration(settings=[setting])
+    assert getattr(getattr(config, section), key) == value
+
+
+def test_a_list_is_replaced_as_a_whole():
+    gate = "{metric: squared_error, slice: new, direction: lower, bound: 1, tolerance: 0}"
+    [only] = load_configuration(settings=[f"gates.model=[{gate}]"]).gates.model
+    assert (only.slice, only.bound) == ("new", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.step=5", r"--set training.step=5: there is no option 'training.step'. Known"),
+        ("trainng.steps=5", r"no option 'trainng'. Known here: data, encoder"),
+        ("training=5", r"'training' is a section"),
+        ("training.steps", r"has no '='"),
+        ("training.steps=[1", r"not YAML"),
+        ("training.steps=many", r"training.steps is 'many': .*valid integer"),
+        ("training.steps=-1", r"training.steps is -1: .*greater than or equal to 0"),
+        ("training.steps.now=1", r"training.steps: .*valid integer"),
+        ("encoder.name=null", r"encoder.name is None: .*valid string"),
+        ("data.rating_max=.inf", r"data.rating_max is inf: .*finite"),
+        ("data.pseudonym_key=my key", r"data.pseudonym_key is 'my key'"),
+        ("run.name=My Shop", r"run.name is 'My Shop'"),
+        ("gates.model=[]", r"gates.model: .*at least 1"),
+        ("gates.model=[{metric: x}]", r"gates.model.0.slice: Field required"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(setting, message):
+    with pytest.raises(BadInput, match=message):
+        load_configuration(settings=[setting])
+
+
+def test_an_empty_rating_scale_is_refused_without_printing_the_section():
+    with pytest.raises(BadInput, match=r"data: rating_min \(5\) must be below rating_max \(1\)\.$"):
+        load_configuration(settings=["data.rating_min=5", "data.rating_max=1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training: [", r"mine\.yaml can't be read"),
+        ("- training\n", r"mine\.yaml must hold sections"),
+        ("training:\n  pace: 1\n", r"mine\.yaml: there is no option 'training\.pace'"),
+        ("training: 1\n", r"mine\.yaml: 'training' is a section"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(tmp_path, text, message):
+    with pytest.raises(BadInput, match=message):
+        load_configuration(written(tmp_path, text))
+
+
+def test_a_missing_file_and_one_that_is_not_text_are_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"nowhere\.yaml can't be read"):
+        load_configuration(tmp_path / "nowhere.yaml")
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadInput, match=r"binary\.yaml can't be read"):
+        load_configuration(binary)
+
+
+def test_a_configuration_is_frozen_in_every_section():
+    config = load_configuration()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.run = None  # type: ignore[misc, assignment]
+    for section in Configuration.model_fields:
+        options = getattr(config, section)
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(options, next(iter(type(options).model_fields)), None)
+
+
+def test_ingestion_gets_the_data_section_without_the_path():
+    config = load_configuration(settings=["data.path=shop", "data.history_length=3"])
+    options = config.data.options()
+    assert options.history_length == 3
+    assert not hasattr(options, "path")
+
+
+def test_the_default_file_is_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_configuration().run.name == "debut"
+    assert Path(DEFAULT_FILE).is_absolute()
