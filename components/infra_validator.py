@@ -57,6 +57,8 @@ class EmbeddedServerRunner(base_runner.BaseModelServerRunner):
                 f"--port={self._port}",
                 f"--model_name={self._model_name}",
                 f"--model_base_path={self._base_path}",
+                # A load that failed once fails again, and would be tried until the deadline.
+                "--max_num_load_retries=0",
             ],
             stdout=self._log,
             stderr=subprocess.STDOUT,

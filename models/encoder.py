@@ -7,6 +7,8 @@ versions that still have TensorFlow code can't read such a safetensors file
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import tensorflow as tf
 from safetensors.numpy import load_file
 from transformers import BertConfig, TFBertModel
@@ -35,13 +37,33 @@ class TextEncoder(tf.Module):
         super().__init__(name="text_encoder")
         self._pad_id = folder.pad_id
         self.hidden_size = folder.hidden_size
-        self.bert = _load(folder)
-        _freeze(self.bert, trainable_layers)
+        bert = _load(folder)
+        _freeze(bert, trainable_layers)
+        # Only the weights are tracked. Of a tracked Keras model, `tf.saved_model.save` traces the
+        # call of every single layer, which takes minutes and as much longer at every load.
+        self._untracked = _Untracked(bert)
+        self._weights = list(bert.variables)
         # Traced once for everybody: a trace of BERT takes seconds, and a copy of it in each
         # signature of a saved model takes as long again at every load.
+        # Without AutoGraph, which would rewrite all of transformers' code to no effect.
         self.infer = tf.function(
-            lambda tokens: self(tokens), input_signature=[tf.TensorSpec([None, None], tf.int32)]
+            lambda tokens: self(tokens),
+            input_signature=[tf.TensorSpec([None, None], tf.int32)],
+            autograph=False,
         )
+
+    @property
+    def bert(self) -> TFBertModel:
+        """The Keras model, for Keras' own training loop."""
+        return self._untracked.model
+
+    @property
+    def trainable_variables(self) -> tuple[tf.Variable, ...]:
+        """What the freezing policy leaves to fine-tune.
+
+        `tf.Module` asks the variables, which don't know that Keras froze their layer.
+        """
+        return tuple(self.bert.trainable_variables)
 
     def __call__(self, tokens: tf.Tensor, *, training: bool = False) -> tf.Tensor:
         """Encode int [B, T] token ids to float32 [B, hidden], each of unit length."""
@@ -55,6 +77,13 @@ class TextEncoder(tf.Module):
         weights = tf.cast(mask, hidden.dtype)[:, :, tf.newaxis]
         pooled = tf.reduce_sum(hidden * weights, axis=1) / tf.reduce_sum(weights, axis=1)
         return tf.math.l2_normalize(tf.cast(pooled, tf.float32), axis=-1)
+
+
+@dataclass(frozen=True)
+class _Untracked:
+    """Hides a model from TensorFlow's tracking of attributes."""
+
+    model: TFBertModel
 
 
 def _load(folder: EncoderFolder) -> TFBertModel:

@@ -67,8 +67,9 @@ class ServedModel(tf.Module):
         self._profile_encoder = profile_encoder
         self._model = model
         self._shelf = shelf
-        # An attribute before tracing, or its vocabulary files are not saved with the model.
-        self._transform = catalogue_graph.transform_features_layer()
+        # An attribute before tracing, or its vocabulary files are not saved with the model. Not
+        # `transform_features_layer()`: that is a Keras model, whose saving traces everything anew.
+        self._transform = tf.saved_model.load(catalogue_graph.transform_savedmodel_dir)
         self._implicit = implicit
         self._max_tokens = max_tokens
 
@@ -80,7 +81,7 @@ class ServedModel(tf.Module):
 
         def trace(function: Any, **inputs: tf.TensorSpec) -> Any:
             named = {name: tf.TensorSpec(s.shape, s.dtype, name) for name, s in inputs.items()}
-            return tf.function(function).get_concrete_function(**named)
+            return tf.function(function, autograph=False).get_concrete_function(**named)
 
         user = {"user_id": text, "history": table, "profile": text}
         return {
@@ -141,8 +142,11 @@ class ServedModel(tf.Module):
     ) -> Outputs:  # fmt: skip
         """Embeddings of products, on the shelf or not: float32 [B, D]."""
         known = tf.where(tf.logical_not(tf.math.is_nan(price)))
-        transformed = self._transform(
+        unused = title[:, tf.newaxis]
+        transformed = self._transform.transform_fn(
             {
+                features.ITEM_ID: unused,
+                features.INTERACTIONS: tf.zeros(tf.shape(unused), tf.int64),
                 features.TITLE: title[:, tf.newaxis],
                 features.CATEGORY: category[:, tf.newaxis],
                 features.BRAND: brand[:, tf.newaxis],
@@ -211,7 +215,7 @@ class ServedModel(tf.Module):
         place = tf.maximum(user, 0)
         known = tf.where(is_known, tf.cast(tf.gather(shelf.user_history, place), tf.int64), PAD)
         given = shelf.item_rows(history)
-        replaces = tf.reduce_any(history != "", axis=1, keepdims=True)
+        replaces = tf.reduce_any(given != PAD, axis=1, keepdims=True)
         width = tf.maximum(tf.shape(given)[1], tf.shape(known)[1])
         rows = tf.where(replaces, _widen(given, width, PAD), _widen(known, width, PAD))
         ratings = _widen(tf.gather(shelf.user_rating, place), width, 0.0)

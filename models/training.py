@@ -100,9 +100,9 @@ class Trainer:
         adam = tf_keras.optimizers.AdamW
         self._matrix_optimizer = adam(weight_decay=options.weight_decay, clipnorm=1.0)
         self._scalar_optimizer = adam(weight_decay=0.0, clipnorm=1.0)
-        self._logits = tf.function(lambda batch: launch_logits(model, batch), reduce_retracing=True)
-        self._rate = tf.function(self._ratings, reduce_retracing=True)
-        self._step = tf.function(self._train_step, reduce_retracing=True)
+        self._logits = _compiled(lambda batch: launch_logits(model, batch))
+        self._rate = _compiled(self._ratings)
+        self._step = _compiled(self._train_step)
 
     def run(
         self, folds: list[SimulatedLaunch], validation: SimulatedLaunch, progress: Progress
@@ -262,3 +262,8 @@ class Trainer:
 
     def _weights(self) -> list[npt.NDArray[np.float32]]:
         return [variable.numpy() for variable in self._model.variables]
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    compiled: Callable[..., Any] = tf.function(function, reduce_retracing=True, autograph=False)
+    return compiled

@@ -9,7 +9,10 @@ import string
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
+
+Weights = dict[str, npt.NDArray[np.float32]]
 
 HIDDEN = 16
 LAYERS = 2
@@ -89,19 +92,19 @@ def write_tiny_bert_h5(folder: Path, *, lower_case: bool = True, seed: int = 0) 
     return folder
 
 
-def _weights(vocabulary_size: int, seed: int) -> dict[str, np.ndarray]:
+def _weights(vocabulary_size: int, seed: int) -> Weights:
     random = np.random.default_rng(seed)
 
-    def normal(*shape: int, scale: float = 0.1) -> np.ndarray:
+    def normal(*shape: int, scale: float = 0.1) -> npt.NDArray[np.float32]:
         return random.normal(scale=scale, size=shape).astype(np.float32)
 
-    def layer_norm(name: str) -> dict[str, np.ndarray]:
+    def layer_norm(name: str) -> Weights:
         return {
             f"{name}.weight": np.ones(HIDDEN, np.float32),
             f"{name}.bias": np.zeros(HIDDEN, np.float32),
         }
 
-    def dense(name: str, inputs: int, outputs: int) -> dict[str, np.ndarray]:
+    def dense(name: str, inputs: int, outputs: int) -> Weights:
         return {f"{name}.weight": normal(outputs, inputs), f"{name}.bias": normal(outputs)}
 
     weights = {

@@ -1,7 +1,9 @@
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
@@ -70,12 +72,12 @@ class Served:
     model: TwoTower
     data: ShelfData
     table: ItemTable
-    features: np.ndarray
+    features: npt.NDArray[np.float32]
     known: SimulatedLaunch
-    profile_text: np.ndarray
+    profile_text: npt.NDArray[np.float32]
     encoder: TextEncoder
     path: Path
-    loaded: object
+    loaded: Any
 
     def __call__(self, signature, **inputs):
         """Ask the saved model; answers as numpy arrays."""

@@ -126,6 +126,5 @@ class Oracle:
         logits = self.logits(history, profile)
         logits[history] = -np.inf
         own = -np.inf if item is None else logits[item]
-        ahead = np.flatnonzero(logits >= own)
-        ahead = [other for other in ahead if other != item]
+        ahead = [other for other in np.flatnonzero(logits >= own) if other != item]
         return 1 + len(ahead), 1 + int(self.cold[ahead].sum())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
@@ -54,11 +55,11 @@ class Shop:
     """
 
     items: list[dict[str, object]]
-    user: np.ndarray
-    item: np.ndarray
-    rating: np.ndarray
-    is_new: np.ndarray
-    is_cold: np.ndarray
+    user: npt.NDArray[np.int32]
+    item: npt.NDArray[np.int32]
+    rating: npt.NDArray[np.float32]
+    is_new: npt.NDArray[np.bool_]
+    is_cold: npt.NDArray[np.bool_]
     profiles: list[bytes]
 
 
@@ -67,12 +68,13 @@ def make_shop(seed: int = 0) -> Shop:
     place = np.arange(SIZE) % PER_THEME
     is_new, is_cold = place == PER_THEME - 1, place >= PER_THEME - 2
     pairs = []
-    for user in range(NUM_USERS):
-        own = np.flatnonzero((np.arange(SIZE) // PER_THEME == user % len(THEMES)) & ~is_cold)
+    for customer in range(NUM_USERS):
+        theme = customer % len(THEMES)
+        own = np.flatnonzero((np.arange(SIZE) // PER_THEME == theme) & ~is_cold)
         other = np.flatnonzero(~is_cold)
         chosen = np.union1d(random.choice(own, 5, replace=False), random.choice(other, 2))
-        pairs += [(user, item) for item in random.permutation(chosen)]
-    user, item = (np.array(column, np.int32) for column in zip(*pairs, strict=True))
+        pairs += [(customer, bought) for bought in random.permutation(chosen)]
+    user, item = np.array(pairs, np.int32).T
     level = random.uniform(0.3, 0.9, NUM_USERS)
     rating = np.clip(level[user] + random.normal(scale=0.05, size=len(user)), 0, 1)
     counts = np.bincount(item, minlength=SIZE) + (is_cold & ~is_new)
@@ -92,7 +94,9 @@ def make_shop(seed: int = 0) -> Shop:
     return Shop(items, user, item, rating.astype(np.float32), is_new, is_cold, profiles)
 
 
-def transform(rows, preprocess, *, schema: str, folder: Path) -> tuple[tft.TFTransformOutput, list]:
+def transform(
+    rows, preprocess, *, schema: str, folder: Path
+) -> tuple[tft.TFTransformOutput, list[str]]:
     """Run Transform over rows, as TFX does; its output and the TFRecord files it wrote."""
     proto = text_format.Parse((_SCHEMAS / f"{schema}.pbtxt").read_text(), schema_pb2.Schema())
     options = beam.options.pipeline_options.PipelineOptions(

@@ -64,7 +64,9 @@ def test_a_history_keeps_its_latest_items_in_order_with_their_ratings(read):
     )
     train = splits["train"]
     assert train.history.tolist() == [[1, 2, 1], [1, PAD, PAD], [PAD] * 3]
-    np.testing.assert_allclose(train.history_rating, [[0.2, 0.3, 0.4], [0.5, 0, 0], [0, 0, 0]])
+    np.testing.assert_allclose(
+        train.history_rating, np.array([[0.2, 0.3, 0.4], [0.5, 0, 0], [0, 0, 0]])
+    )
 
 
 def test_an_item_that_left_the_catalogue_is_padding_in_a_history(read):
@@ -101,7 +103,7 @@ def latest_by_hand(parts, num_users, length):
     """A user's items by their last time, the latest `length`; equal times by item row."""
     rows, ratings = [], []
     for user in range(num_users):
-        last = {}
+        last: dict[int, tuple[int, float]] = {}
         for part in parts:
             for who, item, rating, time in zip(
                 part.user, part.item, part.rating, part.timestamp, strict=True

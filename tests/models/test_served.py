@@ -165,8 +165,8 @@ def test_k_columns_come_back_where_there_are_k_candidates(recommend):
 
 
 def test_a_shorter_list_of_a_batch_ends_in_empty_ids(recommend, row_of):
-    long, short = [], [item_id(row) for row in range(0, SIZE, 2)]
-    answer = recommend([UNKNOWN, UNKNOWN], [long, short], k=1000)
+    short = [item_id(row) for row in range(0, SIZE, 2)]
+    answer = recommend([UNKNOWN, UNKNOWN], [[], short], k=1000)
     assert answer["item_id"].shape == (2, SIZE)
     tail = SIZE - len(short)
     assert len(ids_of(row_of, answer, 1)) == tail

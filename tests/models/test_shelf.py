@@ -1,0 +1,102 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.interactions import PAD
+from models.item_table import ItemTable
+from models.shelf import Shelf, fallback_logits
+from tests.models.shop import NUM_USERS, SIZE, item_id
+
+
+def table_of(interactions):
+    counts = np.array(interactions, np.int64)
+    size = len(counts)
+    return ItemTable(
+        ids=np.array([item_id(row) for row in range(size)], object),
+        tokens=np.zeros((size, 1), np.int32),
+        lexical=np.zeros((size, 1), np.float32),
+        price_bucket=np.zeros(size, np.int32),
+        interactions=counts,
+        popularity=counts,
+    )
+
+
+def order_of(interactions, demand):
+    logits = fallback_logits(table_of(interactions), np.array(demand, np.float32))
+    order = np.argsort(-logits)
+    np.testing.assert_allclose(logits[order], -np.log(np.arange(1, len(logits) + 1)), rtol=1e-6)
+    return order.tolist()
+
+
+def test_every_fifth_place_of_the_fallback_is_a_new_product():
+    interactions = [9, 8, 7, 6, 5, 4, 3, 2, 0, 0, 0]
+    demand = [0] * 8 + [0.1, 0.3, 0.2]
+    assert order_of(interactions, demand) == [0, 1, 9, 2, 3, 4, 5, 10, 6, 7, 8]
+
+
+def test_the_fallback_of_a_shop_with_only_old_or_only_new_products():
+    assert order_of([1, 5, 3], [9, 0, 0]) == [1, 2, 0]
+    assert order_of([0, 0, 0], [0.2, 0.1, 0.3]) == [2, 0, 1]
+
+
+def test_an_item_of_training_attends_to_itself_and_any_other_to_several(served):
+    data, known = served.data, served.known
+    np.testing.assert_allclose(data.anchor_weight.sum(axis=1), 1.0, rtol=1e-5)
+    assert data.anchor_index.min() >= 0
+    assert data.anchor_index.max() < len(known.anchors)
+    for place, row in enumerate(known.anchors):
+        assert data.anchor_of[row] == place
+        assert data.anchor_index[row, 0] == place
+        assert data.anchor_weight[row, 0] == 1.0
+    others = np.setdiff1d(np.arange(SIZE), known.anchors)
+    assert (data.anchor_of[others] == PAD).all()
+    assert (data.anchor_weight[others] > 0.0).all()
+
+
+def test_a_user_keeps_every_purchase_beside_the_latest(served, shop):
+    data = served.data
+    assert len(data.user_offset) == NUM_USERS + 1
+    for user in range(NUM_USERS):
+        rows = data.user_items[data.user_offset[user] : data.user_offset[user + 1]]
+        ids = {item_id(item) for item in shop.item[shop.user == user]}
+        assert {served.table.ids[row] for row in rows} == ids
+
+
+def test_embeddings_have_unit_length(served):
+    np.testing.assert_allclose(np.linalg.norm(served.data.embedding, axis=1), 1.0, rtol=1e-5)
+
+
+@pytest.fixture
+def shelf(served, tmp_path):
+    """Five items whose ids are hard to keep apart."""
+    ids = [b"007", b"7", b" 7", b"two words", "红茶".encode()]
+    (tmp_path / "items").write_bytes(b"".join(item + b"\n" for item in ids))
+    (tmp_path / "users").write_bytes(b"u\n")
+    return Shelf(served.data, item_ids=tmp_path / "items", user_ids=tmp_path / "users"), ids
+
+
+def test_ids_and_rows_are_each_others_inverse(shelf):
+    made, ids = shelf
+    rows = made.item_rows(tf.constant([ids[::-1]]))
+    assert rows.numpy().tolist() == [[4, 3, 2, 1, 0]]
+    assert made.item_ids(rows).numpy().tolist() == [ids[::-1]]
+
+
+def test_an_unknown_id_and_padding_have_no_row_and_no_row_has_the_empty_id(shelf):
+    made, _ = shelf
+    assert made.item_rows(tf.constant([b"", b"07", b"7 "])).numpy().tolist() == [PAD] * 3
+    assert made.user_rows(tf.constant([b"", b"u", b"v"])).numpy().tolist() == [PAD, 0, PAD]
+    assert made.item_ids(tf.constant([PAD, 99])).numpy().tolist() == [b"", b""]
+
+
+def test_every_column_may_grow_after_it_was_built(shelf, served):
+    made, _ = shelf
+    for column in dataclasses.fields(served.data):
+        variable = getattr(made, column.name)
+        assert variable.shape[0] is None
+        value = getattr(served.data, column.name)
+        np.testing.assert_array_equal(variable, value)
+        variable.assign(np.concatenate([value, value[:1]]))
+        assert len(variable.numpy()) == len(value) + 1
