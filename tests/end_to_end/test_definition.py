@@ -1,0 +1,110 @@
+"""The graph as it is defined: building it does nothing but build it."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from google.protobuf import json_format
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.compiler import compiler
+
+from pipeline.config import load_configuration
+from pipeline.pipeline import Places, create_pipeline
+from tests.tiny_bert import write_tiny_bert
+
+# In a topological order; what stands later never feeds what stands earlier.
+NODES = [
+    "DataFolderExampleGen",
+    "LatestBlessedModel",
+    "PreviousStatisticsCatalogue",
+    "PreviousStatisticsInteractions",
+    "SchemaCatalogue",
+    "SchemaInteractions",
+    "StatisticsCatalogue",
+    "StatisticsInteractions",
+    "DriftValidatorCatalogue",
+    "DriftValidatorInteractions",
+    "SkewValidatorInteractions",
+    "ValidatorCatalogue",
+    "ValidatorInteractions",
+    "TransformCatalogue",
+    "TransformInteractions",
+    "TwoTowerTrainer",
+    "EmbeddedInfraValidator",
+    "Evaluator",
+    "AtomicPusher",
+]
+
+
+def compiled(folder, *settings):
+    # Not TFX's helper, which makes the folder of the database.
+    metadata = metadata_store_pb2.ConnectionConfig()
+    metadata.sqlite.filename_uri = str(folder / "root" / "metadata.sqlite")
+    pipeline = create_pipeline(
+        load_configuration(None, [f"encoder.name={folder / 'bert'}", *settings]),
+        data=str(folder / "data"),
+        fingerprint="f" * 64,
+        places=Places(
+            artifacts=str(folder / "root" / "artifacts"),
+            serving=str(folder / "root" / "serving"),
+            metadata=metadata,
+        ),
+    )
+    return compiler.Compiler().compile(pipeline)
+
+
+def described(ir):
+    """The IR without the order of its maps, and with lists of JSON text read."""
+    return json.loads(json_format.MessageToJson(ir, sort_keys=True))
+
+
+def everything_below(folder):
+    return {
+        str(path): (path.stat().st_mtime_ns, path.stat().st_size)
+        for path in sorted(Path(folder).rglob("*"))
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Nothing that a run needs lies there but the encoder: data is not looked at."""
+    write_tiny_bert(tmp_path / "bert")
+    return tmp_path
+
+
+def test_building_twice_gives_the_same_graph_and_touches_no_file(folder, monkeypatch):
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    before, environment = everything_below(folder), dict(os.environ)
+    first, second = compiled(folder), compiled(folder)
+    assert described(first) == described(second)
+    assert everything_below(folder) == before and dict(os.environ) == environment
+
+
+def test_nodes_and_their_order(folder):
+    ir = compiled(folder)
+    assert [node.pipeline_node.node_info.id for node in ir.nodes] == NODES
+
+
+def test_computing_waits_for_every_validator(folder):
+    upstream = {
+        node.pipeline_node.node_info.id: set(node.pipeline_node.upstream_nodes)
+        for node in compiled(folder).nodes
+    }
+    validators = {node for node in NODES if "Validator" in node} - {"EmbeddedInfraValidator"}
+    for transform in ("TransformCatalogue", "TransformInteractions"):
+        assert validators <= upstream[transform]
+    assert {"Evaluator", "EmbeddedInfraValidator"} <= upstream["AtomicPusher"]
+    assert "LatestBlessedModel" in upstream["Evaluator"]
+
+
+def test_name_and_cache_are_those_of_the_configuration(folder):
+    ir = compiled(folder, "run.name=night-shop", "run.enable_cache=false")
+    assert ir.pipeline_info.id == "night-shop"
+    assert not any(
+        node.pipeline_node.execution_options.caching_options.enable_cache for node in ir.nodes
+    )
+    cached = compiled(folder).nodes[0].pipeline_node.execution_options.caching_options
+    assert cached.enable_cache

@@ -1,0 +1,474 @@
+"""One shop through every TFX node: pushed, pushed again, refused, stopped. The runs are shared."""
+
+import io
+import itertools
+import math
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from rich.console import Console
+from tensorflow.python.tools import saved_model_utils
+from tensorflow_serving.apis import prediction_log_pb2
+
+from models.errors import BadInput
+from pipeline.config import load_configuration
+from pipeline.layout import serving_folder
+from pipeline.outcome import Outcome
+from pipeline.runner import run_pipeline
+from tests.end_to_end.metadata import NewestRun
+from tests.end_to_end.running import (
+    INFRA_REQUESTS,
+    embedded_server,
+    small,
+    wait_until_available,
+)
+from tests.end_to_end.shop import QUALITY, THEMES, Shop, write_shop
+from tests.tiny_bert import write_tiny_bert
+
+SLICES = {"overall": {b"seen", b"new"}, "seen": {b"seen"}, "new": {b"new"}}
+STRING, FLOAT, INT, BOOL = (tf.string, tf.float32, tf.int32, tf.bool)
+USER = {"user_id": (STRING, 1), "history": (STRING, 2), "profile": (STRING, 1)}
+RANKED = {"item_id": (STRING, 2), "score": (FLOAT, 2)}
+RATED = {"rating": (FLOAT, 1), "score": (FLOAT, 1)}
+# Name, dtype and rank of every input and output that clients rely on.
+CONTRACT = {
+    "serving_default": ({"examples": (STRING, 1)}, RATED),
+    "recommend": (USER | {"k": (INT, 0), "new_only": (BOOL, 0)}, RANKED),
+    "score": (USER | {"item_id": (STRING, 1)}, RATED),
+    "embed_items": (
+        dict.fromkeys(("title", "category", "brand", "description"), (STRING, 1))
+        | {"price": (FLOAT, 1)},
+        {"embedding": (FLOAT, 2)},
+    ),
+    "embed_users": (USER, {"embedding": (FLOAT, 3)}),
+    "similar_items": ({"item_id": (STRING, 1), "k": (INT, 0)}, RANKED),
+}
+# Those of tensorflow_text 2.12, which the stock model server links.
+TEXT_OPS = {
+    "NormalizeUTF8",
+    "RegexSplitWithOffsets",
+    "WhitespaceTokenizeWithOffsetsV2",
+    "WordpieceTokenizeWithOffsets",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run returned, printed and left in ML Metadata."""
+
+    outcome: Outcome
+    metadata: NewestRun
+    lines: list[str]
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where the runs of this module happen."""
+
+    shop: Shop
+    encoder: Path
+    root: Path
+
+    @property
+    def serving(self) -> Path:
+        return serving_folder(self.root)
+
+    def versions(self) -> list[str]:
+        return sorted(path.name for path in self.serving.iterdir())
+
+    def run(self, *settings: str, data: Path | None = None) -> Run:
+        text = io.StringIO()
+        config = load_configuration(
+            None, [*small(data or self.shop.folder, self.encoder), *settings]
+        )
+        outcome = run_pipeline(config, root=self.root, console=Console(file=text, width=200))
+        return Run(outcome, NewestRun(self.root), text.getvalue().splitlines())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("place")
+    return Workplace(write_shop(folder / "data"), write_tiny_bert(folder / "bert"), folder / "root")
+
+
+@pytest.fixture(scope="module")
+def first(place):
+    return place.run()
+
+
+@pytest.fixture(scope="module")
+def client(place, first):
+    """A client of a server that is started after the first run and outlives all others."""
+    with embedded_server(place.serving) as client:
+        wait_until_available(client, int(first.outcome.version.name))
+        yield client
+
+
+@pytest.fixture(scope="module")
+def second(place, first, client):
+    """The same again."""
+    return place.run()
+
+
+@pytest.fixture(scope="module")
+def answers(place, second, client):
+    """Versions that answered while the third run went on, and the faults that clients saw."""
+    wait_until_available(client, int(second.outcome.version.name))
+    return []
+
+
+@pytest.fixture(scope="module")
+def third(place, second, client, answers):
+    """An untrained model of two dimensions, which is honestly worse."""
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.wait(0.2):
+            try:
+                (ranking,) = client.recommend(["u1"], k=3)
+                answers.append(ranking.version)
+            except Exception as error:  # a list that holds one fails the test
+                answers.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        return place.run("training.steps=0", "model.embedding_size=2")
+    finally:
+        stop.set()
+        asking.join()
+
+
+def examples(run, split):
+    """The ingested interactions of a split, serialized and parsed."""
+    (folder,) = run.metadata.outputs("DataFolderExampleGen", "interactions")
+    files = sorted(map(str, (folder / f"Split-{split}").iterdir()))
+    serialized = list(tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator())
+    return serialized, [tf.train.Example.FromString(one).features.feature for one in serialized]
+
+
+class TestFirstRun:
+    def test_model_is_pushed_and_nothing_else_lies_beside_it(self, place, first):
+        outcome = first.outcome
+        assert outcome.blessed and outcome.infra_blessed
+        assert outcome.version == place.serving / outcome.version.name
+        assert place.versions()[0] == outcome.version.name
+        assert all(name.isdigit() for name in place.versions())  # no `.incoming-…`
+
+    def test_every_node_ran_and_was_reported(self, first):
+        assert len(first.outcome.durations) == len(first.metadata.states) == 19
+        assert not [line for line in first.lines if "cached" in line]
+        for node in first.metadata.states:
+            assert sum(f" {node} " in line for line in first.lines) == 1
+
+    def test_every_row_is_accounted_for_as_it_was_meant(self, place, first):
+        shop, summary = place.shop, first.outcome.summary
+        assert {file.name: file.read for file in summary.files} == shop.rows
+        found = {
+            (file.name, reason.reason, reason.column): list(reason.first_rows)
+            for file in summary.files
+            for reason in file.reasons
+        }
+        assert found == shop.bad
+        for file in summary.files:
+            bad = sum(len(rows) for key, rows in shop.bad.items() if key[0] == file.name)
+            assert (file.quarantined, file.emitted) == (bad, file.read - bad)
+        assert sum(summary.splits.values()) == shop.interactions
+        assert (summary.items, summary.new_products) == (len(shop.items), len(shop.unsold))
+        assert summary.users == len(shop.histories)
+        assert (summary.rating_min, summary.rating_max, summary.is_implicit) == (1, 5, False)
+
+    def test_variants_are_held_out_together(self, place, first):
+        held_out = {
+            feature["item_id"].bytes_list.value[0].decode()
+            for feature in examples(first, "new_items")[1]
+        }
+        trained = {
+            feature["item_id"].bytes_list.value[0].decode()
+            for split in ("train", "eval")
+            for feature in examples(first, split)[1]
+        }
+        assert held_out and not held_out & trained
+        for group in place.shop.groups.values():
+            assert not (held_out & set(group) and trained & set(group)), group
+
+    def test_metrics_are_those_of_the_pushed_model_on_each_slice(self, first):
+        serialized, parsed = map(
+            list, map(itertools.chain.from_iterable, zip(*(examples(first, s) for s in
+            ("eval", "new_items")), strict=True))
+        )  # fmt: skip
+        state = np.array([feature["item_state"].bytes_list.value[0] for feature in parsed])
+        evaluate = tf.saved_model.load(str(first.outcome.version)).signatures["evaluate"]
+        outputs = {name: value.numpy() for name, value in evaluate(tf.constant(serialized)).items()}
+        assert set(first.outcome.metrics) == {"candidate"}
+        for name, states in SLICES.items():
+            metrics, rows = first.outcome.metrics["candidate"][name], np.isin(state, list(states))
+            rank, cold_rank = outputs["rank"][rows], outputs["cold_rank"][rows]
+            expected = {
+                "example_count": rows.sum(),
+                "squared_error": outputs["squared_error"][rows].mean(),
+                "recall_at_20": (rank <= 20).mean(),
+                "mrr_at_10": np.where(rank <= 10, 1 / rank, 0).mean(),
+                "ndcg_at_50": np.where(rank <= 50, 1 / np.log2(rank + 1), 0).mean(),
+                "cold_recall_at_20": (cold_rank <= 20).mean(),
+            }
+            assert rows.any()
+            # A rank may differ by one where batches of other widths round differently.
+            assert {key: metrics[key] for key in expected} == pytest.approx(expected, abs=0.01)
+        splits = first.outcome.summary.splits
+        assert (state == b"seen").sum() == splits["eval"]
+        assert (state == b"new").sum() == splits["new_items"]
+
+    def test_first_run_is_judged_without_a_baseline(self, first):
+        assert len(first.outcome.decisions) == 3
+        assert all(decision.baseline is None for decision in first.outcome.decisions)
+        assert all(decision.passed for decision in first.outcome.decisions)
+        assert first.metadata.inputs("Evaluator", "baseline_model") == []
+
+    def test_training_made_the_model_better(self, first):
+        record = first.outcome.training
+        assert record.after["score"] > record.before["score"] and record.kept_step > 0
+        assert record.after["squared_error"] < record.before["squared_error"] / 2
+        assert (record.items, record.users) == (150, 80)
+        assert record.interactions == first.outcome.summary.splits["train"]
+
+    def test_version_has_the_stock_warm_up_file(self, first):
+        file = first.outcome.version / "assets.extra" / "tf_serving_warmup_requests"
+        records = [
+            prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+            for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+        ]
+        signatures = [request.model_spec.signature_name for request in records]
+        assert signatures.count("serving_default") == INFRA_REQUESTS
+        assert set(signatures) == set(CONTRACT)
+        examples = records[0].inputs["examples"].string_val
+        assert "item_id" in tf.train.Example.FromString(examples[0]).features.feature
+
+
+class TestSavedModel:
+    @pytest.fixture(scope="class")
+    def graph(self, first):
+        return saved_model_utils.get_meta_graph_def(str(first.outcome.version), "serve")
+
+    def test_signatures_are_those_of_the_contract(self, graph):
+        def described(tensors):
+            return {
+                name: (tf.as_dtype(info.dtype), len(info.tensor_shape.dim))
+                for name, info in tensors.items()
+                if not info.tensor_shape.unknown_rank
+            }
+
+        signatures = dict(graph.signature_def)
+        assert set(signatures) - {"evaluate", "__saved_model_init_op"} == set(CONTRACT)
+        for name, (inputs, outputs) in CONTRACT.items():
+            assert described(signatures[name].inputs) == inputs, name
+            assert set(signatures[name].outputs) == set(outputs), name
+            # Where TensorFlow could not infer a rank, the answers over gRPC have it.
+            for output, (dtype, _) in outputs.items():
+                assert signatures[name].outputs[output].dtype == dtype.as_datatype_enum
+
+    def test_only_ops_of_a_stock_server_are_used(self, graph):
+        functions = {function.signature.name for function in graph.graph_def.library.function}
+        used = {node.op for node in graph.graph_def.node}
+        for function in graph.graph_def.library.function:
+            used |= {node.op for node in function.node_def}
+        # Another process, because the libraries that are loaded here add their ops to the registry.
+        script = (
+            "import sys; import tensorflow; "
+            "from tensorflow.python.framework import op_def_registry as registry; "
+            "print(*[op for op in sys.argv[1:] if registry.get(op) is None])"
+        )
+        found = subprocess.run(
+            [sys.executable, "-c", script, *sorted(used - functions)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert set(found.stdout.split()) <= TEXT_OPS
+
+
+class TestAnswers:
+    """What a client of the pushed model gets over gRPC."""
+
+    def test_known_user_is_never_recommended_what_was_bought(self, place, client):
+        users = ["u1", "u79"]
+        for user, ranking in zip(users, client.recommend(users, k=20), strict=True):
+            assert len(set(ranking.item_ids)) == 20
+            assert set(ranking.item_ids) <= set(place.shop.items)
+            assert not set(ranking.item_ids) & set(place.shop.histories[user])
+            assert ranking.scores == sorted(ranking.scores, reverse=True)
+            assert all(map(math.isfinite, ranking.scores))
+
+    def test_new_only_is_exactly_the_products_without_interactions(self, place, client):
+        rankings = client.recommend(["u1", "nobody"], k=1000, new_only=True)
+        for ranking in rankings:
+            assert sorted(ranking.item_ids) == sorted(place.shop.unsold)
+        (ten,) = client.recommend(["u1"], k=10, new_only=True)
+        assert ten.item_ids == rankings[0].item_ids[:10]
+
+    def test_unknown_user_gets_old_and_new_products_until_the_history_says_more(
+        self, place, client
+    ):
+        bought = [item for item in place.shop.of_theme("kitchen") if item not in place.shop.unsold]
+        (nothing_known,) = client.recommend(["nobody"])
+        assert set(nothing_known.item_ids) & place.shop.unsold
+        assert set(nothing_known.item_ids) - place.shop.unsold
+        (known,) = client.recommend(["nobody"], history=[[*bought[:5], "no such item"]])
+        assert not set(known.item_ids) & set(bought[:5])
+        kitchen = set(place.shop.of_theme("kitchen"))
+        assert len(kitchen & set(known.item_ids)) >= 5  # by chance it would be 1 or 2
+        (cold,) = client.recommend(["nobody"], history=[bought[:5]], k=5, new_only=True)
+        assert len(kitchen & set(cold.item_ids)) >= 2
+
+    def test_list_is_as_long_as_there_are_candidates(self, place, client):
+        (ranking,) = client.recommend(["u1"], k=1000)
+        rest = set(place.shop.items) - set(place.shop.histories["u1"])
+        assert sorted(ranking.item_ids) == sorted(rest)
+
+    def test_ratings_follow_what_people_gave(self, place, client):
+        mean = {}
+        for theme in THEMES:
+            items = place.shop.of_theme(theme)
+            scores = client.score(["nobody"] * len(items), items)
+            assert all(0 <= rating <= 1 for rating in scores.ratings)
+            mean[theme] = sum(scores.ratings) / len(items)
+        # On the scale of the data the themes lie 1 to 4 apart, so 0.25 to 1.
+        good = [mean[theme] for theme, quality in QUALITY.items() if quality >= 4]
+        bad = [mean[theme] for theme, quality in QUALITY.items() if quality <= 2]
+        assert min(good) > max(bad) + 0.1
+
+    def test_embedding_of_a_text_is_the_one_on_the_shelf(self, place, client):
+        ids, items = zip(*place.shop.items.items(), strict=True)
+        vectors = np.array(
+            client.embed_items(
+                [item.title for item in items],
+                categories=[item.theme for item in items],
+                descriptions=[f"material: {i.material}." if i.material else "" for i in items],
+                prices=[math.nan if item.price is None else item.price for item in items],
+            ).vectors
+        )
+        assert vectors.shape == (150, 16)
+        assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(150), abs=1e-5)
+        row = {item: number for number, item in enumerate(ids)}
+        for item, ranking in zip(
+            ids[::30], client.similar_items(list(ids[::30]), k=149), strict=True
+        ):
+            assert sorted([*ranking.item_ids, item]) == sorted(ids)
+            cosines = [float(vectors[row[item]] @ vectors[row[other]])
+                       for other in ranking.item_ids]  # fmt: skip
+            assert ranking.scores == pytest.approx(cosines, abs=1e-4)
+
+    def test_similar_items_share_the_theme(self, place, client):
+        asked = [place.shop.of_theme(theme)[0] for theme in THEMES]
+        alike = 0
+        for item, ranking in zip(asked, client.similar_items(asked, k=5), strict=True):
+            theme = place.shop.items[item].theme
+            alike += sum(place.shop.items[other].theme == theme for other in ranking.item_ids)
+        assert alike >= 20  # of 30; by chance 5
+
+    def test_embed_users_gives_one_interest_per_item_of_the_history(self, place, client):
+        history = place.shop.histories["u1"][:3]
+        (interests,) = np.array(client.embed_users(["nobody"], history=[history]).vectors)
+        assert np.count_nonzero(np.linalg.norm(interests, axis=1) > 0.5) == 3
+
+    def test_unknown_item_and_bad_k_are_refused_by_name(self, client):
+        with pytest.raises(BadInput, match="no-such-item"):
+            client.score(["u1"], ["no-such-item"])
+        with pytest.raises(BadInput, match="no-such-item"):
+            client.similar_items(["no-such-item"])
+        with pytest.raises(BadInput, match="k must be at least 1"):
+            client.recommend(["u1"], k=0)
+
+
+class TestSecondRun:
+    def test_unchanged_nodes_come_from_the_cache(self, second):
+        states = second.metadata.states
+        assert {node for node, state in states.items() if state == "CACHED"} == {
+            "DataFolderExampleGen",
+            "StatisticsCatalogue",
+            "StatisticsInteractions",
+            "SchemaCatalogue",
+            "SchemaInteractions",
+            "ValidatorCatalogue",
+            "ValidatorInteractions",
+            "SkewValidatorInteractions",
+            "TransformCatalogue",
+            "TransformInteractions",
+            "TwoTowerTrainer",
+            "EmbeddedInfraValidator",
+        }
+        assert {state for state in states.values() if state != "CACHED"} == {"COMPLETE"}
+        shown = {line.split()[-2] for line in second.lines if line.endswith("cached")}
+        assert shown == {node for node, state in states.items() if state == "CACHED"}
+
+    def test_first_model_is_the_baseline(self, first, second):
+        baseline = second.metadata.inputs("Evaluator", "baseline_model")
+        assert baseline == first.metadata.outputs("TwoTowerTrainer", "model")
+        metrics = second.outcome.metrics
+        assert metrics["candidate"] == metrics["baseline"]
+        for before, now in zip(first.outcome.decisions, second.outcome.decisions, strict=True):
+            assert now.passed and now.baseline == pytest.approx(before.candidate, abs=0.01)
+
+    def test_drift_is_measured_against_the_first_run(self, first, second):
+        for lane in ("Catalogue", "Interactions"):
+            baseline = second.metadata.inputs(f"DriftValidator{lane}", "baseline_statistics")
+            assert baseline == first.metadata.outputs(f"Statistics{lane}", "statistics")
+
+    def test_model_is_pushed_again_and_the_server_takes_the_newer_version(
+        self, place, first, second, client
+    ):
+        old, new = first.outcome.version, second.outcome.version
+        assert place.versions() == [old.name, new.name]
+        assert int(new.name) > int(old.name)
+        wait_until_available(client, int(new.name))
+        (ranking,) = client.recommend(["u1"])
+        assert ranking.version == int(new.name)
+
+
+class TestWorseModel:
+    def test_evaluator_refuses_and_nothing_is_pushed(self, place, first, second, third):
+        assert not third.outcome.blessed
+        assert third.outcome.infra_blessed  # it could be served, it only should not
+        assert third.outcome.version is None
+        assert place.versions() == [first.outcome.version.name, second.outcome.version.name]
+
+    def test_refusal_names_metric_slice_and_both_values(self, second, third):
+        refusing = [decision for decision in third.outcome.decisions if not decision.passed]
+        assert refusing
+        assert "squared_error" in {decision.gate.metric for decision in refusing}
+        for decision in refusing:
+            gate, metrics = decision.gate, third.outcome.metrics
+            said = decision.explain()
+            assert f"{gate.metric} on slice {gate.slice}" in said
+            assert f"{metrics['candidate'][gate.slice][gate.metric]:.4f}" in said
+            assert f"{second.outcome.metrics['candidate'][gate.slice][gate.metric]:.4f}" in said
+
+    def test_texts_were_not_transformed_again(self, third):
+        assert third.metadata.states["TransformCatalogue"] == "CACHED"
+        assert third.metadata.states["TwoTowerTrainer"] == "COMPLETE"
+
+    def test_old_version_answered_throughout(self, second, third, answers, client):
+        (ranking,) = client.recommend(["u1"], k=3)
+        assert len(answers) > 10
+        assert {*answers, ranking.version} == {int(second.outcome.version.name)}
+
+
+class TestDrift:
+    def test_prices_in_another_unit_stop_every_try_before_training(
+        self, place, third, tmp_path_factory
+    ):
+        data = write_shop(tmp_path_factory.mktemp("pence"), price_factor=1000).folder
+        versions = place.versions()
+        for _ in range(2):  # what was refused once is no baseline
+            with pytest.raises(BadInput, match=r"price.*gates"):
+                place.run(data=data)
+            states = NewestRun(place.root).states
+            assert states["DriftValidatorCatalogue"] == "FAILED"
+            assert not {"TransformCatalogue", "TwoTowerTrainer", "AtomicPusher"} & set(states)
+        assert place.versions() == versions

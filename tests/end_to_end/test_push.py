@@ -1,0 +1,107 @@
+"""A version appears whole or not at all, whatever a server that polls the folder sees."""
+
+import functools
+import multiprocessing
+import shutil
+import threading
+import time
+
+import pytest
+
+from components.pusher import push
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    (folder / "variables" / "variables.index").write_bytes(b"weights")
+    return folder
+
+
+@pytest.fixture
+def base(tmp_path):
+    return tmp_path / "serving" / "debut"
+
+
+def files(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_version_is_the_time_and_holds_the_whole_model(model, base):
+    before = int(time.time())
+    version = push(model, base)
+    assert before <= int(version.name) <= time.time()
+    assert version.parent == base and files(version) == files(model)
+    assert [path.name for path in base.iterdir()] == [version.name]
+
+
+def test_pushes_of_the_same_second_get_versions_of_their_own(model, base, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.9)
+    versions = [push(model, base).name for _ in range(3)]
+    assert versions == ["1700000000", "1700000001", "1700000002"]
+    assert all(files(base / version) == files(model) for version in versions)
+
+
+def test_clock_that_was_set_back_makes_no_older_version(model, base, monkeypatch):
+    (base / "2000000000").mkdir(parents=True)
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.0)
+    assert push(model, base).name == "2000000001"
+
+
+def test_crash_while_copying_leaves_nothing(model, base):
+    old = push(model, base)
+    # Like a full disk, a file that can't be copied fails the copy when others are there already.
+    (model / "variables" / "variables.data").symlink_to(model / "gone")
+    with pytest.raises(shutil.Error, match=r"variables\.data.*No such file"):
+        push(model, base)
+    assert list(base.iterdir()) == [old]
+
+
+def test_kill_while_copying_leaves_no_version(model, base, monkeypatch):
+    old = push(model, base)
+
+    def copy_and_wait(source, target):
+        shutil.copy2(source, target)
+        time.sleep(600)
+
+    slow = functools.partial(shutil.copytree, copy_function=copy_and_wait)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copytree", slow)
+        process = multiprocessing.get_context("fork").Process(target=push, args=(model, base))
+        process.start()
+    while len(list(base.iterdir())) == 1:
+        assert process.is_alive()
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    assert [path.name for path in base.iterdir() if path.name.isdigit()] == [old.name]
+    new = push(model, base)
+    assert int(new.name) > int(old.name) and files(new) == files(model)
+
+
+def test_watcher_never_sees_half_a_version(model, base):
+    for number in range(200):
+        (model / f"part-{number}").write_bytes(b"x" * 1000)
+    whole, stop, incomplete = files(model), threading.Event(), []
+    base.mkdir(parents=True)
+
+    def watch():
+        while not stop.is_set():
+            for path in base.iterdir():
+                if path.name.isdigit() and files(path) != whole:
+                    incomplete.append(path.name)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        versions = {push(model, base).name for _ in range(5)}
+    finally:
+        stop.set()
+        watcher.join()
+    assert len(versions) == 5 and incomplete == []
