@@ -86,7 +86,8 @@ def _build() -> dict[str, Any]:
             else:
                 entry.type = _Field.TYPE_MESSAGE
                 entry.type_name = f".{package}.{kind}"
-    pool = descriptor_pool.DescriptorPool()
+    # The stubs of protobuf 3.20 leave the pool's methods untyped.
+    pool: Any = descriptor_pool.DescriptorPool()
     pool.Add(file)
     factory: Any = message_factory.MessageFactory(pool)
     return {
