@@ -107,12 +107,17 @@ class Trainer:
     def run(
         self, folds: list[SimulatedLaunch], validation: SimulatedLaunch, progress: Progress
     ) -> Outcome:
-        """Train, and leave the model at its best step on `validation`."""
+        """Train, and leave the model at its best step on `validation`.
+
+        The rating head is left at the step where its own error was least: retrieval may be best
+        before the head has learned anything.
+        """
         users = validation.users
         if len(users) > _VALIDATION_USERS:
             users = np.sort(self._random.choice(users, _VALIDATION_USERS, replace=False))
         before = best = self._measure(validation, users)
         kept, kept_step = self._weights(), 0
+        head, least = self._head(), best.get("squared_error", 0.0)
         progress(0, best)
         folds = [fold for fold in folds if len(fold.users)]
         for step in range(1, self._options.steps + 1 if folds else 1):
@@ -121,13 +126,17 @@ class Trainer:
             if step % self._options.validate_every == 0:
                 now = self._measure(validation, users)
                 progress(step, now | {name: float(value) for name, value in losses.items()})
+                if now.get("squared_error", 0.0) < least:
+                    head, least = self._head(), now["squared_error"]
                 if now["score"] > best["score"]:
                     best, kept, kept_step = now, self._weights(), step
                 elif step - kept_step >= self._options.patience:
                     break
         for variable, value in zip(self._model.variables, kept, strict=True):
             variable.assign(value)
-        return Outcome(before=before, after=best, step=kept_step)
+        for variable, value in zip(self._model.rating.variables, head, strict=True):
+            variable.assign(value)
+        return Outcome(before=before, after=best | self._squared_error(), step=kept_step)
 
     def _measure(
         self, validation: SimulatedLaunch, users: npt.NDArray[np.int64]
@@ -259,6 +268,9 @@ class Trainer:
         rate = warm * max(0.02, 0.5 * (1.0 + np.cos(np.pi * step / options.steps)))
         self._matrix_optimizer.learning_rate.assign(options.learning_rate * rate)
         self._scalar_optimizer.learning_rate.assign(options.scalar_learning_rate * rate)
+
+    def _head(self) -> list[npt.NDArray[np.float32]]:
+        return [variable.numpy() for variable in self._model.rating.variables]
 
     def _weights(self) -> list[npt.NDArray[np.float32]]:
         return [variable.numpy() for variable in self._model.variables]
