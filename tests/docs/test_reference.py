@@ -89,7 +89,7 @@ def test_the_default_gates_are_shown_as_they_are():
 def test_the_signature_table_is_the_model_s():
     """`signatures` runs on methods that do nothing, with a tracer that only keeps the specs."""
 
-    def trace(_):
+    def trace(_, autograph):
         return SimpleNamespace(get_concrete_function=lambda **specs: specs)
 
     with mock.patch.object(tf, "function", trace):
