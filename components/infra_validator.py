@@ -26,6 +26,7 @@ from tfx.proto import infra_validator_pb2
 from tfx.utils.model_paths import tf_serving_flavor
 
 from components.warmup import signature_requests
+from serving.ports import free_port
 
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.2
@@ -37,7 +38,7 @@ class EmbeddedServerRunner(base_runner.BaseModelServerRunner):
     def __init__(self, base_path: Path, model_name: str) -> None:
         self._base_path = base_path
         self._model_name = model_name
-        self._port = _free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
 
@@ -152,10 +153,3 @@ def _with_every_signature(requests: list[Request]) -> list[Request]:
     """TFX's requests, and one to each other signature from the first Example among them."""
     examples = requests[0].inputs["examples"].string_val
     return [*requests, *signature_requests(examples[0], requests[0].model_spec.name)]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -87,7 +87,7 @@ class TwoTowerTrainer(Trainer):
             interactions_graph: their Transform graph, which holds the popularity of the items.
             catalogue: transformed catalogue Examples.
             catalogue_graph: their Transform graph, which the served model contains.
-            options: the encoder, features, model and training sections as JSON values.
+            options: the sections that `models.trainer.TrainerOptions` names, as JSON values.
         """
         spec = TwoTowerTrainerSpec(
             examples=interactions,

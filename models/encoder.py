@@ -35,7 +35,7 @@ class TextEncoder(tf.Module):
                 -1 fine-tunes all of it, the token embeddings included.
         """
         super().__init__(name="text_encoder")
-        self._pad_id = folder.pad_id
+        self.pad_id = folder.pad_id
         self.hidden_size = folder.hidden_size
         bert = _load(folder)
         _freeze(bert, trainable_layers)
@@ -68,7 +68,7 @@ class TextEncoder(tf.Module):
     def __call__(self, tokens: tf.Tensor, *, training: bool = False) -> tf.Tensor:
         """Encode int [B, T] token ids to float32 [B, hidden], each of unit length."""
         tokens = tf.cast(tokens, tf.int32)
-        mask = tf.not_equal(tokens, self._pad_id)
+        mask = tf.not_equal(tokens, self.pad_id)
         longest = tf.reduce_max(tf.reduce_sum(tf.cast(mask, tf.int32), axis=1))
         tokens, mask = tokens[:, :longest], mask[:, :longest]
         hidden = self.bert(

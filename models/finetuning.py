@@ -105,7 +105,7 @@ def finetune(
         strategy: built before the encoder.
     """
     before = kernel_recall(encode(encoder, tokens), validation)
-    frozen = [variable.numpy() for variable in encoder.bert.trainable_variables]
+    frozen = [variable.numpy() for variable in encoder.trainable_variables]
     sampler = _sample_pairs(tokens, purchases, validation.anchors, options, seed)
     dataset = tf.data.Dataset.from_generator(
         lambda: sampler, output_signature=_signature(tokens.shape[1], options)
@@ -120,7 +120,7 @@ def finetune(
     model.fit(dataset, steps_per_epoch=options.steps, epochs=1, verbose=0)
     after = kernel_recall(encode(encoder, tokens), validation)
     if after <= before:
-        for variable, value in zip(encoder.bert.trainable_variables, frozen, strict=True):
+        for variable, value in zip(encoder.trainable_variables, frozen, strict=True):
             variable.assign(value)
     return FineTuned(before, after, int(sum(np.prod(value.shape) for value in frozen)))
 

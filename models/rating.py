@@ -5,6 +5,20 @@ from __future__ import annotations
 import tensorflow as tf
 
 
+def mean_interest(interests: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
+    """Mean embedding of a history, the same in training and when served.
+
+    Args:
+        interests: float32 [B, H, D].
+        present: float32 [B, H], 1 for an item, 0 for padding.
+
+    Returns:
+        float32 [B, D], zeros for an empty history.
+    """
+    total = tf.reduce_sum(interests * present[:, :, tf.newaxis], axis=1)
+    return total / tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1.0)
+
+
 class RatingHead(tf.Module):
     """Predicts a rating from what both towers represent.
 

@@ -16,6 +16,7 @@ from models.encoder import TextEncoder
 from models.encoder_folder import EncoderFolder
 from models.interactions import PAD
 from models.metrics import COLD_RANK, RANK, RATING, SQUARED_ERROR
+from models.rating import mean_interest
 from models.shelf import Shelf
 from models.tokenizer import WordPieceTokenizer
 from models.towers import item_features
@@ -208,7 +209,7 @@ class ServedModel(tf.Module):
         self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor,
         history_rating: tf.Tensor | None = None,
     ) -> Query:  # fmt: skip
-        """A given history replaces the known one; both are excluded from recommendations."""
+        """A given history replaces the known one; neither is ever recommended."""
         shelf = self._shelf
         user = shelf.user_rows(user_id)
         is_known = (user != PAD)[:, tf.newaxis]
@@ -307,12 +308,11 @@ class ServedModel(tf.Module):
 
     def _rating(self, query: Query, items: tf.Tensor) -> tf.Tensor:
         present = tf.cast(query.history != PAD, tf.float32)
-        count = tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1.0)
         known = tf.cast(items != PAD, tf.float32)[:, tf.newaxis]
         rating = self._model.rating(
             ratings=query.rating,
             rated=query.rated,
-            history=tf.reduce_sum(self._interests(query.history), axis=1) / count,
+            history=mean_interest(self._interests(query.history), present),
             profile=query.profile,
             item=tf.gather(self._shelf.embedding, tf.maximum(items, 0)) * known,
         )

@@ -166,7 +166,7 @@ def encode(encoder: TextEncoder, tokens: npt.NDArray[np.int32]) -> npt.NDArray[n
     """Encode padded tokens [N, T] to float32 [N, hidden], shortest first to save padding."""
     if not len(tokens):
         return np.zeros((0, encoder.hidden_size), np.float32)
-    order = np.argsort((tokens != tokens[:, -1:].min()).sum(axis=1), kind="stable")
+    order = np.argsort((tokens != encoder.pad_id).sum(axis=1), kind="stable")
     parts = [
         encoder.infer(tf.constant(tokens[order[start : start + _ENCODE_BATCH]])).numpy()
         for start in range(0, len(tokens), _ENCODE_BATCH)

@@ -21,6 +21,7 @@ from models.interactions import PAD, Interactions
 from models.losses import multi_positive_softmax, squared_error
 from models.options import TrainingOptions
 from models.ranking import ranking_quality
+from models.rating import mean_interest
 from models.simulation import SimulatedLaunch
 from models.two_tower import TwoTower
 
@@ -194,12 +195,10 @@ class Trainer:
         items, _, _ = model.items(rated["features"], rated["price"])
         history, _, _ = model.items(rated["history_features"], rated["history_price"])
         present = rated["present"]
-        places = tf.gather(history, rated["history_place"]) * present[:, :, tf.newaxis]
-        count = tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1.0)
         return model.rating(
             ratings=rated["history_rating"],
             rated=present,
-            history=tf.reduce_sum(places, axis=1) / count,
+            history=mean_interest(tf.gather(history, rated["history_place"]), present),
             profile=model.profile(rated["profile"]),
             item=items,
         )

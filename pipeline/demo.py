@@ -11,7 +11,6 @@ import gzip
 import hashlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.layout import SAMPLE
 from serving.client import Client
+from serving.ports import free_port
 
 _SHOWN_CUSTOMERS: Final = 3
 _SHOWN_HISTORY: Final = 4
@@ -104,7 +104,7 @@ def serving(root: Path) -> Iterator[Client]:
     Raises:
         DebutError: it ended before it was ready; the message is what it said.
     """
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             [
@@ -169,13 +169,6 @@ def _show(console: Console, client: Client, sample: Sample, user: str) -> None:
 def _rows(file: Path) -> Iterator[dict[str, str]]:
     with gzip.open(file, "rt", encoding="utf-8", newline="") as stream:
         yield from csv.DictReader(stream)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

@@ -19,6 +19,16 @@ from pipeline.config import Gate
 SIGNATURE: Final = "evaluate"
 KS: Final = (10, 20, 50)
 
+# What a person looks at first; the report holds the others too.
+HEADLINE_METRICS: Final = (
+    metrics.SQUARED_ERROR,
+    "recall_at_20",
+    "ndcg_at_20",
+    "mrr_at_20",
+    "cold_recall_at_20",
+    "cold_ndcg_at_20",
+)
+
 SLICES: Final = {
     "overall": tfma.SlicingSpec(),
     "seen": tfma.SlicingSpec(feature_values={features.ITEM_STATE: features.SEEN.decode()}),

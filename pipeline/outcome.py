@@ -10,6 +10,7 @@ import tensorflow_model_analysis as tfma
 from ml_metadata import errors
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.types import standard_artifacts
 
 from components.artifacts import Quarantine
@@ -113,9 +114,7 @@ class _NewestRun:
     """The artifacts that the newest run of a pipeline produced or took from the cache."""
 
     def __init__(self, metadata: Path, pipeline: str) -> None:
-        connection = metadata_store_pb2.ConnectionConfig()
-        connection.sqlite.filename_uri = str(metadata)
-        connection.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE
+        connection = sqlite_metadata_connection_config(str(metadata))
         self._store = MetadataStore(connection)
         runs = self._store.get_contexts_by_type("pipeline_run")
         if not runs:

@@ -10,21 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from components.ingestion.summary import IngestionSummary
-from models import metrics
 from models.record import TrainingRecord
 from pipeline.commands.console import new_table, print_table
-from pipeline.evaluation import SLICES
+from pipeline.evaluation import HEADLINE_METRICS, SLICES
 from pipeline.outcome import GateDecision, Outcome
 
-# The report has all of them.
-_SHOWN: Final = (
-    metrics.SQUARED_ERROR,
-    "recall_at_20",
-    "ndcg_at_20",
-    "mrr_at_20",
-    "cold_recall_at_20",
-    "cold_ndcg_at_20",
-)
 _ON_COLD: Final = "cold_"  # only the new slice has its true item among the cold ones
 
 
@@ -79,7 +69,7 @@ def _training_table(training: TrainingRecord) -> Table:
 def _metrics_table(found: dict[str, dict[str, dict[str, float]]]) -> Table:
     candidate, baseline = found["candidate"], found.get("baseline")
     table = new_table("metric", *SLICES)
-    for name in _SHOWN:
+    for name in HEADLINE_METRICS:
         cells = []
         for slice_name in SLICES:
             if name.startswith(_ON_COLD) and slice_name != "new":

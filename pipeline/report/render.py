@@ -18,17 +18,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from models.metrics import SQUARED_ERROR
 from pipeline.config import Configuration
-from pipeline.evaluation import SLICES, evaluation_metrics
+from pipeline.evaluation import HEADLINE_METRICS, SLICES, evaluation_metrics
 from pipeline.outcome import Outcome
 from pipeline.report.plots import curve_svg
 from pipeline.report.reached import NewProduct
 
 INDEX: Final = "index.html"
 _VERDICT: Final = "debut-verdict"  # name of the `meta` element that the index reads
-_MAIN_METRICS: Final = (
-    SQUARED_ERROR, "recall_at_20", "ndcg_at_20", "mrr_at_20", "cold_recall_at_20",
-    "cold_ndcg_at_20",
-)  # fmt: skip
 _ORDER: Final = tuple(evaluation_metrics())
 _CURVES: Final = (
     ("Recall and NDCG at 20 on simulated new items", ("recall", "ndcg")),
@@ -132,7 +128,7 @@ def _page(outcome: Outcome, config: Configuration, reached: Sequence[NewProduct]
         main_metrics={
             # In the other slices the true item is not among the cold ones.
             metric: [row for row in rows if row.slice == "new" or not metric.startswith("cold_")]
-            for metric, rows in _comparisons(outcome, _MAIN_METRICS).items()
+            for metric, rows in _comparisons(outcome, HEADLINE_METRICS).items()
         },
         all_metrics=_comparisons(outcome, every_metric),
         plots=[plot for plot in plots if plot],
