@@ -117,7 +117,7 @@ class ServedModel(tf.Module):
     def similar_items(self, item_id: tf.Tensor, k: tf.Tensor) -> Outputs:
         """The nearest items by cosine: item_id string [B, k], score float32 [B, k]."""
         rows = self._known_items(item_id)
-        everything = self._shelf.embedding
+        everything = self._shelf.embeddings()
         cosine = tf.matmul(tf.gather(everything, rows), everything, transpose_b=True)
         itself = tf.one_hot(rows, tf.shape(everything)[0], on_value=True, off_value=False)
         return self._listed(*self._top(tf.where(itself, _OUT, cosine), k))
@@ -180,7 +180,8 @@ class ServedModel(tf.Module):
         parsed = _parse(examples)
         shelf = self._shelf
         rows = shelf.item_rows(parsed[features.HISTORY])
-        cold = tf.logical_and(rows != PAD, tf.gather(shelf.is_cold, tf.maximum(rows, 0)))
+        is_cold = shelf.is_cold.read_value()
+        cold = tf.logical_and(rows != PAD, tf.gather(is_cold, tf.maximum(rows, 0)))
         rows = tf.where(cold, tf.constant(PAD, tf.int64), rows)
         query = Query(
             history=rows,
@@ -201,7 +202,7 @@ class ServedModel(tf.Module):
             drawn = tf.strings.to_hash_bucket_fast(
                 tf.strings.join([parsed[features.USER_ID], parsed[features.ITEM_ID]], "\t"), 1 << 30
             )
-            negative = tf.math.floormod(drawn, tf.shape(shelf.embedding, out_type=tf.int64)[0])
+            negative = tf.math.floormod(drawn, tf.size(shelf.is_new, out_type=tf.int64))
             error = (error + tf.square(self._rating(query, negative))) / 2.0
         return {RANK: ranks, COLD_RANK: cold_ranks, RATING: rating, SQUARED_ERROR: error}
 
@@ -245,7 +246,7 @@ class ServedModel(tf.Module):
             encoded = self._model.profile(self._profile_encoder.infer(tf.cast(tokens, tf.int32)))
             return tf.where(present[:, tf.newaxis], encoded, 0.0)
 
-        size = tf.shape(self._shelf.embedding)[1]
+        size = self._shelf.embedding.shape[1]
         return tf.cond(
             tf.reduce_any(present), encode, lambda: tf.zeros([tf.shape(profile)[0], size])
         )
@@ -258,18 +259,22 @@ class ServedModel(tf.Module):
         def pick(column: tf.Tensor) -> tf.Tensor:
             return column if rows is None else tf.gather(column, rows)
 
-        items = pick(shelf.embedding.read_value())
-        affinity = tf.linalg.matvec(items, user.profile)
+        items = pick(shelf.embeddings())
+        affinity = tf.cond(
+            tf.reduce_any(user.profile != 0.0),
+            lambda: tf.linalg.matvec(items, user.profile),
+            lambda: tf.zeros([tf.shape(items)[0]]),
+        )
 
         def from_history() -> tf.Tensor:
-            interests = tf.gather(shelf.embedding, history)
+            interests = tf.gather(shelf.embeddings(), history)
             inherited = self._inherited(history)
             cold = tf.cast(shelf.is_cold, tf.float32)
             reference = tf.math.divide_no_nan(
                 tf.reduce_sum(tf.nn.relu(inherited) * cold), tf.reduce_sum(cold)
             )
             return retrieval.combine(
-                near=tf.reduce_sum(retrieval.nearness(interests, items), axis=0),
+                near=tf.reduce_sum(retrieval.nearness(items, interests), axis=1),
                 inherited=pick(inherited),
                 reference=reference,
                 length=tf.cast(tf.size(history), tf.float32),
@@ -292,7 +297,7 @@ class ServedModel(tf.Module):
         shelf = self._shelf
         anchors = tf.gather(shelf.anchor_of, history)
         anchors = tf.boolean_mask(anchors, anchors != PAD)
-        count = tf.shape(shelf.anchor_teacher)[0]
+        count = shelf.anchor_teacher.shape[1]
         bought = tf.math.unsorted_segment_max(tf.ones_like(anchors, tf.float32), anchors, count)
         scores = self._model.retrieval.anchor_scores(
             tf.reduce_sum(tf.gather(shelf.anchor_teacher, anchors), axis=0), tf.nn.relu(bought)
@@ -314,13 +319,13 @@ class ServedModel(tf.Module):
             rated=query.rated,
             history=mean_interest(self._interests(query.history), present),
             profile=query.profile,
-            item=tf.gather(self._shelf.embedding, tf.maximum(items, 0)) * known,
+            item=tf.gather(self._shelf.embeddings(), tf.maximum(items, 0)) * known,
         )
         return tf.clip_by_value(rating, 0.0, 1.0)
 
     def _interests(self, history: tf.Tensor) -> tf.Tensor:
         present = tf.cast(history != PAD, tf.float32)[:, :, tf.newaxis]
-        return tf.gather(self._shelf.embedding, tf.maximum(history, 0)) * present
+        return tf.gather(self._shelf.embeddings(), tf.maximum(history, 0)) * present
 
     def _ranks(self, user: Query, item: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         candidates = _without(self._logits(user), user.excluded)

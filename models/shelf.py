@@ -96,6 +96,14 @@ class Shelf(tf.Module):
             default_value="",
         )  # fmt: skip
 
+    def embeddings(self) -> tf.Tensor:
+        """All item embeddings, float32 [I, D], without a copy.
+
+        To gather from the variable itself would make each later dense read of it a copy
+        (`EnsureSparseVariableAccess` in TensorFlow's resource_variable_ops), so all go through here.
+        """
+        return self.embedding.read_value()
+
     def item_rows(self, ids: tf.Tensor) -> tf.Tensor:
         """Rows of item ids, PAD where unknown: string [..] to int64 [..]."""
         return self._row_of_item.lookup(ids)

@@ -102,9 +102,9 @@ class RetrievalScore(tf.Module):
         self._popularity_weight = _scalar(0.0, "popularity_weight")
         self._log_floor = _scalar(0.0, "log_floor")
 
-    def nearness(self, history: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        """exp(τ (cos - 1)) of history embeddings [.., H, D] and items [I, D]: [.., H, I]."""
-        cosine = tf.matmul(history, items, transpose_b=True)
+    def nearness(self, embeddings: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+        """exp(τ (cos - 1)) of embeddings [.., A, D] and others [.., B, D]: [.., A, B]."""
+        cosine = tf.matmul(embeddings, others, transpose_b=True)
         return tf.exp(tf.exp(self._log_sharpness) * (cosine - 1.0))
 
     def attention_logits(self, keys: tf.Tensor, anchor_keys: tf.Tensor) -> tf.Tensor:
