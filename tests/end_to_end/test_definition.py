@@ -10,7 +10,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import compiler
 
 from pipeline.config import load_configuration
-from pipeline.pipeline import Places, create_pipeline
+from pipeline.pipeline import Fingerprints, Places, create_pipeline
 from tests.tiny_bert import write_tiny_bert
 
 # In a topological order; what stands later never feeds what stands earlier.
@@ -44,7 +44,7 @@ def compiled(folder, *settings):
     pipeline = create_pipeline(
         load_configuration(None, [f"encoder.name={folder / 'bert'}", *settings]),
         data=str(folder / "data"),
-        fingerprint="f" * 64,
+        fingerprints=Fingerprints(data="d" * 64, encoder="e" * 64),
         places=Places(
             artifacts=str(folder / "root" / "artifacts"),
             serving=str(folder / "root" / "serving"),

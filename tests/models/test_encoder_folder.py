@@ -42,6 +42,21 @@ def test_a_sound_folder_is_read_with_the_settings_of_its_tokenizer(tiny):
     assert folder.weights_file.name == "model.safetensors"
 
 
+def test_a_folder_may_be_below_the_home_folder(tiny, monkeypatch):
+    monkeypatch.setenv("HOME", str(tiny.parent))
+    assert open_encoder("~/tiny").path == tiny
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocab.txt", "model.safetensors"])
+def test_changed_content_changes_the_fingerprint_and_a_copy_keeps_it(tiny, tmp_path, name):
+    before = open_encoder(str(tiny)).fingerprint()
+    copy = shutil.copytree(tiny, tmp_path / "copy")
+    assert open_encoder(str(copy)).fingerprint() == before
+    folder = open_encoder(str(copy))
+    (copy / name).write_bytes((copy / name).read_bytes() + b" ")
+    assert folder.fingerprint() != before
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
@@ -158,15 +173,15 @@ def test_weights_that_are_no_bert_are_refused(tiny):
     assert "word embeddings" in refusal(tiny)
 
 
-@pytest.mark.parametrize("name", ["no/such/folder/here", "~/bert", "bert base"])
+@pytest.mark.parametrize("name", ["no/such/folder/here", "~/bert", "./missing", "bert base"])
 def test_a_name_that_is_nothing_says_what_may_be_given(name):
     message = refusal(name)
     assert repr(name) in message
     assert PACKAGED in message
 
 
-@pytest.mark.parametrize("name", ["no-such-organisation/no-such-model", "./missing"])
-def test_what_may_be_a_hub_name_says_to_give_a_folder_where_the_hub_fails(monkeypatch, name):
+def test_a_hub_name_says_to_give_a_folder_where_the_hub_fails(monkeypatch):
+    name = "no-such-organisation/no-such-model"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     message = refusal(name)
     assert repr(name) in message
