@@ -100,7 +100,7 @@ class Shelf(tf.Module):
         """All item embeddings, float32 [I, D], without a copy.
 
         To gather from the variable itself would make each later dense read of it a copy
-        (`EnsureSparseVariableAccess` in TensorFlow's resource_variable_ops), so all go through here.
+        (`EnsureSparseVariableAccess` in TensorFlow's resource_variable_ops), so all come here.
         """
         return self.embedding.read_value()
 

@@ -98,6 +98,7 @@ class Trainer:
         self._inputs = inputs
         self._options = options
         self._random = np.random.default_rng(options.seed)
+        self._rated = np.arange(len(inputs.interactions))
         adam = tf_keras.optimizers.AdamW
         self._matrix_optimizer = adam(weight_decay=options.weight_decay, clipnorm=1.0)
         self._scalar_optimizer = adam(weight_decay=0.0, clipnorm=1.0)
@@ -116,6 +117,8 @@ class Trainer:
         users = validation.users
         if len(users) > _VALIDATION_USERS:
             users = np.sort(self._random.choice(users, _VALIDATION_USERS, replace=False))
+        # The head would else learn from ratings of the items that choose the step.
+        self._rated = np.flatnonzero(~np.isin(self._inputs.interactions.item, validation.targets))
         before = best = self._measure(validation, users)
         kept, kept_step = self._weights(), 0
         head, least = self._head(), best.get("squared_error", 0.0)
@@ -229,10 +232,9 @@ class Trainer:
         }
 
     def _sample_ratings(self) -> dict[str, tf.Tensor]:
-        interactions = self._inputs.interactions
-        size = min(self._options.batch_ratings, len(interactions))
-        chosen = self._random.integers(0, len(interactions), size)
-        return self._rating_batch(interactions, chosen, self._random)
+        size = min(self._options.batch_ratings, len(self._rated))
+        chosen = self._random.choice(self._rated, size)
+        return self._rating_batch(self._inputs.interactions, chosen, self._random)
 
     def _rating_batch(
         self,
