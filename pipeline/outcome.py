@@ -15,6 +15,7 @@ from tfx.types import standard_artifacts
 
 from components.artifacts import Quarantine
 from components.ingestion.summary import IngestionSummary, read_summary
+from models.errors import DebutError
 from models.record import TrainingRecord, read_record
 from pipeline.config import Configuration, Gate
 
@@ -68,6 +69,7 @@ class Outcome:
         blessed: Evaluator's decision.
         infra_blessed: InfraValidator's decision.
         version: folder of the pushed version, None where nothing was pushed.
+        is_repeat: nothing had changed since an earlier run, which had pushed that version.
         durations: seconds per node of this run.
     """
 
@@ -79,6 +81,7 @@ class Outcome:
     blessed: bool
     infra_blessed: bool
     version: Path | None
+    is_repeat: bool
     durations: dict[str, float]
 
 
@@ -89,6 +92,9 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
         metadata: the SQLite file of ML Metadata.
         config: of that run; names the gates.
         durations: seconds per node.
+
+    Raises:
+        DebutError: an earlier run of the same has pushed the model, and the version is gone.
     """
     run = _NewestRun(metadata, config.run.name)
     evaluation = run.artifact(standard_artifacts.ModelEvaluation.TYPE_NAME)
@@ -97,6 +103,13 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
     infra = run.artifact(standard_artifacts.InfraBlessing.TYPE_NAME)
     pushed = run.artifact(standard_artifacts.PushedModel.TYPE_NAME)
     destination = pushed.custom_properties["pushed_destination"].string_value
+    version = Path(destination) if destination else None
+    is_repeat = run.is_cached(pushed)
+    if version is not None and is_repeat and not version.is_dir():
+        raise DebutError(
+            f"Nothing has changed since an earlier run pushed {version}, but that folder is gone. "
+            "Run again with --set run.enable_cache=false to push the model anew."
+        )
     return Outcome(
         run_id=run.name,
         summary=read_summary(run.artifact(Quarantine.TYPE_NAME).uri),
@@ -105,7 +118,8 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
         decisions=tuple(_decision(gate, metrics) for gate in config.gates.model),
         blessed=blessing.custom_properties["blessed"].int_value == 1,
         infra_blessed=infra.custom_properties["blessed"].int_value == 1,
-        version=Path(destination) if destination else None,
+        version=version,
+        is_repeat=is_repeat,
         durations=durations,
     )
 
@@ -121,13 +135,13 @@ class _NewestRun:
             raise errors.NotFoundError(f"No run of the pipeline {pipeline!r} in {metadata}")
         newest = max(runs, key=lambda context: context.id)
         self.name: str = newest.name
-        executions = self._store.get_executions_by_context(newest.id)
-        outputs = {
-            event.artifact_id
-            for event in self._store.get_events_by_execution_ids([e.id for e in executions])
+        executions = {e.id: e for e in self._store.get_executions_by_context(newest.id)}
+        self._producer = {
+            event.artifact_id: executions[event.execution_id]
+            for event in self._store.get_events_by_execution_ids(executions)
             if event.type == metadata_store_pb2.Event.OUTPUT
         }
-        self._artifacts = self._store.get_artifacts_by_id(sorted(outputs))
+        self._artifacts = self._store.get_artifacts_by_id(sorted(self._producer))
 
     def artifact(self, type_name: str) -> metadata_store_pb2.Artifact:
         """The newest artifact of a type; each type that is asked for has one producer."""
@@ -135,6 +149,11 @@ class _NewestRun:
         if not found:
             raise errors.NotFoundError(f"Run {self.name} has no artifact of type {type_name}")
         return max(found, key=lambda artifact: artifact.id)
+
+    def is_cached(self, artifact: metadata_store_pb2.Artifact) -> bool:
+        """Whether the run took an artifact from an earlier one."""
+        state = self._producer[artifact.id].last_known_state
+        return bool(state == metadata_store_pb2.Execution.CACHED)
 
 
 def _metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:

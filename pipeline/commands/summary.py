@@ -33,8 +33,9 @@ def print_summary(console: Console, outcome: Outcome, *, report: Path, root: Pat
     }.items():
         print_table(console, title, table)
     if outcome.version is not None:
+        pushed = "Nothing has changed since the run that pushed" if outcome.is_repeat else "Pushed"
         console.print(
-            f"Pushed version {outcome.version.name}; `debut serve --root {root}` serves it.",
+            f"{pushed} version {outcome.version.name}; `debut serve --root {root}` serves it.",
             soft_wrap=True,
         )
     console.print(f"Report: {report}", soft_wrap=True)

@@ -3,6 +3,7 @@
 import io
 import itertools
 import math
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from rich.console import Console
 from tensorflow.python.tools import saved_model_utils
 from tensorflow_serving.apis import prediction_log_pb2
 
-from models.errors import BadInput
+from models.errors import BadInput, DebutError
 from pipeline.config import load_configuration
 from pipeline.layout import serving_folder
 from pipeline.outcome import Outcome
@@ -472,3 +473,22 @@ class TestDrift:
             assert states["DriftValidatorCatalogue"] == "FAILED"
             assert not {"TransformCatalogue", "TwoTowerTrainer", "AtomicPusher"} & set(states)
         assert place.versions() == versions
+
+
+class TestUnchanged:
+    @pytest.fixture(scope="class")
+    def repeat(self, place, second, third):
+        """The second run again: by now its own model is the baseline it had."""
+        return place.run()
+
+    def test_nothing_is_computed_and_nothing_pushed(self, place, second, repeat):
+        assert repeat.metadata.states["Evaluator"] == "CACHED"
+        assert repeat.metadata.states["AtomicPusher"] == "CACHED"
+        assert repeat.outcome.version == second.outcome.version
+        assert repeat.outcome.is_repeat and not second.outcome.is_repeat
+        assert place.versions()[-1] == second.outcome.version.name
+
+    def test_version_that_is_gone_is_missed_by_name(self, place, repeat):
+        shutil.rmtree(repeat.outcome.version)
+        with pytest.raises(DebutError, match=rf"{repeat.outcome.version}.*enable_cache=false"):
+            place.run()

@@ -260,6 +260,7 @@ def outcome(version, **changes):
         blessed=True,
         infra_blessed=True,
         version=version,
+        is_repeat=False,
         durations={"Trainer": 1.0},
     )  # fmt: skip
     return dataclasses.replace(made, **changes)
@@ -283,6 +284,13 @@ def finished(tmp_path, monkeypatch):
         return result, seen[0] if seen else None
 
     return run
+
+
+def test_a_run_that_changed_nothing_says_which_version_still_stands(finished, tmp_path):
+    made = outcome(tmp_path / "serving" / "debut" / "1767322000", is_repeat=True)
+    result, _ = finished(made)
+    assert result.exit_code == 0, result.output
+    assert "Nothing has changed since the run that pushed version 1767322000;" in result.stdout
 
 
 def test_a_pushed_run_prints_what_it_measured_decided_and_pushed(finished, tmp_path):

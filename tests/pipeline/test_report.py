@@ -127,6 +127,7 @@ def outcome(**changes):
         "blessed": True,
         "infra_blessed": True,
         "version": Path("/somewhere/serving/debut/1795453738"),
+        "is_repeat": False,
         "durations": {"DataFolderExampleGen": 12.34, "TwoTowerTrainer": 98.7, "Pusher": 0.2},
     }
     return Outcome(**{**given, **changes})
