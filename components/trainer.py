@@ -21,13 +21,10 @@ from tfx.types.component_spec import ChannelParameter
 from tfx.utils import io_utils, json_utils
 
 from models import features
+from models.options import CATALOGUE_FILES, CATALOGUE_GRAPH_PATH, OPTIONS, SPLIT_FILES
 
 CATALOGUE: Final = "catalogue"
 CATALOGUE_GRAPH: Final = "catalogue_graph"
-CATALOGUE_FILES: Final = "catalogue_files"
-CATALOGUE_GRAPH_PATH: Final = "catalogue_graph_path"
-SPLIT_FILES: Final = "split_files"
-OPTIONS: Final = "options"
 
 
 class TwoTowerTrainerSpec(standard_component_specs.TrainerSpec):

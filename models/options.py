@@ -5,9 +5,15 @@ They have no defaults here: each value comes from the documented configuration f
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+# Keys of `FnArgs.custom_config`, the one place where a TFX Trainer hands over more than it knows.
+OPTIONS: Final = "options"
+CATALOGUE_FILES: Final = "catalogue_files"
+CATALOGUE_GRAPH_PATH: Final = "catalogue_graph_path"
+SPLIT_FILES: Final = "split_files"
 
 Strategy = Literal["default", "mirrored", "multi_worker_mirrored", "tpu"]
 Precision = Literal["float32", "bfloat16", "auto"]

@@ -6,11 +6,13 @@ Given to the Trainer by dotted path; `module_file` would build a wheel for every
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
@@ -22,9 +24,13 @@ from models.devices import make_strategy, set_precision
 from models.encoder import TextEncoder
 from models.encoder_folder import EncoderFolder, open_encoder
 from models.finetuning import finetune
-from models.interactions import Users, latest_items, read_interactions
-from models.item_table import read_item_table, read_popularity
+from models.interactions import Interactions, Users, latest_items, read_interactions
+from models.item_table import ItemTable, read_item_table, read_popularity
 from models.options import (
+    CATALOGUE_FILES,
+    CATALOGUE_GRAPH_PATH,
+    OPTIONS,
+    SPLIT_FILES,
     EncoderOptions,
     FeatureOptions,
     FineTuningOptions,
@@ -57,59 +63,99 @@ class TrainerOptions(BaseModel):
     history_length: int
 
 
+@dataclass(frozen=True)
+class ShopData:
+    """What the pipeline hands to training.
+
+    Attributes:
+        table: the catalogue.
+        splits: interactions by split.
+        users: ids and profiles.
+        purchases: users x items of 0 and 1, the train split.
+        everything: the same of all splits; what a user has bought is never recommended.
+    """
+
+    table: ItemTable
+    splits: dict[str, Interactions]
+    users: Users
+    purchases: sp.csr_matrix
+    everything: sp.csr_matrix
+
+    @classmethod
+    def read(cls, arguments: FnArgs, history_length: int) -> ShopData:
+        """Read the Examples and vocabularies that TFX and `components.trainer` name."""
+        given: dict[str, Any] = arguments.custom_config
+        graph = tft.TFTransformOutput(given[CATALOGUE_GRAPH_PATH])
+        popularity = read_popularity(tft.TFTransformOutput(arguments.transform_graph_path))
+        table = read_item_table(given[CATALOGUE_FILES], graph, popularity)
+        splits, users = read_interactions(given[SPLIT_FILES], table.ids, history_length)
+        shape = (len(users), len(table))
+        train = splits[features.TRAIN]
+        return cls(
+            table=table,
+            splits=splits,
+            users=users,
+            purchases=purchase_matrix(train.user, train.item, shape),
+            everything=purchase_matrix(
+                np.concatenate([part.user for part in splits.values()]),
+                np.concatenate([part.item for part in splits.values()]),
+                shape,
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The text encoders of both towers, which may be one, and their tokenizer."""
+
+    folder: EncoderFolder
+    tokenizer: WordPieceTokenizer
+    item: TextEncoder
+    profile: TextEncoder
+
+    @classmethod
+    def load(cls, options: EncoderOptions) -> Encoders:
+        """Load what the configuration names."""
+        folder = open_encoder(options.name)
+        item = TextEncoder(folder, trainable_layers=options.trainable_layers)
+        profile = item if options.shared else TextEncoder(folder)
+        return cls(folder, WordPieceTokenizer(folder), item, profile)
+
+
 def run_fn(arguments: FnArgs) -> None:
     """Train on the Examples and write the served model and a record of the training.
 
     Args:
         arguments: TFX's; `custom_config` also holds what `components.trainer` adds.
     """
-    given: dict[str, Any] = arguments.custom_config
-    options = TrainerOptions.model_validate(given["options"])
+    options = TrainerOptions.model_validate(arguments.custom_config[OPTIONS])
     tf_keras.utils.set_random_seed(options.training.seed)
-    catalogue_graph = tft.TFTransformOutput(given["catalogue_graph_path"])
-    popularity = read_popularity(tft.TFTransformOutput(arguments.transform_graph_path))
-    table = read_item_table(given["catalogue_files"], catalogue_graph, popularity)
-    splits, users = read_interactions(given["split_files"], table.ids, options.history_length)
+    data = ShopData.read(arguments, options.history_length)
     recorder = TrainingRecorder(Path(arguments.model_run_dir))
-
-    purchases = purchase_matrix(
-        splits[features.TRAIN].user, splits[features.TRAIN].item, (len(users), len(table))
-    )
     folds, validation = launches(
-        purchases,
-        table.ids,
+        data.purchases,
+        data.table.ids,
         folds=options.training.folds,
         max_anchors=options.model.max_anchors,
         regularization=options.model.teacher_regularization,
     )
-
     set_precision(options.training.precision)
     strategy = make_strategy(options.training.strategy)
-    folder = open_encoder(options.encoder.name)
     with strategy.scope():
-        item_encoder = TextEncoder(folder, trainable_layers=options.encoder.trainable_layers)
-        profile_encoder = item_encoder if options.encoder.shared else TextEncoder(folder)
+        encoders = Encoders.load(options.encoder)
     fine_tuned = None
     if options.encoder.trainable_layers and len(validation.users):
         fine_tuned = finetune(
-            item_encoder, table.tokens, purchases, validation,
+            encoders.item, data.table.tokens, data.purchases, validation,
             encode=encode, options=options.finetuning, seed=options.training.seed,
             strategy=strategy,
         )  # fmt: skip
-    text = encode(item_encoder, table.tokens)
-    inputs = Inputs(
-        features=item_features(tf.constant(text), tf.constant(table.lexical)).numpy(),
-        price_bucket=table.price_bucket,
-        profiles=encode_profiles(profile_encoder, folder, users, options.features.max_tokens),
-        interactions=splits[features.TRAIN],
-        later=splits[features.EVAL],
-        negatives=np.flatnonzero(~table.is_cold),
-    )
+    inputs = _inputs(data, encoders, options.features.max_tokens)
     model = TwoTower(
         inputs.features,
         size=options.model.embedding_size,
         price_buckets=options.features.price_buckets,
-        profile_size=folder.hidden_size,
+        profile_size=encoders.folder.hidden_size,
         mean_rating=float(inputs.interactions.rating.mean()),
     )
     outcome = Trainer(model, inputs, options.training).run(folds, validation, recorder.step)
@@ -120,47 +166,74 @@ def run_fn(arguments: FnArgs) -> None:
             kept_step=outcome.step,
             curve=recorder.curve,
             fine_tuned=fine_tuned,
-            items=len(table),
-            users=len(users),
+            items=len(data.table),
+            users=len(data.users),
             interactions=len(inputs.interactions),
             implicit=inputs.interactions.is_implicit,
             parameters=int(sum(np.prod(v.shape) for v in model.trainable_variables)),
         )
     )
+    _save(
+        arguments.serving_model_dir, data, encoders, inputs, model, options,
+        catalogue_graph=tft.TFTransformOutput(arguments.custom_config[CATALOGUE_GRAPH_PATH]),
+    )  # fmt: skip
+
+
+def _inputs(data: ShopData, encoders: Encoders, max_tokens: int) -> Inputs:
+    text = encode(encoders.item, data.table.tokens)
+    return Inputs(
+        features=item_features(tf.constant(text), tf.constant(data.table.lexical)).numpy(),
+        price_bucket=data.table.price_bucket,
+        profiles=encode_profiles(encoders.profile, encoders.tokenizer, data.users, max_tokens),
+        interactions=data.splits[features.TRAIN],
+        later=data.splits[features.EVAL],
+        negatives=np.flatnonzero(~data.table.is_cold),
+    )
+
+
+def _save(
+    folder: str,
+    data: ShopData,
+    encoders: Encoders,
+    inputs: Inputs,
+    model: TwoTower,
+    options: TrainerOptions,
+    *,
+    catalogue_graph: tft.TFTransformOutput,
+) -> None:
+    """Fill the shelf with the whole catalogue, new products included, and export."""
+    table = data.table
     known = SimulatedLaunch.hide(
-        purchases,
+        data.purchases,
         targets=np.zeros(0, np.int64),
         anchors=most_popular(table.popularity, ~table.is_cold, options.model.max_anchors),
         regularization=options.model.teacher_regularization,
     )
-    history, ratings = latest_items(list(splits.values()), len(users), options.model.served_history)
-    data = fill_shelf(
+    history, ratings = latest_items(
+        list(data.splits.values()), len(data.users), options.model.served_history
+    )
+    columns = fill_shelf(
         model, table, inputs.features, known,
         user_history=history, user_rating=ratings, user_text=inputs.profiles,
-        purchases=purchase_matrix(
-            np.concatenate([part.user for part in splits.values()]),
-            np.concatenate([part.item for part in splits.values()]),
-            (len(users), len(table)),
-        ),
-        options=options.model,
+        purchases=data.everything, options=options.model,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         shelf = Shelf(
-            data,
+            columns,
             item_ids=_write_ids(Path(scratch) / "items.txt", table.ids),
-            user_ids=_write_ids(Path(scratch) / "users.txt", users.ids),
+            user_ids=_write_ids(Path(scratch) / "users.txt", data.users.ids),
         )
         served = ServedModel(
-            folder=folder,
-            item_encoder=item_encoder,
-            profile_encoder=profile_encoder,
+            tokenizer=encoders.tokenizer,
+            item_encoder=encoders.item,
+            profile_encoder=encoders.profile,
             model=model,
             shelf=shelf,
             catalogue_graph=catalogue_graph,
             implicit=inputs.interactions.is_implicit,
             max_tokens=options.features.max_tokens,
         )
-        tf.saved_model.save(served, arguments.serving_model_dir, signatures=served.signatures())
+        tf.saved_model.save(served, folder, signatures=served.signatures())
 
 
 def encode(encoder: TextEncoder, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
@@ -178,11 +251,10 @@ def encode(encoder: TextEncoder, tokens: npt.NDArray[np.int32]) -> npt.NDArray[n
 
 
 def encode_profiles(
-    encoder: TextEncoder, folder: EncoderFolder, users: Users, max_tokens: int
+    encoder: TextEncoder, tokenizer: WordPieceTokenizer, users: Users, max_tokens: int
 ) -> npt.NDArray[np.float32]:
     """Encode each distinct profile once: float32 [U, hidden], zeros for an empty one."""
     texts, place = np.unique(users.profiles, return_inverse=True)
-    tokenizer = WordPieceTokenizer(folder)
     pieces = tokenizer.pieces(tf.constant(list(texts)))
     tokens = tokenizer.encoder_input(pieces, max_tokens).numpy().astype(np.int32)
     encoded = encode(encoder, tokens)

@@ -141,7 +141,7 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
     users.write_bytes(b"".join(user_id(user) + b"\n" for user in range(NUM_USERS)))
     shelf = Shelf(data, item_ids=items, user_ids=users)
     parts = {
-        "folder": bert,
+        "tokenizer": tokenizer,
         "item_encoder": encoder,
         "profile_encoder": encoder,
         "model": model,
