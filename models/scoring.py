@@ -107,14 +107,21 @@ class Scorer(tf.Module):
     def _inherited(self, history: tf.Tensor) -> tf.Tensor:
         """Anchor scores handed to every item: int64 [H] to float32 [I]."""
         shelf = self._shelf
-        anchors = tf.gather(shelf.anchor_of, history)
+        anchor_of = shelf.anchor_of.read_value()
+        anchors = tf.gather(anchor_of, history)
         anchors = tf.boolean_mask(anchors, anchors != PAD)
         count = shelf.anchor_teacher.shape[1]
         bought = tf.math.unsorted_segment_max(tf.ones_like(anchors, tf.float32), anchors, count)
         scores = self._model.retrieval.anchor_scores(
             tf.reduce_sum(tf.gather(shelf.anchor_teacher, anchors), axis=0), tf.nn.relu(bought)
         )
-        return tf.reduce_sum(tf.gather(scores, shelf.anchor_index) * shelf.anchor_weight, axis=1)
+        # An anchor stands for itself; only the others have several to be summed over.
+        own = tf.gather(scores, tf.maximum(anchor_of, 0))
+        others = tf.where(anchor_of == PAD)
+        rows = others[:, 0]
+        lent = tf.gather(scores, tf.gather(shelf.anchor_index, rows))
+        summed = tf.reduce_sum(lent * tf.gather(shelf.anchor_weight, rows), axis=1)
+        return tf.tensor_scatter_nd_update(own, others, summed)
 
     def _purchases(self, user: tf.Tensor) -> tf.Tensor:
         """All rows a known user has bought: int64 [] to int64 [N]; none for PAD."""
