@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx import types
 from tfx.components import ExampleValidator
 from tfx.components.distribution_validator import executor as distribution_executor
 from tfx.components.example_validator import executor as example_executor
+from tfx.components.statistics_gen.stats_artifact_utils import load_statistics
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.dsl.io import fileio
 from tfx.proto import distribution_validator_pb2
@@ -18,6 +20,8 @@ from tfx.types.component_spec import ChannelParameter
 from tfx.utils import io_utils, json_utils
 
 from models.errors import BadInput
+
+Comparable = Callable[[str], bool]
 
 
 class _StopOnAnomalies:
@@ -35,7 +39,8 @@ class _StopOnAnomalies:
         anomalies = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.ANOMALIES_KEY]
         )
-        found = [line for file in _anomaly_files(anomalies) for line in _findings(file)]
+        comparable = self._comparable(input_dict)
+        found = [line for file in _anomaly_files(anomalies) for line in _findings(file, comparable)]
         if found:
             raise BadInput(
                 f"The data does not fit the schema ({len(found)} findings): {'; '.join(found)}. "
@@ -44,6 +49,10 @@ class _StopOnAnomalies:
             )
         return result
 
+    def _comparable(self, input_dict: dict[str, list[types.Artifact]]) -> Comparable:
+        """Which features must be compared: all that are looked at."""
+        return lambda feature: True
+
 
 class StrictExampleExecutor(_StopOnAnomalies, example_executor.Executor):
     """Executor of `StrictExampleValidator`."""
@@ -51,6 +60,17 @@ class StrictExampleExecutor(_StopOnAnomalies, example_executor.Executor):
 
 class StrictDistributionExecutor(_StopOnAnomalies, distribution_executor.Executor):
     """Executor of `StrictDistributionValidator`."""
+
+    def _comparable(self, input_dict: dict[str, list[types.Artifact]]) -> Comparable:
+        """Only what the baseline has and the data has lost.
+
+        The stock executor reports each configured feature that it could not compare, also one
+        that a shop never had, such as a price.
+        """
+        lost = _present(input_dict[standard_component_specs.BASELINE_STATISTICS_KEY]) - _present(
+            input_dict[standard_component_specs.STATISTICS_KEY]
+        )
+        return lost.__contains__
 
 
 class StrictExampleValidator(ExampleValidator):
@@ -108,7 +128,26 @@ def _anomaly_files(anomalies: types.Artifact) -> list[str]:
     )
 
 
-def _findings(file: str) -> list[str]:
+def _present(statistics: list[types.Artifact]) -> set[str]:
+    """Features with a value in any split."""
+    return {
+        feature.path.step[0]
+        for artifact in statistics
+        for split in artifact_utils.decode_split_names(artifact.split_names)
+        for data_set in load_statistics(artifact, split).proto().datasets
+        for feature in data_set.features
+        if _values(feature)
+    }
+
+
+def _values(feature: statistics_pb2.FeatureNameStatistics) -> int:
+    """How many examples have a value; each type keeps its count in a field of its own."""
+    stats = getattr(feature, feature.WhichOneof("stats"))
+    count: int = stats.common_stats.num_non_missing
+    return count
+
+
+def _findings(file: str, comparable: Comparable) -> list[str]:
     anomalies = anomalies_pb2.Anomalies()
     anomalies.ParseFromString(io_utils.read_bytes_file(file))
     split = file.split("/")[-2].removeprefix("SplitPair-").removeprefix("Split-")
@@ -116,6 +155,7 @@ def _findings(file: str) -> list[str]:
         f"{split}: {feature}: {reason.short_description} ({reason.description})"
         for feature, info in sorted(anomalies.anomaly_info.items())
         for reason in info.reason
+        if reason.type != anomalies_pb2.AnomalyInfo.STATS_NOT_AVAILABLE or comparable(feature)
     ]
     findings += [
         f"{split}: whole data set: {reason.short_description} ({reason.description})"
