@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tensorflow_serving.apis import (
@@ -15,9 +17,11 @@ from tensorflow_serving.apis import (
 )
 
 from serving import inference
+from serving.metrics import Metrics
 from serving.model_registry import ModelRegistry
 from serving.predict import predict
 from serving.rpc import answers
+from serving.servable import Servable
 from serving.status import invalid_argument
 
 SIGNATURE_DEF = "signature_def"
@@ -26,27 +30,28 @@ SIGNATURE_DEF = "signature_def"
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """The stock service. PredictStreamed stays UNIMPLEMENTED, as in the stock server."""
 
-    def __init__(self, registry: ModelRegistry, *, check_method: bool) -> None:
-        """Args: where the models are; whether signatures' method names are checked."""
+    def __init__(self, registry: ModelRegistry, metrics: Metrics, *, check_method: bool) -> None:
+        """Args: the models; what is counted; whether signatures' method names are checked."""
         self._registry = registry
+        self._metrics = metrics
         self._check_method = check_method
 
     @answers
     def Predict(self, request: predict_pb2.PredictRequest, context: Any) -> Any:
         """Named tensors in, named tensors out."""
-        with self._registry.lease(model_spec(request)) as servable:
+        with self._counted(request, "Predict") as servable:
             return predict(servable, request, check_method=self._check_method)
 
     @answers
     def Classify(self, request: classification_pb2.ClassificationRequest, context: Any) -> Any:
         """Examples in, labels and scores out."""
-        with self._registry.lease(model_spec(request)) as servable:
+        with self._counted(request, "Classify") as servable:
             return inference.classify(servable, request, check_method=self._check_method)
 
     @answers
     def Regress(self, request: regression_pb2.RegressionRequest, context: Any) -> Any:
         """Examples in, one float each out."""
-        with self._registry.lease(model_spec(request)) as servable:
+        with self._counted(request, "Regress") as servable:
             return inference.regress(servable, request, check_method=self._check_method)
 
     @answers
@@ -54,7 +59,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         """Several signatures over the same examples; the first task names the version."""
         spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
         with self._registry.lease(spec) as servable:
-            return inference.multi_inference(servable, request, check_method=self._check_method)
+            answer = inference.multi_inference(servable, request, check_method=self._check_method)
+        # The one thing that the stock server counts of this call.
+        source = getattr(request.input, request.input.WhichOneof("kind"))
+        self._metrics.examples(spec.name, len(source.examples))
+        return answer
 
     @answers
     def GetModelMetadata(
@@ -62,6 +71,16 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     ) -> Any:
         """The signatures of one version."""
         return metadata(self._registry, request)
+
+    @contextmanager
+    def _counted(self, request: Any, api: str) -> Iterator[Servable]:
+        name = request.model_spec.name
+        with (
+            self._metrics.request(name, api, "GRPC"),
+            self._registry.lease(model_spec(request)) as servable,
+            self._metrics.runtime(name, api),
+        ):
+            yield servable
 
 
 def model_spec(request: Any) -> model_pb2.ModelSpec:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import re
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -27,9 +28,11 @@ from tensorflow_serving.apis import (
 from serving import inference, rest_examples, rest_predict
 from serving.json_parser import parse_object
 from serving.json_writer import PrettyWriter, debug_string
+from serving.metrics import Metrics
 from serving.model_registry import ModelRegistry
 from serving.predict import DEFAULT_SIGNATURE, predict
 from serving.prediction_service import SIGNATURE_DEF, metadata
+from serving.servable import Servable
 from serving.status import StatusError, invalid_argument
 
 _MODEL = r"(?:(?:/versions/(?P<version>\d+))|(?:/labels/(?P<label>[^/:]+)))?"
@@ -74,9 +77,12 @@ class Answer(NamedTuple):
 class RestApi:
     """Answers one request after another, whatever carries them."""
 
-    def __init__(self, registry: ModelRegistry, *, timeout_ms: int, check_method: bool) -> None:
-        """Args: the models; limit of a graph's run (0: none); method-name check."""
+    def __init__(
+        self, registry: ModelRegistry, metrics: Metrics, *, timeout_ms: int, check_method: bool
+    ) -> None:
+        """Args: models; what is counted; limit of a graph's run (0: none); method-name check."""
         self._registry = registry
+        self._metrics = metrics
         self._timeout_ms = timeout_ms
         self._check_method = check_method
         self._verbs: dict[str, Callable[[model_pb2.ModelSpec, bytes], str]] = {
@@ -100,11 +106,17 @@ class RestApi:
     def _dispatch(self, method: str, path: str, body: bytes) -> str:
         pattern = {"POST": _POST, "GET": _GET}.get(method)
         match = pattern.fullmatch(path) if pattern else None
-        if match is None:
-            raise invalid_argument(f"Malformed request: {method} {path}")
+        name = urllib.parse.unquote(match["name"] or "") if match else ""
+        verb = match["verb"].lower() if match and method == "POST" else ""
+        with self._metrics.request(name, verb, "REST"):
+            if match is None:
+                raise invalid_argument(f"Malformed request: {method} {path}")
+            return self._answered(match, verb, body)
+
+    def _answered(self, match: re.Match[str], verb: str, body: bytes) -> str:
         spec = _spec(match)
-        if method == "POST":
-            return self._verbs[match["verb"].lower()](spec, body)
+        if verb:
+            return self._verbs[verb](spec, body)
         if not spec.name:
             raise invalid_argument("Missing model name in request.")
         if match["metadata"]:
@@ -134,9 +146,10 @@ class RestApi:
                 )
             request = predict_pb2.PredictRequest(model_spec=spec)
             rows = rest_predict.fill_request(request, document, inputs)
-            response = predict(
-                servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
-            )
+            with self._metrics.runtime(spec.name, "Predict"):
+                response = predict(
+                    servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
+                )
         return rest_predict.response_json(response, rows=rows)
 
     def _classify(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
@@ -144,7 +157,7 @@ class RestApi:
         spec.signature_name = _signature_name(document)
         request = classification_pb2.ClassificationRequest(model_spec=spec)
         rest_examples.fill_input(request.input, document)
-        with self._registry.lease(spec) as servable:
+        with self._running(spec, "Classify") as servable:
             response = inference.classify(
                 servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
             )
@@ -155,11 +168,16 @@ class RestApi:
         spec.signature_name = _signature_name(document)
         request = regression_pb2.RegressionRequest(model_spec=spec)
         rest_examples.fill_input(request.input, document)
-        with self._registry.lease(spec) as servable:
+        with self._running(spec, "Regress") as servable:
             response = inference.regress(
                 servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
             )
         return rest_examples.regression_json(response.result)
+
+    @contextmanager
+    def _running(self, spec: model_pb2.ModelSpec, api: str) -> Iterator[Servable]:
+        with self._registry.lease(spec) as servable, self._metrics.runtime(spec.name, api):
+            yield servable
 
 
 def _spec(match: re.Match[str]) -> model_pb2.ModelSpec:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -38,6 +38,7 @@ class LoadOptions:
         tags: of the MetaGraph to load.
         warm_up: replay the warm-up file before a version is available.
         warm_up_iterations: how often each record is replayed.
+        warmed_up: is told of a version's folder and the seconds its warm-up took.
         session_config: threads and devices of the runtime.
     """
 
@@ -47,6 +48,7 @@ class LoadOptions:
     tags: Sequence[str] = ("serve",)
     warm_up: bool = True
     warm_up_iterations: int = 1
+    warmed_up: Callable[[str, float], None] = lambda path, seconds: None
     session_config: config_pb2.ConfigProto | None = None
 
 
@@ -191,10 +193,12 @@ class ServedModel:
             )
             if options.warm_up:
                 try:
-                    warm_up(servable, iterations=options.warm_up_iterations)
+                    seconds = warm_up(servable, iterations=options.warm_up_iterations)
                 except BaseException:
                     servable.close()
                     raise
+                if seconds is not None:
+                    options.warmed_up(path, seconds)
         except StatusError:
             raise
         except Exception as error:  # whatever a damaged file makes a library raise, a load failed

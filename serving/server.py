@@ -16,7 +16,9 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from serving.flags import Parsed
+from serving.health import Health, enable_reflection
 from serving.http_server import RestServer
+from serving.metrics import Metrics, metrics_path
 from serving.model_config import read_config, read_text_proto, single_model
 from serving.model_registry import ModelRegistry
 from serving.model_service import ModelService
@@ -24,6 +26,7 @@ from serving.prediction_service import PredictionService
 from serving.rest import RestApi
 from serving.served_model import LoadOptions
 from serving.status import StatusError, invalid_argument
+from serving.tls import server_credentials
 
 DRAIN_SECONDS = 30.0
 _log = logging.getLogger(__name__)
@@ -46,11 +49,13 @@ class ModelServer:
         self._flags = flags
         self._config = _first_config(flags)
         self._stopping = stopping
+        self._metrics = Metrics()
         self._registry = ModelRegistry(
-            _load_options(flags),
+            _load_options(flags, self._metrics),
             labels_for_unavailable=flags.switch("allow_version_labels_for_unavailable_models"),
         )
         self._grpc: grpc.Server | None = None
+        self._health: Health | None = None
         self._rest: RestServer | None = None
 
     def start(self) -> None:
@@ -67,15 +72,19 @@ class ModelServer:
             if self._stopping.is_set():
                 return
             raise
-        self._grpc = _grpc_server(self._flags, self._registry)
+        self._grpc = _grpc_server(self._flags, self._registry, self._metrics)
+        if self._flags.switch("enable_grpc_healthcheck_service"):
+            self._health = Health(self._grpc)
         self._grpc.start()
-        self._rest = _rest_server(self._flags, self._registry)
+        self._rest = _rest_server(self._flags, self._registry, self._metrics)
         seconds = self._flags.number("model_config_file_poll_wait_seconds")
         if seconds > 0 and self._flags.text("model_config_file"):
             threading.Thread(target=self._poll_config, args=(seconds,), daemon=True).start()
 
     def drain(self) -> None:
         """Refuses new requests, finishes those in flight, unloads every model."""
+        if self._health:
+            self._health.stop()
         stopped = self._grpc.stop(DRAIN_SECONDS) if self._grpc else None
         if self._rest:
             self._rest.stop()
@@ -116,7 +125,7 @@ def _first_config(flags: Parsed) -> Any:
     return config
 
 
-def _load_options(flags: Parsed) -> LoadOptions:
+def _load_options(flags: Parsed, metrics: Metrics) -> LoadOptions:
     return LoadOptions(
         poll_seconds=flags.number("file_system_poll_wait_seconds"),
         max_retries=flags.number("max_num_load_retries"),
@@ -124,6 +133,7 @@ def _load_options(flags: Parsed) -> LoadOptions:
         tags=tuple(flags.text("saved_model_tags").split(",")),
         warm_up=flags.switch("enable_model_warmup"),
         warm_up_iterations=max(flags.number("num_request_iterations_for_warmup"), 1),
+        warmed_up=metrics.warmed_up,
         session_config=_session_config(flags),
     )
 
@@ -151,26 +161,36 @@ def _session_config(flags: Parsed) -> config_pb2.ConfigProto:
     return config
 
 
-def _grpc_server(flags: Parsed, registry: ModelRegistry) -> grpc.Server:
+def _grpc_server(flags: Parsed, registry: ModelRegistry, metrics: Metrics) -> grpc.Server:
     pool = futures.ThreadPoolExecutor(flags.number("grpc_max_threads"), "grpc")
     server = grpc.server(pool, options=_channel_arguments(flags.text("grpc_channel_arguments")))
     prediction = PredictionService(
-        registry, check_method=flags.switch("enable_signature_method_name_check")
+        registry, metrics, check_method=flags.switch("enable_signature_method_name_check")
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(registry), server)
-    addresses = []
-    if flags.number("port"):
-        addresses.append(f"{flags.text('bind_address')}:{flags.number('port')}")
-    if flags.text("grpc_socket_path"):
-        addresses.append(f"unix:{flags.text('grpc_socket_path')}")
-    for address in addresses:
-        try:
-            server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise invalid_argument(f"Failed to BuildAndStart gRPC server ({error})") from error
-        _log.info("Running gRPC ModelServer at %s ...", address)
+    enable_reflection(server)
+    _open_ports(server, flags)
     return server
+
+
+def _open_ports(server: grpc.Server, flags: Parsed) -> None:
+    ssl_config = flags.text("ssl_config_file")
+    credentials = server_credentials(ssl_config) if ssl_config else None
+    try:
+        if flags.number("port"):
+            address = f"{flags.text('bind_address')}:{flags.number('port')}"
+            if credentials is None:
+                server.add_insecure_port(address)
+            else:
+                server.add_secure_port(address, credentials)
+            _log.info("Running gRPC ModelServer at %s ...", address)
+        if flags.text("grpc_socket_path"):
+            address = f"unix:{flags.text('grpc_socket_path')}"
+            server.add_insecure_port(address)
+            _log.info("Running gRPC ModelServer at %s ...", address)
+    except RuntimeError as error:
+        raise invalid_argument(f"Failed to BuildAndStart gRPC server ({error})") from error
 
 
 def _channel_arguments(text: str) -> list[tuple[str, int | str]]:
@@ -190,7 +210,7 @@ def _channel_arguments(text: str) -> list[tuple[str, int | str]]:
     return options
 
 
-def _rest_server(flags: Parsed, registry: ModelRegistry) -> RestServer | None:
+def _rest_server(flags: Parsed, registry: ModelRegistry, metrics: Metrics) -> RestServer | None:
     port = flags.number("rest_api_port")
     if port == 0:
         return None
@@ -199,12 +219,19 @@ def _rest_server(flags: Parsed, registry: ModelRegistry) -> RestServer | None:
         return None
     api = RestApi(
         registry,
+        metrics,
         timeout_ms=flags.number("rest_api_timeout_in_ms"),
         check_method=flags.switch("enable_signature_method_name_check"),
     )
+    path = metrics_path(flags.text("monitoring_config_file"))
     cors = flags.switch("rest_api_enable_cors_support")
     try:
-        rest = RestServer((flags.text("bind_address"), port), api, cors=cors)
+        rest = RestServer(
+            (flags.text("bind_address"), port),
+            api,
+            cors=cors,
+            pages={path: metrics.text} if path else {},
+        )
     except OSError as error:
         _log.error("Failed to start HTTP Server at port %d: %s", port, error.strerror)
         return None

@@ -27,11 +27,11 @@ MAX_RECORDS = 1000
 _log = logging.getLogger(__name__)
 
 
-def warm_up(servable: Servable, *, iterations: int = 1) -> int:
+def warm_up(servable: Servable, *, iterations: int = 1) -> float | None:
     """Runs every record, each `iterations` times.
 
     Returns:
-        the number of records; 0 where there is no file.
+        seconds it took; None where there is no file.
 
     Raises:
         StatusError: a record that is none, that fails, or the one after `MAX_RECORDS`.
@@ -39,7 +39,7 @@ def warm_up(servable: Servable, *, iterations: int = 1) -> int:
     path = os.path.join(servable.path, WARMUP_FILE)
     if not os.path.exists(path):
         _log.info("No warmup data file found at %s", path)
-        return 0
+        return None
     _log.info("Starting to read warmup data for model at %s", path)
     start, count = time.monotonic(), 0
     for record in _records(path):
@@ -50,14 +50,15 @@ def warm_up(servable: Servable, *, iterations: int = 1) -> int:
             raise invalid_argument(
                 f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}"
             )
+    seconds = time.monotonic() - start
     _log.info(
         "Finished reading warmup data for model at %s. Number of warmup records read: %d."
         " Elapsed time (microseconds): %d.",
         path,
         count,
-        (time.monotonic() - start) * 1e6,
+        seconds * 1e6,
     )
-    return count
+    return seconds
 
 
 def _records(path: str) -> Iterator[prediction_log_pb2.PredictionLog]:

@@ -10,20 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from serving.messages import Schema, build
 
-_Field = descriptor_pb2.FieldDescriptorProto
-_SCALARS = {
-    "float": _Field.TYPE_FLOAT,
-    "double": _Field.TYPE_DOUBLE,
-    "int32": _Field.TYPE_INT32,
-    "int64": _Field.TYPE_INT64,
-    "bool": _Field.TYPE_BOOL,
-    "string": _Field.TYPE_STRING,
-    "bytes": _Field.TYPE_BYTES,
-}
-
-SCHEMA: dict[str, dict[str, tuple[int, str]]] = {
+SCHEMA: Schema = {
     "Dim": {"size": (1, "int64")},
     "Shape": {"dim": (2, "repeated Dim"), "unknown_rank": (3, "bool")},
     "Tensor": {
@@ -66,35 +55,7 @@ SCHEMA: dict[str, dict[str, tuple[int, str]]] = {
         "metadata": (2, "repeated AnyEntry"),
     },
 }
-"""Message name to field name to (number, type)."""
 
 
-def _build() -> dict[str, Any]:
-    package = "debut.wire"
-    file = descriptor_pb2.FileDescriptorProto(
-        name="debut/wire.proto", package=package, syntax="proto3"
-    )
-    for name, fields in SCHEMA.items():
-        message = file.message_type.add(name=name)
-        for field, (number, kind) in fields.items():
-            repeated = kind.startswith("repeated ")
-            kind = kind.removeprefix("repeated ")
-            entry = message.field.add(name=field, number=number)
-            entry.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
-            if kind in _SCALARS:
-                entry.type = _SCALARS[kind]
-            else:
-                entry.type = _Field.TYPE_MESSAGE
-                entry.type_name = f".{package}.{kind}"
-    # The stubs of protobuf 3.20 leave the pool's methods untyped.
-    pool: Any = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    factory: Any = message_factory.MessageFactory(pool)
-    return {
-        name: factory.GetPrototype(pool.FindMessageTypeByName(f"{package}.{name}"))
-        for name in SCHEMA
-    }
-
-
-MESSAGES: dict[str, Any] = _build()
+MESSAGES: dict[str, Any] = build("debut.wire", SCHEMA)
 """Message name to class."""

@@ -1,0 +1,22 @@
+"""`python -m benchmarks`: the list of benchmarks; `make bench` runs all of them."""
+
+from __future__ import annotations
+
+import click
+
+from benchmarks.serving import serving
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def benchmarks(context: click.Context) -> None:
+    """Measure a pushed model; without a command, all of it."""
+    if context.invoked_subcommand is None:
+        for command in benchmarks.commands.values():
+            context.invoke(command)
+
+
+benchmarks.add_command(serving)
+
+if __name__ == "__main__":
+    benchmarks()

@@ -1,0 +1,70 @@
+"""A pushed model with a shelf of any size: real towers and users, generated items behind them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  (registers ops of the graph)
+
+from models.errors import BadInput
+
+_SEED: Final = 7
+_BLOCK: Final = 1 << 16
+
+
+def with_items(model: Path, target: Path, items: int) -> Path:
+    """Save `model` again with `items` items, the catalogue's own first.
+
+    A generated item is a mixture of two real ones, so that scores spread as they do in a shop; it
+    attends to the anchors of the first of the two.
+
+    Args:
+        model: folder of a pushed version.
+        target: folder to write, which must not exist.
+        items: at least as many as the catalogue has.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        longer = Path(shutil.copytree(model, Path(scratch) / "model"))
+        ids = next((longer / "assets").glob("items*.txt"))
+        own = ids.read_bytes().count(b"\n")
+        more = items - own
+        if more < 0:
+            raise BadInput(f"The catalogue has {own} items, more than the {items} to generate.")
+        with ids.open("ab") as file:
+            file.writelines(b"generated-%d\n" % row for row in range(more))
+        loaded = tf.saved_model.load(str(longer))
+        _extend(loaded._shelf, own, more)
+        tf.saved_model.save(loaded, str(target), signatures=loaded.signatures)
+    return target
+
+
+def _extend(shelf: Any, own: int, more: int) -> None:
+    random = np.random.default_rng(_SEED)
+    first, second = random.integers(0, own, more), random.integers(0, own, more)
+    for name in ("anchor_index", "anchor_weight", "demand", "fallback"):
+        _append(getattr(shelf, name), lambda column: column[first])
+    for name, value in {"is_new": True, "is_cold": True, "anchor_of": -1}.items():
+        _append(getattr(shelf, name), lambda column, v=value: np.full(more, v, column.dtype))
+    _append(shelf.embedding, lambda column: _mixed(column, first, second))
+
+
+def _append(variable: tf.Variable, make: Any) -> None:
+    column = variable.numpy()
+    variable.assign(np.concatenate([column, make(column)]))
+
+
+def _mixed(
+    column: npt.NDArray[np.float32], first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    mixed = np.empty((len(first), column.shape[1]), np.float32)
+    for start in range(0, len(first), _BLOCK):
+        at = slice(start, start + _BLOCK)
+        mixed[at] = 0.7 * column[first[at]] + 0.3 * column[second[at]]
+        mixed[at] /= np.linalg.norm(mixed[at], axis=1, keepdims=True)
+    return mixed

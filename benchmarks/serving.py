@@ -1,0 +1,285 @@
+"""Latency and throughput of `recommend`: in process, over gRPC and over REST, in one run.
+
+The figures of one run are compared with one another; those of two machines can't be.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+import tensorflow as tf
+from rich.console import Console
+from tensorflow_serving.apis import predict_pb2
+
+from benchmarks.load import Ask, Latencies, Load, grpc_client, load, measure, rest_client
+from models.errors import BadInput, DebutError
+from pipeline.commands.console import new_table, open_console, print_table
+from pipeline.layout import MODEL_NAME, serving_folder
+from serving.client import Client
+from serving.ports import free_port
+from serving.predict import predict
+from serving.servable import Servable
+
+_K: Final = 10
+_WARM_UP: Final = 30
+_CALLS: Final = 600
+_MOST_SECONDS: Final = 20.0
+_CLIENTS: Final = (1, 4, 16)
+_LOAD_SECONDS: Final = 8.0
+_SWAP_SECONDS: Final = 2.0
+_SWAP_CLIENTS: Final = 4
+_USERS: Final = 500
+_BATCHING: Final = """max_batch_size { value: 16 }
+batch_timeout_micros { value: 1000 }
+num_batch_threads { value: 2 }
+max_enqueued_batches { value: 1000 }
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running embedded server."""
+
+    process: subprocess.Popen[bytes]
+    grpc_port: int
+    rest_port: int
+
+    def resident_mib(self) -> float:
+        """Resident memory in MiB."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@click.command()
+@click.option("--root", type=click.Path(path_type=Path), default="runs", show_default=True)
+@click.option("--items", type=int, multiple=True, help="Sizes of the shelf; 0 is the catalogue's.")
+@click.option("--swaps", type=int, default=50, show_default=True, help="Of versions, under load.")
+def serving(root: Path, items: tuple[int, ...], swaps: int) -> None:
+    """Measure the model that the last run pushed, with a shelf of several sizes."""
+    console = open_console()
+    pushed = _newest(serving_folder(root))
+    requests = _requests(pushed)
+    with tempfile.TemporaryDirectory() as scratch:
+        for size in items or (0, 100_000, 1_000_000):
+            base = Path(scratch) / str(size) / MODEL_NAME
+            base.mkdir(parents=True)
+            if size:
+                with console.status(f"Generating {size:,} items"):
+                    _generate(pushed, base / "1", size)
+            else:
+                shutil.copytree(pushed, base / "1")
+            _report(console, base, size, requests)
+            if not size:
+                _report_swaps(console, base, requests, swaps)
+            shutil.rmtree(base)
+
+
+def _newest(folder: Path) -> Path:
+    versions = [path for path in folder.glob("*") if path.name.isdecimal()]
+    if not versions:
+        raise BadInput(f"Nothing was pushed to {folder} yet. Run `debut run` first.")
+    return max(versions, key=lambda path: int(path.name))
+
+
+def _generate(pushed: Path, target: Path, size: int) -> None:
+    """In a process of its own, whose memory is free again afterwards."""
+    code = (
+        "import sys, pathlib; from benchmarks.generated import with_items; "
+        "with_items(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3]))"
+    )
+    subprocess.run([sys.executable, "-c", code, pushed, target, str(size)], check=True)
+
+
+def _requests(pushed: Path) -> list[predict_pb2.PredictRequest]:
+    """`recommend` for known users with the histories of the shelf."""
+    ids = next((pushed / "assets").glob("users*.txt")).read_text().splitlines()
+    requests = []
+    for user in ids[:: max(1, len(ids) // _USERS)]:
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = MODEL_NAME
+        request.model_spec.signature_name = "recommend"
+        for name, value in {
+            "user_id": tf.constant([user]),
+            "history": tf.zeros([1, 0], tf.string),
+            "profile": tf.constant([""]),
+            "k": tf.constant(_K),
+            "new_only": tf.constant(False),
+        }.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+        requests.append(request)
+    return requests
+
+
+def _bodies(requests: Sequence[predict_pb2.PredictRequest]) -> list[bytes]:
+    return [
+        json.dumps(
+            {
+                "signature_name": "recommend",
+                "inputs": {
+                    "user_id": [request.inputs["user_id"].string_val[0].decode()],
+                    "history": [[]],
+                    "profile": [""],
+                    "k": _K,
+                    "new_only": False,
+                },
+            }
+        ).encode()
+        for request in requests
+    ]
+
+
+@contextmanager
+def _server(base: Path, *flags: str) -> Iterator[Server]:
+    grpc_port, rest_port = free_port(), free_port()
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "serving.main",
+            f"--port={grpc_port}", f"--rest_api_port={rest_port}",
+            f"--model_name={MODEL_NAME}", f"--model_base_path={base}",
+            "--bind_address=127.0.0.1", *flags,
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        _wait(process, grpc_port)
+        yield Server(process, grpc_port, rest_port)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], port: int) -> None:
+    with Client(f"127.0.0.1:{port}", timeout=1.0) as client:
+        while process.poll() is None:
+            try:
+                if any(version.state == "AVAILABLE" for version in client.status()):
+                    return
+            except DebutError:  # not listening yet
+                time.sleep(0.2)
+    raise DebutError(f"The model server ended with exit code {process.returncode}.")
+
+
+def _in_process(model: Path, requests: Sequence[predict_pb2.PredictRequest]) -> Latencies:
+    servable = Servable(str(model), model=MODEL_NAME, version=1)
+
+    def ask(number: int) -> int:
+        answer = predict(servable, requests[number % len(requests)])
+        version: int = answer.model_spec.version.value
+        return version
+
+    try:
+        return _measured(ask)
+    finally:
+        servable.close()
+
+
+def _measured(ask: Ask) -> Latencies:
+    return measure(ask, calls=_CALLS, warm_up=_WARM_UP, most_seconds=_MOST_SECONDS)
+
+
+def _loads(server: Server, requests: Sequence[predict_pb2.PredictRequest]) -> list[Load]:
+    connect = functools.partial(grpc_client, server.grpc_port, requests)
+    found = []
+    for clients in _CLIENTS:
+        end = time.monotonic() + _LOAD_SECONDS
+        found.append(load(connect, clients=clients, until=functools.partial(_is_over, end)))
+    return found
+
+
+def _is_over(end: float) -> bool:
+    return time.monotonic() > end
+
+
+def _report(
+    console: Console, base: Path, size: int, requests: Sequence[predict_pb2.PredictRequest]
+) -> None:
+    shown = f"{size:,} items" if size else "The catalogue's own items"
+    with console.status(f"{shown}: one client"):
+        rows = {"in process": _in_process(base / "1", requests)}
+        with _server(base) as server:
+            with grpc_client(server.grpc_port, requests) as ask:
+                rows["gRPC"] = _measured(ask)
+            path = f"/v1/models/{MODEL_NAME}:predict"
+            with rest_client(server.rest_port, path, _bodies(requests)) as ask:
+                rows["REST"] = _measured(ask)
+            memory = server.resident_mib()
+            plain = _loads(server, requests)
+        parameters = base.parent / "batching.pbtxt"
+        parameters.write_text(_BATCHING)
+        flags = ("--enable_batching", f"--batching_parameters_file={parameters}")
+        with _server(base, *flags) as server:
+            batched = _loads(server, requests)
+    table = new_table("one client, milliseconds", "median", "p99", "median over in process")
+    for name, latencies in rows.items():
+        over = latencies.median - rows["in process"].median
+        table.add_row(name, f"{latencies.median:.2f}", f"{latencies.p99:.2f}", f"{over:+.2f}")
+    print_table(console, f"{shown}, {memory:,.0f} MiB resident", table)
+    table = new_table("clients", "answers/s", "batched", "ratio", "failures")
+    for clients, one, other in zip(_CLIENTS, plain, batched, strict=True):
+        table.add_row(
+            str(clients),
+            f"{one.per_second:.0f}",
+            f"{other.per_second:.0f}",
+            f"{other.per_second / one.per_second:.2f}",
+            str(len(one.failures) + len(other.failures)),
+        )
+    print_table(console, f"{shown}: throughput over gRPC", table)
+
+
+def _report_swaps(
+    console: Console, base: Path, requests: Sequence[predict_pb2.PredictRequest], swaps: int
+) -> None:
+    """Push a version every two seconds while clients ask."""
+    done = threading.Event()
+    memory: list[float] = []
+
+    def swap(server: Server) -> None:
+        try:
+            for version in range(2, swaps + 2):
+                _push(base, version)
+                time.sleep(_SWAP_SECONDS)
+                memory.append(server.resident_mib())
+        finally:
+            done.set()
+
+    with console.status(f"{swaps} versions under load"), _server(base) as server:
+        pushing = threading.Thread(target=swap, args=(server,))
+        pushing.start()
+        connect = functools.partial(grpc_client, server.grpc_port, requests)
+        found = load(connect, clients=_SWAP_CLIENTS, until=done.is_set)
+        pushing.join()
+        with Client(f"127.0.0.1:{server.grpc_port}") as client:
+            last = max(v.version for v in client.status() if v.state == "AVAILABLE")
+    early = memory[min(4, len(memory) - 1)]
+    console.print(
+        f"{swaps} swaps under load, the last version is {last}: {found.answers:,} answers, "
+        f"{len(found.failures)} failures, versions went back {found.went_back} times; resident "
+        f"memory after 5 swaps {early:,.0f} MiB, at the end {memory[-1]:,.0f} MiB "
+        f"({memory[-1] / early:.2f} times).",
+        soft_wrap=True,
+    )
+    console.print()
+
+
+def _push(base: Path, version: int) -> None:
+    """A copy of version 1 under a new number, visible all at once; only two are kept."""
+    hidden = base / f".{version}"
+    shutil.copytree(base / "1", hidden, copy_function=os.link)
+    hidden.rename(base / str(version))
+    if version > 3:
+        shutil.rmtree(base / str(version - 2))
