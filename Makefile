@@ -7,7 +7,7 @@ VENV := .venv
 PYTHON_VENV := $(VENV)/bin/python
 DEBUT := $(VENV)/bin/debut
 READY := $(VENV)/.ready
-SOURCES := components models pipeline serving tests scripts $(wildcard benchmarks)
+SOURCES := benchmarks components models pipeline serving tests scripts
 
 # Half of a process's start is compiling TensorFlow and TFX where bytecode isn't kept.
 unexport PYTHONDONTWRITEBYTECODE
@@ -35,7 +35,7 @@ serve: $(READY) ## Serve the model that the last run pushed
 	$(DEBUT) serve --root "$(ROOT)" $(ARGS)
 
 bench: $(READY) ## Measure speed, memory and quality
-	$(if $(wildcard benchmarks),$(PYTHON_VENV) -m benchmarks $(ARGS),@echo "There are no benchmarks yet.")
+	$(PYTHON_VENV) -m benchmarks $(ARGS)
 
 clean: ## Remove the environment and caches; what is in ROOT stays
 	rm -rf $(VENV) $(VENV).lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
