@@ -14,6 +14,8 @@ from models.two_tower import TwoTower
 
 # Stands for "no candidate": lower than any logit, yet finite.
 OUT: Final = tf.float32.min
+# Items whose full score is computed in a larger catalogue.
+SHORTLIST: Final = 4096
 
 
 class Scorer(tf.Module):
@@ -24,15 +26,39 @@ class Scorer(tf.Module):
         self._shelf = shelf
         self._model = model
 
-    def candidates(self, user: Query, allowed: tf.Tensor) -> tf.Tensor:
-        """Logits of one user with all that may not be recommended struck: float32 [I].
+    def best(self, user: Query, allowed: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The best items of one user, without what is excluded or was bought.
+
+        In a large catalogue the full score is only computed for a shortlist, which one scan over
+        all embeddings finds: the direction is the one that best tells the full scores of the
+        anchors. Whoever has no history is scored by the fallback, which is cheap for all items.
 
         Args:
             user: one row of a `Query`.
             allowed: bool [I].
+            k: int32 [].
+
+        Returns:
+            logits float32 [min(k, I)], `OUT` where there is no candidate left, and rows int32.
         """
-        logits = tf.where(allowed, self._logits(user), OUT)
-        return _without(_without(logits, self._purchases(user.user)), user.excluded)
+
+        def candidates(scores: tf.Tensor) -> tf.Tensor:
+            scores = tf.where(allowed, scores, OUT)
+            return _without(_without(scores, self._purchases(user.user)), user.excluded)
+
+        def among_all() -> tuple[tf.Tensor, tf.Tensor]:
+            return top(candidates(self._logits(user)), k)
+
+        def among_the_shortlist() -> tuple[tf.Tensor, tf.Tensor]:
+            estimates, rows = top(candidates(self._estimate(user)), tf.constant(SHORTLIST))
+            logits = tf.where(estimates > OUT, self._logits(user, tf.cast(rows, tf.int64)), OUT)
+            best, places = top(logits, k)
+            return best, tf.gather(rows, places)
+
+        is_large = (tf.size(allowed) > SHORTLIST) & (k <= SHORTLIST)
+        has_history = tf.reduce_any(user.history != PAD)
+        best, rows = tf.cond(is_large & has_history, among_the_shortlist, among_all)
+        return best, rows
 
     def scores(self, query: Query, items: tf.Tensor) -> tf.Tensor:
         """The logit of one item for each user: rows int64 [B] to float32 [B]."""
@@ -88,15 +114,11 @@ class Scorer(tf.Module):
 
         def from_history() -> tf.Tensor:
             interests = tf.gather(shelf.embeddings(), history)
-            inherited = self._inherited(history)
-            cold = tf.cast(shelf.is_cold, tf.float32)
-            reference = tf.math.divide_no_nan(
-                tf.reduce_sum(tf.nn.relu(inherited) * cold), tf.reduce_sum(cold)
-            )
+            scores = self._anchor_scores(history)
             return retrieval.combine(
                 near=tf.reduce_sum(retrieval.nearness(items, interests), axis=1),
-                inherited=pick(inherited),
-                reference=reference,
+                inherited=self._inherited(scores) if rows is None else self._lent(scores, rows),
+                reference=tf.tensordot(shelf.cold_attention.read_value(), scores, axes=1),
                 length=tf.cast(tf.size(history), tf.float32),
                 demand=pick(shelf.demand.read_value()),
             )
@@ -104,24 +126,37 @@ class Scorer(tf.Module):
         from_nothing = pick(shelf.fallback.read_value())
         return affinity + tf.cond(tf.size(history) > 0, from_history, lambda: from_nothing)
 
-    def _inherited(self, history: tf.Tensor) -> tf.Tensor:
-        """Anchor scores handed to every item: int64 [H] to float32 [I]."""
+    def _estimate(self, user: Query) -> tf.Tensor:
+        """What the embeddings alone can tell of one user's logits, up to a constant: [I]."""
         shelf = self._shelf
-        anchor_of = shelf.anchor_of.read_value()
-        anchors = tf.gather(anchor_of, history)
+        known = self._logits(user, tf.cast(shelf.anchor_row.read_value(), tf.int64))
+        direction = tf.linalg.matvec(shelf.anchor_probe, known - tf.reduce_mean(known))
+        return tf.linalg.matvec(shelf.embeddings(), direction)
+
+    def _anchor_scores(self, history: tf.Tensor) -> tf.Tensor:
+        """Co-purchase scores of the anchors: int64 [H] to float32 [A]."""
+        shelf = self._shelf
+        anchors = tf.gather(shelf.anchor_of.read_value(), history)
         anchors = tf.boolean_mask(anchors, anchors != PAD)
         count = shelf.anchor_teacher.shape[1]
         bought = tf.math.unsorted_segment_max(tf.ones_like(anchors, tf.float32), anchors, count)
-        scores = self._model.retrieval.anchor_scores(
+        return self._model.retrieval.anchor_scores(
             tf.reduce_sum(tf.gather(shelf.anchor_teacher, anchors), axis=0), tf.nn.relu(bought)
         )
+
+    def _inherited(self, scores: tf.Tensor) -> tf.Tensor:
+        """Anchor scores float32 [A] handed to every item: float32 [I]."""
         # An anchor stands for itself; only the others have several to be summed over.
+        anchor_of = self._shelf.anchor_of.read_value()
         own = tf.gather(scores, tf.maximum(anchor_of, 0))
         others = tf.where(anchor_of == PAD)
-        rows = others[:, 0]
+        return tf.tensor_scatter_nd_update(own, others, self._lent(scores, others[:, 0]))
+
+    def _lent(self, scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """Anchor scores float32 [A] handed to items: rows int64 [N] to float32 [N]."""
+        shelf = self._shelf
         lent = tf.gather(scores, tf.gather(shelf.anchor_index, rows))
-        summed = tf.reduce_sum(lent * tf.gather(shelf.anchor_weight, rows), axis=1)
-        return tf.tensor_scatter_nd_update(own, others, summed)
+        return tf.reduce_sum(lent * tf.gather(shelf.anchor_weight, rows), axis=1)
 
     def _purchases(self, user: tf.Tensor) -> tf.Tensor:
         """All rows a known user has bought: int64 [] to int64 [N]; none for PAD."""
@@ -146,3 +181,14 @@ def _without(logits: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Strike rows int64 [E] (PAD is none) from logits float32 [I]."""
     rows = tf.boolean_mask(rows, rows != PAD)
     return tf.tensor_scatter_nd_update(logits, rows[:, tf.newaxis], tf.fill([tf.size(rows)], OUT))
+
+
+def top(logits: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The k best along the last axis, fewer where there are fewer: values and places.
+
+    Raises (when run):
+        InvalidArgumentError: k is below 1.
+    """
+    with tf.control_dependencies([tf.debugging.Assert(k >= 1, ["k must be at least 1, it is", k])]):
+        best = tf.math.top_k(logits, k=tf.minimum(k, tf.shape(logits)[-1]))
+    return best.values, best.indices

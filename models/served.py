@@ -16,7 +16,7 @@ from models.encoder import TextEncoder
 from models.interactions import PAD
 from models.metrics import COLD_RANK, RANK, RATING, SQUARED_ERROR
 from models.query import Query, QueryReader, parse_interactions
-from models.scoring import OUT, Scorer
+from models.scoring import OUT, Scorer, top
 from models.shelf import Shelf
 from models.tokenizer import WordPieceTokenizer
 from models.towers import item_features
@@ -90,7 +90,7 @@ class ServedModel(tf.Module):
         query = self._read(user_id, history, profile)
         allowed = tf.logical_or(tf.logical_not(new_only), self._shelf.is_new)
         best = tf.map_fn(
-            lambda user: _top(self._scorer.candidates(user, allowed), k), query,
+            lambda user: self._scorer.best(user, allowed, k), query,
             fn_output_signature=(tf.float32, tf.int32),
         )  # fmt: skip
         return self._listed(*best)
@@ -101,7 +101,7 @@ class ServedModel(tf.Module):
         everything = self._shelf.embeddings()
         cosine = tf.matmul(tf.gather(everything, rows), everything, transpose_b=True)
         itself = tf.one_hot(rows, tf.shape(everything)[0], on_value=True, off_value=False)
-        return self._listed(*_top(tf.where(itself, OUT, cosine), k))
+        return self._listed(*top(tf.where(itself, OUT, cosine), k))
 
     def score(
         self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor, item_id: tf.Tensor
@@ -188,9 +188,3 @@ class ServedModel(tf.Module):
         )
         with tf.control_dependencies([check]):
             return tf.identity(rows)
-
-
-def _top(logits: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    with tf.control_dependencies([tf.debugging.Assert(k >= 1, ["k must be at least 1, it is", k])]):
-        best = tf.math.top_k(logits, k=tf.minimum(k, tf.shape(logits)[-1]))
-    return best.values, best.indices

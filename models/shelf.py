@@ -23,6 +23,7 @@ from models.simulation import SimulatedLaunch
 from models.two_tower import TwoTower
 
 _BATCH = 1024
+_RIDGE = 1.0
 # In a list for somebody unknown, every fifth place is a new product's.
 _NEW_ITEM_EVERY = 5
 _FIRST_NEW_PLACE = 2
@@ -42,6 +43,10 @@ class ShelfData:
         is_cold: bool [I], no interaction in the train split.
         anchor_of: int32 [I], the item's own place among the anchors, PAD where it is none.
         anchor_teacher: float32 [A, A], EASE weights.
+        anchor_row: int32 [A], the anchors' rows.
+        anchor_probe: float32 [D, A], from the anchors' logits to the direction in which the
+            embeddings tell them best: ridge regression, (EᵀE + λ)⁻¹ Eᵀ.
+        cold_attention: float32 [A], mean attention of the cold items.
         user_history: int32 [U, L], latest rows, oldest first, PAD at the end.
         user_rating: float32 [U, L], aligned.
         user_profile: float32 [U, D], projected; zeros where there is none.
@@ -58,6 +63,9 @@ class ShelfData:
     is_cold: npt.NDArray[np.bool_]
     anchor_of: npt.NDArray[np.int32]
     anchor_teacher: npt.NDArray[np.float32]
+    anchor_row: npt.NDArray[np.int32]
+    anchor_probe: npt.NDArray[np.float32]
+    cold_attention: npt.NDArray[np.float32]
     user_history: npt.NDArray[np.int32]
     user_rating: npt.NDArray[np.float32]
     user_profile: npt.NDArray[np.float32]
@@ -152,6 +160,7 @@ def fill_shelf(
     anchor_of = np.full(len(table), PAD, np.int32)
     anchor_of[known.anchors] = np.arange(len(known.anchors), dtype=np.int32)
     index, weight = _attention(model, key, anchor_of, known.anchors, options.anchors_per_item)
+    cold = np.flatnonzero(table.is_cold)
     popularity = (known.log_popularity[index] * weight).sum(axis=1)
     demand = demand + model.retrieval.inherited_demand(tf.constant(popularity)).numpy()
     return ShelfData(
@@ -164,6 +173,9 @@ def fill_shelf(
         is_cold=table.is_cold,
         anchor_of=anchor_of,
         anchor_teacher=known.teacher,
+        anchor_row=known.anchors.astype(np.int32),
+        anchor_probe=_probe(embedding[known.anchors]),
+        cold_attention=_mean_attention(index[cold], weight[cold], len(known.anchors)),
         user_history=user_history,
         user_rating=user_rating,
         user_profile=model.profile(tf.constant(user_text)).numpy(),
@@ -214,6 +226,19 @@ def _attention(
     index[own, 0] = anchor_of[own]
     weight[own] = np.eye(1, width, dtype=np.float32)
     return index.astype(np.int32), weight
+
+
+def _probe(embedding: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    gram = embedding.T @ embedding + _RIDGE * np.eye(embedding.shape[1], dtype=np.float32)
+    probe: npt.NDArray[np.float32] = np.linalg.solve(gram, embedding.T).astype(np.float32)
+    return probe
+
+
+def _mean_attention(
+    index: npt.NDArray[np.int32], weight: npt.NDArray[np.float32], anchors: int
+) -> npt.NDArray[np.float32]:
+    total = np.bincount(index.ravel(), weight.ravel(), minlength=anchors)
+    return (total / max(len(index), 1)).astype(np.float32)
 
 
 def _rows(file: tf.saved_model.Asset) -> tf.lookup.StaticHashTable:

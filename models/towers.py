@@ -84,7 +84,7 @@ class RetrievalScore(tf.Module):
 
     With history h, item i, embeddings e, anchors j, their attention A and co-purchase scores t:
 
-        q_i = Σ_j A_ij (t_j + d [j in h])
+        q_i = Σ_j A_ij relu(t_j + d [j in h])
         a · log(mean_h exp(τ (e_h·e_i - 1))) + g · log(q_i / mean q + ε) + demand_i
 
     The first term is a kernel over the items of the history, so that each is an interest of its
@@ -112,8 +112,11 @@ class RetrievalScore(tf.Module):
         return tf.exp(self._log_attention) * tf.matmul(keys, anchor_keys, transpose_b=True)
 
     def anchor_scores(self, teacher: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
-        """Co-purchase scores of the anchors, plus a little for the bought ones themselves."""
-        return teacher + self._own_weight * history
+        """Co-purchase scores of the anchors, plus a little for the bought ones; at least 0.
+
+        Cut here and not in the sum, so that an item's share is linear in the anchors' scores.
+        """
+        return tf.nn.relu(teacher + self._own_weight * history)
 
     def inherited_demand(self, attention_times_log_popularity: tf.Tensor) -> tf.Tensor:
         """Demand in logits that an item takes over from the anchors it attends to."""
@@ -127,13 +130,13 @@ class RetrievalScore(tf.Module):
 
         Args:
             near: sum over the history of `nearness`, float32 [.., I].
-            inherited: attention-weighted anchor scores, float32 [.., I].
-            reference: mean of the positive part of `inherited` over cold items, float32 [.., 1].
+            inherited: attention-weighted anchor scores, float32 [.., I], at least 0.
+            reference: mean of `inherited` over cold items, float32 [.., 1].
             length: items in the history, float32 [.., 1], at least 1.
             demand: float32 [I].
         """
         floor = tf.exp(self._log_floor)
-        inheritance = tf.math.log(tf.nn.relu(inherited) / (reference + _LITTLE) + floor)
+        inheritance = tf.math.log(inherited / (reference + _LITTLE) + floor)
         nearness = tf.math.log(near / length + _TINY)
         return self._nearness_weight * nearness + self._inheritance_weight * inheritance + demand
 

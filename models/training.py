@@ -83,7 +83,7 @@ def launch_logits(model: TwoTower, batch: dict[str, tf.Tensor]) -> tf.Tensor:
     logits = retrieval.combine(
         near=near,
         inherited=inherited,
-        reference=tf.reduce_mean(tf.nn.relu(inherited), axis=1, keepdims=True),
+        reference=tf.reduce_mean(inherited, axis=1, keepdims=True),
         length=tf.reduce_sum(batch["history"], axis=1, keepdims=True),
         demand=demand + retrieval.inherited_demand(popularity),
     )

@@ -87,9 +87,8 @@ class Oracle:
         in_history = np.isin(self.anchors, history)
         places = [int(np.flatnonzero(self.anchors == h)[0]) for h in history if h in self.anchors]
         scores = self.teacher[places].sum(axis=0) + v["own_weight"] * in_history
-        inherited = self.attention @ scores
-        positive = np.maximum(inherited, 0.0)
-        ratio = positive / (positive[self.cold].mean() + 1e-4)
+        inherited = self.attention @ np.maximum(scores, 0.0)
+        ratio = inherited / (inherited[self.cold].mean() + 1e-4)
         return (
             v["nearness_weight"] * np.log(near + 1e-9)
             + v["inheritance_weight"] * np.log(ratio + np.exp(v["log_floor"]))

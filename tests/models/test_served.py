@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from models import scoring
 from tests.models.conftest import MODEL_OPTIONS
 from tests.models.oracle import Oracle
 from tests.models.shop import NUM_USERS, SIZE, interaction, item_id, user_id
@@ -83,6 +84,59 @@ def test_scores_of_a_known_user_are_the_formula_of_the_towers(
     found = ids_of(row_of, answer)
     np.testing.assert_allclose(expected[found], expected[candidates], rtol=2e-4, atol=2e-4)
     assert sorted(found) == sorted(candidates)
+
+
+SHORTLIST = 20
+
+
+@pytest.fixture
+def large(served, monkeypatch):
+    """`recommend` where the catalogue counts as large: more items than a shortlist takes."""
+    monkeypatch.setattr(scoring, "SHORTLIST", SHORTLIST)
+    assert 2 * SHORTLIST < SIZE
+
+    def ask(user, *, k, new_only=False):
+        answer = served.module.recommend(
+            tf.constant([user_id(user)]), tf.zeros([1, 0], tf.string), tf.constant([""]),
+            tf.constant(k), tf.constant(new_only),
+        )  # fmt: skip
+        return {name: value.numpy() for name, value in answer.items()}
+
+    return ask
+
+
+@pytest.mark.parametrize("new_only", [False, True])
+def test_a_shortlist_has_full_scores_and_nothing_that_is_excluded(
+    large, served, oracle, row_of, bought, new_only
+):
+    for user in range(8):
+        answer = large(user, k=5, new_only=new_only)
+        found = ids_of(row_of, answer)
+        profile = oracle.profile(served.profile_text[user])
+        expected = oracle.logits(known_history(served, user), profile)
+        np.testing.assert_allclose(
+            answer["score"][0][: len(found)], expected[found], rtol=2e-4, atol=2e-4
+        )
+        assert len(set(found)) == 5 and not bought[user].intersection(found)
+        assert (np.diff(answer["score"][0]) <= 0).all()
+        if new_only:
+            assert served.table.is_new[found].all()
+
+
+def test_a_shortlist_holds_most_of_the_best(large, served, oracle, row_of, bought):
+    hits = []
+    for user in range(NUM_USERS):
+        profile = oracle.profile(served.profile_text[user])
+        expected = oracle.logits(known_history(served, user), profile)
+        best = [r for r in np.argsort(-expected, kind="stable") if r not in bought[user]][:5]
+        hits += [row in ids_of(row_of, large(user, k=5)) for row in best]
+    by_chance = SHORTLIST / SIZE
+    assert np.mean(hits) > (1 + by_chance) / 2
+
+
+def test_a_list_longer_than_the_shortlist_is_taken_from_all(large, served, bought):
+    answer = large(3, k=SIZE)
+    assert answer["item_id"].shape == (1, SIZE - len(bought[3]))
 
 
 def test_a_history_of_new_products_alone_is_served_by_nearness(recommend, oracle, row_of, served):

@@ -233,9 +233,9 @@ def test_launch_logits_are_the_towers_formula(inputs, deal):
         history = launch.history[user].toarray()[0]
         cosine = target @ anchor[history == 1].T
         near = np.exp(np.exp(v["log_sharpness"]) * (cosine - 1)).mean(axis=1)
-        inherited = attention @ (history @ launch.teacher + v["own_weight"] * history)
-        positive = np.maximum(inherited, 0)
-        ratio = positive / (positive.mean() + 1e-4)
+        scores = np.maximum(history @ launch.teacher + v["own_weight"] * history, 0)
+        inherited = attention @ scores
+        ratio = inherited / (inherited.mean() + 1e-4)
         expected = (
             v["nearness_weight"] * np.log(near + 1e-9)
             + v["inheritance_weight"] * np.log(ratio + np.exp(v["log_floor"]))
