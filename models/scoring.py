@@ -26,38 +26,42 @@ class Scorer(tf.Module):
         self._shelf = shelf
         self._model = model
 
-    def best(self, user: Query, allowed: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The best items of one user, without what is excluded or was bought.
+    def best(self, query: Query, allowed: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The best items of each user, without what is excluded or was bought.
 
-        In a large catalogue the full score is only computed for a shortlist, which one scan over
-        all embeddings finds: the direction is the one that best tells the full scores of the
-        anchors. Whoever has no history is scored by the fallback, which is cheap for all items.
+        In a large catalogue the full score is only computed for a shortlist; see `_estimates`.
 
         Args:
-            user: one row of a `Query`.
+            query: B users.
             allowed: bool [I].
             k: int32 [].
 
         Returns:
-            logits float32 [min(k, I)], `OUT` where there is no candidate left, and rows int32.
+            logits float32 [B, min(k, I)], `OUT` where there is no candidate left, and rows int32.
         """
 
-        def candidates(scores: tf.Tensor) -> tf.Tensor:
+        def candidates(user: Query, scores: tf.Tensor) -> tf.Tensor:
             scores = tf.where(allowed, scores, OUT)
             return _without(_without(scores, self._purchases(user.user)), user.excluded)
 
-        def among_all() -> tuple[tf.Tensor, tf.Tensor]:
-            return top(candidates(self._logits(user)), k)
+        def among_all(user: Query) -> tuple[tf.Tensor, tf.Tensor]:
+            return top(candidates(user, self._logits(user)), k)
 
-        def among_the_shortlist() -> tuple[tf.Tensor, tf.Tensor]:
-            estimates, rows = top(candidates(self._estimate(user)), tf.constant(SHORTLIST))
+        def among_shortlist(user: Query, estimates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            estimates, rows = top(candidates(user, estimates), tf.constant(SHORTLIST))
             logits = tf.where(estimates > OUT, self._logits(user, tf.cast(rows, tf.int64)), OUT)
             best, places = top(logits, k)
             return best, tf.gather(rows, places)
 
-        is_large = (tf.size(allowed) > SHORTLIST) & (k <= SHORTLIST)
-        has_history = tf.reduce_any(user.history != PAD)
-        best, rows = tf.cond(is_large & has_history, among_the_shortlist, among_all)
+        ranked = (tf.float32, tf.int32)
+        best, rows = tf.cond(
+            (tf.size(allowed) > SHORTLIST) & (k <= SHORTLIST),
+            lambda: tf.map_fn(
+                lambda row: among_shortlist(*row), (query, self._estimates(query)),
+                fn_output_signature=ranked,
+            ),
+            lambda: tf.map_fn(among_all, query, fn_output_signature=ranked),
+        )  # fmt: skip
         return best, rows
 
     def scores(self, query: Query, items: tf.Tensor) -> tf.Tensor:
@@ -126,12 +130,30 @@ class Scorer(tf.Module):
         from_nothing = pick(shelf.fallback.read_value())
         return affinity + tf.cond(tf.size(history) > 0, from_history, lambda: from_nothing)
 
-    def _estimate(self, user: Query) -> tf.Tensor:
-        """What the embeddings alone can tell of one user's logits, up to a constant: [I]."""
+    def _estimates(self, query: Query) -> tf.Tensor:
+        """What the embeddings alone tell of the logits, up to a constant a user: [B, I].
+
+        One scan over the embeddings for all users, along the directions that best tell the
+        anchors' full scores. Whoever has no history is not estimated: the fallback is cheap.
+        """
         shelf = self._shelf
-        known = self._logits(user, tf.cast(shelf.anchor_row.read_value(), tf.int64))
-        direction = tf.linalg.matvec(shelf.anchor_probe, known - tf.reduce_mean(known))
-        return tf.linalg.matvec(shelf.embeddings(), direction)
+        anchors = tf.cast(shelf.anchor_row.read_value(), tf.int64)
+
+        def direction(user: Query) -> tf.Tensor:
+            known = self._logits(user, anchors)
+            return tf.linalg.matvec(shelf.anchor_probe, known - tf.reduce_mean(known))
+
+        directions = tf.map_fn(direction, query, fn_output_signature=tf.float32)
+        estimates = tf.matmul(directions, shelf.embeddings(), transpose_b=True)
+        return tf.map_fn(
+            lambda row: tf.cond(
+                tf.reduce_any(row[0].history != PAD),
+                lambda: row[1],
+                lambda: self._logits(row[0]),
+            ),
+            (query, estimates),
+            fn_output_signature=tf.float32,
+        )
 
     def _anchor_scores(self, history: tf.Tensor) -> tf.Tensor:
         """Co-purchase scores of the anchors: int64 [H] to float32 [A]."""

@@ -89,11 +89,7 @@ class ServedModel(tf.Module):
         """The best items of each user: item_id string [B, k], score float32 [B, k]."""
         query = self._read(user_id, history, profile)
         allowed = tf.logical_or(tf.logical_not(new_only), self._shelf.is_new)
-        best = tf.map_fn(
-            lambda user: self._scorer.best(user, allowed, k), query,
-            fn_output_signature=(tf.float32, tf.int32),
-        )  # fmt: skip
-        return self._listed(*best)
+        return self._listed(*self._scorer.best(query, allowed, k))
 
     def similar_items(self, item_id: tf.Tensor, k: tf.Tensor) -> Outputs:
         """The nearest items by cosine: item_id string [B, k], score float32 [B, k]."""
