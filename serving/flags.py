@@ -115,7 +115,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("tensorflow_intra_op_parallelism", 0, "threads inside an op; 0: automatic", wide=True),
     Flag("tensorflow_inter_op_parallelism", 0, "ops at a time; 0: automatic", wide=True),
     Flag("use_alts_credentials", False, "Google ALTS", _NO),
-    Flag("ssl_config_file", "", "SSLConfig text proto: gRPC over TLS"),
+    Flag("ssl_config_file", "", "SSLConfig text proto: gRPC over TLS", _NO),
     Flag("platform_config_file", "", "PlatformConfigMap text proto", _NO),
     Flag("per_process_gpu_memory_fraction", 0.0, "share of GPU memory; 0: automatic"),
     Flag("saved_model_tags", "serve", "comma-separated tags of the MetaGraph to load"),
@@ -136,7 +136,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("thread_pool_factory_config_file", "", "ThreadPoolConfig text proto", _NO),
     Flag("mixed_precision", "", "mixed-precision mode", _NO),
     Flag("skip_initialize_tpu", False, "do not initialise a TPU", _TUNING),
-    Flag("enable_grpc_healthcheck_service", False, "grpc.health.v1 service"),
+    Flag("enable_grpc_healthcheck_service", False, "grpc.health.v1 service", _NO),
     Flag("enable_serialization_as_tensor_content", False, "answers in tensor_content", _NO),
     Flag("bind_address", "0.0.0.0", "address that --port and --rest_api_port listen on", _OWN),
 )

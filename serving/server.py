@@ -16,7 +16,6 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from serving.flags import Parsed
-from serving.health import Health, enable_reflection
 from serving.http_server import RestServer
 from serving.metrics import Metrics, metrics_path
 from serving.model_config import read_config, read_text_proto, single_model
@@ -26,7 +25,6 @@ from serving.prediction_service import PredictionService
 from serving.rest import RestApi
 from serving.served_model import LoadOptions
 from serving.status import StatusError, invalid_argument
-from serving.tls import server_credentials
 
 DRAIN_SECONDS = 30.0
 _log = logging.getLogger(__name__)
@@ -55,7 +53,6 @@ class ModelServer:
             labels_for_unavailable=flags.switch("allow_version_labels_for_unavailable_models"),
         )
         self._grpc: grpc.Server | None = None
-        self._health: Health | None = None
         self._rest: RestServer | None = None
 
     def start(self) -> None:
@@ -73,8 +70,6 @@ class ModelServer:
                 return
             raise
         self._grpc = _grpc_server(self._flags, self._registry, self._metrics)
-        if self._flags.switch("enable_grpc_healthcheck_service"):
-            self._health = Health(self._grpc)
         self._grpc.start()
         self._rest = _rest_server(self._flags, self._registry, self._metrics)
         seconds = self._flags.number("model_config_file_poll_wait_seconds")
@@ -83,8 +78,6 @@ class ModelServer:
 
     def drain(self) -> None:
         """Refuses new requests, finishes those in flight, unloads every model."""
-        if self._health:
-            self._health.stop()
         stopped = self._grpc.stop(DRAIN_SECONDS) if self._grpc else None
         if self._rest:
             self._rest.stop()
@@ -169,28 +162,18 @@ def _grpc_server(flags: Parsed, registry: ModelRegistry, metrics: Metrics) -> gr
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(registry), server)
-    enable_reflection(server)
-    _open_ports(server, flags)
-    return server
-
-
-def _open_ports(server: grpc.Server, flags: Parsed) -> None:
-    ssl_config = flags.text("ssl_config_file")
-    credentials = server_credentials(ssl_config) if ssl_config else None
-    try:
-        if flags.number("port"):
-            address = f"{flags.text('bind_address')}:{flags.number('port')}"
-            if credentials is None:
-                server.add_insecure_port(address)
-            else:
-                server.add_secure_port(address, credentials)
-            _log.info("Running gRPC ModelServer at %s ...", address)
-        if flags.text("grpc_socket_path"):
-            address = f"unix:{flags.text('grpc_socket_path')}"
+    addresses = []
+    if flags.number("port"):
+        addresses.append(f"{flags.text('bind_address')}:{flags.number('port')}")
+    if flags.text("grpc_socket_path"):
+        addresses.append(f"unix:{flags.text('grpc_socket_path')}")
+    for address in addresses:
+        try:
             server.add_insecure_port(address)
-            _log.info("Running gRPC ModelServer at %s ...", address)
-    except RuntimeError as error:
-        raise invalid_argument(f"Failed to BuildAndStart gRPC server ({error})") from error
+        except RuntimeError as error:
+            raise invalid_argument(f"Failed to BuildAndStart gRPC server ({error})") from error
+        _log.info("Running gRPC ModelServer at %s ...", address)
+    return server
 
 
 def _channel_arguments(text: str) -> list[tuple[str, int | str]]:
