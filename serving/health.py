@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 
 HEALTH_SERVICE: str = health.SERVICE_NAME
 NAMES = ("", "ModelService", "PredictionService")
@@ -21,7 +22,12 @@ NAMES = ("", "ModelService", "PredictionService")
 
 _HEALTH_POOL = futures.ThreadPoolExecutor(2, "grpc-health")
 _REFLECTION_POOL = futures.ThreadPoolExecutor(2, "grpc-reflection")
-_SERVICES = ("tensorflow.serving.ModelService", "tensorflow.serving.PredictionService")
+# The stubs for gRPC do not load these modules, and reflection describes only what is loaded.
+_SERVICES: tuple[str, ...] = tuple(
+    service.full_name
+    for module in (model_service_pb2, prediction_service_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
 
 
 class HealthService(health.HealthServicer):
