@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import grpc
 import pytest
@@ -48,7 +48,7 @@ def lines(path):
     entries = [json.loads(line) for line in path.read_text().splitlines()]
     for entry in entries:
         assert set(entry) == FIELDS
-        assert datetime.fromisoformat(entry["time"]).utcoffset().total_seconds() == 0
+        assert datetime.fromisoformat(entry["time"]).utcoffset() == timedelta(0)
         assert entry["milliseconds"] >= 0
     return entries
 

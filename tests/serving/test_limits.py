@@ -55,7 +55,7 @@ def test_examples_are_rows_too(start_server, models):
     assert refusal(server.prediction.Regress, request) == text
     url = f"http://127.0.0.1:{server.rest_port}/v1/models/examples:regress"
     body = {"signature_name": "regress", "examples": [{"x": 1.0}, {"x": 2.0}]}
-    answer = requests.post(url, json=body, timeout=20)
+    answer = requests.post(url, data=json.dumps(body), timeout=20)
     assert (answer.status_code, answer.json()) == (429, {"error": text})
     del request.input.example_list.examples[1]
     assert server.prediction.Regress(request, timeout=20).result.regressions[0].value == 2.0
