@@ -115,7 +115,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("tensorflow_intra_op_parallelism", 0, "threads inside an op; 0: automatic", wide=True),
     Flag("tensorflow_inter_op_parallelism", 0, "ops at a time; 0: automatic", wide=True),
     Flag("use_alts_credentials", False, "Google ALTS", _NO),
-    Flag("ssl_config_file", "", "SSLConfig text proto: gRPC over TLS", _NO),
+    Flag("ssl_config_file", "", "SSLConfig text proto: gRPC over TLS"),
     Flag("platform_config_file", "", "PlatformConfigMap text proto", _NO),
     Flag("per_process_gpu_memory_fraction", 0.0, "share of GPU memory; 0: automatic"),
     Flag("saved_model_tags", "serve", "comma-separated tags of the MetaGraph to load"),
@@ -136,9 +136,14 @@ FLAGS: tuple[Flag, ...] = (
     Flag("thread_pool_factory_config_file", "", "ThreadPoolConfig text proto", _NO),
     Flag("mixed_precision", "", "mixed-precision mode", _NO),
     Flag("skip_initialize_tpu", False, "do not initialise a TPU", _TUNING),
-    Flag("enable_grpc_healthcheck_service", False, "grpc.health.v1 service", _NO),
+    Flag("enable_grpc_healthcheck_service", False, "grpc.health.v1 service"),
     Flag("enable_serialization_as_tensor_content", False, "answers in tensor_content", _NO),
     Flag("bind_address", "0.0.0.0", "address that --port and --rest_api_port listen on", _OWN),
+    Flag("auth_token_file", "", "SHA-256 of the bearer tokens let in, one a line", _OWN),
+    Flag("access_log_file", "", "file that gets one JSON line per call", _OWN),
+    Flag("max_request_bytes", 0, "of one request; 0: no limit", _OWN),
+    Flag("max_request_rows", 0, "of one inference request; 0: no limit", _OWN),
+    Flag("max_concurrent_requests", 0, "inference requests at a time; 0: no limit", _OWN),
 )
 
 _BY_NAME = {flag.name: flag for flag in FLAGS}

@@ -9,14 +9,21 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 import urllib.parse
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from serving.rest import Answer, RestApi
+import grpc
+
+from serving.access_log import Record
+from serving.gate import Gate
+from serving.limits import Limits
+from serving.rest import Answer, RestApi, failure
+from serving.status import StatusError
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE)
 _CORS = {
@@ -24,6 +31,8 @@ _CORS = {
     "Access-Control-Allow-Methods": "POST, GET",
     "Access-Control-Allow-Headers": "Content-Type",
 }
+_PIECE = 1 << 20
+_STOPPING = StatusError(grpc.StatusCode.UNAVAILABLE, "The server is shutting down.")
 _log = logging.getLogger(__name__)
 
 
@@ -36,6 +45,7 @@ class RestServer:
         api: RestApi,
         *,
         cors: bool,
+        gate: Gate,
         pages: Mapping[str, Callable[[], str]],
     ) -> None:
         """Binds the port; raises OSError where that fails.
@@ -44,11 +54,13 @@ class RestServer:
             address: host and port.
             api: answers what is below `/v1`.
             cors: whether answers carry CORS headers.
+            gate: what requests to the API pass.
             pages: path to plain text, beside the API.
         """
         self._server = _HttpServer(address, _Handler)
         self._server.api = api
         self._server.cors = _CORS if cors else {}
+        self._server.gate = gate
         self._server.pages = pages
         # A stop waits for one poll, so the default of half a second would be felt.
         self._thread = threading.Thread(
@@ -59,12 +71,13 @@ class RestServer:
         """Starts to accept connections."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stops accepting, and waits for the requests in flight."""
+    def stop(self, seconds: float) -> None:
+        """Stops accepting, and waits so long at most for the requests in flight."""
+        self._server.refuse()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-        self._server.wait_until_idle()
+        self._server.wait_until_idle(seconds)
 
 
 class _HttpServer(ThreadingHTTPServer):
@@ -73,22 +86,35 @@ class _HttpServer(ThreadingHTTPServer):
     request_queue_size = 128
     api: RestApi
     cors: dict[str, str]
+    gate: Gate
     pages: Mapping[str, Callable[[], str]]
 
     def __init__(self, *arguments: Any) -> None:
         self._idle = threading.Condition()
         self._in_flight = 0
+        self._stopping = False
         super().__init__(*arguments)
 
-    def count(self, change: int) -> None:
+    def enter(self) -> bool:
+        """Counts one more request in flight; False where no more are taken."""
         with self._idle:
-            self._in_flight += change
+            self._in_flight += 1
+            return not self._stopping
+
+    def leave(self) -> None:
+        with self._idle:
+            self._in_flight -= 1
             if self._in_flight == 0:
                 self._idle.notify_all()
 
-    def wait_until_idle(self) -> None:
+    def refuse(self) -> None:
+        """From here on, connections that are still open get no more than a refusal."""
         with self._idle:
-            self._idle.wait_for(lambda: self._in_flight == 0)
+            self._stopping = True
+
+    def wait_until_idle(self, seconds: float) -> None:
+        with self._idle:
+            self._idle.wait_for(lambda: self._in_flight == 0, seconds)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -98,46 +124,85 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = 1 << 16  # headers and body leave in one packet
 
     def _handle(self) -> None:
-        self.server.count(1)
+        accepted = self.server.enter()
         try:
-            body = self._body()
             path = _path(self.path)
-            if page := self.server.pages.get(path):
+            if not accepted:
+                self._discard_body()
+                self.close_connection = True
+                self._send(failure(_STOPPING), Connection="close")
+            elif page := self.server.pages.get(path):
+                self._discard_body()
                 self._send(Answer(200, page(), "text/plain"))
             elif not _API.fullmatch(path):
+                self._discard_body()
                 self.send_error(HTTPStatus.NOT_FOUND)
             elif self.command == "OPTIONS":
+                self._discard_body()
                 origin = re.match("https?://", self.headers.get("Origin", ""))
                 self._send(Answer(200 if origin else 400, "", "text/html; charset=ISO-8859-1"))
             else:
-                self._send(self.server.api.answer(self.command, path, body))
+                self._answer(path)
             self.wfile.flush()
         finally:
-            self.server.count(-1)
+            self.server.leave()
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _handle
 
-    def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            body = self._chunks()
-        else:
-            length = self.headers.get("Content-Length", "0")
-            body = self.rfile.read(int(length)) if length.isdecimal() else b""
+    def _answer(self, path: str) -> None:
+        """Answers one call of the API, and writes it into the access log."""
+        gate, record = self.server.gate, Record()
+        body, headers = b"", {}
+        started = time.perf_counter()
+        try:
+            if gate.tokens:
+                gate.tokens.check(self.headers.get("Authorization", ""))
+            body = self._body(gate.limits)
+            answer = self.server.api.answer(self.command, path, body, record)
+        except StatusError as error:
+            answer = failure(error)
+            if error.code is grpc.StatusCode.UNAUTHENTICATED:
+                self._discard_body()
+                headers = {"WWW-Authenticate": "Bearer"}
+        self._send(answer, **headers)
+        if gate.access_log:
+            gate.access_log.write(
+                record,
+                transport="rest",
+                code=str(int(answer.status)),
+                seconds=time.perf_counter() - started,
+                request_bytes=len(body),
+                response_bytes=len(answer.body.encode("utf-8", "surrogateescape")),
+            )
+
+    def _body(self, limits: Limits) -> bytes:
+        """The body, unpacked; raises `StatusError` where it is too large, having read it all."""
+        body = _joined(self._pieces(), limits)
         if self.headers.get("Content-Encoding", "").lower() == "gzip":
-            try:
-                body = zlib.decompress(body, wbits=31)
-            except zlib.error:
-                return b""
+            return _unpacked(body, limits)
         return body
 
-    def _chunks(self) -> bytes:
-        chunks = []
+    def _discard_body(self) -> None:
+        # Read though unwanted: a connection closed over unread bytes takes the answer with it.
+        for _ in self._pieces():
+            pass
+
+    def _pieces(self) -> Iterator[bytes]:
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            yield from self._chunks()
+            return
+        length = self.headers.get("Content-Length", "0")
+        left = int(length) if length.isdecimal() else 0
+        while left and (piece := self.rfile.read(min(left, _PIECE))):
+            left -= len(piece)
+            yield piece
+
+    def _chunks(self) -> Iterator[bytes]:
         while size := int(self.rfile.readline().split(b";")[0], 16):
-            chunks.append(self.rfile.read(size))
+            yield self.rfile.read(size)
             self.rfile.readline()
         while self.rfile.readline().strip():
             pass
-        return b"".join(chunks)
 
     def _send(self, answer: Answer, **headers: str) -> None:
         body = answer.body.encode("utf-8", "surrogateescape")
@@ -175,6 +240,31 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Every request: only at debug level."""
         _log.debug(format, *args)
+
+
+def _joined(pieces: Iterable[bytes], limits: Limits) -> bytes:
+    """All pieces; of too many only the size is kept."""
+    kept: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if limits.message_bytes and size > limits.message_bytes:
+            kept.clear()
+        else:
+            kept.append(piece)
+    limits.check_bytes(size)
+    return b"".join(kept)
+
+
+def _unpacked(body: bytes, limits: Limits) -> bytes:
+    """The gzip body unpacked, never further than to just over the limit; empty where it is none."""
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        text = unpacker.decompress(body, limits.message_bytes and limits.message_bytes + 1)
+    except zlib.error:
+        return b""
+    limits.check_bytes(len(text))
+    return text if unpacker.eof else b""
 
 
 def _path(target: str) -> str:

@@ -26,8 +26,10 @@ from tensorflow_serving.apis import (
 )
 
 from serving import inference, rest_examples, rest_predict
+from serving.access_log import Record
 from serving.json_parser import parse_object
 from serving.json_writer import PrettyWriter, debug_string
+from serving.limits import Limits, rows
 from serving.metrics import Metrics
 from serving.model_registry import ModelRegistry
 from serving.predict import DEFAULT_SIGNATURE, predict
@@ -78,32 +80,40 @@ class RestApi:
     """Answers one request after another, whatever carries them."""
 
     def __init__(
-        self, registry: ModelRegistry, metrics: Metrics, *, timeout_ms: int, check_method: bool
+        self,
+        registry: ModelRegistry,
+        metrics: Metrics,
+        *,
+        timeout_ms: int,
+        check_method: bool,
+        limits: Limits | None = None,
     ) -> None:
-        """Args: models; what is counted; limit of a graph's run (0: none); method-name check."""
+        """Args: models; what is counted; limit of a graph's run (0: none); checks; limits."""
         self._registry = registry
         self._metrics = metrics
         self._timeout_ms = timeout_ms
         self._check_method = check_method
-        self._verbs: dict[str, Callable[[model_pb2.ModelSpec, bytes], str]] = {
+        self._limits = limits or Limits()
+        self._verbs: dict[str, Callable[[model_pb2.ModelSpec, bytes, Record], str]] = {
             "predict": self._predict,
             "classify": self._classify,
             "regress": self._regress,
         }
 
-    def answer(self, method: str, path: str, body: bytes) -> Answer:
-        """The answer to a request; never raises."""
+    def answer(self, method: str, path: str, body: bytes, record: Record | None = None) -> Answer:
+        """The answer to a request; never raises. Fills the record for the access log."""
         try:
-            return Answer(HTTPStatus.OK, self._dispatch(method, path, body))
+            text = self._dispatch(method, path, body, record or Record())
+            return Answer(HTTPStatus.OK, text)
         except _NoSuchNumber:
             return Answer(HTTPStatus.BAD_REQUEST, "")
         except StatusError as error:
-            return Answer(_HTTP.get(error.code, 500), _error_json(error.message))
+            return failure(error)
         except Exception:
             _log.exception("%s %s failed", method, path)
             return Answer(500, _error_json("Internal error; the server's log says more."))
 
-    def _dispatch(self, method: str, path: str, body: bytes) -> str:
+    def _dispatch(self, method: str, path: str, body: bytes, record: Record) -> str:
         pattern = {"POST": _POST, "GET": _GET}.get(method)
         match = pattern.fullmatch(path) if pattern else None
         name = urllib.parse.unquote(match["name"] or "") if match else ""
@@ -111,26 +121,31 @@ class RestApi:
         with self._metrics.request(name, verb, "REST"):
             if match is None:
                 raise invalid_argument(f"Malformed request: {method} {path}")
-            return self._answered(match, verb, body)
+            return self._answered(match, verb, body, record)
 
-    def _answered(self, match: re.Match[str], verb: str, body: bytes) -> str:
-        spec = _spec(match)
+    def _answered(self, match: re.Match[str], verb: str, body: bytes, record: Record) -> str:
+        record.spec = spec = _spec(match)
         if verb:
-            return self._verbs[verb](spec, body)
+            record.method = verb.capitalize()
+            with self._limits.slot():
+                return self._verbs[verb](spec, body, record)
+        record.method = "GetModelMetadata" if match["metadata"] else "GetModelStatus"
         if not spec.name:
             raise invalid_argument("Missing model name in request.")
         if match["metadata"]:
-            return self._metadata(spec)
+            return self._metadata(spec, record)
         request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
         return _message_json(self._registry.status(request))
 
-    def _metadata(self, spec: model_pb2.ModelSpec) -> str:
+    def _metadata(self, spec: model_pb2.ModelSpec, record: Record) -> str:
         request = get_model_metadata_pb2.GetModelMetadataRequest(
             model_spec=spec, metadata_field=[SIGNATURE_DEF]
         )
-        return _metadata_json(metadata(self._registry, request))
+        response = metadata(self._registry, request)
+        record.version = response.model_spec.version.value
+        return _metadata_json(response)
 
-    def _predict(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
+    def _predict(self, spec: model_pb2.ModelSpec, body: bytes, record: Record) -> str:
         document = parse_object(body)
         spec.signature_name = _signature_name(document)
         name = spec.signature_name or DEFAULT_SIGNATURE
@@ -145,39 +160,54 @@ class RestApi:
                     f"Failed to get input map for signature: {spec.signature_name or 'DEFAULT'}"
                 )
             request = predict_pb2.PredictRequest(model_spec=spec)
-            rows = rest_predict.fill_request(request, document, inputs)
+            in_rows = rest_predict.fill_request(request, document, inputs)
+            self._admit(request, servable, record)
             with self._metrics.runtime(spec.name, "Predict"):
                 response = predict(
                     servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
                 )
-        return rest_predict.response_json(response, rows=rows)
+        return rest_predict.response_json(response, rows=in_rows)
 
-    def _classify(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
+    def _classify(self, spec: model_pb2.ModelSpec, body: bytes, record: Record) -> str:
         document = parse_object(body)
         spec.signature_name = _signature_name(document)
         request = classification_pb2.ClassificationRequest(model_spec=spec)
         rest_examples.fill_input(request.input, document)
-        with self._running(spec, "Classify") as servable:
+        with self._running(request, record) as servable:
             response = inference.classify(
                 servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
             )
         return rest_examples.classification_json(response.result)
 
-    def _regress(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
+    def _regress(self, spec: model_pb2.ModelSpec, body: bytes, record: Record) -> str:
         document = parse_object(body)
         spec.signature_name = _signature_name(document)
         request = regression_pb2.RegressionRequest(model_spec=spec)
         rest_examples.fill_input(request.input, document)
-        with self._running(spec, "Regress") as servable:
+        with self._running(request, record) as servable:
             response = inference.regress(
                 servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
             )
         return rest_examples.regression_json(response.result)
 
     @contextmanager
-    def _running(self, spec: model_pb2.ModelSpec, api: str) -> Iterator[Servable]:
-        with self._registry.lease(spec) as servable, self._metrics.runtime(spec.name, api):
-            yield servable
+    def _running(self, request: Any, record: Record) -> Iterator[Servable]:
+        name = request.model_spec.name
+        with self._registry.lease(request.model_spec) as servable:
+            self._admit(request, servable, record)
+            with self._metrics.runtime(name, record.method):
+                yield servable
+
+    def _admit(self, request: Any, servable: Servable, record: Record) -> None:
+        """Records what is asked of which version; raises where it is too much."""
+        record.rows = rows(request)
+        record.version = servable.version
+        self._limits.check_rows(request)
+
+
+def failure(error: StatusError) -> Answer:
+    """The answer that an error becomes."""
+    return Answer(_HTTP.get(error.code, 500), _error_json(error.message))
 
 
 def _spec(match: re.Match[str]) -> model_pb2.ModelSpec:

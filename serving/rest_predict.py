@@ -147,7 +147,10 @@ def _write_rows(writer: PrettyWriter, outputs: Mapping[str, Any]) -> None:
                 f" expecting: {size}"
             )
         size = dims[0].size
-    tokens = {alias: iter(_tokens(alias, outputs[alias])) for alias in sorted(outputs)}
+    # Backwards: of two outputs without a JSON form the stock server names whichever its hash map
+    # has first, in the recordings the last one by name for rows, and the first one for columns.
+    written = {alias: _tokens(alias, outputs[alias]) for alias in sorted(outputs, reverse=True)}
+    tokens = {alias: iter(written[alias]) for alias in sorted(outputs)}
     shapes = {alias: [d.size for d in outputs[alias].tensor_shape.dim][1:] for alias in tokens}
     binary = {alias for alias in tokens if _is_binary(alias, outputs[alias])}
     writer.string("predictions")

@@ -34,3 +34,17 @@ def answers(method: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any],
         context.abort(code, cut_for_grpc(message))
 
     return call
+
+
+def abort(context: Any, error: StatusError) -> Any:
+    """Ends an RPC with an error, from outside of its handler."""
+    context.abort(error.code, cut_for_grpc(error.message))
+
+
+def with_behavior(handler: Any, behavior: Callable[[Any, Any], Any]) -> Any:
+    """The unary handler with another behaviour, for an interceptor that wraps it."""
+    return grpc.unary_unary_rpc_method_handler(
+        behavior,
+        request_deserializer=handler.request_deserializer,
+        response_serializer=handler.response_serializer,
+    )

@@ -16,6 +16,8 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from serving.flags import Parsed
+from serving.gate import Gate
+from serving.health import HealthService, add_reflection
 from serving.http_server import RestServer
 from serving.metrics import Metrics, metrics_path
 from serving.model_config import read_config, read_text_proto, single_model
@@ -25,6 +27,7 @@ from serving.prediction_service import PredictionService
 from serving.rest import RestApi
 from serving.served_model import LoadOptions
 from serving.status import StatusError, invalid_argument
+from serving.tls import read_credentials
 
 DRAIN_SECONDS = 30.0
 _log = logging.getLogger(__name__)
@@ -52,6 +55,11 @@ class ModelServer:
             _load_options(flags, self._metrics),
             labels_for_unavailable=flags.switch("allow_version_labels_for_unavailable_models"),
         )
+        self._gate = Gate.from_flags(flags, self._registry)
+        ssl = flags.text("ssl_config_file")
+        self._credentials = read_credentials(ssl) if ssl else None
+        has_health = flags.switch("enable_grpc_healthcheck_service")
+        self._health = HealthService() if has_health else None
         self._grpc: grpc.Server | None = None
         self._rest: RestServer | None = None
 
@@ -69,18 +77,24 @@ class ModelServer:
             if self._stopping.is_set():
                 return
             raise
-        self._grpc = _grpc_server(self._flags, self._registry, self._metrics)
+        self._grpc = _grpc_server(self._flags, self._registry, self._metrics, self._gate)
+        add_reflection(self._grpc, with_health=self._health is not None)
+        if self._health:
+            self._health.add_to(self._grpc)
+        _open_ports(self._flags, self._grpc, self._credentials)
         self._grpc.start()
-        self._rest = _rest_server(self._flags, self._registry, self._metrics)
+        self._rest = _rest_server(self._flags, self._registry, self._metrics, self._gate)
         seconds = self._flags.number("model_config_file_poll_wait_seconds")
         if seconds > 0 and self._flags.text("model_config_file"):
             threading.Thread(target=self._poll_config, args=(seconds,), daemon=True).start()
 
     def drain(self) -> None:
         """Refuses new requests, finishes those in flight, unloads every model."""
+        if self._health:
+            self._health.drain()
         stopped = self._grpc.stop(DRAIN_SECONDS) if self._grpc else None
         if self._rest:
-            self._rest.stop()
+            self._rest.stop(DRAIN_SECONDS)
         if stopped:
             stopped.wait()
         self._registry.stop()
@@ -154,14 +168,30 @@ def _session_config(flags: Parsed) -> config_pb2.ConfigProto:
     return config
 
 
-def _grpc_server(flags: Parsed, registry: ModelRegistry, metrics: Metrics) -> grpc.Server:
-    pool = futures.ThreadPoolExecutor(flags.number("grpc_max_threads"), "grpc")
-    server = grpc.server(pool, options=_channel_arguments(flags.text("grpc_channel_arguments")))
+def _grpc_server(
+    flags: Parsed, registry: ModelRegistry, metrics: Metrics, gate: Gate
+) -> grpc.Server:
+    threads = gate.threads(flags.number("grpc_max_threads"))
+    options = _channel_arguments(
+        flags.text("grpc_channel_arguments"), max_bytes=gate.limits.message_bytes
+    )
+    server = grpc.server(
+        futures.ThreadPoolExecutor(threads, "grpc"),
+        interceptors=gate.interceptors(),
+        options=options,
+    )
     prediction = PredictionService(
         registry, metrics, check_method=flags.switch("enable_signature_method_name_check")
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(registry), server)
+    return server
+
+
+def _open_ports(
+    flags: Parsed, server: grpc.Server, credentials: grpc.ServerCredentials | None
+) -> None:
+    """Opens the TCP port and the Unix socket; raises `StatusError` where one can't be."""
     addresses = []
     if flags.number("port"):
         addresses.append(f"{flags.text('bind_address')}:{flags.number('port')}")
@@ -169,17 +199,20 @@ def _grpc_server(flags: Parsed, registry: ModelRegistry, metrics: Metrics) -> gr
         addresses.append(f"unix:{flags.text('grpc_socket_path')}")
     for address in addresses:
         try:
-            server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise invalid_argument(f"Failed to BuildAndStart gRPC server ({error})") from error
+            if credentials:
+                server.add_secure_port(address, credentials)
+            else:
+                server.add_insecure_port(address)
+        except RuntimeError as error:  # an address in use, or PEM text that is no good
+            _log.error("gRPC at %s: %s", address, error)
+            raise invalid_argument("Failed to BuildAndStart gRPC server") from error
         _log.info("Running gRPC ModelServer at %s ...", address)
-    return server
 
 
-def _channel_arguments(text: str) -> list[tuple[str, int | str]]:
+def _channel_arguments(text: str, *, max_bytes: int) -> list[tuple[str, int | str]]:
     options: list[tuple[str, int | str]] = [
         ("grpc.max_send_message_length", -1),
-        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_receive_message_length", max_bytes or -1),
         # Otherwise a second server on the same port starts without an error and takes every other
         # connection.
         ("grpc.so_reuseport", 0),
@@ -193,7 +226,9 @@ def _channel_arguments(text: str) -> list[tuple[str, int | str]]:
     return options
 
 
-def _rest_server(flags: Parsed, registry: ModelRegistry, metrics: Metrics) -> RestServer | None:
+def _rest_server(
+    flags: Parsed, registry: ModelRegistry, metrics: Metrics, gate: Gate
+) -> RestServer | None:
     port = flags.number("rest_api_port")
     if port == 0:
         return None
@@ -205,6 +240,7 @@ def _rest_server(flags: Parsed, registry: ModelRegistry, metrics: Metrics) -> Re
         metrics,
         timeout_ms=flags.number("rest_api_timeout_in_ms"),
         check_method=flags.switch("enable_signature_method_name_check"),
+        limits=gate.limits,
     )
     path = metrics_path(flags.text("monitoring_config_file"))
     cors = flags.switch("rest_api_enable_cors_support")
@@ -213,6 +249,7 @@ def _rest_server(flags: Parsed, registry: ModelRegistry, metrics: Metrics) -> Re
             (flags.text("bind_address"), port),
             api,
             cors=cors,
+            gate=gate,
             pages={path: metrics.text} if path else {},
         )
     except OSError as error:

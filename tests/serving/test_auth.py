@@ -1,0 +1,129 @@
+"""Bearer tokens: who gets in over gRPC and REST, and what a token file may hold."""
+
+import gzip
+import hashlib
+
+import grpc
+import pytest
+import requests
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import get_model_status_pb2
+
+from serving.auth import Tokens, read_tokens
+from serving.status import StatusError
+from tests.serving.saved_models import float_request
+
+TOKENS = ("a" * 40, "b" * 40)
+WRONG = (
+    None,
+    "",
+    "Bearer",
+    "Bearer ",
+    f"Bearer {TOKENS[0]}x",
+    f"Basic {TOKENS[0]}",
+    TOKENS[0],
+    "Bearer " + hashlib.sha256(TOKENS[0].encode()).hexdigest(),
+)
+
+
+def hashes(tokens):
+    return "".join(hashlib.sha256(token.encode()).hexdigest() + "\n" for token in tokens)
+
+
+@pytest.fixture
+def server(start_server, models, tmp_path):
+    path = tmp_path / "tokens"
+    path.write_text("# two clients\n\n" + hashes(TOKENS))
+    return start_server(
+        "--model_name=scale",
+        f"--model_base_path={models / 'scale'}",
+        f"--auth_token_file={path}",
+        "--enable_grpc_healthcheck_service",
+    )
+
+
+def metadata(value):
+    return () if value is None else (("authorization", value),)
+
+
+def test_grpc_needs_a_token_for_every_method(server):
+    for token in TOKENS:
+        answer = server.prediction.Predict(
+            float_request([1.0]), metadata=metadata(f"Bearer {token}"), timeout=20
+        )
+        assert list(answer.outputs["y"].float_val) == [30.0]
+    for value in WRONG:
+        for method, request in (
+            (server.prediction.Predict, float_request([1.0])),
+            (server.models.GetModelStatus, get_model_status_pb2.GetModelStatusRequest()),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                method(request, metadata=metadata(value), timeout=20)
+            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            assert caught.value.details() == "A valid bearer token is required."
+
+
+def test_health_needs_no_token(server):
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=20)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_rest_needs_a_token_for_every_path_of_the_api(server):
+    base = f"http://127.0.0.1:{server.rest_port}"
+    body = b'{"instances": [1.0]}'
+    with requests.Session() as session:
+        for value in WRONG:
+            headers = {} if value is None else {"Authorization": value}
+            for answer in (
+                session.get(f"{base}/v1/models/scale", headers=headers, timeout=20),
+                session.post(
+                    f"{base}/v1/models/scale:predict",
+                    data=gzip.compress(body),
+                    headers=headers | {"Content-Encoding": "gzip"},
+                    timeout=20,
+                ),
+            ):
+                assert answer.status_code == 401
+                assert answer.json() == {"error": "A valid bearer token is required."}
+                assert answer.headers["WWW-Authenticate"] == "Bearer"
+        # The connection that was refused is still good.
+        answer = session.post(
+            f"{base}/v1/models/scale:predict",
+            data=body,
+            headers={"Authorization": f"bearer {TOKENS[1]}"},
+            timeout=20,
+        )
+        assert answer.json() == {"predictions": [30.0]}
+        assert session.get(f"{base}/elsewhere", timeout=20).status_code == 404
+
+
+def test_comparison_looks_at_every_token_in_constant_time(monkeypatch):
+    compared = []
+
+    def compare(left, right):
+        compared.append(right)
+        return left == right
+
+    monkeypatch.setattr("serving.auth.hmac.compare_digest", compare)
+    digests = [hashlib.sha256(token.encode()).digest() for token in TOKENS]
+    assert Tokens(digests).accepts(f"Bearer {TOKENS[0]}")
+    assert compared == digests
+
+
+def test_file_without_usable_tokens_is_refused_and_never_quoted(tmp_path):
+    path = tmp_path / "tokens"
+
+    def refusal():
+        with pytest.raises(StatusError) as caught:
+            read_tokens(str(path))
+        return str(caught.value)
+
+    assert refusal() == f"NOT_FOUND: {path}; No such file or directory"
+    path.write_text("# nobody\n")
+    assert refusal().startswith(f"INVALID_ARGUMENT: {path}; holds no token")
+    path.write_text(hashes(TOKENS) + "my-secret-token\n")
+    assert refusal() == f"INVALID_ARGUMENT: {path}; line 3 is not a SHA-256 in hexadecimal"
+    path.write_bytes(b"\xff\xfe")
+    assert refusal() == f"INVALID_ARGUMENT: {path}; not a text file"
