@@ -6,7 +6,8 @@ import grpc
 import pytest
 
 from models.errors import BadInput, DebutError, Unreachable
-from serving.client import Client, Ranking, TensorSpec
+from serving.answers import Ranking, TensorSpec
+from serving.client import Client
 from tests.serving.conftest import free_port
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
