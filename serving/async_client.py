@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -20,7 +20,7 @@ Arguments = ParamSpec("Arguments")
 
 def _asks(
     build: Callable[Concatenate[str, Arguments], Question[Answer]],
-) -> Callable[Concatenate[AsyncClient, Arguments], Awaitable[Answer]]:
+) -> Callable[Concatenate[AsyncClient, Arguments], Coroutine[Any, Any, Answer]]:
     """The method that asks a question of the client's model."""
 
     async def ask(
