@@ -24,6 +24,8 @@ OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # A name that stands for several servers, as a headless service does, is asked of them in turn.
+    ("grpc.lb_policy_name", "round_robin"),
 ]
 """Options of every channel."""
 

@@ -140,11 +140,31 @@ def test_a_single_call_can_have_a_time_limit_of_its_own(connect):
 
 
 def test_all_calls_share_one_connection(connect):
-    with ScriptedServer(*[ranking("a")] * 4) as server, connect(server.target) as client:
+    # Not by name: `localhost` has two addresses.
+    with (
+        ScriptedServer(*[ranking("a")] * 4) as server,
+        connect(server.target.replace("localhost", "127.0.0.1")) as client,
+    ):
         for _ in range(2):
             client.recommend(["u"])
             client.within(5).recommend(["u"])
         assert len(set(server.peers)) == 1
+
+
+def test_several_servers_behind_one_name_are_asked_in_turn(connect):
+    with (
+        ScriptedServer(*[ranking("a")] * 20) as first,
+        ScriptedServer(*[ranking("a")] * 20) as second,
+    ):
+        addresses = [server.target.replace("localhost", "127.0.0.1") for server in (first, second)]
+        with connect("ipv4:" + ",".join(addresses)) as client:
+            # The very first call may come before the second connection stands.
+            while not (first.calls and second.calls):
+                client.recommend(["u"])
+            before = first.calls, second.calls
+            for _ in range(4):
+                client.recommend(["u"])
+        assert (first.calls - before[0], second.calls - before[1]) == (2, 2)
 
 
 def test_asyncio_calls_wait_side_by_side():
