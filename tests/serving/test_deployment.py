@@ -176,7 +176,7 @@ def test_the_monitoring_configuration_is_served_where_everybody_scrapes():
     assert annotations["prometheus.io/path"] == path
 
 
-def test_batching_never_pads_one_user_s_history_with_another_s_items():
+def test_batching_never_pads_a_history_with_items():
     """The stock server pads with the tensor's first value: recorded as `batch.padded`."""
     file = DOCKER / "model-server" / "batching.config"
     parameters = text_proto(file, MESSAGES["BatchingParameters"]())
@@ -298,7 +298,9 @@ def test_docker_compose_reads_the_file():
 
 
 def assert_valid(resource):
-    kubernetes_validate.validate(resource, kubernetes_validate.latest_version(), strict=True)
+    """By the oldest version that the documentation names, and by the newest one known here."""
+    for version in ("1.25", kubernetes_validate.latest_version()):
+        kubernetes_validate.validate(resource, version, strict=True)
 
 
 @pytest.mark.parametrize("kind", resources())
