@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from serving.client import Client
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+_FILE = click.Path(path_type=Path)
 
 
 def _split(_: click.Context, __: click.Parameter, text: str) -> list[str]:
@@ -40,11 +44,45 @@ def user_options(function: Decorated) -> Decorated:
     return function
 
 
-def server_options(function: Decorated) -> Decorated:
-    """Adds `--target`, `--json` and `--debug`: whom to ask, and how to answer."""
+def server_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options that say whom to ask and how to answer.
+
+    The function gets `client`, connected as they say, in their place, and `as_json`.
+    """
+
+    @functools.wraps(function)
+    def with_client(
+        *,
+        target: str,
+        tls_ca: Path | None,
+        tls_cert: Path | None,
+        tls_key: Path | None,
+        token_file: Path | None,
+        **others: Any,
+    ) -> None:
+        with _connect(target, tls_ca, tls_cert, tls_key, token_file) as client:
+            function(client=client, **others)
+
+    decorated: Callable[..., None] = with_client
     for option in (
         debug_option,
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+        click.option(
+            "--token-file", type=_FILE, metavar="FILE", help="Holds a bearer token; needs TLS."
+        ),
+        click.option("--tls-key", type=_FILE, metavar="FILE", help="The certificate's key, PEM."),
+        click.option(
+            "--tls-cert",
+            type=_FILE,
+            metavar="FILE",
+            help="Client certificate, PEM, for a server that asks for one.",
+        ),
+        click.option(
+            "--tls-ca",
+            type=_FILE,
+            metavar="FILE",
+            help="Connect over TLS; the authority that signed the server's certificate, PEM.",
+        ),
         click.option(
             "--target",
             default="localhost:8500",
@@ -53,17 +91,29 @@ def server_options(function: Decorated) -> Decorated:
             help="gRPC address of the model server.",
         ),
     ):
-        function = option(function)
-    return function
+        decorated = option(decorated)
+    return decorated
 
 
-def connect(target: str) -> Client:
+def _connect(
+    target: str,
+    tls_ca: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    token_file: Path | None,
+) -> Client:
     """A client; it connects with the first question."""
     # gRPC would write its own lines about a server that isn't there.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from serving.client import Client
+    from serving.client_credentials import Tls, token_from_file
 
-    return Client(target)
+    encrypted = any((tls_ca, tls_cert, tls_key))
+    return Client(
+        target,
+        tls=Tls.from_files(tls_ca, tls_cert, tls_key) if encrypted else None,
+        token=None if token_file is None else token_from_file(token_file),
+    )
 
 
 def print_json(answer: dict[str, Any]) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from pipeline.commands.asking import connect, print_json, server_options, user_options
+from pipeline.commands.asking import print_json, server_options, user_options
+
+if TYPE_CHECKING:
+    from serving.client import Client
 
 
 @click.command(
@@ -22,17 +27,16 @@ def recommend(
     profile: str,
     k: int,
     new_only: bool,
-    target: str,
+    client: Client,
     as_json: bool,
 ) -> None:
     """Recommend items to a user, best first.
 
     Ends with 4 where no server answers at --target.
     """
-    with connect(target) as client:
-        [ranking] = client.recommend(
-            [user], history=[history], profile=[profile], k=k, new_only=new_only
-        )
+    [ranking] = client.recommend(
+        [user], history=[history], profile=[profile], k=k, new_only=new_only
+    )
     ranked = list(zip(ranking.item_ids, ranking.scores, strict=True))
     if as_json:
         items = [{"item_id": item, "score": score} for item, score in ranked]

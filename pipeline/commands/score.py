@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from pipeline.commands.asking import connect, print_json, server_options, user_options
+from pipeline.commands.asking import print_json, server_options, user_options
+
+if TYPE_CHECKING:
+    from serving.client import Client
 
 
 @click.command(
@@ -20,7 +25,7 @@ def score(
     history: list[str],
     profile: str,
     items: tuple[str, ...],
-    target: str,
+    client: Client,
     as_json: bool,
 ) -> None:
     """Predict what a user would rate items, from 0 to 1.
@@ -29,10 +34,9 @@ def score(
     --target.
     """
     rows = len(items)
-    with connect(target) as client:
-        scores = client.score(
-            [user] * rows, list(items), history=[history] * rows, profile=[profile] * rows
-        )
+    scores = client.score(
+        [user] * rows, list(items), history=[history] * rows, profile=[profile] * rows
+    )
     scored = list(zip(items, scores.ratings, scores.scores, strict=True))
     if as_json:
         answers = [{"item_id": i, "rating": rating, "score": value} for i, rating, value in scored]

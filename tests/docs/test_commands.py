@@ -21,7 +21,7 @@ from serving import flags
 from tests.docs.pages import ROOT, blocks, documented_commands
 
 # Programs of the machine; the rest comes with the environment.
-SYSTEM = {"curl", "export", "source", "zcat"}
+SYSTEM = {"curl", "docker", "export", "kubectl", "source", "zcat"}
 ENVIRONMENT = {"debut", "debut-model-server", "python", "saved_model_cli", "tensorboard"}
 PLAIN = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
 

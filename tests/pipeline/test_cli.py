@@ -30,7 +30,8 @@ from pipeline.commands.failures import describe
 from pipeline.config import load_configuration
 from pipeline.layout import SAMPLE
 from pipeline.outcome import GateDecision, Outcome
-from serving.client import Client, Ranking
+from serving.answers import Ranking
+from serving.client import Client
 from tests.serving import saved_models
 from tests.serving.conftest import free_port
 

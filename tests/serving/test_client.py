@@ -1,20 +1,28 @@
+import asyncio
 import math
-import threading
-from concurrent import futures
 
 import grpc
 import pytest
 
 from models.errors import BadInput, DebutError, Unreachable
-from serving.client import Client, Ranking, TensorSpec
+from serving.answers import Ranking, TensorSpec
+from serving.async_client import AsyncClient
+from tests.serving.clients import CLIENTS
 from tests.serving.conftest import free_port
+from tests.serving.scripted_server import ScriptedServer, ranking
 
-PREDICT = "/tensorflow.serving.PredictionService/Predict"
+UNAVAILABLE, INTERNAL = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL
+
+
+@pytest.fixture(params=CLIENTS)
+def connect(request):
+    """The class of each client in turn; all tests hold for both."""
+    return CLIENTS[request.param]
 
 
 @pytest.fixture
-def client(suite):
-    with Client(f"127.0.0.1:{suite.grpc_port}", model="shop", timeout=30) as client:
+def client(suite, connect):
+    with connect(f"127.0.0.1:{suite.grpc_port}", model="shop", timeout=30) as client:
         yield client
 
 
@@ -76,75 +84,152 @@ def test_rows_that_do_not_fit_are_named_before_anything_is_sent(client):
         client.recommend("u1")
 
 
-def test_unknown_model_is_a_failure_that_says_so(suite):
+def test_unknown_model_is_a_failure_that_says_so(suite, connect):
     with (
-        Client(f"127.0.0.1:{suite.grpc_port}", model="nope") as client,
+        connect(f"127.0.0.1:{suite.grpc_port}", model="nope") as client,
         pytest.raises(DebutError, match=r"NOT_FOUND: Servable not found for request: Latest\(nope"),
     ):
         client.recommend(["u"])
 
 
-def test_no_server_is_unreachable_and_names_the_target():
+def test_no_server_is_unreachable_and_names_the_target(connect):
     target = f"127.0.0.1:{free_port()}"
-    with Client(target, timeout=5) as client, pytest.raises(Unreachable, match=target):
+    with connect(target, timeout=5) as client, pytest.raises(Unreachable, match=target):
         client.status()
 
 
-class Scripted:
-    """A server whose Predict fails as it is told, counting the calls."""
-
-    def __init__(self, *codes):
-        self.codes = list(codes)
-        self.calls = 0
-        self.release = threading.Event()
-        handler = grpc.unary_unary_rpc_method_handler(self._answer)
-        service, method = PREDICT.strip("/").split("/")
-        generic = grpc.method_handlers_generic_handler(service, {method: handler})
-        self.server = grpc.server(futures.ThreadPoolExecutor(2), handlers=[generic])
-        self.target = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
-
-    def _answer(self, request, context):
-        self.calls += 1
-        code = self.codes.pop(0)
-        if code is None:
-            self.release.wait(10)
-            return b""
-        context.abort(code, "as told")
-
-    def __enter__(self):
-        self.server.start()
-        return self
-
-    def __exit__(self, *_):
-        self.release.set()
-        self.server.stop(None).wait()
-
-
-def test_only_unavailable_is_tried_again():
-    unavailable, internal = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL
+def test_only_unavailable_is_tried_again(connect):
     with (
-        Scripted(unavailable, unavailable, internal, internal) as server,
-        Client(server.target) as client,
+        ScriptedServer(UNAVAILABLE, UNAVAILABLE, INTERNAL, INTERNAL) as server,
+        connect(server.target) as client,
     ):
         with pytest.raises(DebutError, match="INTERNAL: as told"):
             client.recommend(["u"])
         assert server.calls == 3
 
 
-def test_unavailable_for_good_ends_as_unreachable():
+def test_a_server_that_comes_back_is_asked_again(connect):
     with (
-        Scripted(*[grpc.StatusCode.UNAVAILABLE] * 10) as server,
-        Client(server.target) as client,
+        ScriptedServer(UNAVAILABLE, UNAVAILABLE, ranking("a", "b")) as server,
+        connect(server.target) as client,
     ):
+        assert client.recommend(["u"]) == [Ranking(["a", "b"], [1.0, 2.0], 7)]
+
+
+def test_unavailable_for_good_ends_as_unreachable(connect):
+    with ScriptedServer(*[UNAVAILABLE] * 10) as server, connect(server.target) as client:
         with pytest.raises(Unreachable, match="as told"):
             client.recommend(["u"])
         assert 1 < server.calls < 10
 
 
-def test_a_server_that_does_not_answer_in_time_is_unreachable():
+def test_a_server_that_does_not_answer_in_time_is_unreachable(connect):
     with (
-        Scripted(None) as server,
-        Client(server.target, timeout=0.3) as client,
+        ScriptedServer(None) as server,
+        connect(server.target, timeout=0.3) as client,
         pytest.raises(Unreachable, match=r"did not answer within 0\.3 s"),
     ):
         client.recommend(["u"])
+
+
+def test_a_single_call_can_have_a_time_limit_of_its_own(connect):
+    with ScriptedServer(None, ranking("a")) as server, connect(server.target) as client:
+        with pytest.raises(Unreachable, match=r"did not answer within 0\.2 s"):
+            client.within(0.2).recommend(["u"])
+        assert client.recommend(["u"])[0].item_ids == ["a"]
+
+
+def test_all_calls_share_one_connection(connect):
+    # Not by name: `localhost` has two addresses.
+    with (
+        ScriptedServer(*[ranking("a")] * 4) as server,
+        connect(server.target.replace("localhost", "127.0.0.1")) as client,
+    ):
+        for _ in range(2):
+            client.recommend(["u"])
+            client.within(5).recommend(["u"])
+        assert len(set(server.peers)) == 1
+
+
+def test_several_servers_behind_one_name_are_asked_in_turn(connect):
+    with (
+        ScriptedServer(*[ranking("a")] * 20) as first,
+        ScriptedServer(*[ranking("a")] * 20) as second,
+    ):
+        addresses = [server.target.replace("localhost", "127.0.0.1") for server in (first, second)]
+        with connect("ipv4:" + ",".join(addresses)) as client:
+            # The very first call may come before the second connection stands.
+            while not (first.calls and second.calls):
+                client.recommend(["u"])
+            before = first.calls, second.calls
+            for _ in range(4):
+                client.recommend(["u"])
+        assert (first.calls - before[0], second.calls - before[1]) == (2, 2)
+
+
+def test_asyncio_calls_wait_side_by_side():
+    """The first call gets its answer only after the last one was asked."""
+
+    async def ask(server):
+        async with AsyncClient(server.target) as client:
+            waiting = asyncio.create_task(client.within(5).score(["u"], ["i"]))
+            while not server.calls:
+                await asyncio.sleep(0.01)
+            [first] = await client.recommend(["u"])
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            return first
+
+    with ScriptedServer(None, ranking("a")) as server:
+        assert asyncio.run(ask(server)).item_ids == ["a"]
+
+
+# The fallback list
+
+
+def test_without_a_server_recommend_answers_with_what_is_popular_and_says_so(connect):
+    target = f"127.0.0.1:{free_port()}"
+    with connect(target, timeout=2, fallback=["a", "b", "c", "a", "d"]) as client:
+        rankings = client.recommend(["u1", "u2"], history=[["b"], []], k=3)
+    assert [ranking.item_ids for ranking in rankings] == [["a", "c", "d"], ["a", "b", "c"]]
+    for fallback in rankings:
+        assert fallback.is_fallback
+        assert fallback.version is None
+        assert [math.isnan(score) for score in fallback.scores] == [True] * 3
+
+
+def test_a_server_that_answers_too_late_counts_as_none(connect):
+    with (
+        ScriptedServer(None) as server,
+        connect(server.target, timeout=0.2, fallback=["a"]) as client,
+    ):
+        assert client.recommend(["u"])[0].item_ids == ["a"]
+
+
+def test_the_fallback_is_not_taken_while_the_server_answers(connect):
+    with ScriptedServer(ranking("z")) as server, connect(server.target, fallback=["a"]) as client:
+        [answer] = client.recommend(["u"])
+        assert (answer.item_ids, answer.is_fallback) == (["z"], False)
+
+
+def test_popular_items_are_no_answer_where_only_new_ones_or_scores_were_asked_for(connect):
+    target = f"127.0.0.1:{free_port()}"
+    with connect(target, timeout=2, fallback=["a"]) as client:
+        with pytest.raises(Unreachable):
+            client.recommend(["u"], new_only=True)
+        with pytest.raises(Unreachable):
+            client.score(["u"], ["a"])
+        with pytest.raises(Unreachable):
+            client.similar_items(["a"])
+
+
+def test_a_refusal_is_not_hidden_behind_the_fallback(connect):
+    with (
+        ScriptedServer(INTERNAL, grpc.StatusCode.INVALID_ARGUMENT) as server,
+        connect(server.target, fallback=["a"]) as client,
+    ):
+        with pytest.raises(DebutError, match="INTERNAL"):
+            client.recommend(["u"])
+        with pytest.raises(BadInput, match="as told"):
+            client.recommend(["u"])

@@ -58,6 +58,6 @@ def test_a_map_is_read_from_its_entries():
     assert list(real.inputs["x"].float_val) == [1.0, 2.0]
 
 
-def test_client_imports_no_tensorflow():
-    code = "import sys, serving.client; sys.exit('tensorflow' in sys.modules)"
+def test_clients_import_no_tensorflow():
+    code = "import sys, serving.client, serving.async_client; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,68 @@
+"""What a model server's answers say, as plain Python values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A list of items, best first, with their scores.
+
+    Attributes:
+        item_ids: the items.
+        scores: one for each item; NaN where no model scored it.
+        version: version of the model that answered; None for a fallback list, which no model made.
+    """
+
+    item_ids: list[str]
+    scores: list[float]
+    version: int | None
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether the list is the client's own, because no server answered in time."""
+        return self.version is None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Predicted ratings in [0, 1] and ranking scores, one of each per pair asked for."""
+
+    ratings: list[float]
+    scores: list[float]
+    version: int
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """One embedding per row: lists of floats, nested as deep as the model's output."""
+
+    vectors: list[Any]
+    version: int
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """A version's number, its state by name, and its error (empty where it has none)."""
+
+    version: int
+    state: str
+    error: str
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Dtype by name and shape, -1 for any size; None for any rank."""
+
+    dtype: str
+    shape: list[int] | None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Inputs and outputs of a signature by name."""
+
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]

@@ -1,0 +1,154 @@
+"""What the blocking and the asyncio client share: the terms of a connection, retries, failures."""
+
+from __future__ import annotations
+
+import copy
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import grpc
+
+from models.errors import BadInput, DebutError, Unreachable
+from serving.client_credentials import Tls, bearer_metadata
+from serving.questions import RESPONSES, Question
+from serving.wire import MESSAGES
+
+Answer = TypeVar("Answer")
+Self = TypeVar("Self", bound="Connection")
+
+OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # A name that stands for several servers, as a headless service does, is asked of them in turn.
+    ("grpc.lb_policy_name", "round_robin"),
+]
+"""Options of every channel."""
+
+_ATTEMPTS = 4
+_FIRST_PAUSE_SECONDS = 0.1
+
+
+class Connection(ABC):
+    """One channel to one model on one server, kept open from call to call."""
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        model: str = "debut",
+        timeout: float = 10.0,
+        tls: Tls | None = None,
+        token: str | None = None,
+        allow_plain_token: bool = False,
+        fallback: Sequence[str] = (),
+    ) -> None:
+        """Connects on first use.
+
+        Args:
+            target: `HOST:PORT` or `unix:PATH`.
+            model: name under which the model is served.
+            timeout: seconds that a call may take, its retries included.
+            tls: encrypts the connection, and may name a client certificate; None for plain text.
+            token: sent with every call as `authorization: Bearer TOKEN`; needs `tls`.
+            allow_plain_token: send the token without TLS, to this machine only.
+            fallback: item ids by popularity, best first, that `recommend` answers with where no
+                server does in time; its `Ranking` then has no version. Empty: `Unreachable`.
+
+        Raises:
+            BadInput: the token may not travel to this target, or is none.
+        """
+        self.target = target
+        self.model = model
+        self.timeout = timeout
+        self.fallback = tuple(fallback)
+        self._credentials = None if tls is None else tls.channel_credentials()
+        self._metadata = bearer_metadata(
+            token, target=target, tls=tls, allow_plain_token=allow_plain_token
+        )
+        self._channel = self._open()
+        self._methods = {
+            path: self._channel.unary_unary(
+                path,
+                request_serializer=lambda message: message.SerializeToString(),
+                response_deserializer=MESSAGES[response].FromString,
+            )
+            for path, response in RESPONSES.items()
+        }
+
+    @abstractmethod
+    def _open(self) -> Any:
+        """The channel."""
+
+    def within(self: Self, timeout: float) -> Self:
+        """The same client over the same connection, with another time limit for its calls.
+
+        For example `client.within(0.05).recommend(["u1"])`. Closing either closes both.
+        """
+        other = copy.copy(self)
+        other.timeout = timeout
+        return other
+
+    def _call(self, question: Question[Any], attempts: Attempts) -> Any:
+        """Starts the call of one attempt."""
+        return self._methods[question.method](
+            question.request, timeout=attempts.remaining(), metadata=self._metadata
+        )
+
+    def _without_answer(self, question: Question[Answer], error: grpc.RpcError) -> Answer:
+        """The fallback where there is one for the question, else the failure as an exception."""
+        failure = self._failure(error)
+        if self.fallback and question.fall_back and isinstance(failure, Unreachable):
+            return question.fall_back(self.fallback)
+        raise failure from error
+
+    def _failure(self, error: grpc.RpcError) -> DebutError:
+        code, details = error.code(), error.details() or ""
+        if code is grpc.StatusCode.UNAVAILABLE:
+            return Unreachable(
+                f"No model server answers at {self.target} ({details}). Start one with"
+                " `debut serve`, name another with --target, or check the TLS options."
+            )
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return Unreachable(
+                f"The model server at {self.target} did not answer within {self.timeout:g} s."
+            )
+        if code is grpc.StatusCode.INVALID_ARGUMENT:
+            # What follows the first line names nodes of the graph, of no use to a caller.
+            return BadInput(details.split("\n\t [[")[0])
+        if code is grpc.StatusCode.UNAUTHENTICATED:
+            return DebutError(
+                f"The model server at {self.target} does not know who asks ({details}). Give the"
+                " token that it expects with --token-file."
+            )
+        return DebutError(f"The model server at {self.target} answered {code.name}: {details}")
+
+
+class Attempts:
+    """The attempts of one call: how long the next may take, and whether there is one.
+
+    Only UNAVAILABLE is tried again: every other failure would come out the same.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        """The time runs from here."""
+        self._deadline = time.monotonic() + timeout
+        self._failed = 0
+
+    def remaining(self) -> float:
+        """Seconds that the attempt may take."""
+        return max(self._deadline - time.monotonic(), 0.001)
+
+    def pause_after(self, code: grpc.StatusCode) -> float | None:
+        """Seconds to wait before the next attempt; None where there is to be none."""
+        pause = _FIRST_PAUSE_SECONDS * 2.0**self._failed
+        self._failed += 1
+        if code is not grpc.StatusCode.UNAVAILABLE or self._failed == _ATTEMPTS:
+            return None
+        if time.monotonic() + pause >= self._deadline:
+            return None
+        return pause * random.uniform(0.5, 1.0)

@@ -1,0 +1,241 @@
+"""What the served model can be asked: each question as a request and the reading of its answer.
+
+Nothing is sent from here, so that the blocking and the asyncio client share every word. A client
+fills in `model`, the name under which the model is served; the other arguments are its methods'.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from serving.answers import Embeddings, Ranking, Scores, Signature, TensorSpec, VersionStatus
+from serving.wire import MESSAGES
+from serving.wire_tensors import BOOL, INT32, floats, nested, padded, scalar, strings, values
+
+Answer = TypeVar("Answer")
+
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
+STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+RESPONSES = {
+    PREDICT: "PredictResponse",
+    METADATA: "GetModelMetadataResponse",
+    STATUS: "GetModelStatusResponse",
+}
+"""Method to the name of the message that it answers with."""
+
+_DTYPES = {1: "float32", 2: "float64", 3: "int32", 7: "string", 9: "int64", 10: "bool"}
+_STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
+
+
+@dataclass(frozen=True)
+class Question(Generic[Answer]):
+    """One call.
+
+    Attributes:
+        method: path of the gRPC method.
+        request: its message.
+        read: the answer out of the response message.
+        fall_back: the answer out of a list of popular items, best first, where no server answers;
+            None where such a list would be no answer.
+    """
+
+    method: str
+    request: Any
+    read: Callable[[Any], Answer]
+    fall_back: Callable[[Sequence[str]], Answer] | None = None
+
+
+def recommend(
+    model: str,
+    user_ids: Sequence[str],
+    *,
+    history: Sequence[Sequence[str]] | None = None,
+    profile: Sequence[str] | None = None,
+    k: int = 10,
+    new_only: bool = False,
+) -> Question[list[Ranking]]:
+    """Items for each user.
+
+    Where no server answers in time, a client with a fallback list answers from that, without the
+    items of the history given; never with `new_only`, as no popular item is new.
+
+    Args:
+        model: name of the model.
+        user_ids: B users, known or not.
+        history: B lists of item ids, oldest first; an empty one leaves a known user's own.
+        profile: B texts, empty for none.
+        k: how many items, fewer where fewer candidates are left.
+        new_only: only items without interactions in training.
+    """
+    inputs = _users(user_ids, history, profile)
+    inputs |= {"k": scalar(INT32, k), "new_only": scalar(BOOL, new_only)}
+    seen = history or [()] * len(user_ids)
+
+    def popular(item_ids: Sequence[str]) -> list[Ranking]:
+        return [_fallback_ranking(item_ids, without, k) for without in seen]
+
+    return Question(
+        PREDICT,
+        _predict_request(model, "recommend", inputs),
+        _rankings,
+        None if new_only or k < 1 else popular,
+    )
+
+
+def score(
+    model: str,
+    user_ids: Sequence[str],
+    item_ids: Sequence[str],
+    *,
+    history: Sequence[Sequence[str]] | None = None,
+    profile: Sequence[str] | None = None,
+) -> Question[Scores]:
+    """What each of B users would rate the item at the same place; others as in `recommend`."""
+    inputs = _users(user_ids, history, profile)
+    inputs["item_id"] = strings("item_ids", item_ids, len(user_ids))
+
+    def read(response: Any) -> Scores:
+        outputs, version = _outputs(response)
+        return Scores(values(outputs["rating"]), values(outputs["score"]), version)
+
+    return Question(PREDICT, _predict_request(model, "score", inputs), read)
+
+
+def embed_items(
+    model: str,
+    titles: Sequence[str],
+    *,
+    categories: Sequence[str] | None = None,
+    brands: Sequence[str] | None = None,
+    descriptions: Sequence[str] | None = None,
+    prices: Sequence[float] | None = None,
+) -> Question[Embeddings]:
+    """Embeddings of B products by their text, on the shelf or not; a price may be NaN."""
+    rows = len(titles)
+    blank = [""] * rows
+    inputs = {
+        "title": strings("titles", titles, rows),
+        "category": strings("categories", categories or blank, rows),
+        "brand": strings("brands", brands or blank, rows),
+        "description": strings("descriptions", descriptions or blank, rows),
+        "price": floats("prices", prices or [math.nan] * rows, rows),
+    }
+    return Question(PREDICT, _predict_request(model, "embed_items", inputs), _embeddings)
+
+
+def embed_users(
+    model: str,
+    user_ids: Sequence[str],
+    *,
+    history: Sequence[Sequence[str]] | None = None,
+    profile: Sequence[str] | None = None,
+) -> Question[Embeddings]:
+    """Embeddings of B users; arguments as in `recommend`."""
+    inputs = _users(user_ids, history, profile)
+    return Question(PREDICT, _predict_request(model, "embed_users", inputs), _embeddings)
+
+
+def similar_items(model: str, item_ids: Sequence[str], *, k: int = 10) -> Question[list[Ranking]]:
+    """The k items most like each of B items of the catalogue."""
+    inputs = {"item_id": strings("item_ids", item_ids, len(item_ids)), "k": scalar(INT32, k)}
+    return Question(PREDICT, _predict_request(model, "similar_items", inputs), _rankings)
+
+
+def status(model: str) -> Question[list[VersionStatus]]:
+    """The model's versions, newest first, ended ones included."""
+    request = MESSAGES["GetModelStatusRequest"]()
+    request.model_spec.name = model
+    return Question(STATUS, request, _versions)
+
+
+def metadata(model: str) -> Question[dict[str, Signature]]:
+    """The signatures of the version that answers now, by name."""
+    request = MESSAGES["GetModelMetadataRequest"](metadata_field=["signature_def"])
+    request.model_spec.name = model
+    return Question(METADATA, request, _signatures)
+
+
+def _users(
+    user_ids: Sequence[str],
+    history: Sequence[Sequence[str]] | None,
+    profile: Sequence[str] | None,
+) -> dict[str, Any]:
+    rows = len(user_ids)
+    return {
+        "user_id": strings("user_ids", user_ids, rows),
+        "history": padded("history", history or [()] * rows, rows),
+        "profile": strings("profile", profile or [""] * rows, rows),
+    }
+
+
+def _predict_request(model: str, signature: str, inputs: dict[str, Any]) -> Any:
+    request = MESSAGES["PredictRequest"]()
+    request.model_spec.name = model
+    request.model_spec.signature_name = signature
+    for name, tensor in inputs.items():
+        request.inputs.add(key=name, value=tensor)
+    return request
+
+
+def _outputs(response: Any) -> tuple[dict[str, Any], int]:
+    return (
+        {entry.key: entry.value for entry in response.outputs},
+        response.model_spec.version.value,
+    )
+
+
+def _rankings(response: Any) -> list[Ranking]:
+    """One ranking a row; the empty ids that fill up a short row are left out."""
+    outputs, version = _outputs(response)
+    ids, scores = outputs["item_id"], outputs["score"]
+    rows, columns = (dim.size for dim in ids.tensor_shape.dim)
+    rankings = []
+    for row in range(rows):
+        at = slice(row * columns, (row + 1) * columns)
+        pairs = zip(ids.string_val[at], scores.float_val[at], strict=True)
+        kept = [(item.decode(), score) for item, score in pairs if item]
+        rankings.append(Ranking([item for item, _ in kept], [score for _, score in kept], version))
+    return rankings
+
+
+def _fallback_ranking(item_ids: Sequence[str], without: Sequence[str], k: int) -> Ranking:
+    unseen = [item for item in dict.fromkeys(item_ids) if item not in without][:k]
+    return Ranking(unseen, [math.nan] * len(unseen), None)
+
+
+def _embeddings(response: Any) -> Embeddings:
+    outputs, version = _outputs(response)
+    return Embeddings(nested(outputs["embedding"]), version)
+
+
+def _versions(response: Any) -> list[VersionStatus]:
+    return [
+        VersionStatus(
+            entry.version, _STATES.get(entry.state, "UNKNOWN"), entry.status.error_message
+        )
+        for entry in response.model_version_status
+    ]
+
+
+def _signatures(response: Any) -> dict[str, Signature]:
+    packed = next(e.value.value for e in response.metadata if e.key == "signature_def")
+    return {
+        entry.key: Signature(_specs(entry.value.inputs), _specs(entry.value.outputs))
+        for entry in MESSAGES["SignatureDefMap"].FromString(packed).signature_def
+    }
+
+
+def _specs(entries: Any) -> dict[str, TensorSpec]:
+    return {
+        entry.key: TensorSpec(
+            _DTYPES.get(entry.value.dtype, f"dtype {entry.value.dtype}"),
+            None
+            if entry.value.tensor_shape.unknown_rank
+            else [dim.size for dim in entry.value.tensor_shape.dim],
+        )
+        for entry in entries
+    }

@@ -1,0 +1,72 @@
+"""What the page about deployment types into Docker and kubectl, as far as it runs offline."""
+
+import shutil
+import subprocess
+
+import kubernetes_validate
+import pytest
+import trustme
+import yaml
+
+from tests.docs.pages import ROOT, documented_commands
+
+WITH_KUBECTL = pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl here")
+
+
+def shown(program, *verbs):
+    """The words after the program of the commands that begin with these verbs."""
+    return [
+        command.words[1:]
+        for command in documented_commands(program)
+        if tuple(command.words[1 : 1 + len(verbs)]) == verbs
+    ]
+
+
+def after(words, option):
+    return words[words.index(option) + 1]
+
+
+def test_every_command_is_of_a_kind_that_is_checked_here():
+    assert {words[0] for words in shown("docker")} == {"compose"}
+    assert {words[0] for words in shown("kubectl")} == {"apply", "create", "rollout"}
+
+
+@pytest.mark.parametrize("words", shown("docker", "compose"), ids=" ".join)
+def test_docker_compose_gets_a_file_and_a_profile_that_it_has(words):
+    services = yaml.safe_load((ROOT / after(words, "--file")).read_text())["services"]
+    profiles = {name for service in services.values() for name in service.get("profiles", ())}
+    if "--profile" in words:
+        assert after(words, "--profile") in profiles
+    assert words[-2:] == ["up", "--detach"]
+
+
+def deployment():
+    [words] = shown("kubectl", "apply")
+    folder = ROOT / after(words, "--kustomize")
+    assert (folder / "kustomization.yaml").is_file()
+    return yaml.safe_load((folder / "deployment.yaml").read_text())
+
+
+def test_the_deployment_that_is_applied_is_the_one_that_is_restarted():
+    [words] = shown("kubectl", "rollout", "restart")
+    assert words[2] == f"deployment/{deployment()['metadata']['name']}"
+
+
+@WITH_KUBECTL
+def test_the_secret_that_is_made_is_the_one_that_the_deployment_mounts(tmp_path):
+    ca = trustme.CA()
+    certificate = ca.issue_cert("debut")
+    ca.cert_pem.write_to_path(tmp_path / "ca.crt")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "tls.crt")
+    certificate.private_key_pem.write_to_path(tmp_path / "tls.key")
+    [words] = shown("kubectl", "create", "secret")
+    made = subprocess.run(
+        ["kubectl", *words, "--dry-run=client", "--output=yaml"],
+        cwd=tmp_path, capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    secret = yaml.safe_load(made.stdout)
+    kubernetes_validate.validate(secret, kubernetes_validate.latest_version(), strict=True)
+    assert set(secret["data"]) == {"tls.crt", "tls.key", "ca.crt"}
+    volumes = deployment()["spec"]["template"]["spec"]["volumes"]
+    mounted = [volume["secret"]["secretName"] for volume in volumes if "secret" in volume]
+    assert mounted == [secret["metadata"]["name"]]
