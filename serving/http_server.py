@@ -11,6 +11,7 @@ import re
 import threading
 import urllib.parse
 import zlib
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -29,11 +30,26 @@ _log = logging.getLogger(__name__)
 class RestServer:
     """`RestApi` on a TCP port, one thread per connection."""
 
-    def __init__(self, address: tuple[str, int], api: RestApi, *, cors: bool) -> None:
-        """Binds the port; raises OSError where that fails."""
+    def __init__(
+        self,
+        address: tuple[str, int],
+        api: RestApi,
+        *,
+        cors: bool,
+        pages: Mapping[str, Callable[[], Answer]],
+    ) -> None:
+        """Binds the port; raises OSError where that fails.
+
+        Args:
+            address: host and port.
+            api: what answers under `/v1/`.
+            cors: whether answers carry CORS headers.
+            pages: further pages by path.
+        """
         self._server = _HttpServer(address, _Handler)
         self._server.api = api
         self._server.cors = _CORS if cors else {}
+        self._server.pages = pages
         # A stop waits for one poll, so the default of half a second would be felt.
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="rest", daemon=True
@@ -57,6 +73,7 @@ class _HttpServer(ThreadingHTTPServer):
     request_queue_size = 128
     api: RestApi
     cors: dict[str, str]
+    pages: Mapping[str, Callable[[], Answer]]
 
     def __init__(self, *arguments: Any) -> None:
         self._idle = threading.Condition()
@@ -85,7 +102,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             body = self._body()
             path = _path(self.path)
-            if not _API.fullmatch(path):
+            if page := self.server.pages.get(path):
+                self._send(page())
+            elif not _API.fullmatch(path):
                 self.send_error(HTTPStatus.NOT_FOUND)
             elif self.command == "OPTIONS":
                 origin = re.match("https?://", self.headers.get("Origin", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from tensorflow_serving.apis import (
@@ -15,6 +16,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving import inference
+from serving.metrics import Metrics
 from serving.model_registry import ModelRegistry
 from serving.predict import predict
 from serving.rpc import answers
@@ -26,27 +28,37 @@ SIGNATURE_DEF = "signature_def"
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """The stock service. PredictStreamed stays UNIMPLEMENTED, as in the stock server."""
 
-    def __init__(self, registry: ModelRegistry, *, check_method: bool) -> None:
-        """Args: where the models are; whether signatures' method names are checked."""
+    def __init__(self, registry: ModelRegistry, *, check_method: bool, metrics: Metrics) -> None:
+        """Args: where the models are; whether signatures' method names are checked; counters."""
         self._registry = registry
+        self._metrics = metrics
         self._check_method = check_method
 
     @answers
     def Predict(self, request: predict_pb2.PredictRequest, context: Any) -> Any:
         """Named tensors in, named tensors out."""
-        with self._registry.lease(model_spec(request)) as servable:
+        with (
+            self._counted(request, "Predict"),
+            self._registry.lease(model_spec(request)) as servable,
+        ):
             return predict(servable, request, check_method=self._check_method)
 
     @answers
     def Classify(self, request: classification_pb2.ClassificationRequest, context: Any) -> Any:
         """Examples in, labels and scores out."""
-        with self._registry.lease(model_spec(request)) as servable:
+        with (
+            self._counted(request, "Classify"),
+            self._registry.lease(model_spec(request)) as servable,
+        ):
             return inference.classify(servable, request, check_method=self._check_method)
 
     @answers
     def Regress(self, request: regression_pb2.RegressionRequest, context: Any) -> Any:
         """Examples in, one float each out."""
-        with self._registry.lease(model_spec(request)) as servable:
+        with (
+            self._counted(request, "Regress"),
+            self._registry.lease(model_spec(request)) as servable,
+        ):
             return inference.regress(servable, request, check_method=self._check_method)
 
     @answers
@@ -62,6 +74,9 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     ) -> Any:
         """The signatures of one version."""
         return metadata(self._registry, request)
+
+    def _counted(self, request: Any, api: str) -> AbstractContextManager[None]:
+        return self._metrics.request(request.model_spec.name, api, "GRPC")
 
 
 def model_spec(request: Any) -> model_pb2.ModelSpec:

@@ -10,6 +10,7 @@ import logging
 import re
 import urllib.parse
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from tensorflow_serving.apis import (
 from serving import inference, rest_examples, rest_predict
 from serving.json_parser import parse_object
 from serving.json_writer import PrettyWriter, debug_string
+from serving.metrics import Metrics
 from serving.model_registry import ModelRegistry
 from serving.predict import DEFAULT_SIGNATURE, predict
 from serving.prediction_service import SIGNATURE_DEF, metadata
@@ -59,7 +61,7 @@ _HTTP = {
 _log = logging.getLogger(__name__)
 
 
-class _NoSuchNumber(Exception):
+class _NoSuchNumber(StatusError):
     """A version beyond int64; the stock server answers 400 without a body."""
 
 
@@ -74,9 +76,12 @@ class Answer(NamedTuple):
 class RestApi:
     """Answers one request after another, whatever carries them."""
 
-    def __init__(self, registry: ModelRegistry, *, timeout_ms: int, check_method: bool) -> None:
-        """Args: the models; limit of a graph's run (0: none); method-name check."""
+    def __init__(
+        self, registry: ModelRegistry, *, timeout_ms: int, check_method: bool, metrics: Metrics
+    ) -> None:
+        """Args: the models; limit of a graph's run (0: none); method-name check; counters."""
         self._registry = registry
+        self._metrics = metrics
         self._timeout_ms = timeout_ms
         self._check_method = check_method
         self._verbs: dict[str, Callable[[model_pb2.ModelSpec, bytes], str]] = {
@@ -88,7 +93,8 @@ class RestApi:
     def answer(self, method: str, path: str, body: bytes) -> Answer:
         """The answer to a request; never raises."""
         try:
-            return Answer(HTTPStatus.OK, self._dispatch(method, path, body))
+            with self._counted(method, path):
+                return Answer(HTTPStatus.OK, self._dispatch(method, path, body))
         except _NoSuchNumber:
             return Answer(HTTPStatus.BAD_REQUEST, "")
         except StatusError as error:
@@ -97,9 +103,15 @@ class RestApi:
             _log.exception("%s %s failed", method, path)
             return Answer(500, _error_json("Internal error; the server's log says more."))
 
+    def _counted(self, method: str, path: str) -> AbstractContextManager[None]:
+        """Counts a call; one of no known form has no model and no method."""
+        match = _match(method, path)
+        parts = match.groupdict() if match else {}
+        name, verb = parts.get("name") or "", parts.get("verb") or ""
+        return self._metrics.request(urllib.parse.unquote(name), verb.lower(), "REST")
+
     def _dispatch(self, method: str, path: str, body: bytes) -> str:
-        pattern = {"POST": _POST, "GET": _GET}.get(method)
-        match = pattern.fullmatch(path) if pattern else None
+        match = _match(method, path)
         if match is None:
             raise invalid_argument(f"Malformed request: {method} {path}")
         spec = _spec(match)
@@ -162,12 +174,17 @@ class RestApi:
         return rest_examples.regression_json(response.result)
 
 
+def _match(method: str, path: str) -> re.Match[str] | None:
+    pattern = {"POST": _POST, "GET": _GET}.get(method)
+    return pattern.fullmatch(path) if pattern else None
+
+
 def _spec(match: re.Match[str]) -> model_pb2.ModelSpec:
     spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"] or ""))
     if match["version"]:
         version = int(match["version"])
         if version >= 2**63:
-            raise _NoSuchNumber
+            raise _NoSuchNumber(grpc.StatusCode.INVALID_ARGUMENT, "")
         spec.version.value = version
     if match["label"]:
         spec.version_label = urllib.parse.unquote(match["label"])

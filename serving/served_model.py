@@ -11,12 +11,14 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import get_model_status_pb2
 
+from serving.batch_options import Batching
+from serving.metrics import Metrics
 from serving.model_config import ModelSource
 from serving.servable import Servable
 from serving.status import StatusError
@@ -39,6 +41,8 @@ class LoadOptions:
         warm_up: replay the warm-up file before a version is available.
         warm_up_iterations: how often each record is replayed.
         session_config: threads and devices of the runtime.
+        batching: how requests are brought together; None: each runs by itself.
+        metrics: where loads, warm-ups and runs are counted.
     """
 
     poll_seconds: float = 1
@@ -48,6 +52,8 @@ class LoadOptions:
     warm_up: bool = True
     warm_up_iterations: int = 1
     session_config: config_pb2.ConfigProto | None = None
+    batching: Batching | None = None
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 @dataclass(frozen=True)
@@ -182,13 +188,16 @@ class ServedModel:
     def _open(self, version: int, path: str) -> Servable:
         options = self._options
         try:
-            servable = Servable(
-                path,
-                model=self.name,
-                version=version,
-                tags=options.tags,
-                session_config=options.session_config,
-            )
+            with options.metrics.load(path):
+                servable = Servable(
+                    path,
+                    model=self.name,
+                    version=version,
+                    tags=options.tags,
+                    session_config=options.session_config,
+                    batching=options.batching.for_version(path) if options.batching else None,
+                    metrics=options.metrics,
+                )
             if options.warm_up:
                 try:
                     warm_up(servable, iterations=options.warm_up_iterations)

@@ -15,13 +15,15 @@ import grpc
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from serving.batch_options import read_batching
 from serving.flags import Parsed
 from serving.http_server import RestServer
+from serving.metrics import CONTENT_TYPE, Metrics, read_path
 from serving.model_config import read_config, read_text_proto, single_model
 from serving.model_registry import ModelRegistry
 from serving.model_service import ModelService
 from serving.prediction_service import PredictionService
-from serving.rest import RestApi
+from serving.rest import Answer, RestApi
 from serving.served_model import LoadOptions
 from serving.status import StatusError, invalid_argument
 
@@ -46,8 +48,11 @@ class ModelServer:
         self._flags = flags
         self._config = _first_config(flags)
         self._stopping = stopping
+        monitoring = flags.text("monitoring_config_file")
+        self._metrics_path = read_path(monitoring) if monitoring else ""
+        self._metrics = Metrics()
         self._registry = ModelRegistry(
-            _load_options(flags),
+            _load_options(flags, self._metrics),
             labels_for_unavailable=flags.switch("allow_version_labels_for_unavailable_models"),
         )
         self._grpc: grpc.Server | None = None
@@ -67,9 +72,11 @@ class ModelServer:
             if self._stopping.is_set():
                 return
             raise
-        self._grpc = _grpc_server(self._flags, self._registry)
+        self._grpc = _grpc_server(self._flags, self._registry, self._metrics)
         self._grpc.start()
-        self._rest = _rest_server(self._flags, self._registry)
+        self._rest = _rest_server(
+            self._flags, self._registry, self._metrics, metrics_path=self._metrics_path
+        )
         seconds = self._flags.number("model_config_file_poll_wait_seconds")
         if seconds > 0 and self._flags.text("model_config_file"):
             threading.Thread(target=self._poll_config, args=(seconds,), daemon=True).start()
@@ -116,7 +123,7 @@ def _first_config(flags: Parsed) -> Any:
     return config
 
 
-def _load_options(flags: Parsed) -> LoadOptions:
+def _load_options(flags: Parsed, metrics: Metrics) -> LoadOptions:
     return LoadOptions(
         poll_seconds=flags.number("file_system_poll_wait_seconds"),
         max_retries=flags.number("max_num_load_retries"),
@@ -125,6 +132,12 @@ def _load_options(flags: Parsed) -> LoadOptions:
         warm_up=flags.switch("enable_model_warmup"),
         warm_up_iterations=max(flags.number("num_request_iterations_for_warmup"), 1),
         session_config=_session_config(flags),
+        metrics=metrics,
+        batching=read_batching(
+            enabled=flags.switch("enable_batching"),
+            file=flags.text("batching_parameters_file"),
+            per_model=flags.switch("enable_per_model_batching_parameters"),
+        ),
     )
 
 
@@ -151,11 +164,13 @@ def _session_config(flags: Parsed) -> config_pb2.ConfigProto:
     return config
 
 
-def _grpc_server(flags: Parsed, registry: ModelRegistry) -> grpc.Server:
+def _grpc_server(flags: Parsed, registry: ModelRegistry, metrics: Metrics) -> grpc.Server:
     pool = futures.ThreadPoolExecutor(flags.number("grpc_max_threads"), "grpc")
     server = grpc.server(pool, options=_channel_arguments(flags.text("grpc_channel_arguments")))
     prediction = PredictionService(
-        registry, check_method=flags.switch("enable_signature_method_name_check")
+        registry,
+        check_method=flags.switch("enable_signature_method_name_check"),
+        metrics=metrics,
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(registry), server)
@@ -190,7 +205,9 @@ def _channel_arguments(text: str) -> list[tuple[str, int | str]]:
     return options
 
 
-def _rest_server(flags: Parsed, registry: ModelRegistry) -> RestServer | None:
+def _rest_server(
+    flags: Parsed, registry: ModelRegistry, metrics: Metrics, *, metrics_path: str
+) -> RestServer | None:
     port = flags.number("rest_api_port")
     if port == 0:
         return None
@@ -201,10 +218,14 @@ def _rest_server(flags: Parsed, registry: ModelRegistry) -> RestServer | None:
         registry,
         timeout_ms=flags.number("rest_api_timeout_in_ms"),
         check_method=flags.switch("enable_signature_method_name_check"),
+        metrics=metrics,
     )
+    pages = {}
+    if metrics_path:
+        pages[metrics_path] = lambda: Answer(200, metrics.text(), CONTENT_TYPE)
     cors = flags.switch("rest_api_enable_cors_support")
     try:
-        rest = RestServer((flags.text("bind_address"), port), api, cors=cors)
+        rest = RestServer((flags.text("bind_address"), port), api, cors=cors, pages=pages)
     except OSError as error:
         _log.error("Failed to start HTTP Server at port %d: %s", port, error.strerror)
         return None

@@ -42,14 +42,15 @@ def warm_up(servable: Servable, *, iterations: int = 1) -> int:
         return 0
     _log.info("Starting to read warmup data for model at %s", path)
     start, count = time.monotonic(), 0
-    for record in _records(path):
-        for _ in range(iterations):
-            _replay(servable, record)
-        count += 1
-        if count > MAX_RECORDS:
-            raise invalid_argument(
-                f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}"
-            )
+    with servable.metrics.warm_up(servable.path):
+        for record in _records(path):
+            for _ in range(iterations):
+                _replay(servable, record)
+            count += 1
+            if count > MAX_RECORDS:
+                raise invalid_argument(
+                    f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}"
+                )
     _log.info(
         "Finished reading warmup data for model at %s. Number of warmup records read: %d."
         " Elapsed time (microseconds): %d.",

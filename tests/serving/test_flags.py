@@ -33,9 +33,11 @@ def test_value_of_another_type_is_refused_by_name(argument):
 
 
 def test_flags_of_features_that_are_not_there_are_told_apart_from_their_defaults():
-    assert flags.parse(["--enable_batching=false", "--ssl_config_file="]).lacking == ()
-    parsed = flags.parse(["--enable_batching", "--ssl_config_file=/x", "--enable_profiler=false"])
-    assert parsed.lacking == ("enable_batching", "ssl_config_file")
+    assert flags.parse(["--prefer_tflite_model=false", "--mixed_precision="]).lacking == ()
+    parsed = flags.parse(
+        ["--prefer_tflite_model", "--mixed_precision=x", "--enable_profiler=false"]
+    )
+    assert parsed.lacking == ("prefer_tflite_model", "mixed_precision")
 
 
 def test_usage_lists_every_flag_once():
