@@ -84,14 +84,14 @@ FLAGS: tuple[Flag, ...] = (
     Flag("rest_api_num_threads", 4 * _CPUS, "threads for HTTP/REST", _TUNING),
     Flag("rest_api_timeout_in_ms", 30000, "time limit of an HTTP/REST call"),
     Flag("rest_api_enable_cors_support", False, "CORS headers in HTTP/REST answers"),
-    Flag("enable_batching", False, "batch requests", _NO),
+    Flag("enable_batching", False, "run requests together in batches"),
     Flag(
         "allow_version_labels_for_unavailable_models",
         False,
         "new version labels may point to versions that are not available",
     ),
-    Flag("batching_parameters_file", "", "BatchingParameters text proto", _NO),
-    Flag("enable_per_model_batching_parameters", False, "read batching_params.pbtxt", _NO),
+    Flag("batching_parameters_file", "", "BatchingParameters text proto"),
+    Flag("enable_per_model_batching_parameters", False, "read batching_params.pbtxt"),
     Flag("model_config_file", "", "ModelServerConfig text proto: the models to serve"),
     Flag(
         "model_config_file_poll_wait_seconds",

@@ -41,7 +41,7 @@ def classify(
     spec = request.model_spec
     task = _classify_task(_signature(servable, spec), check_method=check_method)
     examples = _examples(request.input)
-    outputs = _run(servable, [task], examples, timeout_ms=timeout_ms)
+    outputs = _run(servable, [task], examples, api="Classify", timeout_ms=timeout_ms)
     response = classification_pb2.ClassificationResponse()
     _fill_spec(response.model_spec, spec, servable)
     _fill_classification(response.result, task, outputs, len(examples))
@@ -59,7 +59,7 @@ def regress(
     spec = request.model_spec
     task = _regress_task(_signature(servable, spec), check_method=check_method)
     examples = _examples(request.input)
-    outputs = _run(servable, [task], examples, timeout_ms=timeout_ms)
+    outputs = _run(servable, [task], examples, api="Regress", timeout_ms=timeout_ms)
     response = regression_pb2.RegressionResponse()
     _fill_spec(response.model_spec, spec, servable)
     _fill_regression(response.result, task, outputs, len(examples))
@@ -92,7 +92,9 @@ def multi_inference(
                 f"Unsupported signature method_name: {task.method_name}",
             )
     examples = _examples(request.input)
-    outputs = _run(servable, list(tasks.values()), examples)
+    servable.metrics.examples(servable.model, len(examples))
+    # No API: the stock server does not time it.
+    outputs = _run(servable, list(tasks.values()), examples, api="")
     response = inference_pb2.MultiInferenceResponse()
     for task, ready in zip(request.tasks, tasks.values(), strict=True):
         result = response.results.add()
@@ -186,12 +188,12 @@ def _examples(source: input_pb2.Input) -> Array:
 
 
 def _run(
-    servable: Servable, tasks: list[_Task], examples: Array, *, timeout_ms: int = 0
+    servable: Servable, tasks: list[_Task], examples: Array, *, api: str, timeout_ms: int = 0
 ) -> dict[str, tuple[Any, int]]:
     """Results by tensor name: (value, `DataType`)."""
     feeds: dict[str, tuple[str, Array | int]] = {t.feed: (t.feed, examples) for t in tasks}
     fetches = {name: name for task in tasks for name in task.fetches.values()}
-    return servable.run(feeds, fetches, timeout_ms=timeout_ms)
+    return servable.run(feeds, fetches, api=api, timeout_ms=timeout_ms)
 
 
 def _fill_spec(answer: Any, asked: Any, servable: Servable) -> None:

@@ -1,134 +1,175 @@
-"""The stock server's Prometheus metrics, under its names and with its labels.
+"""`Metrics`: what a server counts, in Prometheus' text form under the stock server's names.
 
-prometheus-client counts; the text is written here, because its own writer gives each counter the
-ending `_total`, which the stock server's names don't have.
+prometheus-client does the counting. Its text is not used: it calls a counter `x_total` where the
+stock server says `x`, writes `le="10.0"` for `le="10"`, and dashboards and alert rules made for the
+stock server ask for the stock names.
 """
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.metrics_core import Metric
-from prometheus_client.samples import Sample
+from prometheus_client.core import Metric
 
 from serving.config_messages import MonitoringConfig
 from serving.model_config import read_text_proto
 from serving.status import StatusError
 
-DEFAULT_PATH: Final = "/monitoring/prometheus/metrics"
-_PREFIX: Final = ":tensorflow:serving:"
-_MICROSECONDS: Final = 1e6
-_LATENCY_BUCKETS: Final = tuple(10 * 1.8**n for n in range(33))
-_COUNT_BUCKETS: Final = tuple(2.0**n for n in range(14))
-_RUNTIME: Final = "TF1"  # a session, as in the stock server without TFRT
-_TOTAL: Final = "_total"
-
-
-def metrics_path(path: str) -> str | None:
-    """Where `--monitoring_config_file` wants the metrics; None where it doesn't.
-
-    Raises:
-        StatusError: no such file, or no `MonitoringConfig`.
-    """
-    if not path:
-        return None
-    config = read_text_proto(path, MonitoringConfig()).prometheus_config
-    return (config.path or DEFAULT_PATH) if config.enable else None
+DEFAULT_PATH = "/monitoring/prometheus/metrics"
+CONTENT_TYPE = "text/plain"
+_SERVING = ":tensorflow:serving:"
+_SAVED_MODEL = ":tensorflow:cc:saved_model:"
+_MICROSECONDS = tuple(10 * 1.8**n for n in range(33))
+_EXAMPLES = tuple(2**n for n in range(15))
+_MAX_NAMES = 1000  # of models that no client was ever answered about
 
 
 class Metrics:
-    """Counters and histograms of one server; latencies are in microseconds."""
+    """The counters of one server. Every method may be called from any thread."""
 
     def __init__(self) -> None:
-        """All at zero."""
+        """Everything at zero."""
         self._registry = CollectorRegistry()
-        self._requests = self._counter("request_count", "model_name", "status")
-        self._request_latency = self._latency("request_latency", "model_name", "API", "entrypoint")
-        self._runtime_latency = self._latency("runtime_latency", "model_name", "API", "runtime")
-        self._warmup_latency = self._latency("model_warmup_latency", "model_path", "status")
-        # The stock name of this counter does end in `_total`.
-        self._examples = self._counter("request_example_count_total", "model")
-        self._example_counts = Histogram(
-            _PREFIX + "request_example_counts", "", ["model"], registry=self._registry,
-            buckets=_COUNT_BUCKETS,
+        # prometheus-client takes a counter's `_total` off its name; the help text keeps the name.
+        counter = functools.partial(_new, Counter, self._registry)
+        times = functools.partial(_new, Histogram, self._registry, buckets=_MICROSECONDS)
+        self._requests = counter(f"{_SERVING}request_count", ("model_name", "status"))
+        self._request_latency = times(
+            f"{_SERVING}request_latency", ("model_name", "API", "entrypoint")
+        )
+        self._runtime_latency = times(
+            f"{_SERVING}runtime_latency", ("model_name", "API", "runtime")
+        )
+        self._warm_up_latency = times(f"{_SERVING}model_warmup_latency", ("model_path", "status"))
+        self._examples = _new(
+            Histogram, self._registry, f"{_SERVING}request_example_counts", ("model",),
+            buckets=_EXAMPLES,
         )  # fmt: skip
+        self._examples_total = counter(f"{_SERVING}request_example_count_total", ("model",))
+        self._loads = counter(f"{_SAVED_MODEL}load_attempt_count", ("model_path", "status"))
+        self._load_latency = counter(f"{_SAVED_MODEL}load_latency", ("model_path",))
+        self._names: set[str] = set()
 
     @contextmanager
     def request(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
-        """Around one request: its status, and its latency where it is answered."""
+        """Counts the request that the block answers; the time only of one that succeeds.
+
+        Args:
+            model: name in the request.
+            api: `Predict`, `Classify`, `Regress`; in REST the verb, or nothing.
+            entrypoint: `GRPC` or `REST`.
+        """
         start = time.perf_counter()
         try:
             yield
-        except StatusError as error:
-            self._requests.labels(model, error.code.name).inc()
+        except Exception as error:
+            self._requests.labels(self._failed_name(model), _status(error)).inc()
             raise
+        self._names.add(model)
         self._requests.labels(model, "OK").inc()
         self._request_latency.labels(model, api, entrypoint).observe(_since(start))
 
     @contextmanager
     def runtime(self, model: str, api: str) -> Iterator[None]:
-        """Around the run of the graph; only an answer counts."""
+        """Times the block, a run of a model's graph, if it succeeds."""
         start = time.perf_counter()
         yield
-        self._runtime_latency.labels(model, api, _RUNTIME).observe(_since(start))
+        self._runtime_latency.labels(model, api, "TF1").observe(_since(start))
+
+    @contextmanager
+    def load(self, path: str) -> Iterator[None]:
+        """Counts and times the block, an attempt to load the version in a folder."""
+        start = time.perf_counter()
+        try:
+            yield
+        except Exception:
+            self._loads.labels(path, "fail").inc()
+            raise
+        self._loads.labels(path, "success").inc()
+        self._load_latency.labels(path).inc(_since(start))
+
+    @contextmanager
+    def warm_up(self, path: str) -> Iterator[None]:
+        """Times the block, the warm-up of the version in a folder."""
+        start, status = time.perf_counter(), "OK"
+        try:
+            yield
+        except Exception as error:
+            status = _status(error)
+            raise
+        finally:
+            self._warm_up_latency.labels(path, status).observe(_since(start))
 
     def examples(self, model: str, count: int) -> None:
-        """One MultiInference over so many examples."""
-        self._examples.labels(model).inc(count)
-        self._example_counts.labels(model).observe(count)
-
-    def warmed_up(self, path: str, seconds: float) -> None:
-        """A version replayed its warm-up file."""
-        self._warmup_latency.labels(path, "OK").observe(seconds * _MICROSECONDS)
+        """Counts the examples of a MultiInference request."""
+        self._examples.labels(model).observe(count)
+        self._examples_total.labels(model).inc(count)
 
     def text(self) -> str:
-        """Everything in Prometheus' text format."""
-        return "".join(_lines(self._registry.collect()))
+        """Everything, as a scrape reads it."""
+        lines = (line for metric in self._registry.collect() for line in _lines(metric))
+        return "".join(f"{line}\n" for line in lines)
 
-    def _counter(self, name: str, *labels: str) -> Counter:
-        return Counter(_PREFIX + name, "", labels, registry=self._registry)
-
-    def _latency(self, name: str, *labels: str) -> Histogram:
-        return Histogram(
-            _PREFIX + name, "", labels, registry=self._registry, buckets=_LATENCY_BUCKETS
-        )
-
-
-def _since(start: float) -> float:
-    return (time.perf_counter() - start) * _MICROSECONDS
+    def _failed_name(self, model: str) -> str:
+        """The name, unless more wrong ones have come than a scrape should hold."""
+        if model not in self._names:
+            if len(self._names) >= _MAX_NAMES:
+                return ""
+            self._names.add(model)
+        return model
 
 
-def _lines(families: Iterable[Metric]) -> Iterator[str]:
-    for family in families:
-        # The library drops the ending from the family's name and gives it back to the samples'.
-        ending = _TOTAL if family.name.endswith("request_example_count") else ""
-        yield f"# TYPE {family.name}{ending} {family.type}\n"
-        for sample in family.samples:
-            if sample.name.endswith("_created"):
-                continue
-            name = sample.name
-            if family.type == "counter":
-                name = family.name + ending
-            yield f"{name}{_labels(sample)} {sample.value:.15g}\n"
+def read_path(file: str) -> str:
+    """The path on the REST port that a `--monitoring_config_file` asks for; empty for none.
+
+    Raises:
+        StatusError: a file that can't be used.
+    """
+    config = read_text_proto(file, MonitoringConfig()).prometheus_config
+    if not config.enable:
+        return ""
+    path: str = config.path or DEFAULT_PATH
+    return path
 
 
-def _labels(sample: Sample) -> str:
-    escaped = (
-        (name, _bound(value) if name == "le" else _escape(value))
-        for name, value in sample.labels.items()
-    )
-    inside = ",".join(f'{name}="{value}"' for name, value in escaped)
-    return f"{{{inside}}}" if inside else ""
+def _new(
+    kind: Any, registry: CollectorRegistry, name: str, labels: Sequence[str], **options: Any
+) -> Any:
+    return kind(name, name, labels, registry=registry, **options)
 
 
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+def _status(error: Exception) -> str:
+    """The canonical code that the client gets for it."""
+    if isinstance(error, StatusError):
+        return error.code.name
+    return "RESOURCE_EXHAUSTED" if isinstance(error, MemoryError) else "INTERNAL"
 
 
-def _bound(value: str) -> str:
-    """Six digits, as the stock server writes a bucket's upper bound."""
-    return value if value == "+Inf" else f"{float(value):g}"
+def _since(start: float) -> int:
+    return round((time.perf_counter() - start) * 1e6)
+
+
+def _lines(metric: Metric) -> Iterator[str]:
+    name = metric.documentation
+    yield f"# TYPE {name} {metric.type}"
+    for sample in metric.samples:
+        if sample.name.endswith("_created"):
+            continue
+        shown = name if metric.type == "counter" else sample.name
+        labels = ",".join(f'{key}="{_label(key, text)}"' for key, text in sample.labels.items())
+        yield f"{shown}{{{labels}}} {_number(sample.value)}"
+
+
+def _label(key: str, text: str) -> str:
+    if key == "le":
+        return text if text == "+Inf" else f"{float(text):g}"
+    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)

@@ -60,7 +60,7 @@ def predict(
     _check_input_count(signature, request.inputs)
     feeds = _feeds(signature, request.inputs)
     fetches = _fetches(signature, request.output_filter)
-    outputs = servable.run(feeds, fetches, timeout_ms=timeout_ms)
+    outputs = servable.run(feeds, fetches, api="Predict", timeout_ms=timeout_ms)
     response = predict_pb2.PredictResponse()
     spec = response.model_spec
     spec.name = request.model_spec.name

@@ -59,11 +59,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         """Several signatures over the same examples; the first task names the version."""
         spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
         with self._registry.lease(spec) as servable:
-            answer = inference.multi_inference(servable, request, check_method=self._check_method)
-        # The one thing that the stock server counts of this call.
-        source = getattr(request.input, request.input.WhichOneof("kind"))
-        self._metrics.examples(spec.name, len(source.examples))
-        return answer
+            return inference.multi_inference(servable, request, check_method=self._check_method)
 
     @answers
     def GetModelMetadata(
@@ -78,7 +74,6 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         with (
             self._metrics.request(name, api, "GRPC"),
             self._registry.lease(model_spec(request)) as servable,
-            self._metrics.runtime(name, api),
         ):
             yield servable
 

@@ -64,7 +64,7 @@ _HTTP = {
 _log = logging.getLogger(__name__)
 
 
-class _NoSuchNumber(Exception):
+class _NoSuchNumber(StatusError):
     """A version beyond int64; the stock server answers 400 without a body."""
 
 
@@ -162,10 +162,9 @@ class RestApi:
             request = predict_pb2.PredictRequest(model_spec=spec)
             in_rows = rest_predict.fill_request(request, document, inputs)
             self._admit(request, servable, record)
-            with self._metrics.runtime(spec.name, "Predict"):
-                response = predict(
-                    servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
-                )
+            response = predict(
+                servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
+            )
         return rest_predict.response_json(response, rows=in_rows)
 
     def _classify(self, spec: model_pb2.ModelSpec, body: bytes, record: Record) -> str:
@@ -192,11 +191,9 @@ class RestApi:
 
     @contextmanager
     def _running(self, request: Any, record: Record) -> Iterator[Servable]:
-        name = request.model_spec.name
         with self._registry.lease(request.model_spec) as servable:
             self._admit(request, servable, record)
-            with self._metrics.runtime(name, record.method):
-                yield servable
+            yield servable
 
     def _admit(self, request: Any, servable: Servable, record: Record) -> None:
         """Records what is asked of which version; raises where it is too much."""
@@ -215,7 +212,7 @@ def _spec(match: re.Match[str]) -> model_pb2.ModelSpec:
     if match["version"]:
         version = int(match["version"])
         if version >= 2**63:
-            raise _NoSuchNumber
+            raise _NoSuchNumber(grpc.StatusCode.INVALID_ARGUMENT, "")
         spec.version.value = version
     if match["label"]:
         spec.version_label = urllib.parse.unquote(match["label"])

@@ -7,10 +7,12 @@ neither. A servable counts its requests in flight, and `close` waits for them.
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import grpc
@@ -22,6 +24,9 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
+from serving.batch_options import BatchOptions
+from serving.batching import BatchableCall, Batcher
+from serving.metrics import Metrics
 from serving.status import StatusError, invalid_argument, not_found
 from serving.tensors import dtype_name
 
@@ -36,7 +41,7 @@ _MAX_CALLS = 128
 class _Call(NamedTuple):
     """A compiled fetch of some outputs of one signature."""
 
-    run: Any
+    run: Callable[[list[Any]], Sequence[Any]]  # by itself, or in a batch with others
     feeds: list[tuple[str, int]]  # (alias, DataType), in the order of the feed names
     fetches: dict[str, tuple[int, int]]  # alias -> (place among the results, DataType)
 
@@ -48,6 +53,7 @@ class Servable:
         model: name under which it is served.
         version: its number.
         signatures: signature name to `SignatureDef`, as the file has them.
+        metrics: where its runs are counted.
     """
 
     def __init__(
@@ -58,8 +64,19 @@ class Servable:
         version: int,
         tags: Sequence[str] = ("serve",),
         session_config: config_pb2.ConfigProto | None = None,
+        batching: BatchOptions | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """Loads the SavedModel in `path`.
+
+        Args:
+            path: the version's folder.
+            model: see the attribute.
+            version: see the attribute.
+            tags: of the MetaGraph to load.
+            session_config: threads and devices of the runtime.
+            batching: how requests are brought together; None: each runs by itself.
+            metrics: where runs are counted; None: in counters of its own.
 
         Raises:
             StatusError: code and text of the stock server where the folder can't be loaded.
@@ -67,6 +84,7 @@ class Servable:
         self.model = model
         self.version = version
         self.path = path
+        self.metrics = metrics or Metrics()
         _check_is_folder(path, model=model, version=version)
         _check_saved_model(path, tags)
         self._graph = tf.Graph()
@@ -83,6 +101,7 @@ class Servable:
             self._session.close()
             raise StatusError(grpc.StatusCode.DATA_LOSS, str(error)) from error
         self.signatures: dict[str, SignatureDef] = dict(meta_graph.signature_def)
+        self._batcher = Batcher(batching) if batching else None
         self._calls: dict[_CallKey, _Call] = {}
         self._compile_lock = threading.Lock()
         self._idle = threading.Condition()
@@ -105,8 +124,10 @@ class Servable:
         with self._idle:
             self._idle.wait_for(lambda: self._in_flight == 0)
         self._calls.clear()
+        if self._batcher:
+            self._batcher.close()
         self._session.close()
-        del self._session, self._graph
+        del self._session, self._graph, self._batcher
         gc.collect()  # a tf.Graph is full of cycles; its constants would stay until the next round
 
     def run(
@@ -114,6 +135,7 @@ class Servable:
         feeds: Mapping[str, tuple[str, Array | int]],
         fetches: Mapping[str, str],
         *,
+        api: str,
         timeout_ms: int = 0,
     ) -> dict[str, tuple[Any, int]]:
         """Runs the graph.
@@ -122,6 +144,7 @@ class Servable:
             feeds: alias to (tensor name, array); a `DataType` enum value in place of the array
                 stands for a tensor that can't be fed.
             fetches: alias to tensor name.
+            api: the method that it is counted under; empty: it is not.
             timeout_ms: the runtime gives up after this; 0 for never.
 
         Returns:
@@ -138,8 +161,10 @@ class Servable:
             value = feeds[alias][1]
             _check_dtype(place, dtype, value)
             arguments.append(value)
+        counted = self.metrics.runtime(self.model, api) if api else nullcontext()
         try:
-            results = call.run(*arguments)
+            with counted:
+                results = call.run(arguments)
         except tf.errors.OpError as error:
             raise StatusError.from_tensorflow(error) from error
         return {alias: (results[at], dtype) for alias, (at, dtype) in call.fetches.items()}
@@ -175,7 +200,7 @@ class Servable:
             # as slow, and it checks shapes. Keras' own backend uses this one.
             run = self._session._make_callable_from_options(options)
             return _Call(
-                run=run,
+                run=self._batched(run, [name for _, name in ordered], places),
                 feeds=[(alias, self._dtype(name)) for alias, name in ordered],
                 fetches={a: (places[n], self._dtype(n)) for a, n in fetches.items()},
             )
@@ -183,6 +208,26 @@ class Servable:
             raise StatusError.from_tensorflow(error) from error
         except (KeyError, ValueError, TypeError) as error:  # a signature that names no tensor
             raise invalid_argument(str(error)) from error
+
+    def _batched(
+        self, run: Callable[..., Sequence[Any]], feeds: Sequence[str], fetches: Iterable[str]
+    ) -> Callable[[list[Any]], Sequence[Any]]:
+        """The fetch as a function of its arguments, through the batcher where there are rows."""
+        batcher = self._batcher
+        if batcher and set(feeds) in self._declared_feeds():
+            call = BatchableCall.of(
+                run,
+                feeds=[self._graph.get_tensor_by_name(name).shape for name in feeds],
+                fetches=[self._graph.get_tensor_by_name(name).shape for name in fetches],
+                queue=",".join(feeds),
+            )
+            if call:
+                return functools.partial(batcher.run, call)
+        return lambda arguments: run(*arguments)
+
+    def _declared_feeds(self) -> list[set[str]]:
+        """Tensor names that requests feed together; any other mixture gets no queue of its own."""
+        return [{info.name for info in s.inputs.values()} for s in self.signatures.values()]
 
     def _dtype(self, tensor_name: str) -> int:
         dtype: int = self._graph.get_tensor_by_name(tensor_name).dtype.as_datatype_enum

@@ -10,13 +10,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import grpc
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import get_model_status_pb2
 
+from serving.batch_options import Batching
+from serving.metrics import Metrics
 from serving.model_config import ModelSource
 from serving.servable import Servable
 from serving.status import StatusError
@@ -38,8 +40,9 @@ class LoadOptions:
         tags: of the MetaGraph to load.
         warm_up: replay the warm-up file before a version is available.
         warm_up_iterations: how often each record is replayed.
-        warmed_up: is told of a version's folder and the seconds its warm-up took.
         session_config: threads and devices of the runtime.
+        batching: how requests are brought together; None: each runs by itself.
+        metrics: where loads, warm-ups and runs are counted.
     """
 
     poll_seconds: float = 1
@@ -48,8 +51,9 @@ class LoadOptions:
     tags: Sequence[str] = ("serve",)
     warm_up: bool = True
     warm_up_iterations: int = 1
-    warmed_up: Callable[[str, float], None] = lambda path, seconds: None
     session_config: config_pb2.ConfigProto | None = None
+    batching: Batching | None = None
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 @dataclass(frozen=True)
@@ -184,21 +188,22 @@ class ServedModel:
     def _open(self, version: int, path: str) -> Servable:
         options = self._options
         try:
-            servable = Servable(
-                path,
-                model=self.name,
-                version=version,
-                tags=options.tags,
-                session_config=options.session_config,
-            )
+            with options.metrics.load(path):
+                servable = Servable(
+                    path,
+                    model=self.name,
+                    version=version,
+                    tags=options.tags,
+                    session_config=options.session_config,
+                    batching=options.batching.for_version(path) if options.batching else None,
+                    metrics=options.metrics,
+                )
             if options.warm_up:
                 try:
-                    seconds = warm_up(servable, iterations=options.warm_up_iterations)
+                    warm_up(servable, iterations=options.warm_up_iterations)
                 except BaseException:
                     servable.close()
                     raise
-                if seconds is not None:
-                    options.warmed_up(path, seconds)
         except StatusError:
             raise
         except Exception as error:  # whatever a damaged file makes a library raise, a load failed

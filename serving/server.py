@@ -15,11 +15,12 @@ import grpc
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from serving.batch_options import read_batching
 from serving.flags import Parsed
 from serving.gate import Gate
 from serving.health import HealthService, add_reflection
 from serving.http_server import RestServer
-from serving.metrics import Metrics, metrics_path
+from serving.metrics import Metrics, read_path
 from serving.model_config import read_config, read_text_proto, single_model
 from serving.model_registry import ModelRegistry
 from serving.model_service import ModelService
@@ -140,7 +141,12 @@ def _load_options(flags: Parsed, metrics: Metrics) -> LoadOptions:
         tags=tuple(flags.text("saved_model_tags").split(",")),
         warm_up=flags.switch("enable_model_warmup"),
         warm_up_iterations=max(flags.number("num_request_iterations_for_warmup"), 1),
-        warmed_up=metrics.warmed_up,
+        metrics=metrics,
+        batching=read_batching(
+            enabled=flags.switch("enable_batching"),
+            file=flags.text("batching_parameters_file"),
+            per_model=flags.switch("enable_per_model_batching_parameters"),
+        ),
         session_config=_session_config(flags),
     )
 
@@ -242,7 +248,8 @@ def _rest_server(
         check_method=flags.switch("enable_signature_method_name_check"),
         limits=gate.limits,
     )
-    path = metrics_path(flags.text("monitoring_config_file"))
+    monitoring = flags.text("monitoring_config_file")
+    path = read_path(monitoring) if monitoring else ""
     cors = flags.switch("rest_api_enable_cors_support")
     try:
         rest = RestServer(

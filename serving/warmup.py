@@ -27,11 +27,11 @@ MAX_RECORDS = 1000
 _log = logging.getLogger(__name__)
 
 
-def warm_up(servable: Servable, *, iterations: int = 1) -> float | None:
+def warm_up(servable: Servable, *, iterations: int = 1) -> int:
     """Runs every record, each `iterations` times.
 
     Returns:
-        seconds it took; None where there is no file.
+        the number of records; 0 where there is no file.
 
     Raises:
         StatusError: a record that is none, that fails, or the one after `MAX_RECORDS`.
@@ -39,26 +39,26 @@ def warm_up(servable: Servable, *, iterations: int = 1) -> float | None:
     path = os.path.join(servable.path, WARMUP_FILE)
     if not os.path.exists(path):
         _log.info("No warmup data file found at %s", path)
-        return None
+        return 0
     _log.info("Starting to read warmup data for model at %s", path)
     start, count = time.monotonic(), 0
-    for record in _records(path):
-        for _ in range(iterations):
-            _replay(servable, record)
-        count += 1
-        if count > MAX_RECORDS:
-            raise invalid_argument(
-                f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}"
-            )
-    seconds = time.monotonic() - start
+    with servable.metrics.warm_up(servable.path):
+        for record in _records(path):
+            for _ in range(iterations):
+                _replay(servable, record)
+            count += 1
+            if count > MAX_RECORDS:
+                raise invalid_argument(
+                    f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}"
+                )
     _log.info(
         "Finished reading warmup data for model at %s. Number of warmup records read: %d."
         " Elapsed time (microseconds): %d.",
         path,
         count,
-        seconds * 1e6,
+        (time.monotonic() - start) * 1e6,
     )
-    return seconds
+    return count
 
 
 def _records(path: str) -> Iterator[prediction_log_pb2.PredictionLog]:

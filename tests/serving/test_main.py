@@ -42,9 +42,9 @@ def test_value_that_does_not_fit_prints_the_usage():
 
 
 def test_missing_feature_ends_the_start_and_names_the_flag(models):
-    code, text = run(f"--model_base_path={models / 'scale'}", "--enable_batching")
+    code, text = run(f"--model_base_path={models / 'scale'}", "--prefer_tflite_model")
     assert code == 255
-    assert "UNIMPLEMENTED: --enable_batching" in text
+    assert "UNIMPLEMENTED: --prefer_tflite_model" in text
 
 
 def test_model_that_can_not_be_loaded_ends_the_start(tmp_path):

@@ -1,5 +1,3 @@
-import logging
-
 import pytest
 
 from serving.servable import Servable
@@ -30,14 +28,12 @@ GOOD = predict_record(float_request([1.0]))
 
 
 def test_without_a_file_there_is_nothing_to_do(version):
-    assert warm_up(Servable(str(version), model="scale", version=1)) is None
+    assert warm_up(Servable(str(version), model="scale", version=1)) == 0
 
 
-def test_records_are_replayed_whatever_model_and_version_they_name(version, caplog):
+def test_records_are_replayed_whatever_model_and_version_they_name(version):
     other = predict_record(float_request([1.0], model="other", version=99))
-    with caplog.at_level(logging.INFO):
-        assert replay(version, [GOOD, other]) > 0
-    assert "Number of warmup records read: 2." in caplog.text
+    assert replay(version, [GOOD, other]) == 2
 
 
 @pytest.mark.parametrize(
