@@ -264,5 +264,16 @@ def write(folder: Path) -> Path:
     return config
 
 
+def write_stories(folder: Path) -> None:
+    """Writes the model folders that the stories name: whole ones, broken ones, an empty one."""
+    for name, versions in (("store", (1, 2, 3)), ("line", (1, 2))):
+        for version in versions:
+            save_line(folder / name, version)
+    (folder / "corrupt" / "1").mkdir(parents=True)
+    (folder / "corrupt" / "1" / "saved_model.pb").write_bytes(b"\xff" * 40)
+    (folder / "hollow" / "1").mkdir(parents=True)
+    (folder / "empty").mkdir()
+
+
 if __name__ == "__main__":
     print(write(Path(sys.argv[1]).absolute()))
