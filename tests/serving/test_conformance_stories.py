@@ -109,7 +109,9 @@ def reload_request(step, folder):
     """A step's `reload` (models; null: `config` is the whole configuration, if there is one)."""
     if step["reload"] is None:
         return {"config": step["config"]} if "config" in step else {}
-    return {"config": {"model_config_list": {"config": [_model(m, folder) for m in step["reload"]]}}}
+    return {
+        "config": {"model_config_list": {"config": [_model(m, folder) for m in step["reload"]]}}
+    }
 
 
 def _model(entry, folder):
