@@ -33,6 +33,7 @@ _CORS = {
 }
 _PIECE = 1 << 20
 _STOPPING = StatusError(grpc.StatusCode.UNAVAILABLE, "The server is shutting down.")
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _log = logging.getLogger(__name__)
 
 
@@ -147,6 +148,14 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             self.server.leave()
 
+    def handle_one_request(self) -> None:
+        """Answers what can't be read too; the connection can't be used any further then."""
+        try:
+            super().handle_one_request()
+        except _Unreadable:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            self.wfile.flush()
+
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _handle
 
     def _answer(self, path: str) -> None:
@@ -198,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
             yield piece
 
     def _chunks(self) -> Iterator[bytes]:
-        while size := int(self.rfile.readline().split(b";")[0], 16):
+        while size := _chunk_size(self.rfile.readline()):
             yield self.rfile.read(size)
             self.rfile.readline()
         while self.rfile.readline().strip():
@@ -220,6 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Failures outside the API: no HTTP, unknown method, unknown path."""
         status = HTTPStatus(code)
+        self.request_version = self.protocol_version  # of no HTTP it is 0.9, which has no headers
         self.close_connection = True
         self._send(
             Answer(
@@ -267,7 +277,20 @@ def _unpacked(body: bytes, limits: Limits) -> bytes:
     return text if unpacker.eof else b""
 
 
+class _Unreadable(Exception):
+    """A request whose end, or whose target, can't be told."""
+
+
+def _chunk_size(line: bytes) -> int:
+    digits = line.split(b";")[0].strip()
+    if not _CHUNK_SIZE.fullmatch(digits):
+        raise _Unreadable
+    return int(digits, 16)
+
+
 def _path(target: str) -> str:
     """The path of a request target, still percent-encoded, without host and query."""
-    parts = urllib.parse.urlsplit(target)
-    return parts.path
+    try:
+        return urllib.parse.urlsplit(target).path
+    except ValueError as error:  # brackets that hold no address
+        raise _Unreadable from error

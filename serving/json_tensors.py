@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import grpc
-import numpy as np
 from tensorflow.core.framework import types_pb2
 
 from serving.json_parser import encode
@@ -22,7 +21,8 @@ from serving.status import StatusError, invalid_argument
 from serving.tensors import dtype_name
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
-_TINY = {types_pb2.DT_FLOAT: float(np.finfo(np.float32).tiny), types_pb2.DT_DOUBLE: 2.0**-1022}
+# What is smaller does not round to a normal number of its dtype.
+_TINY = {types_pb2.DT_FLOAT: 2.0**-126 - 2.0**-151, types_pb2.DT_DOUBLE: 2.0**-1022}
 FIELDS = {
     types_pb2.DT_FLOAT: "float_val",
     types_pb2.DT_DOUBLE: "double_val",

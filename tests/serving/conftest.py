@@ -66,7 +66,7 @@ def endpoint(grpc_port, rest_port=0):
     )
 
 
-class _Servers:
+class Servers:
     """Starts servers inside the test's process, on real ports; stops them at the end."""
 
     def __init__(self):
@@ -95,7 +95,7 @@ class _Servers:
 
 @pytest.fixture
 def start_server():
-    servers = _Servers()
+    servers = Servers()
     yield servers
     servers.stop()
 
@@ -128,6 +128,6 @@ def suite(models, tmp_path_factory):
         )
         + "}"
     )
-    servers = _Servers()
+    servers = Servers()
     yield servers(f"--model_config_file={config}")
     servers.stop()

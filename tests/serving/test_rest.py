@@ -1,7 +1,6 @@
 import base64
 import gzip
 import json
-import socket
 
 import numpy as np
 import pytest
@@ -125,13 +124,6 @@ def test_compressed_and_chunked_bodies_are_read(ask):
     assert answer.json() == {"predictions": [30.0]}
     answer = ask("/v1/models/scale:predict", iter([b'{"instances"', b":[1.0]}"]))
     assert answer.json() == {"predictions": [30.0]}
-
-
-def test_no_http_is_refused_and_the_server_goes_on(ask, suite):
-    with socket.create_connection(("127.0.0.1", suite.rest_port), timeout=10) as raw:
-        raw.sendall(b"hello\r\n\r\n")
-        assert b"400 Bad Request" in raw.recv(1000)
-    assert ask("/v1/models/scale").status_code == 200
 
 
 def test_cors_headers_only_where_asked_for(ask, start_server, models):

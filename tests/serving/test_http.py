@@ -1,0 +1,103 @@
+"""HTTP underneath REST, byte by byte: what a client's library may do that `requests` does not."""
+
+import re
+import socket
+
+import pytest
+
+BODY = b'{"instances":[1.0]}'
+ANSWER = b'{\n    "predictions": [30.0\n    ]\n}'
+POST = b"POST /v1/models/scale:predict HTTP/1.1\r\nHost: x\r\n"
+LENGTH = b"Content-Length: %d\r\n" % len(BODY)
+GET = b"GET /v1/models/%s HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def read_answer(file):
+    """Status, headers and body of one answer."""
+    status = int(file.readline().split()[1])
+    headers = {}
+    while line := file.readline().strip():
+        name, _, value = line.decode().partition(": ")
+        headers[name] = value
+    return status, headers, file.read(int(headers.get("Content-Length", 0)))
+
+
+@pytest.fixture
+def connect(suite):
+    """Sends bytes on a connection of their own, and gives the file to read answers from."""
+    open_files = []
+
+    def send(data):
+        with socket.create_connection(("127.0.0.1", suite.rest_port), timeout=20) as raw:
+            raw.sendall(data)
+            file = raw.makefile("rb")
+        open_files.append(file)
+        return file
+
+    yield send
+    for file in open_files:
+        file.close()
+
+
+@pytest.fixture
+def still_answers(connect):
+    yield
+    assert read_answer(connect(POST + LENGTH + b"\r\n" + BODY))[2] == ANSWER
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        POST + LENGTH + b"\r\n" + BODY,
+        POST.replace(b"Host: x\r\n", b"") + LENGTH + b"\r\n" + BODY,
+        POST
+        + b'Transfer-Encoding: chunked\r\n\r\n4\r\n{"in\r\nf;a=b\r\nstances":[1.0]}\r\n0\r\n\r\n',
+        POST.replace(b"HTTP/1.1", b"HTTP/1.0") + LENGTH + b"\r\n" + BODY,
+        POST.replace(b" /v1", b" http://x/v1") + LENGTH + b"\r\n" + BODY,
+    ],
+    ids=["whole", "no host", "chunked", "HTTP/1.0", "absolute URI"],
+)
+def test_same_request_in_any_form_gets_the_same_answer(connect, request_bytes):
+    status, headers, body = read_answer(connect(request_bytes))
+    assert (status, headers["Content-Type"], body) == (200, "application/json", ANSWER)
+
+
+def test_client_that_waits_to_be_asked_for_its_body_is_asked(connect):
+    file = connect(POST + LENGTH + b"Expect: 100-continue\r\n\r\n" + BODY)
+    assert file.readline() == b"HTTP/1.1 100 Continue\r\n"
+    assert file.readline() == b"\r\n"
+    assert read_answer(file)[2] == ANSWER
+
+
+def test_requests_sent_at_once_are_answered_in_turn(connect):
+    file = connect(GET % b"scale" + GET % b"absent")
+    assert read_answer(file)[0] == 200
+    assert read_answer(file)[0] == 404
+
+
+def test_body_without_a_length_is_empty_and_the_connection_stays(connect):
+    file = connect(POST + b"\r\n" + GET % b"scale")
+    status, _, body = read_answer(file)
+    assert (status, body) == (400, b'{\n    "error": "JSON Parse error: The document is empty"\n}')
+    assert read_answer(file)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"hello\r\n\r\n", 400),
+        (b"FOO /v1/models/scale HTTP/1.1\r\nHost: x\r\n\r\n", 501),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n-5\r\n", 400),
+        (b"GET http://[::1/v1/models/scale HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    ],
+    ids=["no HTTP", "unknown method", "chunk without size", "chunk below zero", "no URI"],
+)
+def test_what_can_not_be_read_gets_a_page_and_a_closed_connection(
+    connect, still_answers, request_bytes, status
+):
+    file = connect(request_bytes)
+    got, headers, body = read_answer(file)
+    assert (got, headers["Connection"], headers["Content-Type"]) == (status, "close", "text/html")
+    assert re.match(rb"<HTML><HEAD>\n<TITLE>%d " % status, body)
+    assert file.read() == b""
