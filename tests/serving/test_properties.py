@@ -6,6 +6,7 @@ DEBUT_SERVING_EXAMPLES sets how many of each kind are generated.
 import json
 import os
 import struct
+import urllib.parse
 
 import grpc
 import numpy as np
@@ -79,7 +80,8 @@ def session():
 
 
 texts = st.one_of(
-    st.text(max_size=30), st.builds(lambda c, n: c * n, st.characters(), st.integers(0, 20_000))
+    st.text(max_size=30),
+    st.builds(lambda c, n: c * n, st.characters(codec="utf-8"), st.integers(0, 20_000)),
 )
 others = texts.filter(lambda text: text != "tensorflow")
 numbers = st.one_of(st.integers(-(2**63), 2**63 - 1), st.sampled_from([0, 1, 2, -1]))
@@ -182,7 +184,7 @@ KINDS = [f"tensorflow/serving/{kind}" for kind in ("classify", "regress", "predi
 def ask(channel, method, data):
     """Code name and message; of bytes, so that they need not be a message."""
     try:
-        channel.unary_unary(method)(data, timeout=60)
+        channel.unary_unary(method, None, None)(data, timeout=60)
     except grpc.RpcError as error:
         return error.code().name, error.details()
     return "OK", ""
@@ -305,9 +307,7 @@ paths = st.one_of(
         st.sampled_from([*SIGNATURES, "line/versions/1", "absent"]),
         st.sampled_from(["predict", "classify", "regress"]),
     ),
-    st.builds(
-        lambda text: "/v1/" + requests.utils.quote(text, safe="/:%@?[]"), st.text(max_size=40)
-    ),
+    st.builds(lambda text: "/v1/" + urllib.parse.quote(text, safe="/:%@?[]"), st.text(max_size=40)),
 )
 
 

@@ -157,7 +157,7 @@ def test_method_names_of_signatures_are_checked_where_asked_for(start_server, li
 )
 def test_methods_that_are_not_there_are_unimplemented(suite, method):
     with grpc.insecure_channel(f"127.0.0.1:{suite.grpc_port}") as channel:
-        assert failure(channel.unary_unary(f"/{method}"), b"")[0] == "UNIMPLEMENTED"
+        assert failure(channel.unary_unary(f"/{method}", None, None), b"")[0] == "UNIMPLEMENTED"
 
 
 def test_deadline_that_passes_is_told_and_the_server_goes_on(suite):

@@ -34,7 +34,7 @@ EVERY = "model_version_policy { all {} }"
 
 def seen_until(server, version, state):
     """Version to state, at every ask until that version is in that state."""
-    seen = []
+    seen: list[dict[int, str]] = []
     until = time.monotonic() + 60
     while not seen or seen[-1].get(version) != state:
         assert time.monotonic() < until, seen[-1]
