@@ -84,7 +84,9 @@ def to_array(proto: TensorProto) -> np.ndarray[Any, Any]:
     if len(shape) > _MAX_RANK or any(size < 0 for size in shape):
         raise TensorError(f"bad shape {shape}")
     count = math.prod(shape)
-    if count * np.dtype(kind.numpy).itemsize > _MAX_DECODED_BYTES:
+    # Zeros left out: an empty tensor may have sizes that numpy has no array for.
+    extent = math.prod(size for size in shape if size) * np.dtype(kind.numpy).itemsize
+    if extent >= 2**63 or count * np.dtype(kind.numpy).itemsize > _MAX_DECODED_BYTES:
         raise TensorError(f"shape {shape} is too large")
     if proto.tensor_content:
         return _from_content(proto.tensor_content, kind, count).reshape(shape)

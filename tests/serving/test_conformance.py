@@ -17,6 +17,7 @@ import requests
 import yaml
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from tests.docs.pages import table
 from tests.serving.conformance import models, notation
 from tests.serving.conftest import Servers
 
@@ -79,7 +80,7 @@ def _check_grpc(channel: grpc.Channel, entry: dict[str, Any]) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         call(message, timeout=60)
     assert caught.value.code().name == entry["code"]
-    _check_message(caught.value.details() or "", entry)
+    _check_message(str(caught.value.details()), entry)
 
 
 def _check_rest(url: str, method: str, entry: dict[str, Any]) -> None:
@@ -125,6 +126,15 @@ def _close(a: Any, b: Any) -> bool:
     if isinstance(a, float) and isinstance(b, float):
         return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-6)
     return type(a) is type(b) and a == b
+
+
+@pytest.mark.parametrize("kind", ["table", "stories"])
+def test_reference_counts_what_is_there(kind):
+    files = (TABLE.parent / kind).glob("*.yaml")
+    there = {file.name: len(yaml.safe_load(file.read_text(encoding="utf-8"))) for file in files}
+    rows = table("docs/reference/serving-conformance.md", "file")
+    counted = {row["file"].strip("`"): int(row["entries"]) for row in rows}
+    assert there.items() <= counted.items()
 
 
 def test_every_entry_says_what_it_protects_and_what_is_expected():

@@ -17,7 +17,8 @@ from tensorflow_serving.apis import get_model_status_pb2
 from serving import flags
 from serving.server import ModelServer
 from serving.status import StatusError
-from tests.serving.conformance import models, notation
+from tests.serving.conformance import models as conformance
+from tests.serving.conformance import notation
 
 STORIES = Path(__file__).parent / "conformance" / "stories"
 SERVED = [{"name": "line", "path": "store"}]
@@ -34,7 +35,7 @@ def _told(*files):
 def folder(tmp_path_factory):
     """store (versions 1, 2, 3 of the line), line (1, 2), corrupt, hollow, empty; never `later`."""
     folder = tmp_path_factory.mktemp("stories")
-    models.write_stories(folder)
+    conformance.write_stories(folder)
     return folder
 
 
@@ -52,7 +53,9 @@ class Teller:
     def _reload(self, step):
         request = notation.request("HandleReloadConfigRequest", reload_request(step, self._folder))
         call = self._server.models.HandleReloadConfigRequest
-        self._call(call, request, step, timeout=step.get("within", SECONDS))
+        answer = self._call(call, request, step, timeout=step.get("within", SECONDS))
+        if answer is not None:
+            assert notation.given(answer) == {"status": {}, **step.get("answer", {})}
 
     def _predict(self, step):
         entry = {"spec": step["predict"], "inputs": {"x": {"float": [1.0]}}}
@@ -109,9 +112,9 @@ def reload_request(step, folder):
     """A step's `reload` (models; null: `config` is the whole configuration, if there is one)."""
     if step["reload"] is None:
         return {"config": step["config"]} if "config" in step else {}
-    return {
-        "config": {"model_config_list": {"config": [_model(m, folder) for m in step["reload"]]}}
-    }
+    models = [_model(model, folder) for model in step["reload"]]
+    names = {"metric_names": step["metric_names"]} if "metric_names" in step else {}
+    return {"config": {"model_config_list": {"config": models}}, **names}
 
 
 def _model(entry, folder):

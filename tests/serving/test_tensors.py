@@ -92,7 +92,7 @@ def test_unparsable_proto_is_refused(proto):
         to_array(proto)
 
 
-@pytest.mark.parametrize("sizes", [[-1], [2**40, 2**40], [1] * 40])
+@pytest.mark.parametrize("sizes", [[-1], [2**40, 2**40], [1] * 40, [0, 2**62]])
 def test_impossible_shape_is_refused_before_memory_is_taken(sizes):
     proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, float_val=[1.0])
     for size in sizes:

@@ -1,10 +1,13 @@
 import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.servable import Servable
 from serving.served_model import LoadOptions, ServedModel
 from serving.status import StatusError
 from serving.warmup import MAX_RECORDS, warm_up
 from tests.serving import saved_models
+from tests.serving.conformance import models as conformance
 from tests.serving.saved_models import float_request, predict_record, write_warm_up
 
 
@@ -36,6 +39,49 @@ def test_records_are_replayed_whatever_model_and_version_they_name(version):
     assert replay(version, [GOOD, other]) == 2
 
 
+def test_every_kind_of_request_warms_up(tmp_path):
+    conformance.save_line(tmp_path, 1)
+    logs = [prediction_log_pb2.PredictionLog() for _ in range(4)]
+    predict, classify, regress, multi = logs
+    predict.predict_log.request.CopyFrom(float_request([1.0], model="", signature=""))
+    for log, signature in ((classify.classify_log, "classify"), (regress.regress_log, "regress")):
+        log.request.model_spec.signature_name = signature
+        example = log.request.input.example_list.examples.add()
+        example.features.feature["x"].float_list.value.append(1.0)
+    request = multi.multi_inference_log.request
+    request.input.CopyFrom(regress.regress_log.request.input)
+    task = request.tasks.add(method_name="tensorflow/serving/regress")
+    task.model_spec.name, task.model_spec.signature_name = "line", "regress"
+    assert replay(tmp_path / "1", [log.SerializeToString() for log in logs]) == 4
+
+
+def test_empty_file_and_empty_record_ask_for_nothing(version):
+    assert replay(version, []) == 0
+    assert replay(version, [b""]) == 1
+
+
+def test_request_without_a_model_spec_warms_up(version):
+    request = float_request([1.0])
+    request.ClearField("model_spec")
+    assert replay(version, [predict_record(request)]) == 1
+
+
+def test_as_many_records_as_are_allowed_are_replayed(version):
+    assert replay(version, [GOOD] * MAX_RECORDS) == MAX_RECORDS
+
+
+def wrong_input():
+    request = float_request([1.0])
+    request.inputs["zz"].CopyFrom(request.inputs.pop("x"))
+    return predict_record(request)
+
+
+def wrong_dtype():
+    request = float_request([1.0])
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto([1], tf.int32))
+    return predict_record(request)
+
+
 @pytest.mark.parametrize(
     ("records", "text"),
     [
@@ -45,11 +91,18 @@ def test_records_are_replayed_whatever_model_and_version_they_name(version):
             'FAILED_PRECONDITION: Serving signature key "nope" not found.',
         ),
         (
+            [wrong_input()],
+            "INVALID_ARGUMENT: Signature input alias: x(feed name: serving_default_x:0) not found"
+            " in request and no default value provided. Inputs expected to be in the request {zz},",
+        ),
+        ([wrong_dtype()], "INVALID_ARGUMENT: Expects arg[0] to be float but int32 is provided"),
+        ([GOOD] * MAX_RECORDS + [wrong_dtype()], "INVALID_ARGUMENT: Expects arg[0] to be float"),
+        (
             [GOOD] * (MAX_RECORDS + 1),
             "INVALID_ARGUMENT: Number of warmup records exceeds the maximum (1000) at",
         ),
     ],
-    ids=["no record", "failing record", "too many"],
+    ids=["no record", "no signature", "wrong input", "wrong dtype", "last one bad", "too many"],
 )
 def test_bad_file_fails_with_the_reason(version, records, text):
     with pytest.raises(StatusError) as caught:
@@ -62,6 +115,19 @@ def test_file_that_is_no_record_file_fails(version):
     (version / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"x" * 40)
     with pytest.raises(StatusError, match="Please verify your warmup data is in TFRecord format"):
         warm_up(Servable(str(version), model="scale", version=1))
+
+
+def test_file_that_was_cut_fails_after_its_whole_records(version):
+    write_warm_up(str(version), [GOOD, GOOD])
+    file = version / "assets.extra" / "tf_serving_warmup_requests"
+    content = file.read_bytes()
+    file.write_bytes(content[:-5])
+    with pytest.raises(StatusError) as caught:
+        warm_up(Servable(str(version), model="scale", version=1))
+    assert str(caught.value) == (
+        f"DATA_LOSS: truncated record at {len(content) // 2}' failed with Read less bytes than"
+        " requested. Please verify your warmup data is in TFRecord format."
+    )
 
 
 def test_version_with_a_bad_record_never_serves_and_the_old_one_stays(start_server, tmp_path):

@@ -109,7 +109,7 @@ def example(entry: dict[str, list[Any]]) -> tf.train.Example:
     return message
 
 
-def expected(answer: dict[str, Any]) -> dict[str, Any]:
+def expected(answer: dict[str, Any]) -> Any:
     """An entry's answer, comparable with `given`."""
     spec = {"model_spec": answer["spec"]} if "spec" in answer else {}
     outputs = {name: _plain(tensor(value)) for name, value in answer.get("outputs", {}).items()}
@@ -120,14 +120,15 @@ def expected(answer: dict[str, Any]) -> dict[str, Any]:
     return numbers
 
 
-def given(answer: Any) -> dict[str, Any]:
+def given(answer: Any) -> Any:
     """A gRPC answer as a dictionary: enums by name, 64-bit integers as integers, bytes base64."""
     numbers: dict[str, Any] = _numbers(_plain(answer))
     return numbers
 
 
 def _plain(message: Any) -> dict[str, Any]:
-    return MessageToDict(message, preserving_proto_field_name=True)
+    plain: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
+    return plain
 
 
 def _numbers(value: Any) -> Any:
