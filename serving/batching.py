@@ -247,13 +247,17 @@ def _value(scalar: Array) -> bytes:
 def _run_together(group: Sequence[_Request], options: BatchOptions) -> None:
     """Runs requests of one key as one, and gives each its rows of every output."""
     call = group[0].call
+    rows = sum(request.rows for request in group)
+    as_it_is = rows <= options.max_execution_batch_size and options.filled_size(rows) == rows
+    if len(group) == 1 and as_it_is:
+        group[0].results = call.run(*group[0].arguments)
+        return
     feeds = [
         columns[0] if scalar else _joined(columns)
         for scalar, columns in zip(
             call.scalar, zip(*(request.arguments for request in group), strict=True), strict=True
         )
     ]
-    rows = sum(request.rows for request in group)
     outputs = _run_in_pieces(call, feeds, rows, options)
     if outputs is None:
         return
@@ -291,8 +295,11 @@ def _joined(arrays: Sequence[Array]) -> Array:
     """Arrays one after another; of unlike shapes, each is first filled up with its first value."""
     if len(arrays) == 1:
         return arrays[0]
-    inner = np.max([array.shape[1:] for array in arrays], axis=0, initial=0)
-    joined: Array = np.concatenate([_widened(array, inner) for array in arrays])
+    shapes = {array.shape[1:] for array in arrays}
+    if len(shapes) > 1:
+        inner = [max(sizes) for sizes in zip(*shapes, strict=True)]
+        arrays = [_widened(array, inner) for array in arrays]
+    joined: Array = np.concatenate(arrays)
     return joined
 
 

@@ -1,230 +1,322 @@
-"""Counters and histograms as Prometheus reads them; which call moves which one."""
+"""Prometheus' page, held to what a real server's counters did (the recorded `metrics.*` cases)."""
 
-import contextlib
-import http.client
-import json
-import shutil
+import re
+import threading
+from typing import Any
 
 import grpc
+import numpy as np
 import pytest
+import requests
+import tensorflow as tf
 from prometheus_client.parser import text_string_to_metric_families
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
     predict_pb2,
-    regression_pb2,
 )
+from tensorflow_serving.apis.classification_pb2 import ClassificationRequest as Classification
+from tensorflow_serving.apis.regression_pb2 import RegressionRequest as Regression
 
+from serving import flags
+from serving.metrics import Metrics
+from serving.server import ModelServer
+from serving.status import StatusError, invalid_argument
+from tests.serving import saved_models
+from tests.serving.conftest import Servers
 from tests.serving.saved_models import float_request, predict_record, write_warm_up
 
-PREFIX = ":tensorflow:serving:"
 PATH = "/monitoring/prometheus/metrics"
+REQUESTS = "request_count_total"  # the parser adds `_total` to the name of a counter
+LIMITS = [10 * 1.8**n for n in range(33)]
 
 
-@pytest.fixture
-def monitored(models, start_server, tmp_path):
-    """Starts a server of the models with metrics, at the default path or another one."""
-
-    def start(path=""):
-        config, monitoring = tmp_path / "models.config", tmp_path / "monitoring.config"
-        config.write_text(
-            "model_config_list {"
-            + "".join(
-                f'config {{ name: "{name}" base_path: "{models / name}"'
-                ' model_platform: "tensorflow" }'
-                for name in ("scale", "probe", "examples")
-            )
-            + "}"
-        )
-        monitoring.write_text(f'prometheus_config {{ enable: true path: "{path}" }}')
-        return start_server(
-            f"--model_config_file={config}", f"--monitoring_config_file={monitoring}"
-        )
-
-    return start
+def monitoring(folder, text):
+    file = folder / "monitoring.config"
+    file.write_text(text)
+    return f"--monitoring_config_file={file}"
 
 
-def rest(server, method, path, body=None):
-    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=10)
-    try:
-        connection.request(method, path, json.dumps(body) if body is not None else None)
-        answer = connection.getresponse()
-        return answer.status, answer.getheader("Content-Type"), answer.read().decode()
-    finally:
-        connection.close()
+def get(server, path=PATH):
+    return requests.get(f"http://127.0.0.1:{server.rest_port}{path}", timeout=30)
 
 
-def counts(server):
-    """All counters, and how often each histogram was told something."""
-    status, _, text = rest(server, "GET", PATH)
-    assert status == 200
+def samples(text):
+    """Every sample but the bounds of histograms: `name{labels}` to value."""
     return {
-        # The parser gives a counter's name the ending that the stock server leaves out.
-        (
-            sample.name.removeprefix(PREFIX).removesuffix("_total"),
-            tuple(sample.labels.values()),
-        ): sample.value
+        f"{sample.name}{sorted(sample.labels.items())}": sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
         if not sample.name.endswith(("_bucket", "_sum"))
     }
 
 
-def moved(server, call):
-    before = counts(server)
-    with contextlib.suppress(grpc.RpcError):  # a refusal moves a counter too
-        call()
-    return {
-        key: value - before.get(key, 0.0)
-        for key, value in counts(server).items()
-        if value != before.get(key, 0.0)
-    }
+def expected(name, **labels):
+    return f":tensorflow:serving:{name}{sorted(labels.items())}"
 
 
-def answered(model, api, entrypoint, runtime):
-    found = {
-        ("request_count", (model, "OK")): 1.0,
-        ("request_latency_count", (model, api, entrypoint)): 1.0,
-    }
-    return found | ({("runtime_latency_count", (model, runtime, "TF1")): 1.0} if runtime else {})
+@pytest.fixture(scope="module")
+def server(models, tmp_path_factory):
+    """Every test model, and the page."""
+    folder = tmp_path_factory.mktemp("config")
+    config = folder / "models.config"
+    config.write_text(
+        "model_config_list {"
+        + "".join(
+            f'config {{ name: "{n}" base_path: "{models / n}" model_platform: "tensorflow" }}'
+            for n in ("scale", "probe", "examples")
+        )
+        + "}"
+    )
+    servers = Servers()
+    yield servers(
+        f"--model_config_file={config}", monitoring(folder, "prometheus_config { enable: true }")
+    )
+    servers.stop()
 
 
-def refused(model, status):
-    return {("request_count", (model, status)): 1.0}
+def count(model, status="OK"):
+    return {expected(REQUESTS, model_name=model, status=status): 1}
 
 
-def example_request(kind, signature):
+def time_of(model, api, entrypoint):
+    labels = {"model_name": model, "API": api, "entrypoint": entrypoint}
+    return {expected("request_latency_count", **labels): 1}
+
+
+def run_of(model, api):
+    labels = {"model_name": model, "API": api, "runtime": "TF1"}
+    return {expected("runtime_latency_count", **labels): 1}
+
+
+def examples_request(kind, signature="classify"):
     request = kind()
     request.model_spec.name = "examples"
     request.model_spec.signature_name = signature
-    request.input.example_list.examples.add().features.feature["x"].float_list.value.append(1.0)
+    example = request.input.example_list.examples.add()
+    example.features.feature["x"].float_list.value.append(1.5)
     return request
 
 
-def test_grpc_calls_are_counted_by_model_api_and_status(monitored):
-    server = monitored()
-    ask = server.prediction
-    no_model = predict_pb2.PredictRequest()
-    classify = example_request(classification_pb2.ClassificationRequest, "classify")
-    regress = example_request(regression_pb2.RegressionRequest, "regress")
-    multi = inference_pb2.MultiInferenceRequest()
-    task = multi.tasks.add(method_name="tensorflow/serving/regress")
-    task.model_spec.CopyFrom(regress.model_spec)
-    multi.input.CopyFrom(regress.input)
-    calls = {
-        "classify": (
-            lambda: ask.Classify(classify),
-            answered("examples", "Classify", "GRPC", "Classify"),
-        ),
-        "regress": (
-            lambda: ask.Regress(regress),
-            answered("examples", "Regress", "GRPC", "Regress"),
-        ),
-        "multi inference": (
-            lambda: ask.MultiInference(multi),
-            {
-                ("request_example_count", ("examples",)): 1.0,
-                ("request_example_counts_count", ("examples",)): 1.0,
-            },
-        ),
-        "predict": (
-            lambda: ask.Predict(float_request([1.0])),
-            answered("scale", "Predict", "GRPC", "Predict"),
-        ),
-        "bad input": (
-            lambda: ask.Predict(float_request([1.0], signature="nope")),
-            refused("scale", "FAILED_PRECONDITION"),
-        ),
-        "unknown model": (
-            lambda: ask.Predict(float_request([1.0], model="nope")),
-            refused("nope", "NOT_FOUND"),
-        ),
-        "no model": (lambda: ask.Predict(no_model), refused("", "INVALID_ARGUMENT")),
-        "status": (
-            lambda: server.models.GetModelStatus(get_model_status_pb2.GetModelStatusRequest()),
-            {},
-        ),
-        "metadata": (
-            lambda: ask.GetModelMetadata(get_model_metadata_pb2.GetModelMetadataRequest()),
-            {},
-        ),
-    }
-    for name, (call, expected) in calls.items():
-        assert moved(server, call) == expected, name
+def negative():
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "probe"
+    request.model_spec.signature_name = "positive"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.array([-1], np.float32)))
+    return request
 
 
-def test_rest_calls_are_counted_wherever_they_end(monitored):
-    server = monitored()
-    scale = "/v1/models/scale"
-    calls = {
-        ("POST", f"{scale}:predict", '{"instances": [1.0]}'): answered(
-            "scale", "predict", "REST", "Predict"
-        ),
-        ("POST", f"{scale}:predict", '{"instances": "'): refused("scale", "INVALID_ARGUMENT"),
-        ("POST", "/v1/models/nope:predict", '{"instances": [1.0]}'): refused("nope", "NOT_FOUND"),
-        ("GET", scale, None): answered("scale", "", "REST", None),
-        ("GET", f"{scale}/metadata", None): answered("scale", "", "REST", None),
-        ("GET", "/v1/models/nope", None): refused("nope", "NOT_FOUND"),
-        ("GET", "/v1/what", None): refused("", "INVALID_ARGUMENT"),
-        ("GET", "/what", None): {},
-    }
-    for (method, path, body), expected in calls.items():
-
-        def call(method=method, path=path, body=body):
-            connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=10)
-            connection.request(method, path, body)
-            connection.getresponse().read()
-            connection.close()
-
-        assert moved(server, call) == expected, path
+def multi_inference():
+    request = inference_pb2.MultiInferenceRequest()
+    task = request.tasks.add(method_name="tensorflow/serving/classify")
+    task.model_spec.name = "examples"
+    task.model_spec.signature_name = "classify"
+    for _ in range(2):
+        request.input.example_list.examples.add().features.feature["x"].float_list.value.append(1)
+    return request
 
 
-def test_latency_buckets_are_the_stock_servers(monitored):
-    server = monitored()
-    server.prediction.Predict(float_request([1.0]), timeout=10)
-    _, kind, text = rest(server, "GET", PATH)
-    assert kind == "text/plain"
-    bounds = [
-        line.split('le="')[1].split('"')[0]
-        for line in text.splitlines()
-        if line.startswith(f"{PREFIX}request_latency_bucket")
-    ]
-    assert bounds[:4] == ["10", "18", "32.4", "58.32"]
-    assert [float(bound) for bound in bounds[:-1]] == pytest.approx(
-        [10 * 1.8**n for n in range(33)], rel=1e-5
-    )
-    assert bounds[-1] == "+Inf"
-    assert f"# TYPE {PREFIX}request_count counter" in text.splitlines()
-    assert f"# TYPE {PREFIX}request_latency histogram" in text.splitlines()
+def metadata_request():
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = "scale"
+    return request
 
 
-def test_path_can_be_chosen(monitored):
-    server = monitored("/m")
-    assert rest(server, "GET", "/m")[0] == rest(server, "POST", "/m")[0] == 200
-    assert rest(server, "GET", PATH)[0] == 404
+def status_request():
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "scale"
+    return request
 
 
-def test_without_a_configuration_there_are_no_metrics(suite):
-    assert rest(suite, "GET", PATH)[0] == 404
+GRPC = {
+    "predict": (
+        lambda s: s.prediction.Predict(float_request([1.0])),
+        count("scale") | time_of("scale", "Predict", "GRPC") | run_of("scale", "Predict"),
+    ),
+    "unknown signature": (
+        lambda s: s.prediction.Predict(float_request([1.0], signature="nope")),
+        count("scale", "FAILED_PRECONDITION"),
+    ),
+    "unknown model": (
+        lambda s: s.prediction.Predict(float_request([1.0], model="nope")),
+        count("nope", "NOT_FOUND"),
+    ),
+    "no spec": (
+        lambda s: s.prediction.Predict(predict_pb2.PredictRequest()),
+        count("", "INVALID_ARGUMENT"),
+    ),
+    "failing op": (lambda s: s.prediction.Predict(negative()), count("probe", "INVALID_ARGUMENT")),
+    "classify": (
+        lambda s: s.prediction.Classify(examples_request(Classification)),
+        count("examples")
+        | time_of("examples", "Classify", "GRPC")
+        | run_of("examples", "Classify"),
+    ),
+    "regress": (
+        lambda s: s.prediction.Regress(examples_request(Regression, "regress")),
+        count("examples") | time_of("examples", "Regress", "GRPC") | run_of("examples", "Regress"),
+    ),
+    "multi inference": (
+        lambda s: s.prediction.MultiInference(multi_inference()),
+        {
+            expected("request_example_counts_count", model="examples"): 1,
+            expected("request_example_count_total", model="examples"): 2,
+        },
+    ),
+    "metadata": (lambda s: s.prediction.GetModelMetadata(metadata_request()), {}),
+    "status": (lambda s: s.models.GetModelStatus(status_request()), {}),
+}
 
 
-def test_label_with_quotes_and_newlines_is_escaped(monitored):
-    server = monitored()
-    name = 'a"b\\c\nd'
-    expected = refused(name, "NOT_FOUND")
-    ask = server.prediction.Predict
-    assert moved(server, lambda: ask(float_request([1.0], model=name))) == expected
+@pytest.mark.parametrize("call", GRPC)
+def test_grpc_calls_change_the_counters_that_they_change_in_the_stock_server(server, call):
+    ask, changes = GRPC[call]
+    before = samples(get(server).text)
+    try:
+        ask(server)
+    except grpc.RpcError:
+        assert any("OK" not in key for key in changes)
+    assert changed(before, server) == changes
 
 
-def test_warm_up_is_timed(models, start_server, tmp_path):
-    version = tmp_path / "scale" / "3"
-    shutil.copytree(models / "scale" / "3", version)
-    write_warm_up(str(version), [predict_record(float_request([1.0]))])
-    monitoring = tmp_path / "monitoring.config"
-    monitoring.write_text("prometheus_config { enable: true }")
+def changed(before, server):
+    after = samples(get(server).text)
+    return {k: v - before.get(k, 0) for k, v in after.items() if v != before.get(k, 0)}
+
+
+EXAMPLE = {"signature_name": "classify", "examples": [{"x": 1.5}]}
+REST: dict[str, Any] = {
+    "predict": (
+        ("POST", "/v1/models/scale:predict", {"instances": [1]}),
+        count("scale") | time_of("scale", "predict", "REST") | run_of("scale", "Predict"),
+    ),
+    "no JSON": (("POST", "/v1/models/scale:predict", None), count("scale", "INVALID_ARGUMENT")),
+    "unknown model": (
+        ("POST", "/v1/models/nope:predict", {"instances": [1]}),
+        count("nope", "NOT_FOUND"),
+    ),
+    "malformed": (("POST", "/v1/models/scale:nope", {}), count("", "INVALID_ARGUMENT")),
+    "outside": (("GET", "/foo", None), {}),
+    "status": (("GET", "/v1/models/scale", None), count("scale") | time_of("scale", "", "REST")),
+    "status of unknown model": (("GET", "/v1/models/nope", None), count("nope", "NOT_FOUND")),
+    "metadata": (
+        ("GET", "/v1/models/scale/metadata", None),
+        count("scale") | time_of("scale", "", "REST"),
+    ),
+    "classify": (
+        ("POST", "/v1/models/examples:classify", EXAMPLE),
+        count("examples")
+        | time_of("examples", "classify", "REST")
+        | run_of("examples", "Classify"),
+    ),
+    "regress": (
+        ("POST", "/v1/models/examples:regress", EXAMPLE | {"signature_name": "regress"}),
+        count("examples") | time_of("examples", "regress", "REST") | run_of("examples", "Regress"),
+    ),
+}
+
+
+@pytest.mark.parametrize("call", REST)
+def test_rest_calls_change_the_counters_that_they_change_in_the_stock_server(server, call):
+    (method, path, body), changes = REST[call]
+    before = samples(get(server).text)
+    requests.request(method, f"http://127.0.0.1:{server.rest_port}{path}", json=body, timeout=30)
+    assert changed(before, server) == changes
+
+
+def test_bounds_are_the_stock_servers_as_it_writes_them(server):
+    server.prediction.Predict(float_request([1.0]))
+    text = get(server).text
+    assert "# TYPE :tensorflow:serving:request_latency histogram\n" in text
+    assert "# TYPE :tensorflow:serving:request_count counter\n" in text
+    assert '\n:tensorflow:serving:request_count{model_name="scale",status="OK"} ' in text
+    labels = re.escape('model_name="scale",API="Predict",entrypoint="GRPC"')
+    bounds = re.findall(rf':serving:request_latency_bucket{{{labels},le="([^"]+)"}} \d+\n', text)
+    assert bounds == [f"{limit:.6g}" for limit in LIMITS] + ["+Inf"]
+    assert bounds[5] == "188.957" and bounds[20] == "1.27482e+06"  # as recorded
+
+
+def test_buckets_count_what_is_not_slower():
+    metrics = Metrics()
+    for _ in range(3):
+        with metrics.runtime("m", "Predict"):
+            pass
+    families = {f.name: f for f in text_string_to_metric_families(metrics.text())}
+    latency = families[":tensorflow:serving:runtime_latency"].samples
+    buckets = [s.value for s in latency if s.name.endswith("_bucket")]
+    assert buckets == sorted(buckets) and buckets[-1] == 3
+    (total,) = [s.value for s in latency if s.name.endswith("_sum")]
+    assert total < 3 * LIMITS[-1]
+
+
+def test_labels_are_escaped_and_too_many_unknown_names_share_one():
+    metrics = Metrics()
+    odd = 'a"b\\c\nd'
+    with metrics.request(odd, "Predict", "GRPC"):
+        pass
+    for n in range(1500):
+        with pytest.raises(StatusError), metrics.request(f"n{n}", "Predict", "GRPC"):
+            raise invalid_argument("")
+    with pytest.raises(ValueError, match="odd"), metrics.request(odd, "Predict", "GRPC"):
+        raise ValueError("odd")
+    found = samples(metrics.text())
+    assert found[expected(REQUESTS, model_name=odd, status="OK")] == 1
+    assert found[expected(REQUESTS, model_name=odd, status="INTERNAL")] == 1
+    assert found[expected(REQUESTS, model_name="n5", status="INVALID_ARGUMENT")] == 1
+    rest = found[expected(REQUESTS, model_name="", status="INVALID_ARGUMENT")]
+    assert rest == 1500 - 999
+
+
+def test_loads_and_warm_ups_are_counted_by_folder(start_server, tmp_path):
+    base = tmp_path / "scale"
+    base.mkdir()
+    saved_models.save_scale(str(base), 1, 10)
     server = start_server(
-        f"--model_base_path={version.parent}", f"--monitoring_config_file={monitoring}"
+        "--model_name=scale",
+        f"--model_base_path={base}",
+        "--max_num_load_retries=0",
+        monitoring(tmp_path, "prometheus_config { enable: true }"),
     )
-    assert counts(server)[("model_warmup_latency_count", (str(version), "OK"))] == 1.0
+    text = get(server).text
+    loaded = ":tensorflow:cc:saved_model:load_attempt_count"
+    assert f'{loaded}{{model_path="{base}/1",status="success"}} 1\n' in text
+    assert "# TYPE :tensorflow:serving:model_warmup_latency histogram\n" in text
+    assert "model_warmup_latency_count" not in text
+    saved_models.save_scale(str(base), "2.part", 20)
+    write_warm_up(str(base / "2.part"), [predict_record(float_request([1.0]))] * 3)
+    (base / "2.part").rename(base / "2")
+    server.wait_for("scale", 2, "AVAILABLE")
+    warmed = expected("model_warmup_latency_count", model_path=f"{base}/2", status="OK")
+    assert samples(get(server).text)[warmed] == 1
+    (base / "3.part").mkdir()
+    (base / "3.part" / "saved_model.pb").write_bytes(b"\xff" * 50)
+    (base / "3.part").rename(base / "3")
+    server.wait_for("scale", 3, "END")
+    assert f'{loaded}{{model_path="{base}/3",status="fail"}} 1\n' in get(server).text
+
+
+@pytest.mark.parametrize(
+    ("config", "found", "missing"),
+    [
+        ('prometheus_config { enable: true path: "/m" }', ["/m"], [PATH]),
+        ("prometheus_config { enable: true }", [PATH], [PATH + "/", "/m"]),
+        ('prometheus_config { enable: true path: "m" }', [], ["/m", PATH]),
+        ("prometheus_config { enable: false }", [], [PATH]),
+    ],
+    ids=["other path", "default path", "no leading slash", "off"],
+)
+def test_page_is_where_the_config_says(start_server, models, tmp_path, config, found, missing):
+    server = start_server(f"--model_base_path={models / 'scale'}", monitoring(tmp_path, config))
+    for path in found:
+        answer = get(server, path)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/plain")
+        posted = requests.post(f"http://127.0.0.1:{server.rest_port}{path}", timeout=30)
+        assert posted.text.startswith("# TYPE :tensorflow:")
+    assert [get(server, path).status_code for path in missing] == [404] * len(missing)
+
+
+def test_config_that_can_not_be_used_ends_the_start(tmp_path):
+    parsed = flags.parse(["--model_base_path=/x", monitoring(tmp_path, "prometheus { }")])
+    with pytest.raises(StatusError, match="Invalid protobuf file"):
+        ModelServer(parsed, threading.Event())
