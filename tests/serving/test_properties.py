@@ -5,7 +5,6 @@ DEBUT_SERVING_EXAMPLES sets how many of each kind are generated.
 
 import json
 import os
-import struct
 import urllib.parse
 
 import grpc
@@ -30,7 +29,7 @@ from tensorflow_serving.apis import (
 from tests.serving.conformance import models
 from tests.serving.conftest import Servers
 
-EXAMPLES = int(os.environ.get("DEBUT_SERVING_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("DEBUT_SERVING_EXAMPLES", "60"))
 generated = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -217,6 +216,7 @@ def test_any_request_has_a_canonical_answer(channel, call):
     check_still_answers(channel)
 
 
+@pytest.mark.filterwarnings("ignore:Unexpected end-group tag:RuntimeWarning")
 @generated
 @given(call=calls(), at=st.floats(0, 1), junk=st.binary(max_size=12))
 def test_any_damaged_message_has_a_canonical_answer(channel, call, at, junk):
@@ -335,21 +335,33 @@ def test_any_rest_request_has_a_canonical_status_and_a_body_that_says_why(
     kind=st.sampled_from(["f32", "f64", "i8", "i16", "i32", "i64", "u8", "u32", "u64"]),
     rows=st.lists(st.one_of(st.integers(-(2**65), 2**65), st.floats()), min_size=1, max_size=3),
 )
-def test_any_number_over_rest_is_answered_as_over_grpc_or_refused(
-    server, channel, session, kind, rows
+def test_any_number_over_rest_comes_back_as_its_dtype_holds_it_or_is_refused(
+    server, session, kind, rows
 ):
     url = f"http://127.0.0.1:{server.rest_port}/v1/models/dtypes:predict"
     body = json.dumps({"signature_name": kind, "inputs": rows})
     answer = session.post(url, data=body, timeout=60)
     if answer.status_code == 400:
         assert "is not of expected type" in answer.json()["error"]
+        assert kind not in ("f32", "f64")
         return
     assert answer.status_code == 200
+    dtype = models.DTYPES[kind].as_numpy_dtype
     got = answer.json()["outputs"]
-    if kind == "f64":
-        expected = [0.0 if abs(float(row)) < 2.0**-1022 else float(row) for row in rows]
-        assert struct.pack(f"{len(got)}d", *got) == struct.pack(f"{len(got)}d", *expected) or any(
-            number != number for number in expected
-        )
-    elif kind == "i64":
-        assert got == rows
+    if kind in ("f32", "f64"):
+        assert np.array(got, dtype).tobytes() == _held(rows, dtype).tobytes()
+    else:
+        assert got == [_wrapped(row, dtype) for row in rows]
+
+
+def _held(rows, dtype):
+    """The nearest numbers of a dtype; what it holds only as a denormal is zero."""
+    with np.errstate(all="ignore"):
+        held = np.array([float(row) for row in rows]).astype(dtype)
+    held[np.abs(held) < np.finfo(dtype).tiny] *= 0
+    return np.where(np.isnan(held), np.array(float("nan"), dtype), held)
+
+
+def _wrapped(row, dtype):
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    return (row - int(low)) % (int(high) - int(low) + 1) + int(low)

@@ -132,7 +132,13 @@ def test_cors_headers_only_where_asked_for(ask, start_server, models):
     url = f"http://127.0.0.1:{server.rest_port}/v1/models/default"
     assert requests.get(url, timeout=10).headers["Access-Control-Allow-Origin"] == "*"
     preflight = requests.options(url, headers={"Origin": "https://shop"}, timeout=10)
-    assert preflight.status_code == 200
+    assert (preflight.status_code, preflight.text) == (200, "")
+    assert preflight.headers["Access-Control-Allow-Methods"] == "POST, GET"
+    assert preflight.headers["Access-Control-Allow-Headers"] == "Content-Type"
+    assert requests.options(url, timeout=10).status_code == 400  # from no page
+    refused = requests.post(f"{url}:predict", data=b"zz", timeout=10)
+    assert refused.status_code == 400
+    assert refused.headers["Access-Control-Allow-Origin"] == "*"
 
 
 def test_slow_graph_is_given_up_after_the_time_limit(start_server, models):
