@@ -2,6 +2,7 @@
 
 import re
 import threading
+from typing import Any
 
 import grpc
 import numpy as np
@@ -185,7 +186,7 @@ def changed(before, server):
 
 
 EXAMPLE = {"signature_name": "classify", "examples": [{"x": 1.5}]}
-REST = {
+REST: dict[str, Any] = {
     "predict": (
         ("POST", "/v1/models/scale:predict", {"instances": [1]}),
         count("scale") | time_of("scale", "predict", "REST") | run_of("scale", "Predict"),
