@@ -15,10 +15,12 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
@@ -28,6 +30,7 @@ from serving.status import StatusError, invalid_argument
 
 Array = np.ndarray[Any, Any]
 _INPUTS = "Batching Run() input tensors"
+_LATE = "Run() timeout exceeded while waiting in batching queue"
 _TICKETS = "tickets"
 _RESOURCE = "batches"
 _log = logging.getLogger(__name__)
@@ -40,12 +43,14 @@ class BatchableCall:
     Attributes:
         run: takes one array per feed, gives one value per fetch.
         queue: requests with the same name may be in one batch.
+        timeout_ms: a request that has waited for longer is not run; 0 for never.
         scalar: of each feed: True for a scalar, False for rows.
         splits: whether its outputs have turned out to be rows so far.
     """
 
     run: Callable[..., Sequence[Any]]
     queue: str
+    timeout_ms: int
     scalar: tuple[bool, ...]
     splits: bool = True
 
@@ -57,6 +62,7 @@ class BatchableCall:
         feeds: Sequence[tf.TensorShape],
         fetches: Sequence[tf.TensorShape],
         queue: str,
+        timeout_ms: int,
     ) -> BatchableCall | None:
         """The call, or None where what the graph declares has no rows to join or to cut.
 
@@ -65,13 +71,14 @@ class BatchableCall:
             feeds: static shapes, in the order of the arguments.
             fetches: static shapes.
             queue: see the attribute.
+            timeout_ms: see the attribute.
         """
         scalar = tuple(shape.rank == 0 for shape in feeds)
         if all(scalar) or any(shape.rank == 0 for shape in fetches):
             return None
         if any(shape.rank and shape[0] is not None for shape in (*feeds, *fetches)):
             return None
-        return cls(run, queue, scalar)
+        return cls(run, queue, timeout_ms, scalar)
 
     def rows(self, arguments: Sequence[Array | int]) -> int:
         """Rows of a request; 0 where it has none or has to run by itself.
@@ -106,8 +113,14 @@ class _Request:
     call: BatchableCall
     arguments: Sequence[Array]
     rows: int
+    entered: float = field(default_factory=time.monotonic)
     results: Sequence[Any] | None = None
-    error: tf.errors.OpError | None = None
+    error: tf.errors.OpError | StatusError | None = None
+
+    def is_late(self) -> bool:
+        """Whether its time is over."""
+        limit = self.call.timeout_ms
+        return limit > 0 and (time.monotonic() - self.entered) * 1e3 > limit
 
 
 class Batcher:
@@ -149,7 +162,7 @@ class Batcher:
             one value per fetch.
 
         Raises:
-            StatusError: the scheduler's or the checks' refusal.
+            StatusError: the scheduler's or the checks' refusal, or the time is over.
             tf.errors.OpError: from the graph.
         """
         rows = call.rows(arguments)
@@ -214,6 +227,9 @@ class Batcher:
         requests = [self._requests[ticket] for ticket in dict.fromkeys(tickets.tolist())]
         groups: dict[Any, list[_Request]] = {}
         for request in requests:
+            if request.is_late():
+                request.error = StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, _LATE)
+                continue
             groups.setdefault(self._key(request), []).append(request)
         for group in groups.values():
             try:

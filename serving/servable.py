@@ -200,7 +200,9 @@ class Servable:
             # as slow, and it checks shapes. Keras' own backend uses this one.
             run = self._session._make_callable_from_options(options)
             return _Call(
-                run=self._batched(run, [name for _, name in ordered], places),
+                run=self._batched(
+                    run, [name for _, name in ordered], places, timeout_ms=timeout_ms
+                ),
                 feeds=[(alias, self._dtype(name)) for alias, name in ordered],
                 fetches={a: (places[n], self._dtype(n)) for a, n in fetches.items()},
             )
@@ -210,7 +212,12 @@ class Servable:
             raise invalid_argument(str(error)) from error
 
     def _batched(
-        self, run: Callable[..., Sequence[Any]], feeds: Sequence[str], fetches: Iterable[str]
+        self,
+        run: Callable[..., Sequence[Any]],
+        feeds: Sequence[str],
+        fetches: Iterable[str],
+        *,
+        timeout_ms: int,
     ) -> Callable[[list[Any]], Sequence[Any]]:
         """The fetch as a function of its arguments, through the batcher where there are rows."""
         batcher = self._batcher
@@ -220,6 +227,7 @@ class Servable:
                 feeds=[self._graph.get_tensor_by_name(name).shape for name in feeds],
                 fetches=[self._graph.get_tensor_by_name(name).shape for name in fetches],
                 queue=",".join(feeds),
+                timeout_ms=timeout_ms,
             )
             if call:
                 return functools.partial(batcher.run, call)

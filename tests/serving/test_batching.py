@@ -149,8 +149,8 @@ def test_scalar_inputs_are_equal_among_requests_that_run_together(batched):
     nan = np.float32("nan")
     many = [{"x": floats(x), "k": np.float32(k)} for x, k in ((1, 2), (3, 5), (4, 2), (7, nan))]
     answers = batched(max_batch_size=4).ask_together("times", *many)
-    expected = np.array([[2], [15], [8], [nan]], np.float32)
-    np.testing.assert_array_equal([a["y"] for a in answers], expected)
+    scaled = np.stack([a["y"] for a in answers])
+    np.testing.assert_array_equal(scaled, floats(2, 15, 8, nan)[:, None])
     assert [a["together"].tolist() for a in answers] == [[2], [1], [2], [1]]
 
 
@@ -274,6 +274,27 @@ def test_full_queue_is_unavailable_in_the_stock_servers_words(batched, tmp_path)
         "UNAVAILABLE: The batch scheduling queue to which this task was submitted is full;"
         " currently 1 batches enqueued and max_enqueued_batches is 1"
     ]
+
+
+def test_request_whose_time_ends_in_the_queue_is_not_run(batched):
+    server = batched(max_batch_size=2, batch_timeout_micros=200_000)
+    with pytest.raises(StatusError) as caught:
+        predict(server.servable, float_request([1.0], signature="count"), timeout_ms=1)
+    assert str(caught.value) == (
+        "RESOURCE_EXHAUSTED: Run() timeout exceeded while waiting in batching queue"
+    )
+
+
+def test_sixteen_clients_cost_one_run_of_the_graph_a_round(batched):
+    server = batched(max_batch_size=16)
+    ask = server.ask  # each asks again only when answered, so full batches come one after another
+
+    def client(number):
+        return [ask("count", x=floats(number))["together"][0] for _ in range(10)]
+
+    with futures.ThreadPoolExecutor(16) as pool:
+        together = [rows for client_rows in pool.map(client, range(16)) for rows in client_rows]
+    assert sum(1 / rows for rows in together) == 10
 
 
 def test_more_batch_threads_than_cores_do_not_wait_for_each_other(batched):
