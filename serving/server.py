@@ -51,6 +51,8 @@ class ModelServer:
         self._flags = flags
         self._config = _first_config(flags)
         self._stopping = stopping
+        monitoring = flags.text("monitoring_config_file")
+        self._metrics_path = read_path(monitoring) if monitoring else ""
         self._metrics = Metrics()
         self._registry = ModelRegistry(
             _load_options(flags, self._metrics),
@@ -84,7 +86,9 @@ class ModelServer:
             self._health.add_to(self._grpc)
         _open_ports(self._flags, self._grpc, self._credentials)
         self._grpc.start()
-        self._rest = _rest_server(self._flags, self._registry, self._metrics, self._gate)
+        self._rest = _rest_server(
+            self._flags, self._registry, self._metrics, self._gate, metrics_path=self._metrics_path
+        )
         seconds = self._flags.number("model_config_file_poll_wait_seconds")
         if seconds > 0 and self._flags.text("model_config_file"):
             threading.Thread(target=self._poll_config, args=(seconds,), daemon=True).start()
@@ -233,7 +237,7 @@ def _channel_arguments(text: str, *, max_bytes: int) -> list[tuple[str, int | st
 
 
 def _rest_server(
-    flags: Parsed, registry: ModelRegistry, metrics: Metrics, gate: Gate
+    flags: Parsed, registry: ModelRegistry, metrics: Metrics, gate: Gate, *, metrics_path: str
 ) -> RestServer | None:
     port = flags.number("rest_api_port")
     if port == 0:
@@ -248,8 +252,6 @@ def _rest_server(
         check_method=flags.switch("enable_signature_method_name_check"),
         limits=gate.limits,
     )
-    monitoring = flags.text("monitoring_config_file")
-    path = read_path(monitoring) if monitoring else ""
     cors = flags.switch("rest_api_enable_cors_support")
     try:
         rest = RestServer(
@@ -257,7 +259,7 @@ def _rest_server(
             api,
             cors=cors,
             gate=gate,
-            pages={path: metrics.text} if path else {},
+            pages={metrics_path: metrics.text} if metrics_path else {},
         )
     except OSError as error:
         _log.error("Failed to start HTTP Server at port %d: %s", port, error.strerror)
