@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,23 +27,20 @@ def with_items(model: Path, target: Path, items: int) -> Path:
         target: folder to write, which must not exist.
         items: at least as many as the catalogue has.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        longer = Path(shutil.copytree(model, Path(scratch) / "model"))
-        ids = next((longer / "assets").glob("items*.txt"))
-        own = ids.read_bytes().count(b"\n")
-        more = items - own
-        if more < 0:
-            raise BadInput(f"The catalogue has {own} items, more than the {items} to generate.")
-        with ids.open("ab") as file:
-            file.writelines(b"generated-%d\n" % row for row in range(more))
-        loaded = tf.saved_model.load(str(longer))
-        _extend(loaded._shelf, own, more)
-        tf.saved_model.save(loaded, str(target), signatures=loaded.signatures)
+    loaded = tf.saved_model.load(str(model))
+    own = int(tf.size(loaded._shelf.item_id))
+    if items < own:
+        raise BadInput(f"The catalogue has {own} items, more than the {items} to generate.")
+    _extend(loaded._shelf, own, items - own)
+    tf.saved_model.save(loaded, str(target), signatures=loaded.signatures)
     return target
 
 
 def _extend(shelf: Any, own: int, more: int) -> None:
     random = np.random.default_rng(_SEED)
+    _append(
+        shelf.item_id, lambda _: np.array([b"generated-%d" % row for row in range(more)], object)
+    )
     first, second = random.integers(0, own, more), random.integers(0, own, more)
     for name in ("anchor_index", "anchor_weight", "demand", "fallback"):
         _append(getattr(shelf, name), lambda column: column[first])

@@ -1,8 +1,8 @@
 """The shelf: what is served about items and users, apart from what is learned.
 
 The towers are the model; the shelf is data beside it. Its variables have an unknown first
-dimension and its ids are asset files, so products can be added to a loaded SavedModel without
-tracing or training anything. Everything that changes between trainings belongs here.
+dimension, so products can be added to a loaded SavedModel without tracing or training anything.
+Everything that changes between trainings belongs here.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 import tensorflow as tf
+from tensorflow.python.ops import lookup_ops
 
 from models.interactions import PAD
 from models.item_table import ItemTable
@@ -34,6 +36,7 @@ class ShelfData:
     """The columns of the shelf of I items, A anchors and U users.
 
     Attributes:
+        item_id: string [I].
         embedding: float32 [I, D], of unit length.
         anchor_index: int32 [I, K], anchors an item attends to.
         anchor_weight: float32 [I, K], sums to 1.
@@ -54,6 +57,7 @@ class ShelfData:
         user_offset: int64 [U + 1], where each user's part of `user_items` begins.
     """
 
+    item_id: npt.NDArray[np.object_]
     embedding: npt.NDArray[np.float32]
     anchor_index: npt.NDArray[np.int32]
     anchor_weight: npt.NDArray[np.float32]
@@ -74,15 +78,14 @@ class ShelfData:
 
 
 class Shelf(tf.Module):
-    """The shelf's columns as variables, its ids as lookup tables over asset files."""
+    """The shelf's columns as variables, with tables from ids to rows."""
 
-    def __init__(self, data: ShelfData, *, item_ids: Path, user_ids: Path) -> None:
+    def __init__(self, data: ShelfData, *, user_ids: Path) -> None:
         """Take the data in.
 
         Args:
             data: the columns.
-            item_ids: file with one item id a line, in row order.
-            user_ids: likewise for users.
+            user_ids: file with one user id a line, in row order.
         """
         super().__init__(name="shelf")
         for column in fields(data):
@@ -91,17 +94,15 @@ class Shelf(tf.Module):
                 value, trainable=False, name=column.name, shape=[None, *value.shape[1:]]
             )
             setattr(self, column.name, variable)
-        self._item_file = tf.saved_model.Asset(str(item_ids))
         self._user_file = tf.saved_model.Asset(str(user_ids))
-        self._row_of_item = _rows(self._item_file)
-        self._row_of_user = _rows(self._user_file)
-        self._item_of_row = tf.lookup.StaticHashTable(
+        self._row_of_item = tf.lookup.StaticHashTable(_RowsOf(self.item_id), PAD)
+        self._row_of_user = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(
-                self._item_file,
-                key_dtype=tf.int64, key_index=tf.lookup.TextFileIndex.LINE_NUMBER,
-                value_dtype=tf.string, value_index=tf.lookup.TextFileIndex.WHOLE_LINE,
+                self._user_file,
+                key_dtype=tf.string, key_index=tf.lookup.TextFileIndex.WHOLE_LINE,
+                value_dtype=tf.int64, value_index=tf.lookup.TextFileIndex.LINE_NUMBER,
             ),
-            default_value="",
+            default_value=PAD,
         )  # fmt: skip
 
     def embeddings(self) -> tf.Tensor:
@@ -117,12 +118,33 @@ class Shelf(tf.Module):
         return self._row_of_item.lookup(ids)
 
     def item_ids(self, rows: tf.Tensor) -> tf.Tensor:
-        """Ids of rows: int [..] to string [..]."""
-        return self._item_of_row.lookup(tf.cast(rows, tf.int64))
+        """Ids of rows, "" for PAD: int [..] to string [..]."""
+        return tf.where(rows == PAD, "", tf.gather(self.item_id, tf.maximum(rows, 0)))
 
     def user_rows(self, ids: tf.Tensor) -> tf.Tensor:
         """Rows of user ids, PAD where unknown: string [..] to int64 [..]."""
         return self._row_of_user.lookup(ids)
+
+
+class _RowsOf(lookup_ops.TableInitializerBase):  # type: ignore[misc]  # no stubs
+    """Fills a table from ids to rows with what a variable holds when the model is loaded.
+
+    A file of ids beside the variable would be a second truth, and one more thing to make longer.
+    Loaders restore variables before they fill tables (`LoadSavedModelInternal` in TensorFlow's
+    cc/saved_model/loader.cc: RunRestore, then RunInitOp).
+    """
+
+    def __init__(self, ids: tf.Variable) -> None:
+        super().__init__(tf.string, tf.int64)
+        self._ids = ids
+
+    def initialize(self, table: Any) -> tf.Operation:
+        ids = self._ids.read_value()
+        return tf.raw_ops.LookupTableImportV2(
+            table_handle=table.resource_handle,
+            keys=ids,
+            values=tf.range(tf.size(ids, out_type=tf.int64)),
+        )
 
 
 def fill_shelf(
@@ -164,6 +186,7 @@ def fill_shelf(
     popularity = (known.log_popularity[index] * weight).sum(axis=1)
     demand = demand + model.retrieval.inherited_demand(tf.constant(popularity)).numpy()
     return ShelfData(
+        item_id=table.ids,
         embedding=embedding,
         anchor_index=index,
         anchor_weight=weight,
@@ -239,14 +262,3 @@ def _mean_attention(
 ) -> npt.NDArray[np.float32]:
     total = np.bincount(index.ravel(), weight.ravel(), minlength=anchors)
     return (total / max(len(index), 1)).astype(np.float32)
-
-
-def _rows(file: tf.saved_model.Asset) -> tf.lookup.StaticHashTable:
-    return tf.lookup.StaticHashTable(
-        tf.lookup.TextFileInitializer(
-            file,
-            key_dtype=tf.string, key_index=tf.lookup.TextFileIndex.WHOLE_LINE,
-            value_dtype=tf.int64, value_index=tf.lookup.TextFileIndex.LINE_NUMBER,
-        ),
-        default_value=PAD,
-    )  # fmt: skip

@@ -220,7 +220,6 @@ def _save(
     with tempfile.TemporaryDirectory() as scratch:
         shelf = Shelf(
             columns,
-            item_ids=_write_ids(Path(scratch) / "items.txt", table.ids),
             user_ids=_write_ids(Path(scratch) / "users.txt", data.users.ids),
         )
         served = ServedModel(

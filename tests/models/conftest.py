@@ -136,10 +136,9 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
         purchases=purchases,
         options=MODEL_OPTIONS,
     )
-    items, users = folder / "items.txt", folder / "users.txt"
-    items.write_bytes(b"".join(item + b"\n" for item in table.ids))
+    users = folder / "users.txt"
     users.write_bytes(b"".join(user_id(user) + b"\n" for user in range(NUM_USERS)))
-    shelf = Shelf(data, item_ids=items, user_ids=users)
+    shelf = Shelf(data, user_ids=users)
     parts = {
         "tokenizer": tokenizer,
         "item_encoder": encoder,
