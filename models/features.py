@@ -40,6 +40,8 @@ ITEM_TEXT: Final = (TITLE, CATEGORY, BRAND, DESCRIPTION)
 TOKENS: Final = "tokens"  # int64 [max_tokens], padded
 LEXICAL: Final = "lexical"  # float [lexical_size], of unit length
 PRICE_BUCKET: Final = "price_bucket"  # int64, 0 where unknown
+PRICE_LEVEL: Final = "price_level"  # float, standardised logarithm of the price, 0 where unknown
+BRAND_CODE: Final = "brand_code"  # int64, equal for equal brands, -1 where unknown
 
 # Vocabulary that Transform writes beside the interactions: item ids with their counts in train.
 POPULARITY: Final = "popularity"

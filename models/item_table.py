@@ -14,6 +14,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models import features
+from models.kernel import ItemView, place_in_order
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class ItemTable:
         tokens: int32 [I, max_tokens].
         lexical: float32 [I, lexical_size], of unit length.
         price_bucket: int32 [I], 0 where the price is unknown.
+        price_level: float32 [I], standardised logarithm of the price, 0 where it is unknown.
+        brand_code: int64 [I], equal for equal brands.
         interactions: int64 [I], over all splits; 0 is a new product.
         popularity: int64 [I], in the train split only; 0 is cold to training.
     """
@@ -33,6 +36,8 @@ class ItemTable:
     tokens: npt.NDArray[np.int32]
     lexical: npt.NDArray[np.float32]
     price_bucket: npt.NDArray[np.int32]
+    price_level: npt.NDArray[np.float32]
+    brand_code: npt.NDArray[np.int64]
     interactions: npt.NDArray[np.int64]
     popularity: npt.NDArray[np.int64]
 
@@ -48,6 +53,16 @@ class ItemTable:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def view(self, text: npt.NDArray[np.float32]) -> ItemView:
+        """What the item kernel sees, with the encoder's output float32 [I, hidden]."""
+        return ItemView(
+            text=text,
+            lexical=self.lexical,
+            place=place_in_order(self.ids),
+            price=np.where(self.price_bucket == 0, np.float32(np.nan), self.price_level),
+            brand=self.brand_code,
+        )
 
 
 def read_item_table(
@@ -75,6 +90,8 @@ def read_item_table(
         tokens=joined[features.TOKENS][order].astype(np.int32),
         lexical=joined[features.LEXICAL][order].astype(np.float32),
         price_bucket=joined[features.PRICE_BUCKET][order].astype(np.int32),
+        price_level=joined[features.PRICE_LEVEL][order].astype(np.float32),
+        brand_code=joined[features.BRAND_CODE][order].astype(np.int64),
         interactions=joined[features.INTERACTIONS][order].astype(np.int64),
         popularity=np.array([popularity.get(item, 0) for item in ids], np.int64),
     )

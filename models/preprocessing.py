@@ -6,16 +6,19 @@ treated exactly as a trained one. They are given to TFX by dotted path.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from models import features, lexical
 from models.encoder_folder import open_encoder
+from models.kernel import NO_BRAND
 from models.tokenizer import WordPieceTokenizer
 
 Tensors = dict[str, Any]
+_CHEAPEST: Final = 1e-3
+_BRAND_CODES: Final = 1 << 60
 
 
 def item_text(inputs: Tensors) -> tf.Tensor:
@@ -35,7 +38,8 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
 
     Returns:
         item_id string [B], interactions int64 [B], tokens int64 [B, max_tokens], lexical
-        float [B, lexical_size] of unit length, price_bucket int64 [B].
+        float [B, lexical_size] of unit length, price_bucket int64 [B], price_level float [B],
+        brand_code int64 [B].
     """
     folder = open_encoder(custom_config["encoder"])
     tokenizer = tft.make_and_track_object(
@@ -56,6 +60,8 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
         features.PRICE_BUCKET: _price_bucket(
             inputs[features.PRICE], custom_config["price_buckets"]
         ),
+        features.PRICE_LEVEL: _price_level(inputs[features.PRICE]),
+        features.BRAND_CODE: _brand_code(inputs[features.BRAND]),
     }
 
 
@@ -88,3 +94,19 @@ def _price_bucket(price: tf.SparseTensor, buckets: int) -> tf.Tensor:
     boundaries = tft.quantiles(price.values, num_buckets=buckets, epsilon=0.01)
     bucket = tft.apply_buckets(value, boundaries) + 1
     return tf.where(value < 0, tf.zeros_like(bucket), bucket)
+
+
+def _price_level(price: tf.SparseTensor) -> tf.Tensor:
+    """The logarithm with mean 0 and deviation 1 over the catalogue; 0 where it is unknown."""
+    logarithm = tf.math.log(tf.maximum(price.values, _CHEAPEST))
+    level = tf.SparseTensor(price.indices, tft.scale_to_z_score(logarithm), price.dense_shape)
+    # A batch without any price is 0 wide.
+    return tf.reduce_sum(tf.sparse.to_dense(level), axis=1)
+
+
+def _brand_code(brand: tf.Tensor) -> tf.Tensor:
+    """A hash of the brand in lower case; two brands share one as good as never."""
+    name = tf.strings.lower(tf.strings.strip(tf.reshape(brand, [-1])), encoding="utf-8")
+    return tf.where(name == "", tf.constant(NO_BRAND, tf.int64), tf.strings.to_hash_bucket_fast(
+        name, _BRAND_CODES
+    ))  # fmt: skip

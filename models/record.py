@@ -10,6 +10,7 @@ from absl import logging
 from pydantic import BaseModel
 
 from models.finetuning import FineTuned
+from models.kernel import KernelSettings
 
 RECORD_FILE: Final = "training.json"
 
@@ -24,7 +25,7 @@ class CurvePoint(BaseModel):
 class TrainingRecord(BaseModel):
     """One training in numbers; `before` and `after` are measured on simulated new items.
 
-    `fine_tuned` is None where the encoder was frozen.
+    `fine_tuned` is None where the encoder was frozen; `kernel` holds the settings that were chosen.
     """
 
     before: dict[str, float]
@@ -32,6 +33,7 @@ class TrainingRecord(BaseModel):
     kept_step: int
     curve: list[CurvePoint]
     fine_tuned: FineTuned | None
+    kernel: dict[str, float]
     items: int
     users: int
     interactions: int
@@ -56,6 +58,10 @@ class TrainingRecorder:
         with self._writer.as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
+
+    def kernel(self, settings: KernelSettings, recall: float) -> None:
+        """Note what some settings of the kernel are worth."""
+        logging.info("Recall %.4f on simulated new items with %s", recall, settings)
 
     def finish(self, record: TrainingRecord) -> None:
         """Write the record as JSON beside the TensorBoard files."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import tensorflow as tf
 
@@ -15,7 +16,13 @@ from models.two_tower import TwoTower
 # Stands for "no candidate": lower than any logit, yet finite.
 OUT: Final = tf.float32.min
 # Items whose full score is computed in a larger catalogue.
-SHORTLIST: Final = 4096
+SHORTLIST: Final = 1024
+# A catalogue of up to so many items is scored in full.
+SMALL: Final = 16384
+# Scores that are held at a time: users that are scored together times items.
+_SCORES: Final = 1 << 20
+# Items of which only the best one is looked at, where the best of very many are sought.
+_BLOCK: Final = 64
 
 
 class Scorer(tf.Module):
@@ -40,36 +47,28 @@ class Scorer(tf.Module):
             logits float32 [B, min(k, I)], `OUT` where there is no candidate left, and rows int32.
         """
 
-        def candidates(user: Query, scores: tf.Tensor) -> tf.Tensor:
-            scores = tf.where(allowed, scores, OUT)
-            return _without(_without(scores, self._purchases(user.user)), user.excluded)
+        def among_all(users: Query) -> tuple[tf.Tensor, tf.Tensor]:
+            return top(self._candidates(users, self._logits(users), allowed), k)
 
-        def among_all(user: Query) -> tuple[tf.Tensor, tf.Tensor]:
-            return top(candidates(user, self._logits(user)), k)
-
-        def among_shortlist(user: Query, estimates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            estimates, rows = top(candidates(user, estimates), tf.constant(SHORTLIST))
-            logits = tf.where(estimates > OUT, self._logits(user, tf.cast(rows, tf.int64)), OUT)
+        def among_shortlist(users: Query) -> tuple[tf.Tensor, tf.Tensor]:
+            estimates, rows = top_blockwise(
+                self._candidates(users, self._estimates(users), allowed), SHORTLIST
+            )
+            logits = tf.where(estimates > OUT, self._logits_at(users, rows), OUT)
             best, places = top(logits, k)
-            return best, tf.gather(rows, places)
+            return best, tf.gather(rows, places, batch_dims=1)
 
         ranked = (tf.float32, tf.int32)
         best, rows = tf.cond(
-            (tf.size(allowed) > SHORTLIST) & (k <= SHORTLIST),
-            lambda: tf.map_fn(
-                lambda row: among_shortlist(*row), (query, self._estimates(query)),
-                fn_output_signature=ranked,
-            ),
-            lambda: tf.map_fn(among_all, query, fn_output_signature=ranked),
-        )  # fmt: skip
+            (tf.size(allowed) > SMALL) & (k <= SHORTLIST),
+            lambda: self._in_groups(among_shortlist, query, ranked),
+            lambda: self._in_groups(among_all, query, ranked),
+        )
         return best, rows
 
     def scores(self, query: Query, items: tf.Tensor) -> tf.Tensor:
         """The logit of one item for each user: rows int64 [B] to float32 [B]."""
-        return tf.map_fn(
-            lambda row: self._logits(row[0], row[1][tf.newaxis])[0], (query, items),
-            fn_output_signature=tf.float32,
-        )  # fmt: skip
+        return self._logits_at(query, items[:, tf.newaxis])[:, 0]
 
     def ranks(self, query: Query, items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Rank of one item for each user, among all and among the cold ones: twice float32 [B].
@@ -77,10 +76,9 @@ class Scorer(tf.Module):
         Ties rank behind, so that a collapsed model is not mistaken for a perfect one; an item
         that is not on the shelf (PAD) ranks last.
         """
-        ranks, cold_ranks = tf.map_fn(
-            lambda row: self._ranks(*row), (query, items),
-            fn_output_signature=(tf.float32, tf.float32),
-        )  # fmt: skip
+        ranks, cold_ranks = self._in_groups(
+            lambda asked: self._ranks(*asked), (query, items), (tf.float32, tf.float32)
+        )
         return ranks, cold_ranks
 
     def rating(self, query: Query, items: tf.Tensor) -> tf.Tensor:
@@ -101,108 +99,158 @@ class Scorer(tf.Module):
         present = tf.cast(history != PAD, tf.float32)[:, :, tf.newaxis]
         return tf.gather(self._shelf.embeddings(), tf.maximum(history, 0)) * present
 
-    def _logits(self, user: Query, rows: tf.Tensor | None = None) -> tf.Tensor:
-        """Logits of one user: float32 [I], or [N] where rows int64 [N] are given."""
-        shelf, retrieval = self._shelf, self._model.retrieval
-        history = tf.boolean_mask(user.history, user.history != PAD)
+    def _in_groups(self, function: Callable[[Any], Any], asked: Any, answered: Any) -> Any:
+        """Apply a function to a few users at a time, so that large batches fit into memory.
 
-        def pick(column: tf.Tensor) -> tf.Tensor:
-            return column if rows is None else tf.gather(column, rows)
+        Args:
+            function: of the structure `asked`, with fewer rows, to a structure of rows.
+            asked: tensors [B, ...].
+            answered: dtypes of the answer.
+        """
+        rows = tf.shape(tf.nest.flatten(asked)[0])[0]
+        size = tf.clip_by_value(_SCORES // tf.size(self._shelf.is_new), 1, 64)
 
-        items = pick(shelf.embeddings())
-        affinity = tf.cond(
-            tf.reduce_any(user.profile != 0.0),
-            lambda: tf.linalg.matvec(items, user.profile),
-            lambda: tf.zeros([tf.shape(items)[0]]),
-        )
-
-        def from_history() -> tf.Tensor:
-            interests = tf.gather(shelf.embeddings(), history)
-            scores = self._anchor_scores(history)
-            return retrieval.combine(
-                near=tf.reduce_sum(retrieval.nearness(items, interests), axis=1),
-                inherited=self._inherited(scores) if rows is None else self._lent(scores, rows),
-                reference=tf.tensordot(shelf.cold_attention.read_value(), scores, axes=1),
-                length=tf.cast(tf.size(history), tf.float32),
-                demand=pick(shelf.demand.read_value()),
+        def in_turn() -> Any:
+            groups = (rows + size - 1) // size
+            grouped = tf.nest.map_structure(lambda x: _grouped(x, groups, size), asked)
+            answers = tf.map_fn(function, grouped, fn_output_signature=answered)
+            return tf.nest.map_structure(
+                lambda x: tf.reshape(x, tf.concat([[groups * size], tf.shape(x)[2:]], 0))[:rows],
+                answers,
             )
 
-        from_nothing = pick(shelf.fallback.read_value())
-        return affinity + tf.cond(tf.size(history) > 0, from_history, lambda: from_nothing)
+        return tf.cond(rows <= size, lambda: function(asked), in_turn)
 
-    def _estimates(self, query: Query) -> tf.Tensor:
-        """What the embeddings alone tell of the logits, up to a constant a user: [B, I].
+    def _logits(self, users: Query) -> tf.Tensor:
+        """Logits of B users over all items: float32 [B, I]."""
+        shelf = self._shelf
+        scores = self._anchor_scores(users.history)
+        # An anchor stands for itself; only the others have several to be summed over.
+        anchor_of = shelf.anchor_of.read_value()
+        others = anchor_of == PAD
+        lent = self._lent(scores, tf.where(others)[:, 0])
+        count = tf.shape(scores)[1]
+        place = tf.where(others, count - 1 + tf.cumsum(tf.cast(others, tf.int32)), anchor_of)
+        combined = self._combined(
+            scores,
+            tf.gather(tf.concat([scores, lent], axis=1), place, axis=1),
+            shelf.demand.read_value(),
+        )
+        affinity = tf.cond(
+            tf.reduce_any(users.profile != 0.0),
+            lambda: tf.matmul(users.profile, shelf.embeddings(), transpose_b=True),
+            lambda: tf.zeros_like(combined),
+        )
+        return affinity + tf.where(_has_history(users), combined, shelf.fallback.read_value())
+
+    def _logits_at(self, users: Query, rows: tf.Tensor) -> tf.Tensor:
+        """Logits of B users at rows int [B, N]: float32 [B, N]."""
+        shelf = self._shelf
+        scores = self._anchor_scores(users.history)
+        index = tf.gather(shelf.anchor_index, rows)
+        lent = tf.gather(scores, index, batch_dims=1) * tf.gather(shelf.anchor_weight, rows)
+        combined = self._combined(
+            scores, tf.reduce_sum(lent, axis=2), tf.gather(shelf.demand, rows)
+        )
+        items = tf.gather(shelf.embeddings(), rows)
+        affinity = tf.linalg.matvec(items, users.profile)
+        fallback = tf.gather(shelf.fallback, rows)
+        return affinity + tf.where(_has_history(users), combined, fallback)
+
+    def _combined(self, scores: tf.Tensor, inherited: tf.Tensor, demand: tf.Tensor) -> tf.Tensor:
+        reference = tf.linalg.matvec(scores, self._shelf.cold_weight.read_value())
+        return self._model.retrieval.combine(
+            inherited=inherited, reference=reference[:, tf.newaxis], demand=demand
+        )
+
+    def _estimates(self, users: Query) -> tf.Tensor:
+        """What the embeddings alone tell of the logits, in any unit: float32 [B, I].
 
         One scan over the embeddings for all users, along the directions that best tell the
-        anchors' full scores. Whoever has no history is not estimated: the fallback is cheap.
+        anchors' scores. Whoever has no history gets the logits themselves: those are cheap.
         """
         shelf = self._shelf
-        anchors = tf.cast(shelf.anchor_row.read_value(), tf.int64)
-
-        def direction(user: Query) -> tf.Tensor:
-            known = self._logits(user, anchors)
-            return tf.linalg.matvec(shelf.anchor_probe, known - tf.reduce_mean(known))
-
-        directions = tf.map_fn(direction, query, fn_output_signature=tf.float32)
+        scores = self._anchor_scores(users.history)
+        centred = scores - tf.reduce_mean(scores, axis=1, keepdims=True)
+        directions = tf.matmul(centred, shelf.anchor_probe, transpose_b=True)
+        has_history = _has_history(users)
+        directions = tf.where(has_history, directions, users.profile)
         estimates = tf.matmul(directions, shelf.embeddings(), transpose_b=True)
-        return tf.map_fn(
-            lambda row: tf.cond(
-                tf.reduce_any(row[0].history != PAD),
-                lambda: row[1],
-                lambda: self._logits(row[0]),
-            ),
-            (query, estimates),
-            fn_output_signature=tf.float32,
+        return tf.cond(
+            tf.reduce_all(has_history),
+            lambda: estimates,
+            lambda: estimates + tf.where(has_history, 0.0, shelf.fallback.read_value()),
         )
 
     def _anchor_scores(self, history: tf.Tensor) -> tf.Tensor:
-        """Co-purchase scores of the anchors: int64 [H] to float32 [A]."""
+        """Co-purchase scores of the anchors: int64 [B, H] to float32 [B, A]."""
         shelf = self._shelf
-        anchors = tf.gather(shelf.anchor_of.read_value(), history)
-        anchors = tf.boolean_mask(anchors, anchors != PAD)
-        count = shelf.anchor_teacher.shape[1]
-        bought = tf.math.unsorted_segment_max(tf.ones_like(anchors, tf.float32), anchors, count)
-        return self._model.retrieval.anchor_scores(
-            tf.reduce_sum(tf.gather(shelf.anchor_teacher, anchors), axis=0), tf.nn.relu(bought)
-        )
-
-    def _inherited(self, scores: tf.Tensor) -> tf.Tensor:
-        """Anchor scores float32 [A] handed to every item: float32 [I]."""
-        # An anchor stands for itself; only the others have several to be summed over.
-        anchor_of = self._shelf.anchor_of.read_value()
-        own = tf.gather(scores, tf.maximum(anchor_of, 0))
-        others = tf.where(anchor_of == PAD)
-        return tf.tensor_scatter_nd_update(own, others, self._lent(scores, others[:, 0]))
+        anchors = tf.gather(shelf.anchor_of.read_value(), tf.maximum(history, 0))
+        known = (history != PAD) & (anchors != PAD) & ~_repeated(history)
+        rows = tf.shape(history)[0]
+        member = tf.one_hot(tf.where(known)[:, 0], rows, axis=0)
+        return tf.matmul(member, tf.gather(shelf.anchor_teacher, tf.boolean_mask(anchors, known)))
 
     def _lent(self, scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-        """Anchor scores float32 [A] handed to items: rows int64 [N] to float32 [N]."""
+        """Anchor scores float32 [B, A] handed to items: rows int64 [N] to float32 [B, N]."""
         shelf = self._shelf
-        lent = tf.gather(scores, tf.gather(shelf.anchor_index, rows))
-        return tf.reduce_sum(lent * tf.gather(shelf.anchor_weight, rows), axis=1)
+        lent = tf.gather(scores, tf.gather(shelf.anchor_index, rows), axis=1)
+        return tf.reduce_sum(lent * tf.gather(shelf.anchor_weight, rows), axis=2)
 
-    def _purchases(self, user: tf.Tensor) -> tf.Tensor:
-        """All rows a known user has bought: int64 [] to int64 [N]; none for PAD."""
+    def _candidates(self, users: Query, scores: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
+        """Scores float32 [B, I], OUT for what may not be recommended."""
         shelf = self._shelf
-        place = tf.maximum(user, 0)
-        start, end = shelf.user_offset[place], shelf.user_offset[place + 1]
-        end = tf.where(user == PAD, start, end)
-        return tf.cast(shelf.user_items[start:end], tf.int64)
+        place = tf.maximum(users.user, 0)
+        start = tf.gather(shelf.user_offset, place)
+        end = tf.where(users.user == PAD, start, tf.gather(shelf.user_offset, place + 1))
+        bought = tf.ragged.range(start, end)
+        rows = tf.cast(tf.gather(shelf.user_items, bought.values), tf.int64)
+        scores = _without(tf.where(allowed, scores, OUT), bought.value_rowids(), rows)
+        return _without_columns(scores, users.excluded)
 
-    def _ranks(self, user: Query, item: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        candidates = _without(self._logits(user), user.excluded)
-        own = tf.where(item == PAD, OUT, candidates[tf.maximum(item, 0)])
-        ahead = tf.cast(candidates >= own, tf.float32)
-        cold = tf.cast(self._shelf.is_cold, tf.float32)
+    def _ranks(self, users: Query, items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        candidates = _without_columns(self._logits(users), users.excluded)
+        known = items != PAD
+        own = tf.gather(candidates, tf.maximum(items, 0), batch_dims=1)
+        own = tf.where(known, own, OUT)[:, tf.newaxis]
         # The item itself counts once, also where it is not cold or not known.
-        itself = tf.one_hot(item, tf.size(candidates))
-        rank = tf.reduce_sum(ahead * (1.0 - itself)) + 1.0
-        return rank, tf.reduce_sum(ahead * cold * (1.0 - itself)) + 1.0
+        itself = tf.one_hot(items, tf.shape(candidates)[1])
+        ahead = tf.cast(candidates >= own, tf.float32) * (1.0 - itself)
+        cold = tf.cast(self._shelf.is_cold, tf.float32)
+        return tf.reduce_sum(ahead, axis=1) + 1.0, tf.linalg.matvec(ahead, cold) + 1.0
 
 
-def _without(logits: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """Strike rows int64 [E] (PAD is none) from logits float32 [I]."""
-    rows = tf.boolean_mask(rows, rows != PAD)
-    return tf.tensor_scatter_nd_update(logits, rows[:, tf.newaxis], tf.fill([tf.size(rows)], OUT))
+def _has_history(users: Query) -> tf.Tensor:
+    return tf.reduce_any(users.history != PAD, axis=1, keepdims=True)
+
+
+def _repeated(rows: tf.Tensor) -> tf.Tensor:
+    """Whether a value stands further left in its row too: int [B, H] to bool [B, H]."""
+    equal = rows[:, :, tf.newaxis] == rows[:, tf.newaxis, :]
+    earlier = tf.linalg.band_part(tf.ones_like(equal), -1, 0) & ~tf.eye(
+        tf.shape(rows)[1], dtype=tf.bool
+    )
+    return tf.reduce_any(equal & earlier, axis=2)
+
+
+def _grouped(values: tf.Tensor, groups: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """[B, ...] to [groups, size, ...]; the last group is filled up with the first row."""
+    missing = groups * size - tf.shape(values)[0]
+    filled = tf.concat([values, tf.repeat(values[:1], missing, axis=0)], axis=0)
+    return tf.reshape(filled, tf.concat([[groups, size], tf.shape(values)[1:]], axis=0))
+
+
+def _without(scores: tf.Tensor, user: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Strike rows int64 [N] of users int64 [N] from scores float32 [B, I]."""
+    return tf.tensor_scatter_nd_update(
+        scores, tf.stack([user, rows], axis=1), tf.fill([tf.size(rows)], OUT)
+    )
+
+
+def _without_columns(scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Strike rows int64 [B, E] (PAD is none) from scores float32 [B, I]."""
+    listed = rows != PAD
+    return _without(scores, tf.where(listed)[:, 0], tf.boolean_mask(rows, listed))
 
 
 def top(logits: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -214,3 +262,19 @@ def top(logits: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     with tf.control_dependencies([tf.debugging.Assert(k >= 1, ["k must be at least 1, it is", k])]):
         best = tf.math.top_k(logits, k=tf.minimum(k, tf.shape(logits)[-1]))
     return best.values, best.indices
+
+
+def top_blockwise(scores: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The k best of very many, at least k: values and places, float32 and int32 [B, k].
+
+    The k best lie in the k blocks with the best maxima, so only those are sorted.
+    """
+    rows, size = tf.unstack(tf.shape(scores))
+    padded = tf.pad(scores, [[0, 0], [0, -size % _BLOCK]], constant_values=OUT)
+    blocks = tf.reshape(padded, [rows, -1, _BLOCK])
+    best = tf.math.top_k(tf.reduce_max(blocks, axis=2), k=tf.minimum(k, tf.shape(blocks)[1]))
+    chosen = tf.sort(best.indices, axis=1)  # among equals the first place wins, as in `top`
+    held = tf.reshape(tf.gather(blocks, chosen, batch_dims=1), [rows, -1])
+    best = tf.math.top_k(held, k=k)
+    block = tf.gather(chosen, best.indices // _BLOCK, batch_dims=1)
+    return best.values, tf.minimum(block * _BLOCK + best.indices % _BLOCK, size - 1)

@@ -137,7 +137,7 @@ class ServedModel(tf.Module):
             }
         )
         text = self._item_encoder.infer(tf.cast(transformed[features.TOKENS], tf.int32))
-        embedding, _, _ = self._model.items(
+        embedding = self._model.items(
             item_features(text, transformed[features.LEXICAL]), transformed[features.PRICE_BUCKET]
         )
         return {"embedding": embedding}

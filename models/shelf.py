@@ -18,8 +18,10 @@ import scipy.sparse as sp
 import tensorflow as tf
 from tensorflow.python.ops import lookup_ops
 
+from models.alignment import Alignment, keep_strongest
 from models.interactions import PAD
 from models.item_table import ItemTable
+from models.kernel import ItemKernel, ItemView, KernelSettings
 from models.options import ModelOptions
 from models.simulation import SimulatedLaunch
 from models.two_tower import TwoTower
@@ -38,8 +40,8 @@ class ShelfData:
     Attributes:
         item_id: string [I].
         embedding: float32 [I, D], of unit length.
-        anchor_index: int32 [I, K], anchors an item attends to.
-        anchor_weight: float32 [I, K], sums to 1.
+        anchor_index: int32 [I, K], anchors whose scores an item inherits.
+        anchor_weight: float32 [I, K].
         demand: float32 [I], logit.
         fallback: float32 [I], logit for a user of whom nothing is known.
         is_new: bool [I], no interaction in the data.
@@ -47,9 +49,9 @@ class ShelfData:
         anchor_of: int32 [I], the item's own place among the anchors, PAD where it is none.
         anchor_teacher: float32 [A, A], EASE weights.
         anchor_row: int32 [A], the anchors' rows.
-        anchor_probe: float32 [D, A], from the anchors' logits to the direction in which the
+        anchor_probe: float32 [D, A], from the anchors' scores to the direction in which the
             embeddings tell them best: ridge regression, (EᵀE + λ)⁻¹ Eᵀ.
-        cold_attention: float32 [A], mean attention of the cold items.
+        cold_weight: float32 [A], mean weights of the cold items.
         user_history: int32 [U, L], latest rows, oldest first, PAD at the end.
         user_rating: float32 [U, L], aligned.
         user_profile: float32 [U, D], projected; zeros where there is none.
@@ -69,7 +71,7 @@ class ShelfData:
     anchor_teacher: npt.NDArray[np.float32]
     anchor_row: npt.NDArray[np.int32]
     anchor_probe: npt.NDArray[np.float32]
-    cold_attention: npt.NDArray[np.float32]
+    cold_weight: npt.NDArray[np.float32]
     user_history: npt.NDArray[np.int32]
     user_rating: npt.NDArray[np.float32]
     user_profile: npt.NDArray[np.float32]
@@ -126,7 +128,7 @@ class Shelf(tf.Module):
         return self._row_of_user.lookup(ids)
 
 
-class _RowsOf(lookup_ops.TableInitializerBase):  # type: ignore[misc]  # no stubs
+class _RowsOf(lookup_ops.TableInitializerBase):
     """Fills a table from ids to rows with what a variable holds when the model is loaded.
 
     A file of ids beside the variable would be a second truth, and one more thing to make longer.
@@ -151,6 +153,8 @@ def fill_shelf(
     model: TwoTower,
     table: ItemTable,
     features: npt.NDArray[np.float32],
+    view: ItemView,
+    settings: KernelSettings,
     known: SimulatedLaunch,
     *,
     user_history: npt.NDArray[np.int32],
@@ -165,6 +169,8 @@ def fill_shelf(
         model: trained towers.
         table: the catalogue.
         features: float32 [I, F] of `item_features`.
+        view: the catalogue as the kernel sees it.
+        settings: of the kernel.
         known: a launch whose anchors are the seen items; its targets are not used.
         user_history: int32 [U, L].
         user_rating: float32 [U, L].
@@ -172,33 +178,31 @@ def fill_shelf(
         purchases: users x items of 0 and 1, all splits; never recommended again.
         options: widths.
     """
-    outputs = [
-        model.items(features[s : s + _BATCH], table.price_bucket[s : s + _BATCH])
-        for s in range(0, len(table), _BATCH)
-    ]
-    embedding, key, demand = (
-        np.concatenate([o.numpy() for o in part]) for part in zip(*outputs, strict=True)
+    embedding = np.concatenate(
+        [
+            model.items(features[s : s + _BATCH], table.price_bucket[s : s + _BATCH]).numpy()
+            for s in range(0, len(table), _BATCH)
+        ]
     )
     anchor_of = np.full(len(table), PAD, np.int32)
     anchor_of[known.anchors] = np.arange(len(known.anchors), dtype=np.int32)
-    index, weight = _attention(model, key, anchor_of, known.anchors, options.anchors_per_item)
+    inherited = _inherit(view, settings, known, anchor_of, options.anchors_per_item)
+    demand = model.retrieval.inherited_demand(tf.constant(inherited.log_popularity)).numpy()
     cold = np.flatnonzero(table.is_cold)
-    popularity = (known.log_popularity[index] * weight).sum(axis=1)
-    demand = demand + model.retrieval.inherited_demand(tf.constant(popularity)).numpy()
     return ShelfData(
         item_id=table.ids,
         embedding=embedding,
-        anchor_index=index,
-        anchor_weight=weight,
+        anchor_index=inherited.index,
+        anchor_weight=inherited.weight,
         demand=demand,
-        fallback=fallback_logits(table, demand),
+        fallback=fallback_logits(table, inherited.log_popularity),
         is_new=table.is_new,
         is_cold=table.is_cold,
         anchor_of=anchor_of,
         anchor_teacher=known.teacher,
         anchor_row=known.anchors.astype(np.int32),
         anchor_probe=_probe(embedding[known.anchors]),
-        cold_attention=_mean_attention(index[cold], weight[cold], len(known.anchors)),
+        cold_weight=_mean_weight(inherited.index[cold], inherited.weight[cold], len(known.anchors)),
         user_history=user_history,
         user_rating=user_rating,
         user_profile=model.profile(tf.constant(user_text)).numpy(),
@@ -207,17 +211,19 @@ def fill_shelf(
     )
 
 
-def fallback_logits(table: ItemTable, demand: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def fallback_logits(
+    table: ItemTable, popularity: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
     """Popular items with room for new ones, as logits of a Zipf law over the ranks.
 
     Args:
         table: the catalogue with its counts.
-        demand: float32 [I], orders the new products among themselves.
+        popularity: float32 [I], predicted; orders the new products among themselves.
 
     Returns:
         float32 [I].
     """
-    new = deque(np.flatnonzero(table.is_new)[np.argsort(-demand[table.is_new], kind="stable")])
+    new = deque(np.flatnonzero(table.is_new)[np.argsort(-popularity[table.is_new], kind="stable")])
     sold = np.flatnonzero(~table.is_new)
     old = deque(sold[np.argsort(-table.interactions[sold], kind="stable")])
     order: list[int] = []
@@ -229,26 +235,53 @@ def fallback_logits(table: ItemTable, demand: npt.NDArray[np.float32]) -> npt.ND
     return logits
 
 
-def _attention(
-    model: TwoTower,
-    key: npt.NDArray[np.float32],
+@dataclass(frozen=True)
+class _Inheritance:
+    """What each of I items takes over from K anchors, and its popularity, seen or predicted."""
+
+    index: npt.NDArray[np.int32]
+    weight: npt.NDArray[np.float32]
+    log_popularity: npt.NDArray[np.float32]
+
+
+def _inherit(
+    view: ItemView,
+    settings: KernelSettings,
+    known: SimulatedLaunch,
     anchor_of: npt.NDArray[np.int32],
-    anchors: npt.NDArray[np.int64],
     per_item: int,
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """The strongest anchors of each item, renormalised; an anchor stands for itself."""
-    width = min(per_item, len(anchors))
-    indices, weights = [], []
-    for start in range(0, len(key), _BATCH):
-        logits = model.retrieval.attention_logits(key[start : start + _BATCH], key[anchors])
-        strongest, index = tf.math.top_k(logits, k=width)
-        indices.append(index.numpy())
-        weights.append(tf.nn.softmax(strongest, axis=1).numpy())
-    index, weight = np.concatenate(indices), np.concatenate(weights)
-    own = np.flatnonzero(anchor_of != PAD)
-    index[own, 0] = anchor_of[own]
-    weight[own] = np.eye(1, width, dtype=np.float32)
-    return index.astype(np.int32), weight
+) -> _Inheritance:
+    """Align every item with the anchors; an anchor stands for itself."""
+    width = min(per_item, len(known.anchors))
+    index = np.zeros((len(anchor_of), width), np.int32)
+    weight = np.zeros((len(anchor_of), width), np.float32)
+    log_popularity = np.zeros(len(anchor_of), np.float32)
+    own = known.anchors
+    index[own, 0], weight[own, 0] = anchor_of[own], 1.0
+    log_popularity[own] = known.log_popularity
+    others = np.flatnonzero(anchor_of == PAD)
+    if not (len(own) and len(others)):
+        return _Inheritance(index, weight, log_popularity)
+    gram = _score_gram(known)
+    kernel = ItemKernel(view, settings)
+    alignment = Alignment(kernel, view.rows(own), known.history, ridge=settings.ridge, refine=True)
+    for start in range(0, len(others), _BATCH):
+        rows = others[start : start + _BATCH]
+        weights = alignment(view.rows(rows))
+        index[rows], weight[rows] = keep_strongest(weights, gram, width)
+        log_popularity[rows] = known.log_popularity @ weights
+    return _Inheritance(index, weight, log_popularity)
+
+
+def _score_gram(known: SimulatedLaunch) -> npt.NDArray[np.float64]:
+    """Mean over the users of the products of their anchor scores: float64 [A, A]."""
+    count = len(known.anchors)
+    total = np.zeros((count, count))
+    for start in range(0, known.history.shape[0], _BATCH):
+        scores = known.history[start : start + _BATCH] @ known.teacher
+        total += scores.T @ scores
+    gram: npt.NDArray[np.float64] = total / max(known.history.shape[0], 1)
+    return gram
 
 
 def _probe(embedding: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -257,7 +290,7 @@ def _probe(embedding: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return probe
 
 
-def _mean_attention(
+def _mean_weight(
     index: npt.NDArray[np.int32], weight: npt.NDArray[np.float32], anchors: int
 ) -> npt.NDArray[np.float32]:
     total = np.bincount(index.ravel(), weight.ravel(), minlength=anchors)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ import scipy.sparse as sp
 from models.ease import ease
 
 Rows = npt.NDArray[np.int64]
+# EASE keeps an item from explaining itself; what is like a bought item is wanted all the same.
+_OWN: Final = 0.3
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class SimulatedLaunch:
         anchors: rows [A] of the items that are known.
         history: users x anchors of 0 and 1.
         wanted: users x targets of 0 and 1.
-        teacher: EASE weights among the anchors, float32 [A, A].
-        log_popularity: log(1 + interactions) of the anchors, float32 [A].
+        teacher: EASE weights among the anchors, and a little for an item itself, float32 [A, A].
+        log_popularity: log(1 + interactions) of the anchors less its mean, float32 [A].
         users: rows of the users with something on both sides.
     """
 
@@ -48,20 +51,27 @@ class SimulatedLaunch:
         history = purchases[:, anchors].tocsr()
         wanted = purchases[:, targets].tocsr()
         both = (history.getnnz(axis=1) > 0) & (wanted.getnnz(axis=1) > 0)
+        teacher = ease(history, regularization)
+        np.fill_diagonal(teacher, _OWN)
         return cls(
             targets=targets,
             anchors=anchors,
             history=history,
             wanted=wanted,
-            teacher=ease(history, regularization),
-            log_popularity=np.log1p(history.getnnz(axis=0)).astype(np.float32),
+            teacher=teacher,
+            log_popularity=_centred(np.log1p(history.getnnz(axis=0))).astype(np.float32),
             users=np.flatnonzero(both),
         )
+
+
+def _centred(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return values - values.mean() if len(values) else values
 
 
 def launches(
     purchases: sp.csr_matrix,
     item_ids: npt.NDArray[np.object_],
+    groups: npt.NDArray[np.int32],
     *,
     folds: int,
     max_anchors: int,
@@ -69,18 +79,20 @@ def launches(
 ) -> tuple[list[SimulatedLaunch], SimulatedLaunch]:
     """Training launches and one more for choosing and stopping.
 
-    Items are dealt to `folds + 1` hands by a hash of their id. One hand is kept for validation;
-    each other one is hidden in turn while the rest, without the validation items, are known.
+    Items are dealt to `folds + 1` hands by a hash of their id, variants of one product together.
+    One hand is kept for validation; each other one is hidden in turn while the rest, without the
+    validation items, are known.
 
     Args:
         purchases: users x items of 0 and 1, the train split.
         item_ids: ids of the items.
+        groups: equal for variants of one product, int32 [I].
         folds: number of training launches.
         max_anchors: the most popular that many items become anchors.
         regularization: of the teacher.
     """
     popularity = purchases.getnnz(axis=0)
-    hand = np.array([zlib.crc32(item) % (folds + 1) for item in item_ids])
+    hand = _dealt(item_ids, groups, folds + 1)
     seen = popularity > 0
 
     def launch(targets: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]) -> SimulatedLaunch:
@@ -96,6 +108,16 @@ def launches(
         [launch(training & (hand == f), training & (hand != f)) for f in range(folds)],
         launch(seen & (hand == folds), training),
     )
+
+
+def _dealt(
+    item_ids: npt.NDArray[np.object_], groups: npt.NDArray[np.int32], hands: int
+) -> npt.NDArray[np.int64]:
+    """A hand for each item; the lowest id of a group draws for all of it."""
+    drawer: dict[int, bytes] = {}
+    for item, group in zip(item_ids, groups, strict=True):
+        drawer[group] = min(item, drawer.get(group, item))
+    return np.array([zlib.crc32(drawer[group]) % hands for group in groups])
 
 
 def most_popular(

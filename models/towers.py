@@ -1,8 +1,7 @@
-"""The item tower and the retrieval score: what is learned about texts, apart from the shelf's data.
+"""The item tower and the retrieval score: what is learned of items, apart from the shelf's data.
 
-Both towers speak in rows of the item table. An item is its embedding (the kernel's side), its
-attention over *anchors* (seen items whose co-purchases it inherits) and its demand. A user is the
-set of embeddings of the history, one interest each, and a score for every anchor.
+Both towers speak in rows of the item table. An item is its embedding and its weights over
+*anchors*: seen items, whose co-purchases it inherits. A user is a score for every anchor.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ def item_features(text: tf.Tensor, lexical: tf.Tensor) -> tf.Tensor:
 
 
 class ItemTower(tf.Module):
-    """Text features and price to embedding, attention key and demand.
+    """Text features and price to an embedding.
 
-    Both projections start as the principal components of the catalogue's features and learn a
+    The projection starts as the principal components of the catalogue's features and learns a
     shift, so that before any training the tower already knows what the frozen texts know.
     """
 
@@ -51,13 +50,9 @@ class ItemTower(tf.Module):
         self._components = tf.Variable(components, trainable=False, name="components")
         size = components.shape[1]
         self._embedding_shift = tf.Variable(tf.zeros_like(components), name="embedding_shift")
-        self._key_shift = tf.Variable(tf.zeros_like(components), name="key_shift")
         self._price = tf.Variable(tf.zeros([price_buckets + 1, size]), name="price")
-        self._demand = tf.Variable(tf.zeros([size, 1]), name="demand")
 
-    def __call__(
-        self, features: tf.Tensor, price_bucket: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def __call__(self, features: tf.Tensor, price_bucket: tf.Tensor) -> tf.Tensor:
         """Apply the tower.
 
         Args:
@@ -65,80 +60,47 @@ class ItemTower(tf.Module):
             price_bucket: int [B], 0 for unknown.
 
         Returns:
-            embedding float32 [B, D] of unit length, attention key float32 [B, D] of unit length,
-            demand float32 [B] in logits.
+            float32 [B, D] of unit length.
         """
         centered = (features - self._center) / self._scale
         projected = centered @ (self._components + self._embedding_shift)
-        projected += tf.gather(self._price, price_bucket)
-        key = centered @ (self._components + self._key_shift)
-        return (
-            tf.math.l2_normalize(projected, axis=-1),
-            tf.math.l2_normalize(key, axis=-1),
-            tf.squeeze(projected @ self._demand, axis=-1),
-        )
+        return tf.math.l2_normalize(projected + tf.gather(self._price, price_bucket), axis=-1)
 
 
 class RetrievalScore(tf.Module):
-    """Combines nearness to the history, inherited co-purchases and demand into one logit.
+    """Combines inherited co-purchases and demand into one logit.
 
-    With history h, item i, embeddings e, anchors j, their attention A and co-purchase scores t:
+    With co-purchase scores t of the anchors for a history, and an item's weights a over them:
 
-        q_i = Σ_j A_ij relu(t_j + d [j in h])
-        a · log(mean_h exp(τ (e_h·e_i - 1))) + g · log(q_i / mean q + ε) + demand_i
+        q_i = Σ_j a_ij t_j
+        g · log(max(q_i, 0) / mean q + ε) + demand_i
 
-    The first term is a kernel over the items of the history, so that each is an interest of its
-    own instead of part of an average. The second hands EASE's item-item scores (Steck 2019,
-    arXiv:1905.03375) to items without interactions, as MARec aligns them (arXiv:2404.13298).
+    The scores are EASE's (Steck 2019, arXiv:1905.03375), handed to items without interactions by
+    kernel ridge regression over what the catalogue says of them (`models.alignment`).
     """
 
     def __init__(self) -> None:
         super().__init__(name="retrieval_score")
-        self._log_sharpness = _scalar(np.log(8.0), "log_sharpness")
-        self._log_attention = _scalar(np.log(12.0), "log_attention_sharpness")
-        self._nearness_weight = _scalar(1.0, "nearness_weight")
-        self._inheritance_weight = _scalar(0.3, "inheritance_weight")
-        self._own_weight = _scalar(0.1, "own_weight")
+        self._inheritance_weight = _scalar(1.0, "inheritance_weight")
         self._popularity_weight = _scalar(0.0, "popularity_weight")
-        self._log_floor = _scalar(0.0, "log_floor")
+        self._log_floor = _scalar(np.log(0.1), "log_floor")
 
-    def nearness(self, embeddings: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-        """exp(τ (cos - 1)) of embeddings [.., A, D] and others [.., B, D]: [.., A, B]."""
-        cosine = tf.matmul(embeddings, others, transpose_b=True)
-        return tf.exp(tf.exp(self._log_sharpness) * (cosine - 1.0))
-
-    def attention_logits(self, keys: tf.Tensor, anchor_keys: tf.Tensor) -> tf.Tensor:
-        """β · cosine of item keys [B, D] and anchor keys [A, D]: [B, A]."""
-        return tf.exp(self._log_attention) * tf.matmul(keys, anchor_keys, transpose_b=True)
-
-    def anchor_scores(self, teacher: tf.Tensor, history: tf.Tensor) -> tf.Tensor:
-        """Co-purchase scores of the anchors, plus a little for the bought ones; at least 0.
-
-        Cut here and not in the sum, so that an item's share is linear in the anchors' scores.
-        """
-        return tf.nn.relu(teacher + self._own_weight * history)
-
-    def inherited_demand(self, attention_times_log_popularity: tf.Tensor) -> tf.Tensor:
-        """Demand in logits that an item takes over from the anchors it attends to."""
-        return self._popularity_weight * attention_times_log_popularity
+    def inherited_demand(self, log_popularity: tf.Tensor) -> tf.Tensor:
+        """Demand in logits from the logarithm of a popularity, seen or predicted."""
+        return self._popularity_weight * log_popularity
 
     def combine(
-        self, *, near: tf.Tensor, inherited: tf.Tensor, reference: tf.Tensor,
-        length: tf.Tensor, demand: tf.Tensor,
-    ) -> tf.Tensor:  # fmt: skip
+        self, *, inherited: tf.Tensor, reference: tf.Tensor, demand: tf.Tensor
+    ) -> tf.Tensor:
         """The logit of each item.
 
         Args:
-            near: sum over the history of `nearness`, float32 [.., I].
-            inherited: attention-weighted anchor scores, float32 [.., I], at least 0.
+            inherited: weighted anchor scores, float32 [.., I].
             reference: mean of `inherited` over cold items, float32 [.., 1].
-            length: items in the history, float32 [.., 1], at least 1.
             demand: float32 [I].
         """
-        floor = tf.exp(self._log_floor)
-        inheritance = tf.math.log(inherited / (reference + _LITTLE) + floor)
-        nearness = tf.math.log(near / length + _TINY)
-        return self._nearness_weight * nearness + self._inheritance_weight * inheritance + demand
+        ratio = tf.nn.relu(inherited) / (tf.nn.relu(reference) + _LITTLE)
+        return self._inheritance_weight * tf.math.log(ratio + tf.exp(self._log_floor)) + demand
 
 
 def principal_components(centered: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:

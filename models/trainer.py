@@ -26,6 +26,7 @@ from models.encoder_folder import EncoderFolder, open_encoder
 from models.finetuning import finetune
 from models.interactions import Interactions, Users, latest_items, read_interactions
 from models.item_table import ItemTable, read_item_table, read_popularity
+from models.kernel import ItemView, KernelSettings
 from models.options import (
     CATALOGUE_FILES,
     CATALOGUE_GRAPH_PATH,
@@ -38,15 +39,19 @@ from models.options import (
     TrainingOptions,
 )
 from models.record import TrainingRecord, TrainingRecorder
+from models.selection import select_kernel
 from models.served import ServedModel
 from models.shelf import Shelf, fill_shelf
 from models.simulation import SimulatedLaunch, launches, most_popular, purchase_matrix
 from models.tokenizer import WordPieceTokenizer
 from models.towers import item_features
-from models.training import Inputs, Trainer
+from models.training import AlignedLaunch, Inputs, Trainer
 from models.two_tower import TwoTower
+from models.variants import variant_groups
 
 _ENCODE_BATCH = 64
+# Of the simulated launches, those on which the kernel is chosen: it has few settings.
+_SELECTION_FOLDS = 2
 
 
 class TrainerOptions(BaseModel):
@@ -132,9 +137,11 @@ def run_fn(arguments: FnArgs) -> None:
     tf_keras.utils.set_random_seed(options.training.seed)
     data = ShopData.read(arguments, options.history_length)
     recorder = TrainingRecorder(Path(arguments.model_run_dir))
+    groups = variant_groups(data.splits[features.TRAIN], data.table.lexical)
     folds, validation = launches(
         data.purchases,
         data.table.ids,
+        groups,
         folds=options.training.folds,
         max_anchors=options.model.max_anchors,
         regularization=options.model.teacher_regularization,
@@ -150,7 +157,10 @@ def run_fn(arguments: FnArgs) -> None:
             encode=encode, options=options.finetuning, seed=options.training.seed,
             strategy=strategy,
         )  # fmt: skip
-    inputs = _inputs(data, encoders, options.features.max_tokens)
+    text = encode(encoders.item, data.table.tokens)
+    inputs = _inputs(data, text, encoders, options.features.max_tokens)
+    view = data.table.view(text)
+    settings = select_kernel(view, folds[:_SELECTION_FOLDS], recorder.kernel)
     model = TwoTower(
         inputs.features,
         size=options.model.embedding_size,
@@ -158,7 +168,11 @@ def run_fn(arguments: FnArgs) -> None:
         profile_size=encoders.folder.hidden_size,
         mean_rating=float(inputs.interactions.rating.mean()),
     )
-    outcome = Trainer(model, inputs, options.training).run(folds, validation, recorder.step)
+    outcome = Trainer(model, inputs, options.training).run(
+        [AlignedLaunch.align(fold, view, settings) for fold in folds],
+        AlignedLaunch.align(validation, view, settings),
+        recorder.step,
+    )
     recorder.finish(
         TrainingRecord(
             before=outcome.before,
@@ -166,6 +180,7 @@ def run_fn(arguments: FnArgs) -> None:
             kept_step=outcome.step,
             curve=recorder.curve,
             fine_tuned=fine_tuned,
+            kernel=settings._asdict(),
             items=len(data.table),
             users=len(data.users),
             interactions=len(inputs.interactions),
@@ -174,13 +189,14 @@ def run_fn(arguments: FnArgs) -> None:
         )
     )
     _save(
-        arguments.serving_model_dir, data, encoders, inputs, model, options,
+        arguments.serving_model_dir, data, encoders, inputs, model, options, view, settings,
         catalogue_graph=tft.TFTransformOutput(arguments.custom_config[CATALOGUE_GRAPH_PATH]),
     )  # fmt: skip
 
 
-def _inputs(data: ShopData, encoders: Encoders, max_tokens: int) -> Inputs:
-    text = encode(encoders.item, data.table.tokens)
+def _inputs(
+    data: ShopData, text: npt.NDArray[np.float32], encoders: Encoders, max_tokens: int
+) -> Inputs:
     return Inputs(
         features=item_features(tf.constant(text), tf.constant(data.table.lexical)).numpy(),
         price_bucket=data.table.price_bucket,
@@ -198,6 +214,8 @@ def _save(
     inputs: Inputs,
     model: TwoTower,
     options: TrainerOptions,
+    view: ItemView,
+    settings: KernelSettings,
     *,
     catalogue_graph: tft.TFTransformOutput,
 ) -> None:
@@ -213,7 +231,7 @@ def _save(
         list(data.splits.values()), len(data.users), options.model.served_history
     )
     columns = fill_shelf(
-        model, table, inputs.features, known,
+        model, table, inputs.features, view, settings, known,
         user_history=history, user_rating=ratings, user_text=inputs.profiles,
         purchases=data.everything, options=options.model,
     )  # fmt: skip

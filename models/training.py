@@ -1,7 +1,7 @@
 """Training of the towers by simulated new items, and the choice of what is kept.
 
-Each step hides one fold of the seen items and asks for them among all items of the fold. The
-rating head is trained in the same step on a batch of interactions. Training is stopped by a
+Each step hides one fold of the seen items and asks for them among all items of the fold. The rating
+head is trained in the same step on a batch of interactions. Training is stopped by a
 further fold, not by loss on seen items: on sparse data that one keeps falling while new items
 get worse.
 """
@@ -17,7 +17,9 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
+from models.alignment import Alignment
 from models.interactions import PAD, Interactions
+from models.kernel import ItemKernel, ItemView, KernelSettings
 from models.losses import multi_positive_softmax, squared_error
 from models.options import TrainingOptions
 from models.ranking import ranking_quality
@@ -61,33 +63,51 @@ class Outcome:
     step: int
 
 
+@dataclass(frozen=True)
+class AlignedLaunch:
+    """A simulated launch whose targets inherit from its anchors.
+
+    Attributes:
+        launch: who wants what.
+        weights: float32 [A, T], of the anchors.
+    """
+
+    launch: SimulatedLaunch
+    weights: npt.NDArray[np.float32]
+
+    @classmethod
+    def align(
+        cls, launch: SimulatedLaunch, view: ItemView, settings: KernelSettings
+    ) -> AlignedLaunch:
+        """Align the targets with the anchors, as new items are when they are served."""
+        if not len(launch.anchors):
+            return cls(launch, np.zeros((0, len(launch.targets)), np.float32))
+        alignment = Alignment(
+            ItemKernel(view, settings), view.rows(launch.anchors), launch.history,
+            ridge=settings.ridge, refine=True,
+        )  # fmt: skip
+        return cls(launch, alignment(view.rows(launch.targets)))
+
+
 def launch_logits(model: TwoTower, batch: dict[str, tf.Tensor]) -> tf.Tensor:
     """Logits of users over the targets of a simulated launch.
 
     Args:
         model: the towers.
-        batch: target_features [T, F], target_price [T], anchor_features [A, F], anchor_price [A],
-            log_popularity [A], history [B, A], teacher [B, A], profile [B, hidden].
+        batch: features [T, F], price [T] and log_popularity [T], predicted, of the targets;
+            inherited [B, T]; profile [B, hidden].
 
     Returns:
         float32 [B, T].
     """
-    target, target_key, demand = model.items(batch["target_features"], batch["target_price"])
-    anchor, anchor_key, _ = model.items(batch["anchor_features"], batch["anchor_price"])
-    retrieval = model.retrieval
-    attention = tf.nn.softmax(retrieval.attention_logits(target_key, anchor_key), axis=1)
-    near = batch["history"] @ retrieval.nearness(anchor, target)
-    scores = retrieval.anchor_scores(batch["teacher"], batch["history"])
-    inherited = tf.matmul(scores, attention, transpose_b=True)
-    popularity = tf.linalg.matvec(attention, batch["log_popularity"])
-    logits = retrieval.combine(
-        near=near,
+    inherited = batch["inherited"]
+    logits = model.retrieval.combine(
         inherited=inherited,
         reference=tf.reduce_mean(inherited, axis=1, keepdims=True),
-        length=tf.reduce_sum(batch["history"], axis=1, keepdims=True),
-        demand=demand + retrieval.inherited_demand(popularity),
+        demand=model.retrieval.inherited_demand(batch["log_popularity"]),
     )
-    return logits + tf.matmul(model.profile(batch["profile"]), target, transpose_b=True)
+    targets = model.items(batch["features"], batch["price"])
+    return logits + tf.matmul(model.profile(batch["profile"]), targets, transpose_b=True)
 
 
 class Trainer:
@@ -107,23 +127,25 @@ class Trainer:
         self._step = _compiled(self._train_step)
 
     def run(
-        self, folds: list[SimulatedLaunch], validation: SimulatedLaunch, progress: Progress
+        self, folds: list[AlignedLaunch], validation: AlignedLaunch, progress: Progress
     ) -> Outcome:
         """Train, and leave the model at its best step on `validation`.
 
         The rating head is left at the step where its own error was least: retrieval may be best
         before the head has learned anything.
         """
-        users = validation.users
+        users = validation.launch.users
         if len(users) > _VALIDATION_USERS:
             users = np.sort(self._random.choice(users, _VALIDATION_USERS, replace=False))
         # The head would else learn from ratings of the items that choose the step.
-        self._rated = np.flatnonzero(~np.isin(self._inputs.interactions.item, validation.targets))
+        self._rated = np.flatnonzero(
+            ~np.isin(self._inputs.interactions.item, validation.launch.targets)
+        )
         before = best = self._measure(validation, users)
-        kept, kept_step = self._weights(), 0
+        kept, kept_step, improved = self._weights(), 0, 0
         head, least = self._head(), best.get("squared_error", 0.0)
         progress(0, best)
-        folds = [fold for fold in folds if len(fold.users)]
+        folds = [fold for fold in folds if len(fold.launch.users)]
         for step in range(1, self._options.steps + 1 if folds else 1):
             self._set_learning_rate(step)
             losses = self._step(**self._sample(folds[step % len(folds)]))
@@ -131,10 +153,10 @@ class Trainer:
                 now = self._measure(validation, users)
                 progress(step, now | {name: float(value) for name, value in losses.items()})
                 if now.get("squared_error", 0.0) < least:
-                    head, least = self._head(), now["squared_error"]
+                    head, least, improved = self._head(), now["squared_error"], step
                 if now["score"] > best["score"]:
-                    best, kept, kept_step = now, self._weights(), step
-                elif step - kept_step >= self._options.patience:
+                    best, kept, kept_step, improved = now, self._weights(), step, step
+                if step - improved >= self._options.patience:
                     break
         for variable, value in zip(self._model.variables, kept, strict=True):
             variable.assign(value)
@@ -142,9 +164,7 @@ class Trainer:
             variable.assign(value)
         return Outcome(before=before, after=best | self._squared_error(), step=kept_step)
 
-    def _measure(
-        self, validation: SimulatedLaunch, users: npt.NDArray[np.int64]
-    ) -> dict[str, float]:
+    def _measure(self, validation: AlignedLaunch, users: npt.NDArray[np.int64]) -> dict[str, float]:
         return self.evaluate(validation, users) | self._squared_error()
 
     def _squared_error(self) -> dict[str, float]:
@@ -158,13 +178,13 @@ class Trainer:
             errors.append((predicted - batch["rating"].numpy()) ** 2)
         return {"squared_error": float(np.concatenate(errors).mean())} if errors else {}
 
-    def evaluate(self, launch: SimulatedLaunch, users: npt.NDArray[np.int64]) -> dict[str, float]:
+    def evaluate(self, aligned: AlignedLaunch, users: npt.NDArray[np.int64]) -> dict[str, float]:
         """Recall and NDCG at 20 on a launch, and their mean as `score`."""
         recalls, ndcgs = [], []
         for start in range(0, len(users), self._options.batch_users):
             part = users[start : start + self._options.batch_users]
-            logits = self._logits(self._launch_batch(launch, part)).numpy()
-            wanted = launch.wanted[part].toarray()
+            logits = self._logits(self._launch_batch(aligned, part)).numpy()
+            wanted = aligned.launch.wanted[part].toarray()
             recall, ndcg = ranking_quality(logits, wanted, _RECALL_AT)
             recalls.append(recall)
             ndcgs.append(ndcg)
@@ -195,8 +215,8 @@ class Trainer:
 
     def _ratings(self, rated: dict[str, tf.Tensor]) -> tf.Tensor:
         model = self._model
-        items, _, _ = model.items(rated["features"], rated["price"])
-        history, _, _ = model.items(rated["history_features"], rated["history_price"])
+        items = model.items(rated["features"], rated["price"])
+        history = model.items(rated["history_features"], rated["history_price"])
         present = rated["present"]
         return model.rating(
             ratings=rated["history_rating"],
@@ -206,28 +226,25 @@ class Trainer:
             item=items,
         )
 
-    def _sample(self, fold: SimulatedLaunch) -> dict[str, Any]:
-        size = min(self._options.batch_users, len(fold.users))
-        users = self._random.choice(fold.users, size, replace=False)
+    def _sample(self, fold: AlignedLaunch) -> dict[str, Any]:
+        size = min(self._options.batch_users, len(fold.launch.users))
+        users = self._random.choice(fold.launch.users, size, replace=False)
         return {
             "launch": self._launch_batch(fold, users),
-            "wanted": tf.constant(fold.wanted[users].toarray()),
+            "wanted": tf.constant(fold.launch.wanted[users].toarray()),
             "rated": self._sample_ratings(),
         }
 
     def _launch_batch(
-        self, launch: SimulatedLaunch, users: npt.NDArray[np.int64]
+        self, aligned: AlignedLaunch, users: npt.NDArray[np.int64]
     ) -> dict[str, tf.Tensor]:
-        inputs = self._inputs
-        history = launch.history[users].toarray()
+        inputs, launch = self._inputs, aligned.launch
+        scores = launch.history[users] @ launch.teacher
         return {
-            "target_features": tf.constant(inputs.features[launch.targets]),
-            "target_price": tf.constant(inputs.price_bucket[launch.targets]),
-            "anchor_features": tf.constant(inputs.features[launch.anchors]),
-            "anchor_price": tf.constant(inputs.price_bucket[launch.anchors]),
-            "log_popularity": tf.constant(launch.log_popularity),
-            "history": tf.constant(history),
-            "teacher": tf.constant(history @ launch.teacher),
+            "features": tf.constant(inputs.features[launch.targets]),
+            "price": tf.constant(inputs.price_bucket[launch.targets]),
+            "log_popularity": tf.constant(launch.log_popularity @ aligned.weights),
+            "inherited": tf.constant(scores @ aligned.weights),
             "profile": tf.constant(inputs.profiles[users]),
         }
 

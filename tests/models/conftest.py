@@ -11,6 +11,7 @@ from models.encoder import TextEncoder
 from models.encoder_folder import EncoderFolder, open_encoder
 from models.interactions import Interactions, latest_items
 from models.item_table import ItemTable, read_item_table
+from models.kernel import ItemView, KernelSettings
 from models.options import ModelOptions
 from models.preprocessing import preprocess_catalogue
 from models.served import ServedModel
@@ -29,6 +30,7 @@ MODEL_OPTIONS = ModelOptions(
     teacher_regularization=4.0,
     served_history=6,
 )
+SETTINGS = KernelSettings(ridge=0.5, order=0.7, side=0.1)
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +75,8 @@ class Served:
     data: ShelfData
     table: ItemTable
     features: npt.NDArray[np.float32]
+    view: ItemView
+    settings: KernelSettings
     known: SimulatedLaunch
     profile_text: npt.NDArray[np.float32]
     encoder: TextEncoder
@@ -95,6 +99,7 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
     encoder = TextEncoder(bert)
     text = encoder(tf.constant(table.tokens))
     features = item_features(text, tf.constant(table.lexical)).numpy()
+    view = table.view(text.numpy())
     model = TwoTower(
         features, size=8, price_buckets=4, profile_size=HIDDEN, mean_rating=float(
             shop.rating.mean()
@@ -129,6 +134,8 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
         model,
         table,
         features,
+        view,
+        SETTINGS,
         known,
         user_history=history,
         user_rating=ratings,
@@ -153,6 +160,7 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
     tf.saved_model.save(module, str(path), signatures=module.signatures())
     return Served(
         module=module, implicit=ServedModel(**parts, implicit=True), model=model, data=data,
-        table=table, features=features, known=known, profile_text=profile_text, encoder=encoder,
+        table=table, features=features, view=view, settings=SETTINGS,
+        known=known, profile_text=profile_text, encoder=encoder,
         path=path, loaded=tf.saved_model.load(str(path)),
     )  # fmt: skip

@@ -9,9 +9,72 @@ def unit(rows):
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-def softmax(row):
-    powers = np.exp(row - row.max())
-    return powers / powers.sum()
+def text_kernel(view, one, other):
+    """Of two rows, by the definition."""
+    words = view.lexical[one] @ view.lexical[other]
+    return (words + max(view.text[one] @ view.text[other], 0.0) ** 4) / 2
+
+
+def agreement(view, one, other, order):
+    """Brand, price and place in the order of ids, of two rows."""
+    total = float(view.brand[one] == view.brand[other] != -1)
+    if not np.isnan(view.price[one] + view.price[other]):
+        total += np.exp(-abs(view.price[one] - view.price[other]) / 0.1)
+    apart = abs(view.place[one] - view.place[other])
+    return total + order * (np.exp(-apart / 0.003) + np.exp(-apart / 0.1))
+
+
+def kernel_matrix(view, settings):
+    """All items with one another."""
+    rows = range(len(view.place))
+    product = np.array(
+        [
+            [
+                text_kernel(view, one, other) * (1 + agreement(view, one, other, settings.order))
+                for other in rows
+            ]
+            for one in rows
+        ]
+    )
+    side = np.array(
+        [[agreement(view, one, other, settings.order) for other in rows] for one in rows]
+    )
+    most = np.array([agreement(view, row, row, settings.order) for row in rows])
+    product *= (1 - settings.side) / (1 + most).mean()
+    return product + settings.side * side / max(most.mean(), 1e-6)
+
+
+def aligned(kernel, anchors, history, ridge):
+    """Weights of the anchors for every item, with predicted co-purchase factors blended in.
+
+    Args:
+        kernel: of all items.
+        anchors: rows.
+        history: users x anchors of 0 and 1.
+        ridge: the noise of an anchor of average popularity.
+    """
+    kernel = kernel + 0.05
+    among, towards = kernel[np.ix_(anchors, anchors)], kernel[anchors]
+    users = np.sqrt(np.maximum(history.sum(axis=1, keepdims=True), 1))
+    items = np.sqrt(np.maximum(history.sum(axis=0), 1))
+    _, values, vectors = np.linalg.svd(history / users / items, full_matrices=False)
+    count = min(64, min(history.shape) - 1)
+    factors = vectors[:count].T * np.sqrt(values[:count])
+    ridged = among + np.eye(len(anchors))
+    predicted = unit(towards.T @ np.linalg.solve(ridged, factors))
+    without = np.empty_like(factors)
+    for place in range(len(anchors)):
+        others = np.arange(len(anchors)) != place
+        left = np.linalg.solve(ridged[np.ix_(others, others)], factors[others])
+        without[place] = among[place, others] @ left
+    without = unit(without)
+    second = np.maximum(without @ without.T, 0.0) ** 2
+    np.fill_diagonal(second, 1.0)
+    popularity = np.maximum(history.sum(axis=0), 1)
+    noise = ridge * (popularity / popularity.mean()) ** 0.25
+    system = 0.9 * among + 0.1 * (second + 0.05) + np.diag(noise)
+    asked = 0.9 * towards + 0.1 * (np.maximum(without @ predicted.T, 0.0) ** 2 + 0.05)
+    return np.linalg.solve(system, asked)
 
 
 class Oracle:
@@ -29,45 +92,52 @@ class Oracle:
         table = served.table
         self.size = len(table.ids)
         self.cold = table.popularity == 0
-        self.embedding, key, own_demand = self.tower(
-            served.features.astype(float), table.price_bucket
-        )
+        self.embedding = self.tower(served.features.astype(float), table.price_bucket)
         self.anchors = np.flatnonzero(~self.cold)
         bought = purchases[:, self.anchors]
         self.teacher = self._ease(bought, served_regularization=4.0)
-        self.attention = self._attention(key, anchors_per_item)
-        inherited = self.attention @ np.log1p(bought.sum(axis=0))
-        self.demand = own_demand + self.v["popularity_weight"] * inherited
-        self.fallback = self._fallback(table)
+        weights = aligned(
+            kernel_matrix(served.view, served.settings), self.anchors, bought,
+            served.settings.ridge,
+        )  # fmt: skip
+        self.weights = self._strongest(weights, bought @ self.teacher, anchors_per_item)
+        popularity = np.log1p(bought.sum(axis=0))
+        popularity -= popularity.mean()
+        predicted = popularity @ weights
+        predicted[self.anchors] = popularity
+        self.demand = self.v["popularity_weight"] * predicted
+        self.fallback = self._fallback(table, predicted)
 
     def tower(self, features, price_bucket):
         v = self.v
         centered = (features - v["center"]) / v["scale"]
-        projected = centered @ (v["components"] + v["embedding_shift"]) + v["price"][price_bucket]
-        key = centered @ (v["components"] + v["key_shift"])
-        return unit(projected), unit(key), (projected @ v["demand"])[:, 0]
+        return unit(centered @ (v["components"] + v["embedding_shift"]) + v["price"][price_bucket])
 
     def _ease(self, bought, served_regularization):
         inverse = np.linalg.inv(bought.T @ bought + served_regularization * np.eye(bought.shape[1]))
         weights = -inverse / np.diag(inverse)
-        np.fill_diagonal(weights, 0.0)
+        np.fill_diagonal(weights, 0.3)
         return weights
 
-    def _attention(self, key, per_item):
-        """Dense items x anchors; all but the strongest are 0, an anchor attends to itself."""
-        sharpness = np.exp(self.v["log_attention_sharpness"])
-        attention = np.zeros((self.size, len(self.anchors)))
+    def _strongest(self, weights, scores, per_item):
+        """Dense items x anchors: the strongest of each item, fitted to the scores of all."""
+        kept = np.zeros((self.size, len(self.anchors)))
+        power = (scores**2).mean(axis=0)
+        ridge = np.sqrt(1e-3 * power.mean() * len(scores))
         for item in range(self.size):
             if item in self.anchors:
-                attention[item, self.anchors == item] = 1.0
+                kept[item, self.anchors == item] = 1.0
                 continue
-            logits = sharpness * key[self.anchors] @ key[item]
-            strongest = np.argsort(-logits, kind="stable")[:per_item]
-            attention[item, strongest] = softmax(logits[strongest])
-        return attention
+            whole = weights[:, item]
+            chosen = np.argsort(-np.abs(whole) * np.sqrt(power))[:per_item]
+            # Ridge regression towards the whole item's weights, as least squares with more rows.
+            rows = np.concatenate([scores[:, chosen], ridge * np.eye(per_item)])
+            wanted = np.concatenate([scores @ whole, ridge * whole[chosen]])
+            kept[item, chosen] = np.linalg.lstsq(rows, wanted, rcond=None)[0]
+        return kept
 
-    def _fallback(self, table):
-        new = sorted(np.flatnonzero(table.interactions == 0), key=lambda i: -self.demand[i])
+    def _fallback(self, table, predicted):
+        new = sorted(np.flatnonzero(table.interactions == 0), key=lambda i: -predicted[i])
         old = sorted(np.flatnonzero(table.interactions), key=lambda i: -table.interactions[i])
         logits = np.zeros(self.size)
         for place in range(self.size):
@@ -81,17 +151,12 @@ class Oracle:
         affinity = 0.0 if profile is None else self.embedding @ profile
         if not len(history):
             return self.fallback + affinity
-        sharpness = np.exp(v["log_sharpness"])
-        cosine = self.embedding @ self.embedding[history].T
-        near = np.exp(sharpness * (cosine - 1.0)).mean(axis=1)
-        in_history = np.isin(self.anchors, history)
-        places = [int(np.flatnonzero(self.anchors == h)[0]) for h in history if h in self.anchors]
-        scores = self.teacher[places].sum(axis=0) + v["own_weight"] * in_history
-        inherited = self.attention @ np.maximum(scores, 0.0)
-        ratio = inherited / (inherited[self.cold].mean() + 1e-4)
+        places = {int(np.flatnonzero(self.anchors == h)[0]) for h in history if h in self.anchors}
+        inherited = self.weights @ self.teacher[sorted(places)].sum(axis=0)
+        reference = max(inherited[self.cold].mean(), 0.0)
+        ratio = np.maximum(inherited, 0.0) / (reference + 1e-4)
         return (
-            v["nearness_weight"] * np.log(near + 1e-9)
-            + v["inheritance_weight"] * np.log(ratio + np.exp(v["log_floor"]))
+            v["inheritance_weight"] * np.log(ratio + np.exp(v["log_floor"]))
             + self.demand
             + affinity
         )

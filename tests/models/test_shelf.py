@@ -18,6 +18,8 @@ def table_of(interactions):
         tokens=np.zeros((size, 1), np.int32),
         lexical=np.zeros((size, 1), np.float32),
         price_bucket=np.zeros(size, np.int32),
+        price_level=np.zeros(size, np.float32),
+        brand_code=np.zeros(size, np.int64),
         interactions=counts,
         popularity=counts,
     )
@@ -41,18 +43,19 @@ def test_the_fallback_of_a_shop_with_only_old_or_only_new_products():
     assert order_of([0, 0, 0], [0.2, 0.1, 0.3]) == [2, 0, 1]
 
 
-def test_an_item_of_training_attends_to_itself_and_any_other_to_several(served):
+def test_an_item_of_training_inherits_from_itself_and_any_other_from_several(served):
     data, known = served.data, served.known
-    np.testing.assert_allclose(data.anchor_weight.sum(axis=1), 1.0, rtol=1e-5)
     assert data.anchor_index.min() >= 0
     assert data.anchor_index.max() < len(known.anchors)
     for place, row in enumerate(known.anchors):
         assert data.anchor_of[row] == place
         assert data.anchor_index[row, 0] == place
-        assert data.anchor_weight[row, 0] == 1.0
+        assert data.anchor_weight[row].tolist() == [1.0, *[0.0] * (data.anchor_weight.shape[1] - 1)]
     others = np.setdiff1d(np.arange(SIZE), known.anchors)
     assert (data.anchor_of[others] == PAD).all()
-    assert (data.anchor_weight[others] > 0.0).all()
+    assert (np.count_nonzero(data.anchor_weight[others], axis=1) > 1).all()
+    for row in others:
+        assert len(set(data.anchor_index[row])) == data.anchor_index.shape[1]
 
 
 def test_a_user_keeps_every_purchase_beside_the_latest(served, shop):

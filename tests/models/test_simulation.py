@@ -24,8 +24,11 @@ def ids():
     return np.array([b"item-%d" % row for row in range(ITEMS)], object)
 
 
-def deal(purchases, ids, max_anchors=1000):
-    return launches(purchases, ids, folds=FOLDS, max_anchors=max_anchors, regularization=5.0)
+def deal(purchases, ids, max_anchors=1000, groups=None):
+    groups = np.arange(ITEMS) if groups is None else groups
+    return launches(
+        purchases, ids, groups, folds=FOLDS, max_anchors=max_anchors, regularization=5.0
+    )
 
 
 def with_changed_columns(purchases, columns, seed=9):
@@ -55,8 +58,10 @@ def test_a_launch_holds_the_purchases_of_its_columns(purchases):
     dense = purchases.toarray()
     np.testing.assert_array_equal(launch.history.toarray(), dense[:, anchors])
     np.testing.assert_array_equal(launch.wanted.toarray(), dense[:, targets])
-    np.testing.assert_allclose(launch.log_popularity, np.log1p(dense[:, anchors].sum(0)), 1e-6)
-    np.testing.assert_array_equal(launch.teacher, ease(purchases[:, anchors], 2.0))
+    popularity = np.log1p(dense[:, anchors].sum(0))
+    np.testing.assert_allclose(launch.log_popularity, popularity - popularity.mean(), 1e-5)
+    teacher = ease(purchases[:, anchors], 2.0)
+    np.testing.assert_array_equal(launch.teacher, teacher + 0.3 * np.eye(3, dtype=np.float32))
     both = [
         user for user in range(USERS) if dense[user, anchors].any() and dense[user, targets].any()
     ]
@@ -100,6 +105,16 @@ def test_the_hand_of_an_item_depends_on_its_id_alone(purchases, ids):
     for one, other in zip([*training, validation], [*shuffled, shuffled_validation], strict=True):
         assert set(ids[one.targets]) == set(ids[order][other.targets])
     assert all(zlib.crc32(item) % (FOLDS + 1) == FOLDS for item in ids[validation.targets])
+
+
+def test_variants_of_one_product_are_dealt_to_one_hand_by_the_lowest_id(purchases, ids):
+    groups = np.arange(ITEMS) // 5
+    training, validation = deal(purchases, ids, groups=groups)
+    for place, launch in enumerate([*training, validation]):
+        assert set(groups[launch.targets]).isdisjoint(groups[launch.anchors])
+        for group in set(groups[launch.targets]):
+            drawer = min(ids[groups == group])
+            assert zlib.crc32(drawer) % (FOLDS + 1) == place
 
 
 def test_only_the_most_popular_items_become_anchors(purchases, ids):

@@ -53,28 +53,23 @@ def test_no_more_components_than_features():
 
 def test_before_training_the_tower_knows_what_the_frozen_features_know():
     features = catalogue()
-    embedding, key, demand = ItemTower(features, size=99, price_buckets=3)(features, [0] * 40)
+    found = ItemTower(features, size=99, price_buckets=3)(features, [0] * 40).numpy()
     centered = features - features.mean(axis=0)
     expected = centered / np.linalg.norm(centered, axis=1, keepdims=True)
-    for found in (embedding.numpy(), key.numpy()):
-        np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-4)
-    assert (demand.numpy() == 0.0).all()
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-4)
 
 
 def test_the_tower_is_the_documented_formula():
     features, price = catalogue(), np.arange(40) % 4
     tower = randomized(ItemTower(features, size=5, price_buckets=3))
     v = values(tower)
-    embedding, key, demand = tower(features, price)
+    embedding = tower(features, price)
     centered = (features - features.mean(axis=0)) / np.sqrt(
         ((features - features.mean(axis=0)) ** 2).sum(axis=1).mean()
     )
     projected = centered @ (v["components"] + v["embedding_shift"]) + v["price"][price]
-    keyed = centered @ (v["components"] + v["key_shift"])
     unit = lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)  # noqa: E731
     np.testing.assert_allclose(embedding, unit(projected), atol=1e-4)
-    np.testing.assert_allclose(key, unit(keyed), atol=1e-4)
-    np.testing.assert_allclose(demand, (projected @ v["demand"])[:, 0], atol=1e-4)
 
 
 def test_what_comes_from_the_catalogue_is_not_trained():
@@ -85,18 +80,12 @@ def test_what_comes_from_the_catalogue_is_not_trained():
 
 def test_identical_items_do_not_divide_by_zero():
     features = np.ones((6, 4), np.float32)
-    for part in ItemTower(features, size=2, price_buckets=3)(features, [0] * 6):
-        assert np.isfinite(part.numpy()).all()
+    embedding = ItemTower(features, size=2, price_buckets=3)(features, [0] * 6)
+    assert np.isfinite(embedding.numpy()).all()
 
 
 def combined(score, **changes):
-    given = {
-        "near": [[0.5, 2.0]],
-        "inherited": [[0.3, 0.0]],
-        "reference": [[0.1]],
-        "length": [[4.0]],
-        "demand": [0.7, -0.1],
-    }
+    given = {"inherited": [[0.3, 0.0, -0.2]], "reference": [[0.1]], "demand": [0.7, -0.1, 0.0]}
     arrays = {name: tf.constant(value, tf.float32) for name, value in (given | changes).items()}
     return score.combine(**arrays).numpy()
 
@@ -104,30 +93,21 @@ def combined(score, **changes):
 def test_the_score_is_the_documented_formula():
     score = randomized(RetrievalScore())
     v = values(score)
-    inherited = np.array([[0.3, 0.0]]) / (0.1 + 1e-4)
-    expected = (
-        v["nearness_weight"] * np.log(np.array([[0.5, 2.0]]) / 4 + 1e-9)
-        + v["inheritance_weight"] * np.log(inherited + np.exp(v["log_floor"]))
-        + [0.7, -0.1]
-    )
-    np.testing.assert_allclose(combined(score), expected, rtol=1e-5)
+    inherited = np.array([[0.3, 0.0, 0.0]]) / (0.1 + 1e-4)
+    expected = v["inheritance_weight"] * np.log(inherited + np.exp(v["log_floor"]))
+    np.testing.assert_allclose(combined(score), expected + np.array([0.7, -0.1, 0.0]), rtol=1e-5)
 
 
-def test_nearness_is_1_for_the_item_itself_and_falls_with_the_angle():
+def test_demand_is_inherited_with_a_learned_weight_that_starts_at_0():
+    popularity = np.array([2.0, -1.0], np.float32)
+    assert RetrievalScore().inherited_demand(popularity).numpy().tolist() == [0.0, 0.0]
     score = randomized(RetrievalScore())
-    sharpness = np.exp(values(score)["log_sharpness"])
-    directions = tf.constant([[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0]])
-    found = score.nearness(directions[:1], directions).numpy()[0]
-    np.testing.assert_allclose(found, np.exp(sharpness * np.array([0.0, -0.4, -2.0])), rtol=1e-5)
+    expected = values(score)["popularity_weight"] * popularity
+    np.testing.assert_allclose(score.inherited_demand(popularity), expected, rtol=1e-6)
 
 
-def test_anchor_scores_add_a_little_for_what_was_bought_itself():
-    score = randomized(RetrievalScore())
-    found = score.anchor_scores(tf.constant([0.5, -0.1]), tf.constant([0.0, 1.0])).numpy()
-    np.testing.assert_allclose(found, [0.5, -0.1 + values(score)["own_weight"]], rtol=1e-5)
-
-
-@pytest.mark.parametrize("inherited", [[[0.0, 0.0]], [[1e6, 0.0]]])
-def test_the_score_stays_finite_where_nothing_is_near_or_inherited(inherited):
-    found = combined(RetrievalScore(), near=[[0.0, 0.0]], inherited=inherited, reference=[[0.0]])
+@pytest.mark.parametrize("inherited", [[[0.0, 0.0, 0.0]], [[1e6, 0.0, -1e6]]])
+@pytest.mark.parametrize("reference", [0.0, -1.0])
+def test_the_score_stays_finite_where_nothing_is_inherited(inherited, reference):
+    found = combined(RetrievalScore(), inherited=inherited, reference=[[reference]])
     assert np.isfinite(found).all()

@@ -3,10 +3,12 @@ import pytest
 import tensorflow as tf
 
 from models.interactions import PAD, Interactions
+from models.kernel import NO_BRAND, ItemView, KernelSettings
 from models.options import TrainingOptions
 from models.simulation import SimulatedLaunch, launches, purchase_matrix
-from models.training import Inputs, Trainer, launch_logits
+from models.training import AlignedLaunch, Inputs, Trainer, launch_logits
 from models.two_tower import TwoTower
+from tests.models.oracle import aligned, kernel_matrix
 
 ITEMS, USERS, THEMES, NOISE = 240, 150, 8, 16
 OPTIONS = TrainingOptions(
@@ -28,7 +30,7 @@ OPTIONS = TrainingOptions(
 
 
 def make_shop(seed=0, *, implicit=True):
-    """Users like one theme; the theme is a small part of features that are mostly noise."""
+    """Users like one theme, which their profile tells; of features it is a small part."""
     random = np.random.default_rng(seed)
     theme = random.integers(0, THEMES, ITEMS)
     features = np.concatenate(
@@ -58,7 +60,7 @@ def make_shop(seed=0, *, implicit=True):
     return Inputs(
         features=features.astype(np.float32),
         price_bucket=np.zeros(ITEMS, np.int32),
-        profiles=np.zeros((USERS, 4), np.float32),
+        profiles=np.eye(THEMES, dtype=np.float32)[np.arange(USERS) % THEMES],
         interactions=interactions,
         later=interactions,
         negatives=np.arange(ITEMS),
@@ -70,11 +72,34 @@ def inputs():
     return make_shop()
 
 
+SETTINGS = KernelSettings(ridge=1.0, order=0.0, side=0.0)
+
+
+def view_of(inputs):
+    return ItemView(
+        text=inputs.features,
+        lexical=np.zeros((ITEMS, 1), np.float32),
+        place=np.zeros(ITEMS, np.float32),
+        price=np.full(ITEMS, np.nan, np.float32),
+        brand=np.full(ITEMS, NO_BRAND),
+    )
+
+
+def deal_out(inputs, purchases, **changes):
+    ids = np.array([b"item-%d" % row for row in range(ITEMS)], object)
+    options = {"folds": 3, "max_anchors": 1000, "regularization": 1e4} | changes
+    folds, validation = launches(purchases, ids, np.arange(ITEMS), **options)
+    view = view_of(inputs)
+    return (
+        [AlignedLaunch.align(fold, view, SETTINGS) for fold in folds],
+        AlignedLaunch.align(validation, view, SETTINGS),
+    )
+
+
 @pytest.fixture(scope="module")
 def deal(inputs):
     purchases = purchase_matrix(inputs.interactions.user, inputs.interactions.item, (USERS, ITEMS))
-    ids = np.array([b"item-%d" % row for row in range(ITEMS)], object)
-    return launches(purchases, ids, folds=3, max_anchors=1000, regularization=1e4)
+    return deal_out(inputs, purchases)
 
 
 def make_model(inputs):
@@ -83,7 +108,7 @@ def make_model(inputs):
         inputs.features,
         size=12,
         price_buckets=2,
-        profile_size=4,
+        profile_size=THEMES,
         mean_rating=float(inputs.interactions.rating.mean()),
     )
 
@@ -115,13 +140,13 @@ def trained(inputs, deal):
     return train(inputs, deal)
 
 
-def test_training_finds_the_planted_themes_for_items_it_never_saw(trained, deal):
+def test_training_learns_what_profiles_want_of_items_it_never_saw(trained, deal):
     _, trainer, watcher, outcome = trained
     assert outcome.before == watcher.values[0]
     assert outcome.after["recall"] > outcome.before["recall"] + 0.15
     assert outcome.after["ndcg"] > outcome.before["ndcg"] + 0.15
     assert watcher.values[outcome.step]["retrieval_loss"] > 0.0
-    again = trainer.evaluate(deal[1], deal[1].users)
+    again = trainer.evaluate(deal[1], deal[1].launch.users)
     assert again["score"] == pytest.approx(outcome.after["score"])
 
 
@@ -175,9 +200,7 @@ def test_the_same_seed_trains_the_same_model(trained, inputs, deal):
 def test_explicit_ratings_are_learned_beside_retrieval():
     inputs = make_shop(implicit=False)
     purchases = purchase_matrix(inputs.interactions.user, inputs.interactions.item, (USERS, ITEMS))
-    ids = np.array([b"item-%d" % row for row in range(ITEMS)], object)
-    deal = launches(purchases, ids, folds=3, max_anchors=1000, regularization=1e4)
-    _, _, _, outcome = train(inputs, deal, steps=20)
+    _, _, _, outcome = train(inputs, deal_out(inputs, purchases), steps=20)
     assert outcome.after["squared_error"] < outcome.before["squared_error"]
     variance = inputs.interactions.rating.var()
     assert outcome.before["squared_error"] < variance, "the users' own levels count from the start"
@@ -185,8 +208,7 @@ def test_explicit_ratings_are_learned_beside_retrieval():
 
 def test_a_shop_too_small_to_simulate_anything_is_not_trained(inputs):
     purchases = purchase_matrix(np.array([0], np.int32), np.array([0], np.int32), (USERS, ITEMS))
-    ids = np.array([b"item-%d" % row for row in range(ITEMS)], object)
-    tiny = launches(purchases, ids, folds=3, max_anchors=10, regularization=1.0)
+    tiny = deal_out(inputs, purchases, max_anchors=10, regularization=1.0)
     _, _, _, outcome = train(inputs, tiny)
     assert outcome.step == 0
     assert outcome.before["score"] == 0.0
@@ -197,7 +219,7 @@ def test_hidden_items_reach_a_launch_only_as_what_is_asked(inputs, deal):
     model = make_model(inputs)
     trainer = Trainer(model, inputs, OPTIONS)
     training, _ = deal
-    launch = training[0]
+    launch = training[0].launch
     purchases = purchase_matrix(
         inputs.interactions.user, inputs.interactions.item, (USERS, ITEMS)
     ).tolil()
@@ -205,11 +227,12 @@ def test_hidden_items_reach_a_launch_only_as_what_is_asked(inputs, deal):
     emptied = SimulatedLaunch.hide(
         purchases.tocsr(), targets=launch.targets, anchors=launch.anchors, regularization=1e4
     )
+    other = AlignedLaunch.align(emptied, view_of(inputs), SETTINGS)
     users = launch.users[:20]
-    one, other = (
-        launch_logits(model, trainer._launch_batch(which, users)) for which in (launch, emptied)
+    one, same = (
+        launch_logits(model, trainer._launch_batch(which, users)) for which in (training[0], other)
     )
-    np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(one, same)
 
 
 def test_launch_logits_are_the_towers_formula(inputs, deal):
@@ -218,27 +241,20 @@ def test_launch_logits_are_the_towers_formula(inputs, deal):
     for variable in model.trainable_variables:
         variable.assign_add(random.normal(scale=0.2, size=variable.shape))
     v = {variable.name.split(":")[0]: variable.numpy() for variable in model.variables}
-    launch, users = deal[1], deal[1].users[:7]
-    found = launch_logits(model, Trainer(model, inputs, OPTIONS)._launch_batch(launch, users))
-    target, target_key, demand = (
-        part.numpy() for part in model.items(inputs.features[launch.targets], 0 * launch.targets)
-    )
-    anchor, anchor_key, _ = (
-        part.numpy() for part in model.items(inputs.features[launch.anchors], 0 * launch.anchors)
-    )
-    attention = np.exp(np.exp(v["log_attention_sharpness"]) * target_key @ anchor_key.T)
-    attention /= attention.sum(axis=1, keepdims=True)
-    demand = demand + v["popularity_weight"] * attention @ launch.log_popularity
+    launch, users = deal[1].launch, deal[1].launch.users[:7]
+    found = launch_logits(model, Trainer(model, inputs, OPTIONS)._launch_batch(deal[1], users))
+    target = model.items(inputs.features[launch.targets], 0 * launch.targets).numpy()
+    weights = aligned(
+        kernel_matrix(view_of(inputs), SETTINGS), launch.anchors, launch.history.toarray(),
+        SETTINGS.ridge,
+    )[:, launch.targets]  # fmt: skip
+    demand = v["popularity_weight"] * launch.log_popularity @ weights
     for place, user in enumerate(users):
-        history = launch.history[user].toarray()[0]
-        cosine = target @ anchor[history == 1].T
-        near = np.exp(np.exp(v["log_sharpness"]) * (cosine - 1)).mean(axis=1)
-        scores = np.maximum(history @ launch.teacher + v["own_weight"] * history, 0)
-        inherited = attention @ scores
-        ratio = inherited / (inherited.mean() + 1e-4)
+        inherited = launch.history[user].toarray()[0] @ launch.teacher @ weights
+        ratio = np.maximum(inherited, 0) / (max(inherited.mean(), 0) + 1e-4)
         expected = (
-            v["nearness_weight"] * np.log(near + 1e-9)
-            + v["inheritance_weight"] * np.log(ratio + np.exp(v["log_floor"]))
+            v["inheritance_weight"] * np.log(ratio + np.exp(v["log_floor"]))
             + demand
+            + target @ (inputs.profiles[user] @ v["profile_projection"])
         )
         np.testing.assert_allclose(found[place], expected, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,112 @@
+"""How alike two items are by what the catalogue says of them, before any interaction."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+NO_BRAND: Final = -1
+_LEXICAL_SHARE: Final = 0.5
+_POWER: Final = 4
+_NEAR_PLACE: Final = 0.003
+_FAR_PLACE: Final = 0.1
+_PRICE_WIDTH: Final = 0.1
+
+
+class ItemView(NamedTuple):
+    """N items, as far as the kernel looks at them.
+
+    Attributes:
+        text: float32 [N, hidden], encoder output of unit length.
+        lexical: float32 [N, lexical_size], of unit length.
+        place: float32 [N], rank of the item's id in the catalogue, from 0 to 1.
+        price: float32 [N], standardised logarithm, NaN where it is unknown.
+        brand: int64 [N], equal for equal brands, NO_BRAND where there is none.
+    """
+
+    text: Floats
+    lexical: Floats
+    place: Floats
+    price: Floats
+    brand: npt.NDArray[np.int64]
+
+    def rows(self, rows: npt.NDArray[np.int64]) -> ItemView:
+        """The items at some rows."""
+        return ItemView(
+            text=self.text[rows],
+            lexical=self.lexical[rows],
+            place=self.place[rows],
+            price=self.price[rows],
+            brand=self.brand[rows],
+        )
+
+
+class KernelSettings(NamedTuple):
+    """What differs between shops; `models.selection` finds it out.
+
+    Attributes:
+        ridge: how much of an anchor's score is taken for noise.
+        order: weight of where items stand in the order of ids; 0 leaves it out.
+        side: share of what compares no texts.
+    """
+
+    ridge: float
+    order: float
+    side: float
+
+
+class ItemKernel:
+    """k(i, j), 1 on average for an item with itself.
+
+    With r_m for equal brands, near prices, near places in the order of ids (on two scales):
+
+        (1 - s) text(i, j) (1 + Σ_m c_m r_m(i, j)) + s Σ_m c_m r_m(i, j)
+        text(i, j) = (lexical_i·lexical_j + max(text_i·text_j, 0)^4) / 2
+
+    Texts are compared by exact words and by what the encoder makes of them. Where two items also
+    agree in brand or price, or stand side by side in the order of ids, as products of one supplier
+    or season do, the likeness of their texts counts more. Sums and products of kernels are kernels
+    (Rasmussen & Williams 2006, section 4.2.4).
+    """
+
+    def __init__(self, catalogue: ItemView, settings: KernelSettings) -> None:
+        """Take the scales from the whole catalogue."""
+        self._settings = settings
+        known_price, known_brand = ~np.isnan(catalogue.price), catalogue.brand != NO_BRAND
+        own = known_price.astype(np.float32) + known_brand + 2 * settings.order
+        self._product_scale = float((1.0 + own).mean())
+        self._side_scale = max(float(own.mean()), 1e-6)
+
+    def __call__(self, one: ItemView, other: ItemView) -> Floats:
+        """Compare A items with B others: float32 [A, B]."""
+        agreement = self._agreement(one, other)
+        side = self._settings.side
+        words = one.lexical @ other.lexical.T
+        meaning = np.maximum(one.text @ other.text.T, 0.0) ** _POWER
+        text = _LEXICAL_SHARE * words + (1 - _LEXICAL_SHARE) * meaning
+        product = text * (1.0 + agreement) / self._product_scale
+        total: Floats = (1.0 - side) * product + side * agreement / self._side_scale
+        return total
+
+    def _agreement(self, one: ItemView, other: ItemView) -> Floats:
+        brand = one.brand[:, np.newaxis]
+        same = ((brand == other.brand) & (brand != NO_BRAND)).astype(np.float32)
+        dearer = np.abs(one.price[:, np.newaxis] - other.price)
+        total: Floats = same + np.nan_to_num(np.exp(-dearer / np.float32(_PRICE_WIDTH)))
+        if self._settings.order:
+            apart = np.abs(one.place[:, np.newaxis] - other.place)
+            for width in (_NEAR_PLACE, _FAR_PLACE):
+                total += np.float32(self._settings.order) * np.exp(-apart / np.float32(width))
+        return total
+
+
+def place_in_order(ids: npt.NDArray[np.object_]) -> Floats:
+    """Rank of each id, from 0 to 1: by number where all are numbers, else by their bytes."""
+    keys = [int(item) for item in ids] if all(item.isdigit() for item in ids) else list(ids)
+    order = sorted(range(len(ids)), key=lambda row: keys[row])
+    place = np.empty(len(ids), np.float32)
+    place[order] = np.arange(len(ids)) / max(len(ids) - 1, 1)
+    return place

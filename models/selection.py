@@ -1,0 +1,96 @@
+"""What differs between shops is found out from the shop's own data, by simulated launches.
+
+Hill climbing along a small grid, one setting after the other: each step is measured as recall on
+items that are hidden everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from models.alignment import Alignment
+from models.kernel import ItemKernel, ItemView, KernelSettings
+from models.ranking import ranking_quality
+from models.simulation import SimulatedLaunch
+
+START: Final = KernelSettings(ridge=1.0, order=1.0, side=0.02)
+_GRID: Final[dict[str, tuple[float, ...]]] = {
+    "ridge": (0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
+    "order": (0.0, 1.0, 2.0),
+    "side": (0.0, 0.02, 0.06),
+}
+# The ridge again at the end, because the best one depends on the kernel.
+_TURNS: Final = ("ridge", "order", "side", "ridge")
+_USERS: Final = 1500
+_RECALL_AT: Final = 20
+
+Report = Callable[[KernelSettings, float], None]
+
+
+def select_kernel(
+    view: ItemView, launches: Sequence[SimulatedLaunch], report: Report
+) -> KernelSettings:
+    """The settings with the best mean recall over the launches.
+
+    Args:
+        view: the catalogue.
+        launches: simulated ones; without any that has users the start is kept.
+        report: is told every measurement.
+    """
+    launches = [launch for launch in launches if len(launch.users)]
+    if not launches:
+        return START
+    samples = [_Sample(launch) for launch in launches]
+    measured: dict[KernelSettings, float] = {}
+
+    def quality(settings: KernelSettings) -> float:
+        if settings not in measured:
+            kernel = ItemKernel(view, settings)
+            found = [sample.recall(kernel, view, settings.ridge) for sample in samples]
+            measured[settings] = float(np.mean(found))
+            report(settings, measured[settings])
+        return measured[settings]
+
+    best = START
+    for name in _TURNS:
+        best = _climb(best, name, quality)
+    return best
+
+
+def _climb(
+    best: KernelSettings, name: str, quality: Callable[[KernelSettings], float]
+) -> KernelSettings:
+    """Go along one setting's grid in both directions, as long as it gets better."""
+    grid = _GRID[name]
+    for step in (1, -1):
+        place = grid.index(getattr(best, name)) + step
+        while 0 <= place < len(grid):
+            tried = best._replace(**{name: grid[place]})
+            if quality(tried) <= quality(best):
+                break
+            best, place = tried, place + step
+    return best
+
+
+class _Sample:
+    """Some users of a launch, with their scores of its anchors."""
+
+    def __init__(self, launch: SimulatedLaunch) -> None:
+        users = launch.users
+        if len(users) > _USERS:
+            users = np.sort(np.random.default_rng(0).choice(users, _USERS, replace=False))
+        self._launch = launch
+        self._scores = launch.history[users] @ launch.teacher
+        self._wanted = launch.wanted[users].toarray()
+
+    def recall(self, kernel: ItemKernel, view: ItemView, ridge: float) -> float:
+        launch = self._launch
+        alignment = Alignment(
+            kernel, view.rows(launch.anchors), launch.history, ridge=ridge, refine=False
+        )
+        scores = self._scores @ alignment(view.rows(launch.targets))
+        recall, _ = ranking_quality(scores, self._wanted, _RECALL_AT)
+        return float(recall.mean())

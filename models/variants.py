@@ -1,0 +1,53 @@
+"""Variants of one product, found by their data: the same buyers at the same moment, and like words.
+
+A size or a colour that is listed as an item of its own shares its reviews or its baskets with its
+sisters. If one is hidden and its sister is not, a simulated launch is easier than a real one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from models.interactions import Interactions
+from models.kernel import Floats
+
+_SHARED_EVENTS: Final = 3
+_SHARED_PART: Final = 0.5
+_LIKE_WORDS: Final = 0.3
+
+
+def variant_groups(interactions: Interactions, lexical: Floats) -> npt.NDArray[np.int32]:
+    """A group for each item; variants of one product have the same.
+
+    Two items are variants if they share three events (user, time and rating) and half of those of
+    the rarer one, and if their lexical vectors have a cosine above 0.3.
+
+    Args:
+        interactions: the train split.
+        lexical: float32 [I, L], of unit length.
+
+    Returns:
+        int32 [I].
+    """
+    items = len(lexical)
+    columns = (interactions.user, interactions.timestamp, interactions.rating)
+    _, event = np.unique(np.stack(columns), axis=1, return_inverse=True)
+    event = event.ravel()
+    ones = np.ones(len(event), np.float32)
+    happened = sp.csr_matrix((ones, (event, interactions.item)), (event.max(initial=-1) + 1, items))
+    happened.data[:] = 1.0
+    shared = sp.triu(happened.T @ happened, k=1).tocoo()
+    count = np.asarray(happened.sum(axis=0)).ravel()
+    rarer = np.minimum(count[shared.row], count[shared.col])
+    often = (shared.data >= _SHARED_EVENTS) & (shared.data >= _SHARED_PART * rarer)
+    one, other = shared.row[often], shared.col[often]
+    alike = (lexical[one] * lexical[other]).sum(axis=1) > _LIKE_WORDS
+    one, other = one[alike], other[alike]
+    graph = sp.csr_matrix((np.ones(len(one)), (one, other)), (items, items))
+    _, group = sp.csgraph.connected_components(graph, directed=False)
+    groups: npt.NDArray[np.int32] = group.astype(np.int32)
+    return groups

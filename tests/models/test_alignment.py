@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from models.alignment import Alignment, keep_strongest
+from models.kernel import ItemKernel, KernelSettings
+from tests.models.oracle import aligned, kernel_matrix, unit
+from tests.models.test_kernel import ItemView
+
+ITEMS, USERS, ANCHORS = 40, 70, 30
+
+
+@pytest.fixture(scope="module")
+def shop():
+    """A view of items, and who bought the first thirty of them."""
+    random = np.random.default_rng(8)
+    view = ItemView(
+        text=unit(random.normal(size=(ITEMS, 8))).astype(np.float32),
+        lexical=unit(np.abs(random.normal(size=(ITEMS, 5)))).astype(np.float32),
+        place=(random.permutation(ITEMS) / ITEMS).astype(np.float32),
+        price=random.normal(size=ITEMS).astype(np.float32),
+        brand=random.integers(0, 4, ITEMS),
+    )
+    bought = random.random((USERS, ANCHORS)) < random.uniform(0.05, 0.4, ANCHORS)
+    return view, sp.csr_matrix(bought.astype(np.float32))
+
+
+@pytest.mark.parametrize("ridge", [0.1, 2.0])
+def test_weights_are_those_of_the_regression_with_factors_predicted_without_the_item(shop, ridge):
+    view, history = shop
+    settings = KernelSettings(ridge=ridge, order=1.0, side=0.05)
+    anchors, rows = np.arange(ANCHORS), np.arange(ANCHORS, ITEMS)
+    alignment = Alignment(
+        ItemKernel(view, settings), view.rows(anchors), history, ridge=ridge, refine=True
+    )
+    expected = aligned(kernel_matrix(view, settings), anchors, history.toarray(), ridge)
+    np.testing.assert_allclose(alignment(view.rows(rows)), expected[:, rows], rtol=1e-2, atol=1e-3)
+
+
+def test_without_noise_an_anchor_gets_its_own_score_back(shop):
+    view, history = shop
+    anchors = view.rows(np.arange(ANCHORS))
+    kernel = ItemKernel(view, KernelSettings(ridge=1.0, order=0.0, side=0.0))
+    weights = Alignment(kernel, anchors, history, ridge=1e-6, refine=False)(anchors)
+    np.testing.assert_allclose(weights, np.eye(ANCHORS), atol=1e-2)
+
+
+def test_much_noise_leaves_nothing_to_inherit(shop):
+    view, history = shop
+    kernel = ItemKernel(view, KernelSettings(ridge=1.0, order=0.0, side=0.0))
+    alignment = Alignment(kernel, view.rows(np.arange(ANCHORS)), history, ridge=1e6, refine=False)
+    assert np.abs(alignment(view.rows(np.arange(ANCHORS, ITEMS)))).max() < 1e-4
+
+
+def scores_of_few_kinds(random, kinds=4):
+    return random.normal(size=(USERS, kinds)) @ random.normal(size=(kinds, ANCHORS))
+
+
+def test_few_anchors_give_the_scores_of_all_where_scores_are_of_few_kinds():
+    random = np.random.default_rng(2)
+    scores = scores_of_few_kinds(random)
+    weights = random.normal(size=(ANCHORS, 9)).astype(np.float32)
+    index, kept = keep_strongest(weights, scores.T @ scores / USERS, 6)
+    assert index.shape == kept.shape == (9, 6)
+    for item in range(9):
+        whole = scores @ weights[:, item]
+        fitted = scores[:, index[item]] @ kept[item]
+        cut = scores[:, index[item]] @ weights[index[item], item]
+        assert np.linalg.norm(fitted - whole) < 0.1 * np.linalg.norm(whole)
+        assert np.linalg.norm(fitted - whole) < np.linalg.norm(cut - whole)
+
+
+def test_the_anchors_that_contribute_most_are_kept():
+    scores = np.eye(3) * [1.0, 10.0, 1.0]
+    weights = np.array([[0.5], [0.2], [0.1]], np.float32)
+    index, kept = keep_strongest(weights, scores.T @ scores / 3, 2)
+    assert dict(zip(index[0].tolist(), kept[0].tolist(), strict=True)) == pytest.approx(
+        {0: 0.5, 1: 0.2}, rel=1e-3
+    )
+
+
+def test_all_anchors_are_kept_where_there_are_no_more():
+    random = np.random.default_rng(5)
+    weights = random.normal(size=(4, 3)).astype(np.float32)
+    index, kept = keep_strongest(weights, np.eye(4), 9)
+    dense = np.zeros((3, 4))
+    np.put_along_axis(dense, index, kept, axis=1)
+    np.testing.assert_allclose(dense, weights.T, rtol=1e-5)

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from models.kernel import NO_BRAND, ItemView
+from models.selection import START, select_kernel
+from models.simulation import SimulatedLaunch
+
+ITEMS, USERS = 120, 200
+
+
+def shop(*, told_by):
+    """Users like one series of ten items; texts or the order of ids tell the series."""
+    random = np.random.default_rng(1)
+    series = np.arange(ITEMS) // 10
+    noise = random.normal(size=(ITEMS, 24))
+    text = noise + (3.0 * np.eye(12, 24)[series] if told_by == "text" else 0.0)
+    place = np.arange(ITEMS) if told_by == "order" else random.permutation(ITEMS)
+    view = ItemView(
+        text=(text / np.linalg.norm(text, axis=1, keepdims=True)).astype(np.float32),
+        lexical=np.zeros((ITEMS, 2), np.float32),
+        place=(place / ITEMS).astype(np.float32),
+        price=np.full(ITEMS, np.nan, np.float32),
+        brand=np.full(ITEMS, NO_BRAND),
+    )
+    liked = series == random.integers(0, 12, USERS)[:, np.newaxis]
+    bought = random.random((USERS, ITEMS)) < np.where(liked, 0.6, 0.02)
+    return view, sp.csr_matrix(bought.astype(np.float32))
+
+
+def launches_of(purchases):
+    hand = np.random.default_rng(3).integers(0, 4, ITEMS)
+    return [
+        SimulatedLaunch.hide(
+            purchases, targets=np.flatnonzero(hand == h), anchors=np.flatnonzero(hand != h),
+            regularization=10.0,
+        )
+        for h in (0, 1)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("told_by", ["text", "order"])
+def test_the_choice_is_the_best_of_all_that_was_measured(told_by):
+    view, purchases = shop(told_by=told_by)
+    measured = {}
+    chosen = select_kernel(view, launches_of(purchases), measured.__setitem__)
+    assert measured[chosen] == max(measured.values())
+    assert measured[chosen] >= measured[START]
+    assert len(measured) > 4
+
+
+def test_the_order_of_ids_counts_where_it_tells_something():
+    view, purchases = shop(told_by="order")
+    measured = {}
+    chosen = select_kernel(view, launches_of(purchases), measured.__setitem__)
+    assert chosen.order > 0.0
+    without = {settings for settings in measured if settings.order == 0.0}
+    assert measured[chosen] > max(measured[settings] for settings in without) + 0.1
+
+
+def test_a_shop_without_launches_keeps_the_start():
+    view, purchases = shop(told_by="text")
+    empty = SimulatedLaunch.hide(
+        sp.csr_matrix(purchases.shape),
+        targets=np.arange(5),
+        anchors=np.arange(5, ITEMS),
+        regularization=1.0,
+    )
+    assert select_kernel(view, [], lambda *_: None) == START
+    assert select_kernel(view, [empty], lambda *_: None) == START
