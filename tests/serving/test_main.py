@@ -1,5 +1,6 @@
 """The server as a process: start, failure to start, ready, drained."""
 
+import re
 import signal
 import socket
 import subprocess
@@ -144,7 +145,20 @@ def test_config_file_that_can_not_be_used_is_refused(tmp_path):
     path.write_text("")
     assert refusal(flag) == f"INVALID_ARGUMENT: {path}; Invalid argument"
     path.write_text('model_config_list { config { nme: "x" } }')
-    assert refusal(flag).startswith(f"INVALID_ARGUMENT: Invalid protobuf file: '{path}'")
+    assert refusal(flag) == f"INVALID_ARGUMENT: Invalid protobuf file: '{path}'"
+
+
+def test_text_that_does_not_parse_is_told_where_in_the_log(tmp_path, caplog):
+    """The stock server's own integration test looks for the line."""
+    path = tmp_path / "models.config"
+    path.write_text('model_config_list { config { nme: "x" } }')
+    refusal(f"--model_config_file={path}")
+    [line] = caplog.messages
+    assert re.fullmatch(
+        r"Error parsing text-format tensorflow\.serving\.ModelServerConfig: 1:\d+:"
+        r' Message type "tensorflow\.serving\.ModelConfig" has no field named "nme"\.',
+        line,
+    )
 
 
 def test_two_servers_can_not_share_a_port(start_server, models):
