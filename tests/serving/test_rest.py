@@ -8,9 +8,7 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.json_parser import parse_object
 from serving.json_writer import debug_string, decimal
-from serving.status import StatusError
 
 
 @pytest.fixture
@@ -113,6 +111,30 @@ def test_refusal_has_the_stock_servers_status_and_text(ask, path, body, status, 
     assert error(ask(path, body)) == (status, text)
 
 
+KIND = "Unexpected element type in feature: x expecting type: "
+
+
+@pytest.mark.parametrize(
+    ("x", "text"),
+    [
+        ("9223372036854775808", "Feature: x has uint64_t element. Only int64_t is supported."),
+        ("[1.5,9223372036854775808]", KIND + "float"),
+        ('[1.5,{"b64":"!"}]', KIND + "float"),
+        ("[1,18446744073709551616]", KIND + "int64"),
+    ],
+)
+def test_feature_that_no_list_holds_is_refused(ask, x, text):
+    body = f'{{"signature_name":"regress","examples":[{{"x":{x}}}]}}'
+    assert error(ask("/v1/models/examples:regress", body)) == (400, text)
+
+
+@pytest.mark.parametrize("x", ["-9223372036854775809", "18446744073709551616", "1e19"])
+def test_number_that_64_bits_can_not_hold_is_a_float_feature(ask, x):
+    body = f'{{"signature_name":"regress","examples":[{{"x":{x}}}]}}'
+    answer = ask("/v1/models/examples:regress", body)
+    assert answer.json()["results"] == [pytest.approx(2 * float(x))]
+
+
 def test_paths_outside_the_api_are_pages(ask):
     answer = ask("/metrics")
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html")
@@ -167,33 +189,6 @@ def test_float32_text_reads_back_the_same_and_is_never_an_integer(value):
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_float64_text_reads_back_the_same(value):
     assert float(decimal(value)) == value
-
-
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.dictionaries(st.text(), _JSON, max_size=4))
-def test_any_object_is_parsed_as_the_standard_library_parses_it(document):
-    text = json.dumps(document)
-    assert parse_object(text.encode()) == json.loads(text)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=40))
-def test_any_bytes_are_an_object_or_a_refusal(body):
-    try:
-        assert isinstance(parse_object(body), dict)
-    except StatusError as error:
-        assert error.code.name == "INVALID_ARGUMENT"
-
-
-def test_first_of_equal_keys_counts():
-    assert parse_object(b'{"a":1,"a":2}') == {"a": 1}
 
 
 def test_quoted_values_are_cut():
