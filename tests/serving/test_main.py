@@ -7,11 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import grpc
 import pytest
+import tensorflow as tf
 
 from serving import flags
+from serving.main import main
 from serving.server import ModelServer
 from serving.status import StatusError
 from tests.serving.conftest import endpoint, free_port
@@ -40,6 +43,25 @@ def test_value_that_does_not_fit_prints_the_usage():
     code, text = run("--port=x")
     assert code == 255
     assert text.startswith("Couldn't interpret value x for flag port.\nusage: main.py\nFlags:\n")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--port=1", "--help"], ["--help", "--nope"]])
+def test_help_prints_the_usage_alone_and_ends_as_the_stock_server_does(arguments, capsys):
+    assert main(arguments) == 255
+    assert capsys.readouterr().out == flags.usage(Path(sys.argv[0]).name)
+
+
+def test_unknown_flag_is_named_before_the_usage_and_the_start_goes_on():
+    code, text = run("--helpfull", "--help")
+    assert code == 255  # as nothing is to be served
+    assert text.startswith("unknown argument: --helpfull\nusage: main.py\nFlags:\n")
+    assert "Failed to start server. Error: INVALID_ARGUMENT: Both" in text
+
+
+def test_version_is_printed_whatever_else_is_asked(capsys):
+    assert main(["--nope", "--version", "--port=1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["TensorFlow ModelServer: debut", f"TensorFlow Library: {tf.__version__}"]
 
 
 def test_missing_feature_ends_the_start_and_names_the_flag(models):
