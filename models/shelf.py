@@ -126,7 +126,7 @@ class Shelf(tf.Module):
         return self._row_of_user.lookup(ids)
 
 
-class _RowsOf(lookup_ops.TableInitializerBase):  # type: ignore[misc]  # no stubs
+class _RowsOf(lookup_ops.TableInitializerBase):  # no stubs
     """Fills a table from ids to rows with what a variable holds when the model is loaded.
 
     A file of ids beside the variable would be a second truth, and one more thing to make longer.
