@@ -1,33 +1,28 @@
 """Parsing a REST body as the stock server does, which is RapidJSON's way.
 
 The first of equal keys counts, NaN and Infinity are numbers, and errors carry RapidJSON's text and
-byte offset. The parsing itself is the standard library's.
+byte offset. What the standard library reads alike it parses; the rest is `rapid_json`'s.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import Any
 
+from serving import rapid_json
 from serving.json_writer import debug_string
 from serving.status import StatusError, invalid_argument
 
-_PARSE_ERRORS = {
-    "Expecting value": "Invalid value.",
-    "Expecting property name enclosed in double quotes": "Missing a name for object member.",
-    "Expecting ':' delimiter": "Missing a colon after a name of object member.",
-    "Unterminated string starting at": "Missing a closing quotation mark in string.",
-    "Invalid control character at": "Invalid encoding in string.",
-    "Invalid \\escape": "Invalid escape character in string.",
-    "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
-    "Extra data": "The document root must not be followed by other values.",
-}
-_LITERALS = ("null", "true", "false", "NaN", "Infinity")
-_MAYBE_TOO_BIG = re.compile(r"[eE]\+?[0-9]{3}|[0-9]{309}")
-_STRING_OR_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*', re.DOTALL)
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# RapidJSON takes each of the mark's bytes by itself.
+_BYTE_ORDER_MARK = re.compile(rb"\xef?\xbb?\xbf?")
+# Three digits of exponent, or more digits than a double has: numbers that may be too big.
+_MAYBE_TOO_BIG = (b"0e000", b"0e+000", b"0" * 309)
+_DIGITS_ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
+_LONE_HALF = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -40,15 +35,15 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """
     if not body:
         raise _parse_error("The document is empty")
-    text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-    if not text.strip():
-        raise _parse_error(f"The document is empty. at offset: {len(body)}")
-    if _MAYBE_TOO_BIG.search(text):
-        _check_numbers(text)
+    read = body.partition(b"\0")[0]  # to RapidJSON that is the end
+    mark = _BYTE_ORDER_MARK.match(read)
+    skipped = mark.end() if mark else 0
+    text = read[skipped:].decode("utf-8", "surrogateescape")
     try:
-        value = json.loads(text, object_pairs_hook=_first_wins)
-    except json.JSONDecodeError as error:
-        raise _parse_error(_rapidjson_text(error)) from error
+        value = _parse(text, is_plain=_is_plain(read))
+    except rapid_json.Malformed as error:
+        offset = skipped + len(encode(text[: error.at]))
+        raise _parse_error(f"{error} at offset: {offset}") from error
     except RecursionError as error:
         raise _parse_error("The document is nested too deeply.") from error
     if not isinstance(value, dict):
@@ -58,10 +53,25 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 def encode(text: str) -> bytes:
     """A string of a parsed document as the bytes it stands for."""
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as error:
-        raise _parse_error("The surrogate pair in string is invalid.") from error
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _is_plain(body: bytes) -> bool:
+    """Whether the standard library refuses all that RapidJSON refuses; quick on large bodies."""
+    alike = body.translate(_DIGITS_ALIKE)
+    if any(digits in alike for digits in _MAYBE_TOO_BIG):
+        return False
+    may_have_halves = b"\\ud" in body or b"\\uD" in body
+    return not (may_have_halves and _LONE_HALF.search(body))
+
+
+def _parse(text: str, *, is_plain: bool) -> Any:
+    if is_plain:
+        try:
+            return json.loads(text, object_pairs_hook=_first_wins)
+        except json.JSONDecodeError:
+            pass  # RapidJSON says why in other words, or reads it after all
+    return rapid_json.parse(text)
 
 
 def _parse_error(text: str) -> StatusError:
@@ -75,52 +85,3 @@ def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         for key, value in pairs:
             members.setdefault(key, value)
     return members
-
-
-def _check_numbers(text: str) -> None:
-    for match in _STRING_OR_NUMBER.finditer(text):
-        token = match.group()
-        if token[0] == '"':
-            continue
-        try:
-            too_big = math.isinf(float(token))
-        except ValueError:
-            continue  # not a number at all: the parser says where
-        if too_big:
-            offset = len(encode(text[: match.start()]))
-            raise _parse_error(f"Number too big to be stored in double. at offset: {offset}")
-
-
-def _rapidjson_text(error: json.JSONDecodeError) -> str:
-    text, at = error.doc, error.pos
-    message = _PARSE_ERRORS.get(error.msg, "Invalid value.")
-    if error.msg == "Expecting ',' delimiter":
-        message = (
-            "Missing a comma or } after an object member."
-            if _innermost_bracket(text[:at]) == "{"
-            else "Missing a comma or ] after an array element."
-        )
-    elif error.msg == "Expecting value":
-        # RapidJSON stops inside a literal, at the first letter that does not fit.
-        at += max((_common_prefix(text[at:], literal) for literal in _LITERALS), default=0)
-    elif error.msg == "Unterminated string starting at":
-        at = len(text)
-    return f"{message} at offset: {len(text[:at].encode('utf-8', 'surrogateescape'))}"
-
-
-def _innermost_bracket(text: str) -> str:
-    open_brackets = []
-    for match in _STRING_OR_BRACKET.finditer(text):
-        token = match.group()
-        if token in "[{":
-            open_brackets.append(token)
-        elif token in "]}" and open_brackets:
-            open_brackets.pop()
-    return open_brackets[-1] if open_brackets else "["
-
-
-def _common_prefix(text: str, literal: str) -> int:
-    count = 0
-    while count < min(len(text), len(literal)) and text[count] == literal[count]:
-        count += 1
-    return count

@@ -7,7 +7,6 @@ form (half, complex, uint16) are UNIMPLEMENTED. `{"b64": ...}` stands for a bina
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +19,9 @@ from serving.json_writer import debug_string, type_name
 from serving.status import StatusError, invalid_argument
 from serving.tensors import dtype_name
 
-_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+# As in Abseil: white space counts nowhere, padding is whole or absent, and a full stop does for it.
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*")
+_SPACES = dict.fromkeys(map(ord, " \t\n\v\f\r"))
 # What is smaller does not round to a normal number of its dtype.
 _TINY = {types_pb2.DT_FLOAT: 2.0**-126 - 2.0**-151, types_pb2.DT_DOUBLE: 2.0**-1022}
 FIELDS = {
@@ -143,13 +144,12 @@ def decode_base64(value: Mapping[str, Any]) -> bytes:
         raise invalid_argument(
             f"JSON Value: {debug_string(value)} not formatted correctly for base64 data"
         )
-    text = value["b64"]
-    if not _BASE64.fullmatch(text):
+    text = value["b64"].translate(_SPACES)
+    data = text.rstrip("=.")
+    padding = -len(data) % 4
+    if not _BASE64.fullmatch(data) or padding == 3 or len(text) - len(data) not in (0, padding):
         raise invalid_argument("Unable to base64 decode")
-    try:
-        return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4))
-    except binascii.Error as error:
-        raise invalid_argument("Unable to base64 decode") from error
+    return base64.b64decode(data + "=" * padding)
 
 
 def is_base64(value: Any) -> bool:

@@ -6,13 +6,14 @@ as read back the same. Clients compare these bodies as text, so the layout is pa
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
 import numpy as np
 
 _INDENT = " " * 4
-_DEBUG_BYTES = 256
+_MAX_FLOAT = 3.4028234e38  # RapidJSON's idea of what a float32 holds
 
 
 def type_name(value: Any) -> str:
@@ -29,9 +30,16 @@ def type_name(value: Any) -> str:
 
 
 def debug_string(value: Any) -> str:
-    """A value as error texts quote it: indented, cut after some 256 bytes."""
-    writer = PrettyWriter(limit=_DEBUG_BYTES)
-    writer.value(value)
+    """A value as error texts quote it: indented, and up to the first NaN or infinity inside it."""
+    if _is_double(value):
+        number = float(value)
+        if abs(number) <= _MAX_FLOAT:
+            return decimal(float(np.float32(number)), np.float32)
+        return decimal(number)
+    writer = PrettyWriter()
+    # Too deep for Python is a wrong request: what was written until then tells enough.
+    with contextlib.suppress(RecursionError):
+        writer.value(value)
     return writer.text()
 
 
@@ -54,11 +62,9 @@ class PrettyWriter:
         single_line: whether arrays stay on one line from here on; objects never do.
     """
 
-    def __init__(self, *, limit: int | None = None) -> None:
-        """Starts empty; after `limit` characters `value` writes no further piece."""
+    def __init__(self) -> None:
+        """Starts empty."""
         self.single_line = False
-        self._limit = limit
-        self._size = 0
         self._parts: list[str] = []
         self._levels: list[list[int]] = []  # [is array, values so far]
 
@@ -100,32 +106,29 @@ class PrettyWriter:
         self._put(bracket)
 
     def value(self, value: Any) -> bool:
-        """Any parsed value; False where the limit cut it."""
-        if self._limit is not None and self._size >= self._limit:
-            return False
+        """Any parsed value; False where a number that JSON lacks ended it."""
         if isinstance(value, dict):
             self.start("{")
             for key, member in value.items():
-                if not self.value(key) or not self.value(member):
+                self.string(key)
+                if not self.value(member):
                     return False
-            return self._close("}")
-        if isinstance(value, list):
+            self.end("}")
+        elif isinstance(value, list):
             self.start("[")
-            if not all(self.value(element) for element in value):
-                return False
-            return self._close("]")
-        if isinstance(value, str):
+            for element in value:
+                if not self.value(element):
+                    return False
+            self.end("]")
+        elif isinstance(value, str):
             self.string(value)
         elif isinstance(value, bool) or value is None:
             self.raw({True: "true", False: "false", None: "null"}[value])
-        else:
-            self.raw(_number(value))
-        return True
-
-    def _close(self, bracket: str) -> bool:
-        if self._limit is not None and self._size >= self._limit:
+        elif isinstance(value, float) and not math.isfinite(value):
+            self._prefix()
             return False
-        self.end(bracket)
+        else:
+            self.raw(_double(float(value)) if _is_double(value) else str(value))
         return True
 
     def _prefix(self) -> None:
@@ -145,7 +148,6 @@ class PrettyWriter:
 
     def _put(self, text: str) -> None:
         self._parts.append(text)
-        self._size += len(text)
 
 
 _ESCAPES = {code: f"\\u{code:04X}" for code in range(0x20)} | {
@@ -164,15 +166,13 @@ def quote(text: str) -> str:
     return '"' + text.translate(_ESCAPES) + '"'
 
 
-def _number(value: int | float) -> str:
-    if isinstance(value, int) and -(2**63) <= value < 2**64:
-        return str(value)
-    return _double(float(value))
+def _is_double(value: Any) -> bool:
+    """Whether RapidJSON parsed the value as a double: an integer that 64 bits can't hold, too."""
+    is_integer = isinstance(value, int) and -(2**63) <= value < 2**64
+    return isinstance(value, int | float) and not is_integer
 
 
 def _double(value: float) -> str:
-    if not math.isfinite(value):
-        return decimal(value)
     sign = "-" if math.copysign(1, value) < 0 else ""
     digits, _, exponent = f"{abs(value)!r}".partition("e")
     whole, _, fraction = digits.partition(".")

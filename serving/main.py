@@ -23,13 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the server until a signal ends it; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     program = os.path.basename(sys.argv[0])
-    if arguments and arguments[0] == "--help":
-        print(flags.usage(program), end="")
-        return _FAILED
     try:
         parsed = flags.parse(arguments)
     except flags.FlagError as error:
         print(f"{error}\n{flags.usage(program)}", end="")
+        return _FAILED
+    if parsed.unknown[:1] == ("--help",):
+        print(flags.usage(program), end="")
         return _FAILED
     if parsed.switch("version"):
         return _print_version()

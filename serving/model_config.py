@@ -7,6 +7,7 @@ ones).
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from tensorflow_serving.config.file_system_storage_path_source_pb2 import (
 
 from serving.status import StatusError, invalid_argument, not_found
 
+_log = logging.getLogger(__name__)
 VersionPolicy = FileSystemStoragePathSourceConfig.ServableVersionPolicy
 PLATFORM = "tensorflow"
 _FILE_URI = "file://"
@@ -68,7 +70,10 @@ def read_text_proto(path: str, message: Any) -> Any:
     try:
         return text_format.Parse(text, message)
     except text_format.ParseError as error:
-        raise invalid_argument(f"Invalid protobuf file: '{path}' ({error})") from error
+        # Scripts look for this line of the C++ parser on standard error.
+        place = str(error).replace(" : ", ": ", 1)
+        _log.error("Error parsing text-format %s: %s", message.DESCRIPTOR.full_name, place)
+        raise invalid_argument(f"Invalid protobuf file: '{path}'") from error
 
 
 def read_config(path: str) -> config_pb2.ModelServerConfig:

@@ -78,31 +78,38 @@ def _example(value: Any) -> example_pb2.Example:
 
 
 def _add_to_feature(feature: feature_pb2.Feature, name: str, value: Any) -> None:
-    if value is None or isinstance(value, list):
-        raise _feature_error(name, value)
-    kind: str
-    element: bytes | float | int
-    if isinstance(value, dict):
-        if not is_base64(value):
-            raise _feature_error(name, value)
-        kind, element = "bytes_list", decode_base64(value)
-    elif isinstance(value, str):
-        kind, element = "bytes_list", encode(value)
-    elif isinstance(value, float):
-        kind, element = "float_list", value
-    else:
-        kind, element = "int64_list", int(value)
-        if value >= 2**63:
-            raise invalid_argument(
-                f"Feature: {name} has uint64_t element. Only int64_t is supported."
-            )
+    kind = _kind(name, value)
     present = feature.WhichOneof("kind")
     if present not in (None, kind):
         raise invalid_argument(
             f"Unexpected element type in feature: {name} expecting type:"
             f" {present.removesuffix('_list')}"
         )
+    element: bytes | float | int
+    if kind == "bytes_list":
+        element = decode_base64(value) if isinstance(value, dict) else encode(value)
+    elif kind == "float_list":
+        element = float(value)
+    elif value >= 2**63:
+        raise invalid_argument(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
+    else:
+        element = int(value)
     getattr(feature, kind).value.append(element)
+
+
+def _kind(name: str, value: Any) -> str:
+    """The kind of feature that a JSON value is an element of."""
+    if value is None or isinstance(value, list):
+        raise _feature_error(name, value)
+    if isinstance(value, dict):
+        if not is_base64(value):
+            raise _feature_error(name, value)
+        return "bytes_list"
+    if isinstance(value, str):
+        return "bytes_list"
+    # To the stock server's parser a number that 64 bits can't hold is none but a double.
+    is_integer = isinstance(value, int) and -(2**63) <= value < 2**64
+    return "int64_list" if is_integer else "float_list"
 
 
 def _feature_error(name: str, value: Any) -> StatusError:

@@ -4,7 +4,6 @@ Text protos against the stock server's messages, flags against its flags, manife
 schemas of Kubernetes, queries against the metrics that a real 2.16.1 server was seen to export.
 """
 
-import json
 import re
 import shutil
 import subprocess
@@ -27,12 +26,19 @@ from serving.config_messages import BatchingParameters, MonitoringConfig, SSLCon
 from serving.server import ModelServer
 from tests.serving import saved_models
 from tests.serving.conftest import free_port
+from tests.serving.prometheus_files import (
+    ADAPTER,
+    CONFIG,
+    DOCKER,
+    SERVING,
+    alerts,
+    load,
+    panels,
+    queries,
+)
 from tests.serving.scripted_server import ScriptedServer, ranking
 
-SERVING = Path(__file__).parents[2] / "serving"
-DOCKER = SERVING / "docker"
 BASE = SERVING / "k8s" / "base"
-ADAPTER = SERVING / "k8s" / "prometheus-adapter" / "values.yaml"
 
 # What a query may name: of the stock server's metrics as recorded, and Prometheus' own `up`.
 METRICS = {
@@ -46,10 +52,6 @@ METRICS = {
 HISTOGRAMS = {name for name in METRICS if name.endswith("_latency")}
 # gRPC's codes, as the `status` label spells them.
 CODES = {code.name for code in grpc.StatusCode}
-
-
-def load(path):
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def text_proto(path, message):
@@ -80,33 +82,6 @@ def command_lines():
     for name, service in compose().items():
         if service["image"].startswith("tensorflow/serving"):
             yield name, service["command"]
-
-
-def alerts():
-    [group] = load(DOCKER / "prometheus" / "alerts.yml")["groups"]
-    return group["rules"]
-
-
-def panels():
-    dashboard = DOCKER / "grafana" / "dashboards" / "debut.json"
-    return json.loads(dashboard.read_text(encoding="utf-8"))["panels"]
-
-
-def queries():
-    """Name to PromQL, what Grafana and the adapter would put in filled in."""
-    found = {rule["alert"]: rule["expr"] for rule in alerts()}
-    for panel in panels():
-        for target in panel["targets"]:
-            query = target["expr"].replace("$__rate_interval", "5m")
-            found[f"{panel['title']} {target['refId']}"] = query
-    [rule] = load(ADAPTER)["rules"]["custom"]
-    found["adapter"] = (
-        rule["metricsQuery"]
-        .replace("<<.LabelMatchers>>", 'namespace="shop",pod=~"debut-1|debut-2"')
-        .replace("<<.GroupBy>>", "pod")
-    )
-    found["adapter's series"] = rule["seriesQuery"]
-    return found
 
 
 def selectors(query):
@@ -170,7 +145,7 @@ def test_the_monitoring_configuration_is_served_where_everybody_scrapes():
     config = text_proto(BASE / "config" / "monitoring.config", MonitoringConfig())
     assert config.prometheus_config.enable
     path = config.prometheus_config.path
-    for job in load(DOCKER / "prometheus" / "prometheus.yml")["scrape_configs"]:
+    for job in load(CONFIG)["scrape_configs"]:
         assert job["metrics_path"] == path
     annotations = resources()["Deployment"]["spec"]["template"]["metadata"]["annotations"]
     assert annotations["prometheus.io/path"] == path
@@ -262,7 +237,7 @@ def test_no_port_is_open_to_other_machines():
 
 
 def test_prometheus_scrapes_the_services_and_reads_the_rules():
-    config = load(DOCKER / "prometheus" / "prometheus.yml")
+    config = load(CONFIG)
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
     [target] = jobs["debut"]["static_configs"][0]["targets"]
     host, port = target.split(":")
@@ -460,12 +435,4 @@ def test_panels_are_told_apart_and_lie_beside_each_other():
     assert len(set(places)) == len({panel["id"] for panel in panels()}) == len(places)
     assert all(
         panel["description"] and panel["fieldConfig"]["defaults"]["unit"] for panel in panels()
-    )
-
-
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool here")
-@pytest.mark.parametrize(("what", "file"), [("rules", "alerts.yml"), ("config", "prometheus.yml")])
-def test_promtool_accepts_the_configuration(what, file):
-    subprocess.run(
-        ["promtool", "check", what, file], cwd=DOCKER / "prometheus", check=True, timeout=60
     )

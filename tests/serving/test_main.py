@@ -1,16 +1,20 @@
 """The server as a process: start, failure to start, ready, drained."""
 
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import grpc
 import pytest
+import tensorflow as tf
 
 from serving import flags
+from serving.main import main
 from serving.server import ModelServer
 from serving.status import StatusError
 from tests.serving.conftest import endpoint, free_port
@@ -39,6 +43,25 @@ def test_value_that_does_not_fit_prints_the_usage():
     code, text = run("--port=x")
     assert code == 255
     assert text.startswith("Couldn't interpret value x for flag port.\nusage: main.py\nFlags:\n")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--port=1", "--help"], ["--help", "--nope"]])
+def test_help_prints_the_usage_alone_and_ends_as_the_stock_server_does(arguments, capsys):
+    assert main(arguments) == 255
+    assert capsys.readouterr().out == flags.usage(Path(sys.argv[0]).name)
+
+
+def test_unknown_flag_is_named_before_the_usage_and_the_start_goes_on():
+    code, text = run("--helpfull", "--help")
+    assert code == 255  # as nothing is to be served
+    assert text.startswith("unknown argument: --helpfull\nusage: main.py\nFlags:\n")
+    assert "Failed to start server. Error: INVALID_ARGUMENT: Both" in text
+
+
+def test_version_is_printed_whatever_else_is_asked(capsys):
+    assert main(["--nope", "--version", "--port=1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["TensorFlow ModelServer: debut", f"TensorFlow Library: {tf.__version__}"]
 
 
 def test_missing_feature_ends_the_start_and_names_the_flag(models):
@@ -144,7 +167,20 @@ def test_config_file_that_can_not_be_used_is_refused(tmp_path):
     path.write_text("")
     assert refusal(flag) == f"INVALID_ARGUMENT: {path}; Invalid argument"
     path.write_text('model_config_list { config { nme: "x" } }')
-    assert refusal(flag).startswith(f"INVALID_ARGUMENT: Invalid protobuf file: '{path}'")
+    assert refusal(flag) == f"INVALID_ARGUMENT: Invalid protobuf file: '{path}'"
+
+
+def test_text_that_does_not_parse_is_told_where_in_the_log(tmp_path, caplog):
+    """The stock server's own integration test looks for the line."""
+    path = tmp_path / "models.config"
+    path.write_text('model_config_list { config { nme: "x" } }')
+    refusal(f"--model_config_file={path}")
+    [line] = caplog.messages
+    assert re.fullmatch(
+        r"Error parsing text-format tensorflow\.serving\.ModelServerConfig: 1:\d+:"
+        r' Message type "tensorflow\.serving\.ModelConfig" has no field named "nme"\.',
+        line,
+    )
 
 
 def test_two_servers_can_not_share_a_port(start_server, models):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -34,14 +35,56 @@ def test_plain_make_shows_help() -> None:
     assert make() == make("help")
 
 
-def test_ci_runs_the_checks_and_the_tests_even_where_the_first_fails(tmp_path: Path) -> None:
-    (tmp_path / ".ci").mkdir()
-    script = tmp_path / ".ci" / "run"
+CHECK_AND_TEST = """
+check:
+\t@echo checked; false
+test:
+\t@echo tested with $$(prometheus)
+"""
+
+
+def run_ci(folder: Path, **programs: str) -> subprocess.CompletedProcess[str]:
+    """`.ci/run` on a Makefile of its own, where nothing is installed but these shell scripts."""
+    (folder / ".ci").mkdir()
+    script = folder / ".ci" / "run"
     script.write_bytes((ROOT / ".ci" / "run").read_bytes())
-    (tmp_path / "Makefile").write_text("check:\n\t@echo checked; false\ntest:\n\t@echo tested\n")
-    result = subprocess.run(
-        ["bash", script], env=PLAIN, capture_output=True, text=True, check=False
+    (folder / "Makefile").write_text(CHECK_AND_TEST)
+    installed = folder / "bin"
+    installed.mkdir()
+    for name in ("chmod", "dirname", "id", "make", "mkdir", "mktemp", "rm", "sh", "timeout"):
+        (installed / name).symlink_to(str(shutil.which(name)))
+    for name, text in programs.items():
+        (installed / name).write_text(f"#!/bin/sh\n{text}\n")
+        (installed / name).chmod(0o755)
+    return subprocess.run(
+        [str(shutil.which("bash")), script],
+        env=PLAIN | {"PATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
+
+
+def test_ci_runs_the_checks_and_the_tests_even_where_the_first_fails(tmp_path: Path) -> None:
+    result = run_ci(tmp_path, prometheus="echo 1")
     assert result.returncode != 0
-    assert "checked" in result.stdout
-    assert result.stdout.endswith("tested\n")
+    assert result.stdout.startswith("checked")
+    assert result.stdout.endswith("tested with 1\n")
+
+
+def test_ci_unpacks_prometheus_where_apt_has_it_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    apt = "case $* in *download*) : >prometheus_2_amd64.deb ;; esac"
+    program = "echo 'echo 2' >usr/bin/prometheus; chmod +x usr/bin/prometheus"
+    unpack = f'[ "$1" = -x ] && [ -f "$2" ] && mkdir -p usr/bin && {{ {program}; pwd; }}'
+    unpack += f" >{tmp_path}/where"
+    result = run_ci(tmp_path, **{"apt-get": apt, "dpkg-deb": unpack})
+    assert result.stdout.endswith("tested with 2\n")
+    unpacked = Path((tmp_path / "where").read_text().strip())
+    assert unpacked.is_absolute() and not unpacked.exists()
+
+
+def test_ci_goes_on_where_apt_has_no_prometheus(tmp_path: Path) -> None:
+    result = run_ci(tmp_path, **{"apt-get": "echo no such package >&2; exit 100"})
+    assert result.stdout.startswith("checked")
+    assert result.stdout.endswith("tested with\n")
+    assert "no such package" not in result.stderr
