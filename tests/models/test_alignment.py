@@ -3,9 +3,8 @@ import pytest
 import scipy.sparse as sp
 
 from models.alignment import Alignment, keep_strongest
-from models.kernel import ItemKernel, KernelSettings
+from models.kernel import ItemKernel, ItemView, KernelSettings
 from tests.models.oracle import aligned, kernel_matrix, unit
-from tests.models.test_kernel import ItemView
 
 ITEMS, USERS, ANCHORS = 40, 70, 30
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from models.kernel import NO_BRAND, ItemView
+from models.kernel import NO_BRAND, ItemView, KernelSettings
 from models.selection import START, select_kernel
 from models.simulation import SimulatedLaunch
 
@@ -42,7 +42,7 @@ def launches_of(purchases):
 @pytest.mark.parametrize("told_by", ["text", "order"])
 def test_the_choice_is_the_best_of_all_that_was_measured(told_by):
     view, purchases = shop(told_by=told_by)
-    measured = {}
+    measured: dict[KernelSettings, float] = {}
     chosen = select_kernel(view, launches_of(purchases), measured.__setitem__)
     assert measured[chosen] == max(measured.values())
     assert measured[chosen] >= measured[START]
@@ -51,7 +51,7 @@ def test_the_choice_is_the_best_of_all_that_was_measured(told_by):
 
 def test_the_order_of_ids_counts_where_it_tells_something():
     view, purchases = shop(told_by="order")
-    measured = {}
+    measured: dict[KernelSettings, float] = {}
     chosen = select_kernel(view, launches_of(purchases), measured.__setitem__)
     assert chosen.order > 0.0
     without = {settings for settings in measured if settings.order == 0.0}
