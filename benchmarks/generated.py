@@ -42,10 +42,12 @@ def _extend(shelf: Any, own: int, more: int) -> None:
         shelf.item_id, lambda _: np.array([b"generated-%d" % row for row in range(more)], object)
     )
     first, second = random.integers(0, own, more), random.integers(0, own, more)
-    for name in ("anchor_index", "anchor_weight", "demand", "fallback"):
-        _append(getattr(shelf, name), lambda column: column[first])
-    for name, value in {"is_new": True, "is_cold": True, "anchor_of": -1}.items():
-        _append(getattr(shelf, name), lambda column, v=value: np.full(more, v, column.dtype))
+    for inherited in (shelf.served, shelf.judged):
+        for name in ("anchor_index", "anchor_weight", "demand", "quality", "fallback"):
+            _append(getattr(inherited, name), lambda column: column[first])
+        _append(inherited.anchor_of, lambda column: np.full(more, -1, column.dtype))
+    for flags in (shelf.is_new, shelf.is_cold):
+        _append(flags, lambda _: np.ones(more, bool))
     _append(shelf.embedding, lambda column: _mixed(column, first, second))
 
 

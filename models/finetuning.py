@@ -22,7 +22,7 @@ from models.ranking import ranking_quality
 from models.simulation import SimulatedLaunch
 
 Pairs = dict[str, npt.NDArray[np.generic]]
-# Sharpness of the kernel by which encoders are compared; see `models.towers.RetrievalScore`.
+# Sharpness of the kernel by which encoders are compared; twice that of the item kernel.
 _SHARPNESS = 8.0
 _DECAY_TO = 0.02
 

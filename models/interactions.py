@@ -93,32 +93,37 @@ def read_interactions(
     return splits, Users(ids=ids.astype(object), profiles=profiles[first].astype(object))
 
 
-def latest_items(
-    interactions: list[Interactions], num_users: int, length: int
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """The latest distinct items of every user over several splits, oldest first.
+@dataclass(frozen=True)
+class Purchases:
+    """The different items of each of U users, oldest first, one user after the other.
 
-    Returns:
-        int32 [num_users, length] rows padded with PAD at the end, and their float32 ratings.
+    Attributes:
+        item: int32 [N], rows.
+        rating: float32 [N], the latest of each item.
+        offset: int64 [U + 1], where each user's part begins.
     """
-    user = np.concatenate([part.user for part in interactions])
-    item = np.concatenate([part.item for part in interactions])
-    rating = np.concatenate([part.rating for part in interactions])
-    time = np.concatenate([part.timestamp for part in interactions])
-    newest_first = np.lexsort((item, -time, user))
-    user, item, rating = user[newest_first], item[newest_first], rating[newest_first]
-    pair = user.astype(np.int64) * (int(item.max(initial=0)) + 1) + item
-    kept = np.sort(np.unique(pair, return_index=True)[1])
-    user, item, rating = user[kept], item[kept], rating[kept]
-    place = np.arange(len(user)) - np.searchsorted(user, user)
-    recent = place < length
-    counts = np.minimum(np.bincount(user, minlength=num_users), length)
-    rows = np.full((num_users, length), PAD, np.int32)
-    ratings = np.zeros((num_users, length), np.float32)
-    column = counts[user[recent]] - 1 - place[recent]
-    rows[user[recent], column] = item[recent]
-    ratings[user[recent], column] = rating[recent]
-    return rows, ratings
+
+    item: npt.NDArray[np.int32]
+    rating: npt.NDArray[np.float32]
+    offset: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, interactions: list[Interactions], num_users: int) -> Purchases:
+        """Of several splits together; an item stands where it was bought last."""
+        user = np.concatenate([part.user for part in interactions])
+        item = np.concatenate([part.item for part in interactions])
+        rating = np.concatenate([part.rating for part in interactions])
+        time = np.concatenate([part.timestamp for part in interactions])
+        newest_first = np.lexsort((item, -time, user))
+        user, item, rating = user[newest_first], item[newest_first], rating[newest_first]
+        pair = user.astype(np.int64) * (int(item.max(initial=0)) + 1) + item
+        latest = np.unique(pair, return_index=True)[1]
+        oldest_first = latest[np.lexsort((-latest, user[latest]))]
+        return cls(
+            item=item[oldest_first],
+            rating=rating[oldest_first],
+            offset=np.searchsorted(user[oldest_first], np.arange(num_users + 1)).astype(np.int64),
+        )
 
 
 def _read(

@@ -47,7 +47,6 @@ class ModelOptions(_Options):
     max_anchors: int = Field(ge=1, le=8192, description="Seen items that new ones inherit from.")
     anchors_per_item: int = Field(ge=1, description="Anchors an item attends to when served.")
     teacher_regularization: float = Field(gt=0, description="EASE's ridge, in interactions.")
-    served_history: int = Field(ge=1, description="Latest items kept for a known user.")
 
 
 class FineTuningOptions(_Options):

@@ -72,12 +72,15 @@ class QueryReader(tf.Module):
         user = shelf.user_rows(user_id)
         is_known = (user != PAD)[:, tf.newaxis]
         place = tf.maximum(user, 0)
-        known = tf.where(is_known, tf.cast(tf.gather(shelf.user_history, place), tf.int64), PAD)
+        bought = shelf.purchases(user)
+        known = tf.cast(bought.with_values(tf.gather(shelf.user_items, bought.values)), tf.int64)
+        known_rating = bought.with_values(tf.gather(shelf.user_rating, bought.values))
         given = shelf.item_rows(history)
         replaces = tf.reduce_any(given != PAD, axis=1, keepdims=True)
+        known, known_rating = known.to_tensor(PAD), known_rating.to_tensor(0.0)
         width = tf.maximum(tf.shape(given)[1], tf.shape(known)[1])
         rows = tf.where(replaces, _widen(given, width, PAD), _widen(known, width, PAD))
-        ratings = _widen(tf.gather(shelf.user_rating, place), width, 0.0)
+        ratings = _widen(known_rating, width, 0.0)
         rated = is_known & ~replaces & (rows != PAD)
         if history_rating is not None:
             ratings = tf.where(replaces, _widen(history_rating, width, 0.0), ratings)

@@ -22,13 +22,14 @@ def mean_interest(interests: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
 class RatingHead(tf.Module):
     """Predicts a rating from what both towers represent.
 
-    rep(u) is the user's mean deviation from the average rating, shrunk towards zero by the number
-    of ratings (Koren 2008, baseline predictors), beside the mean embedding of the history and the
-    projected profile; rep(i) is the item's embedding.
+    rep(u) is what the user gives above or below what was to be expected of the rated items, shrunk
+    towards zero by their number (Koren 2008, baseline predictors), beside the mean embedding of the
+    history and the projected profile; rep(i) is the item's quality (`models.quality`) beside its
+    embedding.
     """
 
     def __init__(self, *, size: int, mean_rating: float) -> None:
-        """Start at the average rating.
+        """Start at the average rating, the user's level and the item's quality.
 
         Args:
             size: D of the embeddings.
@@ -36,34 +37,38 @@ class RatingHead(tf.Module):
         """
         super().__init__(name="rating_head")
         self._mean = tf.Variable(mean_rating, trainable=False, dtype=tf.float32, name="mean")
-        self._log_shrinkage = tf.Variable(1.5, name="log_shrinkage")
+        self._log_shrinkage = tf.Variable(1.1, name="log_shrinkage")
         self._bias_weight = tf.Variable(1.0, name="bias_weight")
+        self._quality_weight = tf.Variable(1.0, name="quality_weight")
         self._history_weight = tf.Variable(tf.zeros([size]), name="history_weight")
         self._profile_weight = tf.Variable(tf.zeros([size]), name="profile_weight")
         self._item_weight = tf.Variable(tf.zeros([size]), name="item_weight")
         self._b = tf.Variable(mean_rating, dtype=tf.float32, name="b")
 
     def __call__(
-        self, *, ratings: tf.Tensor, rated: tf.Tensor, history: tf.Tensor, profile: tf.Tensor,
-        item: tf.Tensor,
+        self, *, ratings: tf.Tensor, expected: tf.Tensor, rated: tf.Tensor, history: tf.Tensor,
+        profile: tf.Tensor, quality: tf.Tensor, item: tf.Tensor,
     ) -> tf.Tensor:  # fmt: skip
         """Predict; not yet clipped to [0, 1].
 
         Args:
             ratings: float32 [B, H] of the history.
+            expected: float32 [B, H], quality of the history's items.
             rated: float32 [B, H], 1 where a rating is known, 0 where padded or unknown.
             history: float32 [B, D], mean embedding of the history, zeros where there is none.
             profile: float32 [B, D], projected profile, zeros where there is none.
+            quality: float32 [B], of the items.
             item: float32 [B, D], embeddings of the items.
 
         Returns:
             float32 [B].
         """
-        deviation = tf.reduce_sum((ratings - self._mean) * rated, axis=1)
+        deviation = tf.reduce_sum((ratings - self._mean - expected) * rated, axis=1)
         count = tf.reduce_sum(rated, axis=1)
         bias = deviation / (count + tf.exp(self._log_shrinkage))
         return (
             self._bias_weight * bias
+            + self._quality_weight * quality
             + tf.linalg.matvec(history, self._history_weight)
             + tf.linalg.matvec(profile, self._profile_weight)
             + tf.linalg.matvec(item, self._item_weight)

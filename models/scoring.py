@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from models.interactions import PAD
 from models.query import Query
-from models.rating import mean_interest
-from models.shelf import Shelf
+from models.shelf import Columns, Shelf
+from models.towers import retrieval_logits
 from models.two_tower import TwoTower
 
 # Stands for "no candidate": lower than any logit, yet finite.
@@ -28,9 +28,11 @@ _BLOCK: Final = 64
 class Scorer(tf.Module):
     """The trained heads over the shelf's columns."""
 
-    def __init__(self, *, shelf: Shelf, model: TwoTower) -> None:
+    def __init__(self, *, shelf: Shelf, inheritance: Columns, model: TwoTower) -> None:
+        """Score by the shelf and one of its two inheritances."""
         super().__init__(name="scorer")
         self._shelf = shelf
+        self._inherited = inheritance
         self._model = model
 
     def best(self, query: Query, allowed: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -83,13 +85,14 @@ class Scorer(tf.Module):
 
     def rating(self, query: Query, items: tf.Tensor) -> tf.Tensor:
         """The rating of one item for each user: rows int64 [B] to float32 [B] in [0, 1]."""
-        present = tf.cast(query.history != PAD, tf.float32)
         known = tf.cast(items != PAD, tf.float32)[:, tf.newaxis]
         rating = self._model.rating(
             ratings=query.rating,
+            expected=tf.gather(self._inherited.quality, tf.maximum(query.history, 0)),
             rated=query.rated,
-            history=mean_interest(self.interests(query.history), present),
+            history=self._mean_interest(query.history),
             profile=query.profile,
+            quality=tf.gather(self._inherited.quality, tf.maximum(items, 0)) * known[:, 0],
             item=tf.gather(self._shelf.embeddings(), tf.maximum(items, 0)) * known,
         )
         return tf.clip_by_value(rating, 0.0, 1.0)
@@ -98,6 +101,14 @@ class Scorer(tf.Module):
         """One interest per item of the history: int64 [B, H] to float32 [B, H, D], zeros pad."""
         present = tf.cast(history != PAD, tf.float32)[:, :, tf.newaxis]
         return tf.gather(self._shelf.embeddings(), tf.maximum(history, 0)) * present
+
+    def _mean_interest(self, history: tf.Tensor) -> tf.Tensor:
+        """Mean of `interests` without the padding, which a long history is full of: [B, D]."""
+        present = history != PAD
+        rows = tf.boolean_mask(history, present)
+        member = tf.one_hot(tf.where(present)[:, 0], tf.shape(history)[0], axis=0)
+        total = tf.matmul(member, tf.gather(self._shelf.embeddings(), rows))
+        return total / tf.maximum(tf.reduce_sum(member, axis=1, keepdims=True), 1.0)
 
     def _in_groups(self, function: Callable[[Any], Any], asked: Any, answered: Any) -> Any:
         """Apply a function to a few users at a time, so that large batches fit into memory.
@@ -123,10 +134,10 @@ class Scorer(tf.Module):
 
     def _logits(self, users: Query) -> tf.Tensor:
         """Logits of B users over all items: float32 [B, I]."""
-        shelf = self._shelf
+        inherited = self._inherited
         scores = self._anchor_scores(users.history)
         # An anchor stands for itself; only the others have several to be summed over.
-        anchor_of = shelf.anchor_of.read_value()
+        anchor_of = inherited.anchor_of.read_value()
         others = anchor_of == PAD
         lent = self._lent(scores, tf.where(others)[:, 0])
         count = tf.shape(scores)[1]
@@ -134,32 +145,36 @@ class Scorer(tf.Module):
         combined = self._combined(
             scores,
             tf.gather(tf.concat([scores, lent], axis=1), place, axis=1),
-            shelf.demand.read_value(),
+            inherited.demand.read_value(),
         )
-        affinity = tf.cond(
-            tf.reduce_any(users.profile != 0.0),
-            lambda: tf.matmul(users.profile, shelf.embeddings(), transpose_b=True),
-            lambda: tf.zeros_like(combined),
+        has_history = _has_history(users)
+        return tf.cond(
+            tf.reduce_all(has_history),
+            lambda: combined,
+            lambda: tf.where(has_history, combined, self._from_profile(users)),
         )
-        return affinity + tf.where(_has_history(users), combined, shelf.fallback.read_value())
+
+    def _from_profile(self, users: Query) -> tf.Tensor:
+        """Logits of users without history over all items: float32 [B, I]."""
+        affinity = tf.matmul(users.profile, self._shelf.embeddings(), transpose_b=True)
+        return self._inherited.fallback.read_value() + affinity
 
     def _logits_at(self, users: Query, rows: tf.Tensor) -> tf.Tensor:
         """Logits of B users at rows int [B, N]: float32 [B, N]."""
-        shelf = self._shelf
+        shelf, inherited = self._shelf, self._inherited
         scores = self._anchor_scores(users.history)
-        index = tf.gather(shelf.anchor_index, rows)
-        lent = tf.gather(scores, index, batch_dims=1) * tf.gather(shelf.anchor_weight, rows)
+        index = tf.gather(inherited.anchor_index, rows)
+        lent = tf.gather(scores, index, batch_dims=1) * tf.gather(inherited.anchor_weight, rows)
         combined = self._combined(
-            scores, tf.reduce_sum(lent, axis=2), tf.gather(shelf.demand, rows)
+            scores, tf.reduce_sum(lent, axis=2), tf.gather(inherited.demand, rows)
         )
-        items = tf.gather(shelf.embeddings(), rows)
-        affinity = tf.linalg.matvec(items, users.profile)
-        fallback = tf.gather(shelf.fallback, rows)
-        return affinity + tf.where(_has_history(users), combined, fallback)
+        affinity = tf.linalg.matvec(tf.gather(shelf.embeddings(), rows), users.profile)
+        from_profile = tf.gather(inherited.fallback, rows) + affinity
+        return tf.where(_has_history(users), combined, from_profile)
 
     def _combined(self, scores: tf.Tensor, inherited: tf.Tensor, demand: tf.Tensor) -> tf.Tensor:
-        reference = tf.linalg.matvec(scores, self._shelf.cold_weight.read_value())
-        return self._model.retrieval.combine(
+        reference = tf.linalg.matvec(scores, self._inherited.reference_weight.read_value())
+        return retrieval_logits(
             inherited=inherited, reference=reference[:, tf.newaxis], demand=demand
         )
 
@@ -172,38 +187,36 @@ class Scorer(tf.Module):
         shelf = self._shelf
         scores = self._anchor_scores(users.history)
         centred = scores - tf.reduce_mean(scores, axis=1, keepdims=True)
-        directions = tf.matmul(centred, shelf.anchor_probe, transpose_b=True)
+        directions = tf.matmul(centred, self._inherited.anchor_probe, transpose_b=True)
         has_history = _has_history(users)
         directions = tf.where(has_history, directions, users.profile)
         estimates = tf.matmul(directions, shelf.embeddings(), transpose_b=True)
         return tf.cond(
             tf.reduce_all(has_history),
             lambda: estimates,
-            lambda: estimates + tf.where(has_history, 0.0, shelf.fallback.read_value()),
+            lambda: estimates + tf.where(has_history, 0.0, self._inherited.fallback.read_value()),
         )
 
     def _anchor_scores(self, history: tf.Tensor) -> tf.Tensor:
         """Co-purchase scores of the anchors: int64 [B, H] to float32 [B, A]."""
-        shelf = self._shelf
-        anchors = tf.gather(shelf.anchor_of.read_value(), tf.maximum(history, 0))
+        inherited = self._inherited
+        anchors = tf.gather(inherited.anchor_of.read_value(), tf.maximum(history, 0))
         known = (history != PAD) & (anchors != PAD) & ~_repeated(history)
         rows = tf.shape(history)[0]
         member = tf.one_hot(tf.where(known)[:, 0], rows, axis=0)
-        return tf.matmul(member, tf.gather(shelf.anchor_teacher, tf.boolean_mask(anchors, known)))
+        teacher = tf.gather(inherited.anchor_teacher, tf.boolean_mask(anchors, known))
+        return tf.matmul(member, teacher)
 
     def _lent(self, scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         """Anchor scores float32 [B, A] handed to items: rows int64 [N] to float32 [B, N]."""
-        shelf = self._shelf
-        lent = tf.gather(scores, tf.gather(shelf.anchor_index, rows), axis=1)
-        return tf.reduce_sum(lent * tf.gather(shelf.anchor_weight, rows), axis=2)
+        inherited = self._inherited
+        lent = tf.gather(scores, tf.gather(inherited.anchor_index, rows), axis=1)
+        return tf.reduce_sum(lent * tf.gather(inherited.anchor_weight, rows), axis=2)
 
     def _candidates(self, users: Query, scores: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
         """Scores float32 [B, I], OUT for what may not be recommended."""
         shelf = self._shelf
-        place = tf.maximum(users.user, 0)
-        start = tf.gather(shelf.user_offset, place)
-        end = tf.where(users.user == PAD, start, tf.gather(shelf.user_offset, place + 1))
-        bought = tf.ragged.range(start, end)
+        bought = shelf.purchases(users.user)
         rows = tf.cast(tf.gather(shelf.user_items, bought.values), tf.int64)
         scores = _without(tf.where(allowed, scores, OUT), bought.value_rowids(), rows)
         return _without_columns(scores, users.excluded)

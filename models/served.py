@@ -51,7 +51,8 @@ class ServedModel(tf.Module):
             model=model,
             max_tokens=max_tokens,
         )
-        self._scorer = Scorer(shelf=shelf, model=model)
+        self._scorer = Scorer(shelf=shelf, inheritance=shelf.served, model=model)
+        self._judge = Scorer(shelf=shelf, inheritance=shelf.judged, model=model)
         # An attribute before tracing, or its vocabulary files are not saved with the model. Not
         # `transform_features_layer()`: that is a Keras model, whose saving traces everything anew.
         self._transform = tf.saved_model.load(catalogue_graph.transform_savedmodel_dir)
@@ -148,19 +149,22 @@ class ServedModel(tf.Module):
         return {"embedding": self._scorer.interests(query.history)}
 
     def evaluate(self, examples: tf.Tensor) -> Outputs:
-        """What Evaluator averages: rank of the true item, rating and squared error, float32 [B]."""
+        """What Evaluator averages: rank of the true item, rating and squared error, float32 [B].
+
+        By what items inherit from the train split alone: the served shelf knows the answers.
+        """
         parsed = parse_interactions(examples)
         query = self._read.before_the_launch(parsed)
         items = self._shelf.item_rows(parsed[features.ITEM_ID])
-        ranks, cold_ranks = self._scorer.ranks(query, items)
-        rating = self._scorer.rating(query, items)
+        ranks, cold_ranks = self._judge.ranks(query, items)
+        rating = self._judge.rating(query, items)
         error = tf.square(rating - parsed[features.RATING])
         if self._implicit:
             drawn = tf.strings.to_hash_bucket_fast(
                 tf.strings.join([parsed[features.USER_ID], parsed[features.ITEM_ID]], "\t"), 1 << 30
             )
             negative = tf.math.floormod(drawn, tf.size(self._shelf.is_new, out_type=tf.int64))
-            error = (error + tf.square(self._scorer.rating(query, negative))) / 2.0
+            error = (error + tf.square(self._judge.rating(query, negative))) / 2.0
         return {RANK: ranks, COLD_RANK: cold_ranks, RATING: rating, SQUARED_ERROR: error}
 
     def _scored(self, query: Query, items: tf.Tensor) -> Outputs:

@@ -7,79 +7,74 @@ Everything that changes between trainings belongs here.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 import tensorflow as tf
 from tensorflow.python.ops import lookup_ops
 
-from models.alignment import Alignment, keep_strongest
-from models.interactions import PAD
+from models.inheritance import Inheritance, inherit
+from models.interactions import PAD, Purchases
 from models.item_table import ItemTable
-from models.kernel import ItemKernel, ItemView, KernelSettings
+from models.kernel import ItemView, KernelSettings
 from models.options import ModelOptions
-from models.simulation import SimulatedLaunch
+from models.quality import Ratings, item_quality
+from models.simulation import SimulatedLaunch, most_popular
 from models.two_tower import TwoTower
 
 _BATCH = 1024
-_RIDGE = 1.0
-# In a list for somebody unknown, every fifth place is a new product's.
-_NEW_ITEM_EVERY = 5
-_FIRST_NEW_PLACE = 2
 
 
 @dataclass(frozen=True)
 class ShelfData:
-    """The columns of the shelf of I items, A anchors and U users.
+    """The columns of the shelf of I items and U users.
 
     Attributes:
         item_id: string [I].
         embedding: float32 [I, D], of unit length.
-        anchor_index: int32 [I, K], anchors whose scores an item inherits.
-        anchor_weight: float32 [I, K].
-        demand: float32 [I], logit.
-        fallback: float32 [I], logit for a user of whom nothing is known.
         is_new: bool [I], no interaction in the data.
         is_cold: bool [I], no interaction in the train split.
-        anchor_of: int32 [I], the item's own place among the anchors, PAD where it is none.
-        anchor_teacher: float32 [A, A], EASE weights.
-        anchor_row: int32 [A], the anchors' rows.
-        anchor_probe: float32 [D, A], from the anchors' scores to the direction in which the
-            embeddings tell them best: ridge regression, (EᵀE + λ)⁻¹ Eᵀ.
-        cold_weight: float32 [A], mean weights of the cold items.
-        user_history: int32 [U, L], latest rows, oldest first, PAD at the end.
-        user_rating: float32 [U, L], aligned.
         user_profile: float32 [U, D], projected; zeros where there is none.
-        user_items: int32 [N], all rows a user has bought, user by user.
+        user_items: int32 [N], all different rows a user has bought, oldest first, user by user.
+        user_rating: float32 [N], the latest rating of each.
         user_offset: int64 [U + 1], where each user's part of `user_items` begins.
+        served: what items inherit from all interactions.
+        judged: what they inherit from those of the train split.
     """
 
     item_id: npt.NDArray[np.object_]
     embedding: npt.NDArray[np.float32]
-    anchor_index: npt.NDArray[np.int32]
-    anchor_weight: npt.NDArray[np.float32]
-    demand: npt.NDArray[np.float32]
-    fallback: npt.NDArray[np.float32]
     is_new: npt.NDArray[np.bool_]
     is_cold: npt.NDArray[np.bool_]
-    anchor_of: npt.NDArray[np.int32]
-    anchor_teacher: npt.NDArray[np.float32]
-    anchor_row: npt.NDArray[np.int32]
-    anchor_probe: npt.NDArray[np.float32]
-    cold_weight: npt.NDArray[np.float32]
-    user_history: npt.NDArray[np.int32]
-    user_rating: npt.NDArray[np.float32]
     user_profile: npt.NDArray[np.float32]
     user_items: npt.NDArray[np.int32]
+    user_rating: npt.NDArray[np.float32]
     user_offset: npt.NDArray[np.int64]
+    served: Inheritance
+    judged: Inheritance
 
 
-class Shelf(tf.Module):
+class Columns(tf.Module):
+    """The fields of a dataclass as variables of an unknown number of rows, of the same names."""
+
+    def __init__(self, data: Any) -> None:
+        """Take the data in; a field that is a dataclass itself becomes such a module too."""
+        super().__init__(name=type(data).__name__)
+        for column in fields(data):
+            value = getattr(data, column.name)
+            if not isinstance(value, np.ndarray):
+                setattr(self, column.name, Columns(value))
+                continue
+            variable = tf.Variable(
+                value, trainable=False, name=column.name, shape=[None, *value.shape[1:]]
+            )
+            setattr(self, column.name, variable)
+
+
+class Shelf(Columns):
     """The shelf's columns as variables, with tables from ids to rows."""
 
     def __init__(self, data: ShelfData, *, user_ids: Path) -> None:
@@ -89,13 +84,7 @@ class Shelf(tf.Module):
             data: the columns.
             user_ids: file with one user id a line, in row order.
         """
-        super().__init__(name="shelf")
-        for column in fields(data):
-            value = getattr(data, column.name)
-            variable = tf.Variable(
-                value, trainable=False, name=column.name, shape=[None, *value.shape[1:]]
-            )
-            setattr(self, column.name, variable)
+        super().__init__(data)
         self._user_file = tf.saved_model.Asset(str(user_ids))
         self._row_of_item = tf.lookup.StaticHashTable(_RowsOf(self.item_id), PAD)
         self._row_of_user = tf.lookup.StaticHashTable(
@@ -122,6 +111,13 @@ class Shelf(tf.Module):
     def item_ids(self, rows: tf.Tensor) -> tf.Tensor:
         """Ids of rows, "" for PAD: int [..] to string [..]."""
         return tf.where(rows == PAD, "", tf.gather(self.item_id, tf.maximum(rows, 0)))
+
+    def purchases(self, users: tf.Tensor) -> tf.RaggedTensor:
+        """Places in `user_items` of users' purchases, none for PAD: int64 [B] to [B, (N)]."""
+        place = tf.maximum(users, 0)
+        start = tf.gather(self.user_offset, place)
+        end = tf.where(users == PAD, start, tf.gather(self.user_offset, place + 1))
+        return tf.ragged.range(start, end)
 
     def user_rows(self, ids: tf.Tensor) -> tf.Tensor:
         """Rows of user ids, PAD where unknown: string [..] to int64 [..]."""
@@ -155,12 +151,11 @@ def fill_shelf(
     features: npt.NDArray[np.float32],
     view: ItemView,
     settings: KernelSettings,
-    known: SimulatedLaunch,
     *,
-    user_history: npt.NDArray[np.int32],
-    user_rating: npt.NDArray[np.float32],
+    train: Ratings,
+    everything: Ratings,
+    purchases: Purchases,
     user_text: npt.NDArray[np.float32],
-    purchases: sp.csr_matrix,
     options: ModelOptions,
 ) -> ShelfData:
     """Run the item tower over the whole catalogue, new products included.
@@ -171,11 +166,10 @@ def fill_shelf(
         features: float32 [I, F] of `item_features`.
         view: the catalogue as the kernel sees it.
         settings: of the kernel.
-        known: a launch whose anchors are the seen items; its targets are not used.
-        user_history: int32 [U, L].
-        user_rating: float32 [U, L].
+        train: interactions of the train split.
+        everything: those of all splits.
+        purchases: of all splits, in order.
         user_text: float32 [U, hidden], encoded profiles.
-        purchases: users x items of 0 and 1, all splits; never recommended again.
         options: widths.
     """
     embedding = np.concatenate(
@@ -184,114 +178,33 @@ def fill_shelf(
             for s in range(0, len(table), _BATCH)
         ]
     )
-    anchor_of = np.full(len(table), PAD, np.int32)
-    anchor_of[known.anchors] = np.arange(len(known.anchors), dtype=np.int32)
-    inherited = _inherit(view, settings, known, anchor_of, options.anchors_per_item)
-    demand = model.retrieval.inherited_demand(tf.constant(inherited.log_popularity)).numpy()
-    cold = np.flatnonzero(table.is_cold)
+
+    def inherited(ratings: Ratings) -> Inheritance:
+        purchases = ratings.purchases()
+        popularity = purchases.getnnz(axis=0).astype(np.int64)
+        known = SimulatedLaunch.hide(
+            purchases,
+            targets=np.zeros(0, np.int64),
+            anchors=most_popular(popularity, popularity > 0, options.max_anchors),
+            regularization=options.teacher_regularization,
+        )
+        return inherit(
+            known, view, settings,
+            embedding=embedding,
+            quality=item_quality(ratings, view, settings, max_anchors=options.max_anchors),
+            popularity=popularity,
+            per_item=options.anchors_per_item,
+        )  # fmt: skip
+
     return ShelfData(
         item_id=table.ids,
         embedding=embedding,
-        anchor_index=inherited.index,
-        anchor_weight=inherited.weight,
-        demand=demand,
-        fallback=fallback_logits(table, inherited.log_popularity),
         is_new=table.is_new,
         is_cold=table.is_cold,
-        anchor_of=anchor_of,
-        anchor_teacher=known.teacher,
-        anchor_row=known.anchors.astype(np.int32),
-        anchor_probe=_probe(embedding[known.anchors]),
-        cold_weight=_mean_weight(inherited.index[cold], inherited.weight[cold], len(known.anchors)),
-        user_history=user_history,
-        user_rating=user_rating,
         user_profile=model.profile(tf.constant(user_text)).numpy(),
-        user_items=purchases.indices.astype(np.int32),
-        user_offset=purchases.indptr.astype(np.int64),
+        user_items=purchases.item,
+        user_rating=purchases.rating,
+        user_offset=purchases.offset,
+        served=inherited(everything),
+        judged=inherited(train),
     )
-
-
-def fallback_logits(
-    table: ItemTable, popularity: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """Popular items with room for new ones, as logits of a Zipf law over the ranks.
-
-    Args:
-        table: the catalogue with its counts.
-        popularity: float32 [I], predicted; orders the new products among themselves.
-
-    Returns:
-        float32 [I].
-    """
-    new = deque(np.flatnonzero(table.is_new)[np.argsort(-popularity[table.is_new], kind="stable")])
-    sold = np.flatnonzero(~table.is_new)
-    old = deque(sold[np.argsort(-table.interactions[sold], kind="stable")])
-    order: list[int] = []
-    while new or old:
-        is_new_turn = new and (not old or len(order) % _NEW_ITEM_EVERY == _FIRST_NEW_PLACE)
-        order.append(new.popleft() if is_new_turn else old.popleft())
-    logits = np.empty(len(table), np.float32)
-    logits[order] = -np.log(np.arange(1, len(table) + 1))
-    return logits
-
-
-@dataclass(frozen=True)
-class _Inheritance:
-    """What each of I items takes over from K anchors, and its popularity, seen or predicted."""
-
-    index: npt.NDArray[np.int32]
-    weight: npt.NDArray[np.float32]
-    log_popularity: npt.NDArray[np.float32]
-
-
-def _inherit(
-    view: ItemView,
-    settings: KernelSettings,
-    known: SimulatedLaunch,
-    anchor_of: npt.NDArray[np.int32],
-    per_item: int,
-) -> _Inheritance:
-    """Align every item with the anchors; an anchor stands for itself."""
-    width = min(per_item, len(known.anchors))
-    index = np.zeros((len(anchor_of), width), np.int32)
-    weight = np.zeros((len(anchor_of), width), np.float32)
-    log_popularity = np.zeros(len(anchor_of), np.float32)
-    own = known.anchors
-    index[own, 0], weight[own, 0] = anchor_of[own], 1.0
-    log_popularity[own] = known.log_popularity
-    others = np.flatnonzero(anchor_of == PAD)
-    if not (len(own) and len(others)):
-        return _Inheritance(index, weight, log_popularity)
-    gram = _score_gram(known)
-    kernel = ItemKernel(view, settings)
-    alignment = Alignment(kernel, view.rows(own), known.history, ridge=settings.ridge, refine=True)
-    for start in range(0, len(others), _BATCH):
-        rows = others[start : start + _BATCH]
-        weights = alignment(view.rows(rows))
-        index[rows], weight[rows] = keep_strongest(weights, gram, width)
-        log_popularity[rows] = known.log_popularity @ weights
-    return _Inheritance(index, weight, log_popularity)
-
-
-def _score_gram(known: SimulatedLaunch) -> npt.NDArray[np.float64]:
-    """Mean over the users of the products of their anchor scores: float64 [A, A]."""
-    count = len(known.anchors)
-    total = np.zeros((count, count))
-    for start in range(0, known.history.shape[0], _BATCH):
-        scores = known.history[start : start + _BATCH] @ known.teacher
-        total += scores.T @ scores
-    gram: npt.NDArray[np.float64] = total / max(known.history.shape[0], 1)
-    return gram
-
-
-def _probe(embedding: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    gram = embedding.T @ embedding + _RIDGE * np.eye(embedding.shape[1], dtype=np.float32)
-    probe: npt.NDArray[np.float32] = np.linalg.solve(gram, embedding.T).astype(np.float32)
-    return probe
-
-
-def _mean_weight(
-    index: npt.NDArray[np.int32], weight: npt.NDArray[np.float32], anchors: int
-) -> npt.NDArray[np.float32]:
-    total = np.bincount(index.ravel(), weight.ravel(), minlength=anchors)
-    return (total / max(len(index), 1)).astype(np.float32)

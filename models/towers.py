@@ -1,4 +1,4 @@
-"""The item tower and the retrieval score: what is learned of items, apart from the shelf's data.
+"""The item tower and the retrieval score: what is known of items, apart from the shelf's data.
 
 Both towers speak in rows of the item table. An item is its embedding and its weights over
 *anchors*: seen items, whose co-purchases it inherits. A user is a score for every anchor.
@@ -16,6 +16,7 @@ import tensorflow as tf
 _TEXT_SHARE: Final = 0.5
 _TINY: Final = 1e-9
 _LITTLE: Final = 1e-4
+_FLOOR: Final = 0.1
 
 
 def item_features(text: tf.Tensor, lexical: tf.Tensor) -> tf.Tensor:
@@ -67,40 +68,20 @@ class ItemTower(tf.Module):
         return tf.math.l2_normalize(projected + tf.gather(self._price, price_bucket), axis=-1)
 
 
-class RetrievalScore(tf.Module):
-    """Combines inherited co-purchases and demand into one logit.
+def retrieval_logits(*, inherited: tf.Tensor, reference: tf.Tensor, demand: tf.Tensor) -> tf.Tensor:
+    """The logit of each item for users with a history: log(max(q_i, 0) / max(q, 0) + ε) + demand_i.
 
-    With co-purchase scores t of the anchors for a history, and an item's weights a over them:
+    q_i are co-purchase scores (EASE, Steck 2019, arXiv:1905.03375), which items without
+    interactions have from seen ones (`models.alignment`). They are set in relation to the mean q of
+    some items, so that users with long and with short histories are comparable.
 
-        q_i = Σ_j a_ij t_j
-        g · log(max(q_i, 0) / mean q + ε) + demand_i
-
-    The scores are EASE's (Steck 2019, arXiv:1905.03375), handed to items without interactions by
-    kernel ridge regression over what the catalogue says of them (`models.alignment`).
+    Args:
+        inherited: q_i, float32 [B, I].
+        reference: q, float32 [B, 1].
+        demand: float32 [I], or [B, I].
     """
-
-    def __init__(self) -> None:
-        super().__init__(name="retrieval_score")
-        self._inheritance_weight = _scalar(1.0, "inheritance_weight")
-        self._popularity_weight = _scalar(0.0, "popularity_weight")
-        self._log_floor = _scalar(np.log(0.1), "log_floor")
-
-    def inherited_demand(self, log_popularity: tf.Tensor) -> tf.Tensor:
-        """Demand in logits from the logarithm of a popularity, seen or predicted."""
-        return self._popularity_weight * log_popularity
-
-    def combine(
-        self, *, inherited: tf.Tensor, reference: tf.Tensor, demand: tf.Tensor
-    ) -> tf.Tensor:
-        """The logit of each item.
-
-        Args:
-            inherited: weighted anchor scores, float32 [.., I].
-            reference: mean of `inherited` over cold items, float32 [.., 1].
-            demand: float32 [I].
-        """
-        ratio = tf.nn.relu(inherited) / (tf.nn.relu(reference) + _LITTLE)
-        return self._inheritance_weight * tf.math.log(ratio + tf.exp(self._log_floor)) + demand
+    ratio = tf.nn.relu(inherited) / (tf.nn.relu(reference) + _LITTLE)
+    return tf.math.log(ratio + _FLOOR) + demand
 
 
 def principal_components(centered: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
@@ -115,7 +96,3 @@ def principal_components(centered: npt.NDArray[np.float32], size: int) -> npt.ND
     signs = np.sign(leading[largest, np.arange(leading.shape[1])])
     turned: npt.NDArray[np.float32] = (leading * signs).astype(np.float32)
     return turned
-
-
-def _scalar(value: float, name: str) -> tf.Variable:
-    return tf.Variable(float(value), dtype=tf.float32, name=name)

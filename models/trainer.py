@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
@@ -24,7 +23,7 @@ from models.devices import make_strategy, set_precision
 from models.encoder import TextEncoder
 from models.encoder_folder import EncoderFolder, open_encoder
 from models.finetuning import finetune
-from models.interactions import Interactions, Users, latest_items, read_interactions
+from models.interactions import Interactions, Purchases, Users, read_interactions
 from models.item_table import ItemTable, read_item_table, read_popularity
 from models.kernel import ItemView, KernelSettings
 from models.options import (
@@ -38,11 +37,12 @@ from models.options import (
     ModelOptions,
     TrainingOptions,
 )
+from models.quality import Ratings, item_quality, quality_as_new
 from models.record import TrainingRecord, TrainingRecorder
-from models.selection import select_kernel
+from models.selection import START, select_kernel
 from models.served import ServedModel
 from models.shelf import Shelf, fill_shelf
-from models.simulation import SimulatedLaunch, launches, most_popular, purchase_matrix
+from models.simulation import SimulatedLaunch, launches
 from models.tokenizer import WordPieceTokenizer
 from models.towers import item_features
 from models.training import AlignedLaunch, Inputs, Trainer
@@ -76,15 +76,15 @@ class ShopData:
         table: the catalogue.
         splits: interactions by split.
         users: ids and profiles.
-        purchases: users x items of 0 and 1, the train split.
-        everything: the same of all splits; what a user has bought is never recommended.
+        train: interactions of the train split.
+        everything: those of all splits.
     """
 
     table: ItemTable
     splits: dict[str, Interactions]
     users: Users
-    purchases: sp.csr_matrix
-    everything: sp.csr_matrix
+    train: Ratings
+    everything: Ratings
 
     @classmethod
     def read(cls, arguments: FnArgs, history_length: int) -> ShopData:
@@ -94,18 +94,13 @@ class ShopData:
         popularity = read_popularity(tft.TFTransformOutput(arguments.transform_graph_path))
         table = read_item_table(given[CATALOGUE_FILES], graph, popularity)
         splits, users = read_interactions(given[SPLIT_FILES], table.ids, history_length)
-        shape = (len(users), len(table))
-        train = splits[features.TRAIN]
+        sizes = {"users": len(users), "items": len(table)}
         return cls(
             table=table,
             splits=splits,
             users=users,
-            purchases=purchase_matrix(train.user, train.item, shape),
-            everything=purchase_matrix(
-                np.concatenate([part.user for part in splits.values()]),
-                np.concatenate([part.item for part in splits.values()]),
-                shape,
-            ),
+            train=Ratings.of([splits[features.TRAIN]], **sizes),
+            everything=Ratings.of(list(splits.values()), **sizes),
         )
 
 
@@ -137,9 +132,10 @@ def run_fn(arguments: FnArgs) -> None:
     tf_keras.utils.set_random_seed(options.training.seed)
     data = ShopData.read(arguments, options.history_length)
     recorder = TrainingRecorder(Path(arguments.model_run_dir))
+    purchases = data.train.purchases()
     groups = variant_groups(data.splits[features.TRAIN], data.table.lexical)
     folds, validation = launches(
-        data.purchases,
+        purchases,
         data.table.ids,
         groups,
         folds=options.training.folds,
@@ -153,14 +149,14 @@ def run_fn(arguments: FnArgs) -> None:
     fine_tuned = None
     if options.encoder.trainable_layers and len(validation.users):
         fine_tuned = finetune(
-            encoders.item, data.table.tokens, data.purchases, validation,
+            encoders.item, data.table.tokens, purchases, validation,
             encode=encode, options=options.finetuning, seed=options.training.seed,
             strategy=strategy,
         )  # fmt: skip
     text = encode(encoders.item, data.table.tokens)
-    inputs = _inputs(data, text, encoders, options.features.max_tokens)
     view = data.table.view(text)
     settings = select_kernel(view, folds[:_SELECTION_FOLDS], recorder.kernel)
+    inputs = _inputs(data, text, encoders, view, settings, folds, options)
     model = TwoTower(
         inputs.features,
         size=options.model.embedding_size,
@@ -169,14 +165,12 @@ def run_fn(arguments: FnArgs) -> None:
         mean_rating=float(inputs.interactions.rating.mean()),
     )
     outcome = Trainer(model, inputs, options.training).run(
-        [AlignedLaunch.align(fold, view, settings) for fold in folds],
-        AlignedLaunch.align(validation, view, settings),
-        recorder.step,
+        [AlignedLaunch.align(fold, view, settings) for fold in folds], recorder.step
     )
     recorder.finish(
         TrainingRecord(
-            before=outcome.before,
-            after=outcome.after,
+            before=AlignedLaunch.align(validation, view, START).quality() | outcome.before,
+            after=AlignedLaunch.align(validation, view, settings).quality() | outcome.after,
             kept_step=outcome.step,
             curve=recorder.curve,
             fine_tuned=fine_tuned,
@@ -195,12 +189,24 @@ def run_fn(arguments: FnArgs) -> None:
 
 
 def _inputs(
-    data: ShopData, text: npt.NDArray[np.float32], encoders: Encoders, max_tokens: int
+    data: ShopData,
+    text: npt.NDArray[np.float32],
+    encoders: Encoders,
+    view: ItemView,
+    settings: KernelSettings,
+    folds: list[SimulatedLaunch],
+    options: TrainerOptions,
 ) -> Inputs:
+    anchors = options.model.max_anchors
+    targets = [fold.targets for fold in folds]
     return Inputs(
         features=item_features(tf.constant(text), tf.constant(data.table.lexical)).numpy(),
         price_bucket=data.table.price_bucket,
-        profiles=encode_profiles(encoders.profile, encoders.tokenizer, data.users, max_tokens),
+        quality=item_quality(data.train, view, settings, max_anchors=anchors),
+        quality_as_new=quality_as_new(data.train, targets, view, settings, max_anchors=anchors),
+        profiles=encode_profiles(
+            encoders.profile, encoders.tokenizer, data.users, options.features.max_tokens
+        ),
         interactions=data.splits[features.TRAIN],
         later=data.splits[features.EVAL],
         negatives=np.flatnonzero(~data.table.is_cold),
@@ -220,20 +226,11 @@ def _save(
     catalogue_graph: tft.TFTransformOutput,
 ) -> None:
     """Fill the shelf with the whole catalogue, new products included, and export."""
-    table = data.table
-    known = SimulatedLaunch.hide(
-        data.purchases,
-        targets=np.zeros(0, np.int64),
-        anchors=most_popular(table.popularity, ~table.is_cold, options.model.max_anchors),
-        regularization=options.model.teacher_regularization,
-    )
-    history, ratings = latest_items(
-        list(data.splits.values()), len(data.users), options.model.served_history
-    )
     columns = fill_shelf(
-        model, table, inputs.features, view, settings, known,
-        user_history=history, user_rating=ratings, user_text=inputs.profiles,
-        purchases=data.everything, options=options.model,
+        model, data.table, inputs.features, view, settings,
+        train=data.train, everything=data.everything,
+        purchases=Purchases.of(list(data.splits.values()), len(data.users)),
+        user_text=inputs.profiles, options=options.model,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         shelf = Shelf(

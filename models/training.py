@@ -1,9 +1,8 @@
-"""Training of the towers by simulated new items, and the choice of what is kept.
+"""Training of what is learned by gradient, and the choice of what is kept.
 
-Each step hides one fold of the seen items and asks for them among all items of the fold. The rating
-head is trained in the same step on a batch of interactions. Training is stopped by a
-further fold, not by loss on seen items: on sparse data that one keeps falling while new items
-get worse.
+Items inherit co-purchases in closed form. Learned are the ratings, and what profiles want: in each
+step a batch of ratings, and users who are asked for the hidden items of a simulated launch by their
+profile alone, as somebody without a history is.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import tf_keras
 
 from models.alignment import Alignment
 from models.interactions import PAD, Interactions
-from models.kernel import ItemKernel, ItemView, KernelSettings
+from models.kernel import Floats, ItemKernel, ItemView, KernelSettings
 from models.losses import multi_positive_softmax, squared_error
 from models.options import TrainingOptions
 from models.ranking import ranking_quality
@@ -40,15 +39,19 @@ class Inputs:
     Attributes:
         features: float32 [I, F] of the items.
         price_bucket: int32 [I].
+        quality: float32 [I], of `models.quality`, known items' own.
+        quality_as_new: float32 [I], the same as if the item had no ratings.
         profiles: float32 [U, hidden], encoded; zeros where there is none.
         interactions: the train split.
         later: the eval split, on which ratings are measured.
         negatives: rows from which negatives are drawn for implicit data, int64 [N].
     """
 
-    features: npt.NDArray[np.float32]
+    features: Floats
     price_bucket: npt.NDArray[np.int32]
-    profiles: npt.NDArray[np.float32]
+    quality: Floats
+    quality_as_new: Floats
+    profiles: Floats
     interactions: Interactions
     later: Interactions
     negatives: npt.NDArray[np.int64]
@@ -56,7 +59,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training went: quality on simulated new items before it and at the kept step."""
+    """How training went: the error of ratings before it and at the kept step; empty without any."""
 
     before: dict[str, float]
     after: dict[str, float]
@@ -73,7 +76,7 @@ class AlignedLaunch:
     """
 
     launch: SimulatedLaunch
-    weights: npt.NDArray[np.float32]
+    weights: Floats
 
     @classmethod
     def align(
@@ -88,26 +91,33 @@ class AlignedLaunch:
         )  # fmt: skip
         return cls(launch, alignment(view.rows(launch.targets)))
 
+    def quality(self) -> dict[str, float]:
+        """Recall and NDCG at 20 over the targets, and their mean as `score`; 0 without users."""
+        launch, users = self.launch, self.launch.users
+        if not len(users):
+            return {"recall": 0.0, "ndcg": 0.0, "score": 0.0}
+        if len(users) > _VALIDATION_USERS:
+            users = np.random.default_rng(0).choice(users, _VALIDATION_USERS, replace=False)
+        scores = (launch.history[users] @ launch.teacher) @ self.weights
+        recall, ndcg = ranking_quality(scores, launch.wanted[users].toarray(), _RECALL_AT)
+        found = {"recall": float(recall.mean()), "ndcg": float(ndcg.mean())}
+        return found | {"score": (found["recall"] + found["ndcg"]) / 2}
 
-def launch_logits(model: TwoTower, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-    """Logits of users over the targets of a simulated launch.
+
+def profile_logits(model: TwoTower, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Logits of users without history over the targets of a simulated launch.
 
     Args:
         model: the towers.
         batch: features [T, F], price [T] and log_popularity [T], predicted, of the targets;
-            inherited [B, T]; profile [B, hidden].
+            profile [B, hidden].
 
     Returns:
         float32 [B, T].
     """
-    inherited = batch["inherited"]
-    logits = model.retrieval.combine(
-        inherited=inherited,
-        reference=tf.reduce_mean(inherited, axis=1, keepdims=True),
-        demand=model.retrieval.inherited_demand(batch["log_popularity"]),
-    )
     targets = model.items(batch["features"], batch["price"])
-    return logits + tf.matmul(model.profile(batch["profile"]), targets, transpose_b=True)
+    affinity = tf.matmul(model.profile(batch["profile"]), targets, transpose_b=True)
+    return batch["log_popularity"] + affinity
 
 
 class Trainer:
@@ -118,54 +128,31 @@ class Trainer:
         self._inputs = inputs
         self._options = options
         self._random = np.random.default_rng(options.seed)
-        self._rated = np.arange(len(inputs.interactions))
         adam = tf_keras.optimizers.AdamW
         self._matrix_optimizer = adam(weight_decay=options.weight_decay, clipnorm=1.0)
         self._scalar_optimizer = adam(weight_decay=0.0, clipnorm=1.0)
-        self._logits = _compiled(lambda batch: launch_logits(model, batch))
         self._rate = _compiled(self._ratings)
         self._step = _compiled(self._train_step)
 
-    def run(
-        self, folds: list[AlignedLaunch], validation: AlignedLaunch, progress: Progress
-    ) -> Outcome:
-        """Train, and leave the model at its best step on `validation`.
-
-        The rating head is left at the step where its own error was least: retrieval may be best
-        before the head has learned anything.
-        """
-        users = validation.launch.users
-        if len(users) > _VALIDATION_USERS:
-            users = np.sort(self._random.choice(users, _VALIDATION_USERS, replace=False))
-        # The head would else learn from ratings of the items that choose the step.
-        self._rated = np.flatnonzero(
-            ~np.isin(self._inputs.interactions.item, validation.launch.targets)
-        )
-        before = best = self._measure(validation, users)
-        kept, kept_step, improved = self._weights(), 0, 0
-        head, least = self._head(), best.get("squared_error", 0.0)
+    def run(self, folds: list[AlignedLaunch], progress: Progress) -> Outcome:
+        """Train, and leave the model at the step whose ratings of the eval split were best."""
+        before = best = self._squared_error()
+        kept, kept_step = self._weights(), 0
         progress(0, best)
         folds = [fold for fold in folds if len(fold.launch.users)]
         for step in range(1, self._options.steps + 1 if folds else 1):
             self._set_learning_rate(step)
             losses = self._step(**self._sample(folds[step % len(folds)]))
             if step % self._options.validate_every == 0:
-                now = self._measure(validation, users)
+                now = self._squared_error()
                 progress(step, now | {name: float(value) for name, value in losses.items()})
-                if now.get("squared_error", 0.0) < least:
-                    head, least, improved = self._head(), now["squared_error"], step
-                if now["score"] > best["score"]:
-                    best, kept, kept_step, improved = now, self._weights(), step, step
-                if step - improved >= self._options.patience:
+                if now.get("squared_error", 0.0) < best.get("squared_error", np.inf):
+                    best, kept, kept_step = now, self._weights(), step
+                elif step - kept_step >= self._options.patience:
                     break
         for variable, value in zip(self._model.variables, kept, strict=True):
             variable.assign(value)
-        for variable, value in zip(self._model.rating.variables, head, strict=True):
-            variable.assign(value)
-        return Outcome(before=before, after=best | self._squared_error(), step=kept_step)
-
-    def _measure(self, validation: AlignedLaunch, users: npt.NDArray[np.int64]) -> dict[str, float]:
-        return self.evaluate(validation, users) | self._squared_error()
+        return Outcome(before=before, after=best, step=kept_step)
 
     def _squared_error(self) -> dict[str, float]:
         """Of ratings on the eval split; the same interactions and negatives at every call."""
@@ -178,30 +165,14 @@ class Trainer:
             errors.append((predicted - batch["rating"].numpy()) ** 2)
         return {"squared_error": float(np.concatenate(errors).mean())} if errors else {}
 
-    def evaluate(self, aligned: AlignedLaunch, users: npt.NDArray[np.int64]) -> dict[str, float]:
-        """Recall and NDCG at 20 on a launch, and their mean as `score`."""
-        recalls, ndcgs = [], []
-        for start in range(0, len(users), self._options.batch_users):
-            part = users[start : start + self._options.batch_users]
-            logits = self._logits(self._launch_batch(aligned, part)).numpy()
-            wanted = aligned.launch.wanted[part].toarray()
-            recall, ndcg = ranking_quality(logits, wanted, _RECALL_AT)
-            recalls.append(recall)
-            ndcgs.append(ndcg)
-        if not recalls:
-            return {"recall": 0.0, "ndcg": 0.0, "score": 0.0}
-        recall_mean = float(np.concatenate(recalls).mean())
-        ndcg_mean = float(np.concatenate(ndcgs).mean())
-        return {"recall": recall_mean, "ndcg": ndcg_mean, "score": (recall_mean + ndcg_mean) / 2}
-
     def _train_step(
         self, launch: dict[str, tf.Tensor], wanted: tf.Tensor, rated: dict[str, tf.Tensor]
     ) -> dict[str, tf.Tensor]:
         model = self._model
         with tf.GradientTape() as tape:
-            retrieval_loss = multi_positive_softmax(launch_logits(model, launch), wanted)
+            profile_loss = multi_positive_softmax(profile_logits(model, launch), wanted)
             rating_loss = squared_error(self._ratings(rated), rated["rating"])
-            loss = retrieval_loss + self._options.rating_weight * rating_loss
+            loss = profile_loss + self._options.rating_weight * rating_loss
         split = len(model.matrices)
         variables = model.matrices + model.scalars
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
@@ -211,7 +182,7 @@ class Trainer:
         self._scalar_optimizer.apply_gradients(
             zip(gradients[split:], variables[split:], strict=True)
         )
-        return {"retrieval_loss": retrieval_loss, "rating_loss": rating_loss}
+        return {"profile_loss": profile_loss, "rating_loss": rating_loss}
 
     def _ratings(self, rated: dict[str, tf.Tensor]) -> tf.Tensor:
         model = self._model
@@ -220,9 +191,11 @@ class Trainer:
         present = rated["present"]
         return model.rating(
             ratings=rated["history_rating"],
+            expected=rated["expected"],
             rated=present,
             history=mean_interest(tf.gather(history, rated["history_place"]), present),
             profile=model.profile(rated["profile"]),
+            quality=rated["quality"],
             item=items,
         )
 
@@ -239,18 +212,16 @@ class Trainer:
         self, aligned: AlignedLaunch, users: npt.NDArray[np.int64]
     ) -> dict[str, tf.Tensor]:
         inputs, launch = self._inputs, aligned.launch
-        scores = launch.history[users] @ launch.teacher
         return {
             "features": tf.constant(inputs.features[launch.targets]),
             "price": tf.constant(inputs.price_bucket[launch.targets]),
             "log_popularity": tf.constant(launch.log_popularity @ aligned.weights),
-            "inherited": tf.constant(scores @ aligned.weights),
             "profile": tf.constant(inputs.profiles[users]),
         }
 
     def _sample_ratings(self) -> dict[str, tf.Tensor]:
-        size = min(self._options.batch_ratings, len(self._rated))
-        chosen = self._random.choice(self._rated, size)
+        size = min(self._options.batch_ratings, len(self._inputs.interactions))
+        chosen = self._random.choice(len(self._inputs.interactions), size)
         return self._rating_batch(self._inputs.interactions, chosen, self._random)
 
     def _rating_batch(
@@ -272,6 +243,8 @@ class Trainer:
             "features": tf.constant(inputs.features[item]),
             "price": tf.constant(inputs.price_bucket[item]),
             "rating": tf.constant(rating),
+            "quality": tf.constant(inputs.quality_as_new[item]),
+            "expected": tf.constant(inputs.quality[np.maximum(history, 0)]),
             "history_features": tf.constant(inputs.features[rows]),
             "history_price": tf.constant(inputs.price_bucket[rows]),
             "history_place": tf.constant(place.reshape(history.shape), tf.int32),
@@ -286,9 +259,6 @@ class Trainer:
         rate = warm * max(0.02, 0.5 * (1.0 + np.cos(np.pi * step / options.steps)))
         self._matrix_optimizer.learning_rate.assign(options.learning_rate * rate)
         self._scalar_optimizer.learning_rate.assign(options.scalar_learning_rate * rate)
-
-    def _head(self) -> list[npt.NDArray[np.float32]]:
-        return [variable.numpy() for variable in self._model.rating.variables]
 
     def _weights(self) -> list[npt.NDArray[np.float32]]:
         return [variable.numpy() for variable in self._model.variables]

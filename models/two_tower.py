@@ -7,11 +7,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from models.rating import RatingHead
-from models.towers import ItemTower, RetrievalScore
+from models.towers import ItemTower
 
 
 class TwoTower(tf.Module):
-    """Item tower, profile projection, retrieval score and rating head."""
+    """Item tower, profile projection and rating head."""
 
     def __init__(
         self,
@@ -26,7 +26,6 @@ class TwoTower(tf.Module):
         super().__init__(name="two_tower")
         self.items = ItemTower(features, size=size, price_buckets=price_buckets)
         size = min(size, features.shape[1])
-        self.retrieval = RetrievalScore()
         self.rating = RatingHead(size=size, mean_rating=mean_rating)
         self._profile = tf.Variable(tf.zeros([profile_size, size]), name="profile_projection")
 

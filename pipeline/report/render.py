@@ -27,8 +27,8 @@ INDEX: Final = "index.html"
 _VERDICT: Final = "debut-verdict"  # name of the `meta` element that the index reads
 _ORDER: Final = tuple(evaluation_metrics())
 _CURVES: Final = (
-    ("Recall and NDCG at 20 on simulated new items", ("recall", "ndcg")),
-    ("Retrieval loss of the training batch", ("retrieval_loss",)),
+    ("Squared error of ratings on the eval split", ("squared_error",)),
+    ("Profile loss of the training batch", ("profile_loss",)),
     ("Rating loss of the training batch", ("rating_loss",)),
 )
 

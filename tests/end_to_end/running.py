@@ -30,7 +30,6 @@ def small(data: Path, encoder: Path) -> list[str]:
         "model.max_anchors=200",
         "model.anchors_per_item=8",
         "model.teacher_regularization=20",
-        "model.served_history=20",
         "training.steps=60",
         "training.folds=2",
         "training.batch_users=64",

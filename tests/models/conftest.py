@@ -9,14 +9,14 @@ import tensorflow as tf
 
 from models.encoder import TextEncoder
 from models.encoder_folder import EncoderFolder, open_encoder
-from models.interactions import Interactions, latest_items
+from models.interactions import Interactions, Purchases
 from models.item_table import ItemTable, read_item_table
 from models.kernel import ItemView, KernelSettings
 from models.options import ModelOptions
 from models.preprocessing import preprocess_catalogue
+from models.quality import Ratings
 from models.served import ServedModel
 from models.shelf import Shelf, ShelfData, fill_shelf
-from models.simulation import SimulatedLaunch, most_popular, purchase_matrix
 from models.tokenizer import WordPieceTokenizer
 from models.towers import item_features
 from models.two_tower import TwoTower
@@ -28,7 +28,6 @@ MODEL_OPTIONS = ModelOptions(
     max_anchors=4096,
     anchors_per_item=5,
     teacher_regularization=4.0,
-    served_history=6,
 )
 SETTINGS = KernelSettings(ridge=0.5, order=0.7, side=0.1)
 
@@ -77,7 +76,6 @@ class Served:
     features: npt.NDArray[np.float32]
     view: ItemView
     settings: KernelSettings
-    known: SimulatedLaunch
     profile_text: npt.NDArray[np.float32]
     encoder: TextEncoder
     path: Path
@@ -87,6 +85,18 @@ class Served:
         """Ask the saved model; answers as numpy arrays."""
         answer = self.loaded.signatures[signature](**inputs)
         return {name: value.numpy() for name, value in answer.items()}
+
+
+def interactions_of(user, item, rating, *, after=0) -> Interactions:
+    """One after the other, from a moment on."""
+    return Interactions(
+        user=user,
+        item=item,
+        rating=rating,
+        timestamp=after + np.arange(len(user)),
+        history=np.zeros((len(user), 0), np.int32),
+        history_rating=np.zeros((len(user), 0), np.float32),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -110,37 +120,28 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
         variable.assign_add(random.normal(scale=0.2, size=variable.shape))
     row_of = {item: row for row, item in enumerate(table.ids)}
     rows = np.array([row_of[item_id(item)] for item in shop.item], np.int32)
-    interactions = Interactions(
-        user=shop.user,
-        item=rows,
-        rating=shop.rating,
-        timestamp=np.arange(len(rows)),
-        history=np.zeros((len(rows), 0), np.int32),
-        history_rating=np.zeros((len(rows), 0), np.float32),
+    interactions = interactions_of(shop.user, rows, shop.rating)
+    held_out = interactions_of(
+        np.array([user for user, _ in shop.held_out], np.int32),
+        np.array([row_of[item_id(item)] for _, item in shop.held_out], np.int32),
+        np.full(len(shop.held_out), 0.5, np.float32),
+        after=len(rows),
     )
-    purchases = purchase_matrix(shop.user, rows, (NUM_USERS, SIZE))
-    known = SimulatedLaunch.hide(
-        purchases,
-        targets=np.zeros(0, np.int64),
-        anchors=most_popular(table.popularity, ~table.is_cold, MODEL_OPTIONS.max_anchors),
-        regularization=MODEL_OPTIONS.teacher_regularization,
-    )
+    together = [interactions, held_out]
     tokenizer = WordPieceTokenizer(bert)
     tokens = tokenizer.encoder_input(tokenizer.pieces(tf.constant(shop.profiles)), 24)
     present = np.array([[profile != b""] for profile in shop.profiles])
     profile_text = np.where(present, encoder(tokens), 0.0).astype(np.float32)
-    history, ratings = latest_items([interactions], NUM_USERS, MODEL_OPTIONS.served_history)
     data = fill_shelf(
         model,
         table,
         features,
         view,
         SETTINGS,
-        known,
-        user_history=history,
-        user_rating=ratings,
+        train=Ratings.of([interactions], users=NUM_USERS, items=SIZE),
+        everything=Ratings.of(together, users=NUM_USERS, items=SIZE),
+        purchases=Purchases.of(together, NUM_USERS),
         user_text=profile_text,
-        purchases=purchases,
         options=MODEL_OPTIONS,
     )
     users = folder / "users.txt"
@@ -161,6 +162,6 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
     return Served(
         module=module, implicit=ServedModel(**parts, implicit=True), model=model, data=data,
         table=table, features=features, view=view, settings=SETTINGS,
-        known=known, profile_text=profile_text, encoder=encoder,
+        profile_text=profile_text, encoder=encoder,
         path=path, loaded=tf.saved_model.load(str(path)),
     )  # fmt: skip

@@ -80,12 +80,14 @@ def aligned(kernel, anchors, history, ridge):
 class Oracle:
     """Answers what a served model should answer, from the values of its variables."""
 
-    def __init__(self, served, purchases, *, anchors_per_item):
+    def __init__(self, served, purchases, quality, *, reference, anchors_per_item):
         """Take the learned values; everything else is computed anew.
 
         Args:
             served: the `Served` fixture.
-            purchases: users x items of 0 and 1, the train split.
+            purchases: users x items of 0 and 1, of all splits or of the train split.
+            quality: of each item, by those splits.
+            reference: bool per item, those that a score is relative to.
             anchors_per_item: K.
         """
         self.v = {v.name.split(":")[0]: v.numpy().astype(float) for v in served.model.variables}
@@ -93,7 +95,8 @@ class Oracle:
         self.size = len(table.ids)
         self.cold = table.popularity == 0
         self.embedding = self.tower(served.features.astype(float), table.price_bucket)
-        self.anchors = np.flatnonzero(~self.cold)
+        self.reference = reference
+        self.anchors = np.flatnonzero(purchases.any(axis=0))
         bought = purchases[:, self.anchors]
         self.teacher = self._ease(bought, served_regularization=4.0)
         weights = aligned(
@@ -105,8 +108,8 @@ class Oracle:
         popularity -= popularity.mean()
         predicted = popularity @ weights
         predicted[self.anchors] = popularity
-        self.demand = self.v["popularity_weight"] * predicted
-        self.fallback = self._fallback(table, predicted)
+        self.quality = quality
+        self.fallback = self._fallback(purchases.sum(axis=0), predicted)
 
     def tower(self, features, price_bucket):
         v = self.v
@@ -136,9 +139,9 @@ class Oracle:
             kept[item, chosen] = np.linalg.lstsq(rows, wanted, rcond=None)[0]
         return kept
 
-    def _fallback(self, table, predicted):
-        new = sorted(np.flatnonzero(table.interactions == 0), key=lambda i: -predicted[i])
-        old = sorted(np.flatnonzero(table.interactions), key=lambda i: -table.interactions[i])
+    def _fallback(self, counts, predicted):
+        new = sorted(np.flatnonzero(counts == 0), key=lambda i: -predicted[i])
+        old = sorted(np.flatnonzero(counts), key=lambda i: -counts[i])
         logits = np.zeros(self.size)
         for place in range(self.size):
             takes_new = new and (place % 5 == 2 or not old)
@@ -147,19 +150,12 @@ class Oracle:
 
     def logits(self, history, profile=None):
         """Of all items, for one user: history rows, projected profile [D] or None."""
-        v = self.v
-        affinity = 0.0 if profile is None else self.embedding @ profile
         if not len(history):
-            return self.fallback + affinity
+            return self.fallback + (0.0 if profile is None else self.embedding @ profile)
         places = {int(np.flatnonzero(self.anchors == h)[0]) for h in history if h in self.anchors}
         inherited = self.weights @ self.teacher[sorted(places)].sum(axis=0)
-        reference = max(inherited[self.cold].mean(), 0.0)
-        ratio = np.maximum(inherited, 0.0) / (reference + 1e-4)
-        return (
-            v["inheritance_weight"] * np.log(ratio + np.exp(v["log_floor"]))
-            + self.demand
-            + affinity
-        )
+        reference = max(inherited[self.reference].mean(), 0.0)
+        return np.log(np.maximum(inherited, 0.0) / (reference + 1e-4) + 0.1)
 
     def profile(self, text):
         """Project one encoded profile [hidden]."""
@@ -170,12 +166,13 @@ class Oracle:
         v = self.v
         bias = 0.0
         if ratings is not None and len(ratings):
-            deviation = np.sum(np.asarray(ratings) - v["mean"])
+            deviation = np.sum(np.asarray(ratings) - v["mean"] - self.quality[history])
             bias = deviation / (len(ratings) + np.exp(v["log_shrinkage"]))
         mean = self.embedding[history].mean(axis=0) if len(history) else np.zeros(8)
         return float(
             np.clip(
                 v["bias_weight"] * bias
+                + v["quality_weight"] * (0.0 if item is None else self.quality[item])
                 + mean @ v["history_weight"]
                 + (0.0 if profile is None else profile @ v["profile_weight"])
                 + (0.0 if item is None else self.embedding[item] @ v["item_weight"])
@@ -185,10 +182,16 @@ class Oracle:
             )
         )
 
-    def rank(self, item, history, profile=None):
-        """(rank, rank among the cold items) of an item row, or None for an unknown one."""
+    def ranks(self, item, history, profile=None, *, tolerance=1e-5):
+        """Best and worst (rank, rank among the cold items) of an item row, None if unknown.
+
+        They differ by the items whose logits differ by less than single precision can tell.
+        """
         logits = self.logits(history, profile)
         logits[history] = -np.inf
         own = -np.inf if item is None else logits[item]
-        ahead = [other for other in np.flatnonzero(logits >= own) if other != item]
-        return 1 + len(ahead), 1 + int(self.cold[ahead].sum())
+        found = []
+        for bound in (own + tolerance, own - tolerance):
+            ahead = [other for other in np.flatnonzero(logits >= bound) if other != item]
+            found.append((1 + len(ahead), 1 + int(self.cold[ahead].sum())))
+        return found

@@ -51,6 +51,7 @@ class Shop:
         rating: float32 [N], a user's level plus noise.
         is_new: bool [SIZE].
         is_cold: bool [SIZE].
+        held_out: (user, item) of the interactions that are not in the train split.
         profiles: text of each user, half of them empty.
     """
 
@@ -60,6 +61,7 @@ class Shop:
     rating: npt.NDArray[np.float32]
     is_new: npt.NDArray[np.bool_]
     is_cold: npt.NDArray[np.bool_]
+    held_out: list[tuple[int, int]]
     profiles: list[bytes]
 
 
@@ -90,8 +92,9 @@ def make_shop(seed: int = 0) -> Shop:
         }
         for row in range(SIZE)
     ]
+    held_out = [(int(row) // PER_THEME, int(row)) for row in np.flatnonzero(is_cold & ~is_new)]
     profiles = [b"" if row % 2 else b"age: %d. occupation: student." % row for row in range(40)]
-    return Shop(items, user, item, rating.astype(np.float32), is_new, is_cold, profiles)
+    return Shop(items, user, item, rating.astype(np.float32), is_new, is_cold, held_out, profiles)
 
 
 def transform(

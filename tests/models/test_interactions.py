@@ -1,8 +1,10 @@
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.interactions import PAD, Interactions, latest_items, read_interactions
+from models.interactions import PAD, Interactions, Purchases, read_interactions
 
 ITEM_IDS = np.array([b"a", b"b", b"007", b"\xe7\xba\xa2"], object)
 
@@ -54,7 +56,7 @@ def test_ids_become_rows_of_the_item_table_and_of_one_user_list(read):
     assert splits["train"].timestamp.tolist() == [5, 3]
 
 
-def test_a_history_keeps_its_latest_items_in_order_with_their_ratings(read):
+def test_a_history_keeps_its_Purchases_in_order_with_their_ratings(read):
     splits, _ = read(
         train=[
             example(b"u", b"a", history=[b"a", b"b", b"007", b"b"], ratings=[0.1, 0.2, 0.3, 0.4]),
@@ -99,9 +101,9 @@ def interactions(rows):
     )
 
 
-def latest_by_hand(parts, num_users, length):
-    """A user's items by their last time, the latest `length`; equal times by item row."""
-    rows, ratings = [], []
+def purchases_by_hand(parts, num_users):
+    """A user's items by their last time, oldest first; of equal times the lower row is later."""
+    found = []
     for user in range(num_users):
         last: dict[int, tuple[int, float]] = {}
         for part in parts:
@@ -110,14 +112,19 @@ def latest_by_hand(parts, num_users, length):
             ):
                 if who == user and (item not in last or time > last[item][0]):
                     last[item] = (time, rating)
-        newest = sorted(last, key=lambda item: (-last[item][0], item))[:length][::-1]
-        padding = length - len(newest)
-        rows.append([*newest, *[PAD] * padding])
-        ratings.append([*(last[item][1] for item in newest), *[0.0] * padding])
-    return rows, ratings
+        oldest = sorted(last, key=lambda item: (last[item][0], -item))
+        found.append([(item, pytest.approx(last[item][1])) for item in oldest])
+    return found
 
 
-def test_latest_items_are_distinct_over_all_splits_and_oldest_first():
+def listed(purchases):
+    return [
+        list(zip(purchases.item[start:end].tolist(), purchases.rating[start:end], strict=True))
+        for start, end in itertools.pairwise(purchases.offset)
+    ]
+
+
+def test_purchases_are_different_items_over_all_splits_oldest_first():
     random = np.random.default_rng(2)
     times = random.permutation(400)
     drawn = [
@@ -125,15 +132,12 @@ def test_latest_items_are_distinct_over_all_splits_and_oldest_first():
         for place in range(120)
     ]
     parts = [interactions(drawn[:70]), interactions(drawn[70:])]
-    rows, ratings = latest_items(parts, 9, 6)
-    expected_rows, expected_ratings = latest_by_hand(parts, 9, 6)
-    assert rows.tolist() == expected_rows
-    np.testing.assert_allclose(ratings, expected_ratings, rtol=1e-6)
-    assert rows[8].tolist() == [PAD] * 6, "a user without interactions"
+    found = listed(Purchases.of(parts, 9))
+    assert found == purchases_by_hand(parts, 9)
+    assert found[8] == [], "a user without interactions"
 
 
-def test_a_users_latest_items_of_one_moment_do_not_depend_on_the_order_of_rows():
+def test_a_users_purchases_of_one_moment_do_not_depend_on_the_order_of_rows():
     rows = [(0, item, 1.0, 7) for item in (4, 1, 3, 2)]
-    one, _ = latest_items([interactions(rows)], 1, 3)
-    other, _ = latest_items([interactions(rows[::-1])], 1, 3)
-    assert one.tolist() == other.tolist()
+    one, other = (Purchases.of([interactions(order)], 1) for order in (rows, rows[::-1]))
+    assert one.item.tolist() == other.item.tolist()

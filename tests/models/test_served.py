@@ -23,10 +23,32 @@ def row_of(served):
 
 
 @pytest.fixture(scope="module")
-def oracle(served, shop, row_of):
-    purchases = np.zeros((NUM_USERS, SIZE))
-    purchases[shop.user, [row_of[item_id(item)] for item in shop.item]] = 1.0
-    return Oracle(served, purchases, anchors_per_item=MODEL_OPTIONS.anchors_per_item)
+def purchases(shop, row_of):
+    """Users x rows, of the train split."""
+    bought = np.zeros((NUM_USERS, SIZE))
+    bought[shop.user, [row_of[item_id(item)] for item in shop.item]] = 1.0
+    return bought
+
+
+@pytest.fixture(scope="module")
+def oracle(served, shop, row_of, purchases):
+    """Of what is served: it knows all interactions."""
+    everything = purchases.copy()
+    for user, item in shop.held_out:
+        everything[user, row_of[item_id(item)]] = 1.0
+    return Oracle(
+        served, everything, served.data.served.quality, reference=served.table.is_new,
+        anchors_per_item=MODEL_OPTIONS.anchors_per_item,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def judge(served, purchases):
+    """Of what is evaluated: it knows the train split alone."""
+    return Oracle(
+        served, purchases, served.data.judged.quality, reference=served.table.is_cold,
+        anchors_per_item=MODEL_OPTIONS.anchors_per_item,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -50,15 +72,21 @@ def recommend(served):
 
 
 def known_history(served, user):
-    rows = served.data.user_history[user]
-    return rows[rows >= 0].tolist()
+    start, end = served.data.user_offset[user : user + 2]
+    return served.data.user_items[start:end].tolist()
+
+
+def known_ratings(served, user):
+    start, end = served.data.user_offset[user : user + 2]
+    return served.data.user_rating[start:end]
 
 
 @pytest.fixture(scope="module")
 def bought(shop, row_of):
-    """Rows each user has bought, of which the known history holds only the latest."""
+    """Rows each user has bought."""
     return [
         {row_of[item_id(item)] for item in shop.item[shop.user == user]}
+        | {row_of[item_id(item)] for who, item in shop.held_out if who == user}
         for user in range(NUM_USERS)
     ]
 
@@ -190,7 +218,7 @@ def test_unknown_ids_in_a_history_are_ignored(recommend):
 def test_no_list_holds_an_item_twice_or_anything_the_user_has_bought(
     served, recommend, row_of, bought
 ):
-    assert any(len(bought[user]) > len(known_history(served, user)) for user in range(NUM_USERS))
+    assert all(bought[user] == set(known_history(served, user)) for user in range(NUM_USERS))
     users = [user_id(user) for user in range(NUM_USERS)]
     answer = recommend(users, k=SIZE)
     for user in range(NUM_USERS):
@@ -255,20 +283,26 @@ def test_a_given_profile_moves_an_unknown_users_list(served, recommend, oracle, 
     )
 
 
-def test_a_given_profile_replaces_the_known_one(recommend, shop):
-    given = [[item_id(3)]] * 2
-    stored = recommend([user_id(0), UNKNOWN], given, [b"", shop.profiles[0]], k=SIZE)
-    replaced = recommend([user_id(0), UNKNOWN], given, [b"age: 99."] * 2, k=SIZE)
-    for answer in (stored, replaced):
-        one, other = (
-            {i: s for i, s in zip(ids, scores, strict=True) if i}
-            for ids, scores in zip(answer["item_id"], answer["score"], strict=True)
-        )
-        common = sorted(set(one) & set(other))
-        np.testing.assert_allclose(
-            [one[i] for i in common], [other[i] for i in common], rtol=1e-3, atol=1e-4
-        )
-    assert not np.allclose(stored["score"][0], replaced["score"][0])
+def test_a_profile_is_not_asked_where_a_history_tells_more(recommend, shop):
+    given = [[item_id(3)]]
+    one = recommend([UNKNOWN], given, [shop.profiles[0]], k=SIZE)
+    other = recommend([UNKNOWN], given, [b"age: 99."], k=SIZE)
+    assert one["item_id"].tolist() == other["item_id"].tolist()
+    np.testing.assert_array_equal(one["score"], other["score"])
+
+
+def test_a_given_profile_replaces_the_known_one(served, shop):
+    def rating(user, profile):
+        return served(
+            "score", user_id=tf.constant([user]), history=tf.constant([[item_id(3)]]),
+            profile=tf.constant([profile]), item_id=tf.constant([item_id(9)]),
+        )["rating"]  # fmt: skip
+
+    stored = rating(user_id(0), b"")
+    np.testing.assert_allclose(stored, rating(UNKNOWN, shop.profiles[0]), rtol=1e-4)
+    replaced = rating(user_id(0), b"age: 99.")
+    np.testing.assert_allclose(replaced, rating(UNKNOWN, b"age: 99."), rtol=1e-4)
+    assert not np.allclose(stored, replaced)
 
 
 def test_the_same_request_gets_the_same_answer_alone_or_in_a_batch(recommend):
@@ -316,7 +350,7 @@ def test_a_rating_is_predicted_from_the_known_ratings_or_else_from_the_history_a
 ):
     user = 2
     history = known_history(served, user)
-    ratings = served.data.user_rating[user][: len(history)]
+    ratings = known_ratings(served, user)
     profile = oracle.profile(served.profile_text[user])
     given = [row_of[item_id(3)], row_of[item_id(8)]]
     item = row_of[item_id(31)]
@@ -412,7 +446,7 @@ def test_serving_default_scores_an_ingested_interaction(served, oracle, row_of, 
     expected = [
         (oracle.rating(item, rows, [0.9, 0.2]), oracle.logits(rows)[item]),
         (
-            oracle.rating(item, known, served.data.user_rating[1][: len(known)]),
+            oracle.rating(item, known, known_ratings(served, 1)),
             oracle.logits(known)[item],
         ),
         (oracle.rating(item, [], None, profile), oracle.logits([], profile)[item]),
@@ -459,24 +493,27 @@ def evaluated(served, shop):
     return rows, examples, served("evaluate", examples=examples)
 
 
-def seen_history(row, oracle, row_of):
+def seen_history(row, judge, row_of):
     """Rows and ratings of the history without the items that training never saw."""
     pairs = zip(row["history"], row["ratings"], strict=True)
-    kept = [(row_of[item], rating) for item, rating in pairs if not oracle.cold[row_of[item]]]
+    kept = [(row_of[item], rating) for item, rating in pairs if not judge.cold[row_of[item]]]
     return [item for item, _ in kept], [rating for _, rating in kept]
 
 
 def test_ranks_are_those_of_the_formula_with_cold_items_struck_from_histories(
-    evaluated, served, oracle, row_of
+    evaluated, served, judge, row_of
 ):
     rows, _, answer = evaluated
-    assert any(oracle.cold[row_of[item]] for row in rows for item in row["history"])
+    assert any(judge.cold[row_of[item]] for row in rows for item in row["history"])
+    exact = 0
     for place, row in enumerate(rows):
-        history, _ = seen_history(row, oracle, row_of)
-        profile = oracle.profile(served.profile_text[row["user"]])
-        rank, cold_rank = oracle.rank(row_of.get(row["item"]), history, profile)
-        assert answer["rank"][place] == rank, place
-        assert answer["cold_rank"][place] == cold_rank, place
+        history, _ = seen_history(row, judge, row_of)
+        profile = judge.profile(served.profile_text[row["user"]])
+        best, worst = judge.ranks(row_of.get(row["item"]), history, profile)
+        found = (answer["rank"][place], answer["cold_rank"][place])
+        assert best[0] <= found[0] <= worst[0] and best[1] <= found[1] <= worst[1], place
+        exact += best == worst
+    assert exact > len(rows) / 2
 
 
 def test_an_item_of_another_catalogue_ranks_behind_every_item(evaluated):
@@ -485,31 +522,29 @@ def test_an_item_of_another_catalogue_ranks_behind_every_item(evaluated):
     assert answer["rank"][5] == SIZE + 1
 
 
-def test_evaluated_ratings_and_errors_are_those_of_the_formula(evaluated, served, oracle, row_of):
+def test_evaluated_ratings_and_errors_are_those_of_the_formula(evaluated, served, judge, row_of):
     rows, _, answer = evaluated
     for place, row in enumerate(rows):
-        history, ratings = seen_history(row, oracle, row_of)
-        profile = oracle.profile(served.profile_text[row["user"]])
-        rating = oracle.rating(row_of.get(row["item"]), history, ratings, profile)
+        history, ratings = seen_history(row, judge, row_of)
+        profile = judge.profile(served.profile_text[row["user"]])
+        rating = judge.rating(row_of.get(row["item"]), history, ratings, profile)
         assert answer["rating"][place] == pytest.approx(rating, abs=1e-4)
         assert answer["squared_error"][place] == pytest.approx(
             (rating - row["rating"]) ** 2, abs=2e-4
         )
 
 
-def test_half_of_an_implicit_error_is_on_a_negative_drawn_by_hash(
-    evaluated, served, oracle, row_of
-):
+def test_half_of_an_implicit_error_is_on_a_negative_drawn_by_hash(evaluated, served, judge, row_of):
     rows, examples, explicit = evaluated
     answer = {name: value.numpy() for name, value in served.implicit.evaluate(examples).items()}
     np.testing.assert_array_equal(answer["rank"], explicit["rank"])
     for place, row in enumerate(rows):
         key = user_id(row["user"]) + b"\t" + row["item"]
         negative = int(tf.strings.to_hash_bucket_fast(key, 1 << 30)) % SIZE
-        history, ratings = seen_history(row, oracle, row_of)
-        profile = oracle.profile(served.profile_text[row["user"]])
-        drawn = oracle.rating(negative, history, ratings, profile)
-        positive = oracle.rating(row_of.get(row["item"]), history, ratings, profile)
+        history, ratings = seen_history(row, judge, row_of)
+        profile = judge.profile(served.profile_text[row["user"]])
+        drawn = judge.rating(negative, history, ratings, profile)
+        positive = judge.rating(row_of.get(row["item"]), history, ratings, profile)
         expected = ((positive - row["rating"]) ** 2 + drawn**2) / 2
         assert answer["squared_error"][place] == pytest.approx(expected, abs=2e-4)
 
@@ -527,10 +562,9 @@ def test_a_collapsed_model_ranks_last_and_not_first(served, evaluated):
     collapsed = tf.saved_model.load(str(served.path))
     shelf = collapsed._shelf
     shelf.embedding.assign(tf.tile(shelf.embedding[:1], [SIZE, 1]))
-    shelf.demand.assign(tf.zeros([SIZE]))
-    shelf.fallback.assign(tf.zeros([SIZE]))
-    shelf.anchor_teacher.assign(tf.zeros_like(shelf.anchor_teacher))
-    shelf.anchor_index.assign(tf.zeros_like(shelf.anchor_index))
+    shelf.judged.fallback.assign(tf.zeros([SIZE]))
+    shelf.judged.anchor_teacher.assign(tf.zeros_like(shelf.judged.anchor_teacher))
+    shelf.judged.anchor_index.assign(tf.zeros_like(shelf.judged.anchor_index))
     rows, examples, _ = evaluated
     answer = collapsed.signatures["evaluate"](examples=examples)
     known = [place for place, row in enumerate(rows) if row["item"] != b"of-another-catalogue"]
@@ -656,17 +690,21 @@ def test_a_product_is_put_on_the_shelf_of_a_loaded_model_without_tracing(served,
     row = {
         "item_id": b"brand-new",
         "embedding": embedding,
+        "is_new": True,
+        "is_cold": True,
+    }
+    inherited = {
         "anchor_index": [0] * 5,
         "anchor_weight": [0.2] * 5,
         "demand": 50.0,
+        "quality": 0.0,
         "fallback": 1.0,
-        "is_new": True,
-        "is_cold": True,
         "anchor_of": -1,
     }
-    for column, value in row.items():
-        variable = getattr(shelf, column)
-        variable.assign(longer(variable.read_value(), value))
+    for columns, values in ((shelf, row), (shelf.served, inherited), (shelf.judged, inherited)):
+        for column, value in values.items():
+            variable = getattr(columns, column)
+            variable.assign(longer(variable.read_value(), value))
     ask = {
         "profile": tf.constant([b"", b""]),
         "user_id": tf.constant([user_id(0), UNKNOWN]),

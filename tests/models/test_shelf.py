@@ -4,29 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.inheritance import fallback_logits
 from models.interactions import PAD
-from models.item_table import ItemTable
-from models.shelf import Shelf, fallback_logits
-from tests.models.shop import NUM_USERS, SIZE, item_id
+from models.shelf import Shelf
+from tests.models.shop import NUM_USERS, item_id
 
 
-def table_of(interactions):
-    counts = np.array(interactions, np.int64)
-    size = len(counts)
-    return ItemTable(
-        ids=np.array([item_id(row) for row in range(size)], object),
-        tokens=np.zeros((size, 1), np.int32),
-        lexical=np.zeros((size, 1), np.float32),
-        price_bucket=np.zeros(size, np.int32),
-        price_level=np.zeros(size, np.float32),
-        brand_code=np.zeros(size, np.int64),
-        interactions=counts,
-        popularity=counts,
-    )
-
-
-def order_of(interactions, demand):
-    logits = fallback_logits(table_of(interactions), np.array(demand, np.float32))
+def order_of(interactions, popularity):
+    logits = fallback_logits(np.array(interactions), np.array(popularity, np.float32))
     order = np.argsort(-logits)
     np.testing.assert_allclose(logits[order], -np.log(np.arange(1, len(logits) + 1)), rtol=1e-6)
     return order.tolist()
@@ -34,8 +19,8 @@ def order_of(interactions, demand):
 
 def test_every_fifth_place_of_the_fallback_is_a_new_product():
     interactions = [9, 8, 7, 6, 5, 4, 3, 2, 0, 0, 0]
-    demand = [0] * 8 + [0.1, 0.3, 0.2]
-    assert order_of(interactions, demand) == [0, 1, 9, 2, 3, 4, 5, 10, 6, 7, 8]
+    popularity = [0] * 8 + [0.1, 0.3, 0.2]
+    assert order_of(interactions, popularity) == [0, 1, 9, 2, 3, 4, 5, 10, 6, 7, 8]
 
 
 def test_the_fallback_of_a_shop_with_only_old_or_only_new_products():
@@ -43,27 +28,31 @@ def test_the_fallback_of_a_shop_with_only_old_or_only_new_products():
     assert order_of([0, 0, 0], [0.2, 0.1, 0.3]) == [2, 0, 1]
 
 
-def test_an_item_of_training_inherits_from_itself_and_any_other_from_several(served):
-    data, known = served.data, served.known
-    assert data.anchor_index.min() >= 0
-    assert data.anchor_index.max() < len(known.anchors)
-    for place, row in enumerate(known.anchors):
-        assert data.anchor_of[row] == place
-        assert data.anchor_index[row, 0] == place
-        assert data.anchor_weight[row].tolist() == [1.0, *[0.0] * (data.anchor_weight.shape[1] - 1)]
-    others = np.setdiff1d(np.arange(SIZE), known.anchors)
-    assert (data.anchor_of[others] == PAD).all()
-    assert (np.count_nonzero(data.anchor_weight[others], axis=1) > 1).all()
-    for row in others:
-        assert len(set(data.anchor_index[row])) == data.anchor_index.shape[1]
+@pytest.mark.parametrize("which", ["served", "judged"])
+def test_a_seen_item_inherits_from_itself_and_any_other_from_several(served, which):
+    columns = getattr(served.data, which)
+    unseen = served.table.is_new if which == "served" else served.table.is_cold
+    anchors = np.flatnonzero(~unseen)
+    width = columns.anchor_weight.shape[1]
+    assert columns.anchor_index.min() >= 0
+    assert columns.anchor_index.max() < len(anchors) == len(columns.anchor_teacher)
+    for place, row in enumerate(anchors):
+        assert columns.anchor_of[row] == place
+        assert columns.anchor_index[row, 0] == place
+        assert columns.anchor_weight[row].tolist() == [1.0, *[0.0] * (width - 1)]
+    assert (columns.anchor_of[unseen] == PAD).all()
+    assert (np.count_nonzero(columns.anchor_weight[unseen], axis=1) > 1).all()
+    for row in np.flatnonzero(unseen):
+        assert len(set(columns.anchor_index[row])) == width
 
 
-def test_a_user_keeps_every_purchase_beside_the_latest(served, shop):
+def test_a_user_keeps_every_purchase_of_all_splits(served, shop):
     data = served.data
     assert len(data.user_offset) == NUM_USERS + 1
     for user in range(NUM_USERS):
         rows = data.user_items[data.user_offset[user] : data.user_offset[user + 1]]
         ids = {item_id(item) for item in shop.item[shop.user == user]}
+        ids |= {item_id(item) for who, item in shop.held_out if who == user}
         assert {served.table.ids[row] for row in rows} == ids
 
 
@@ -97,10 +86,15 @@ def test_an_unknown_id_and_padding_have_no_row_and_no_row_has_the_empty_id(shelf
 def test_every_column_may_grow_after_it_was_built(served, tmp_path):
     (tmp_path / "users").write_bytes(b"u\n")
     made = Shelf(served.data, user_ids=tmp_path / "users")
-    for column in dataclasses.fields(served.data):
-        variable = getattr(made, column.name)
-        assert variable.shape[0] is None
-        value = getattr(served.data, column.name)
-        np.testing.assert_array_equal(variable, value)
-        variable.assign(np.concatenate([value, value[:1]]))
-        assert len(variable.numpy()) == len(value) + 1
+    for columns, data in (
+        (made, served.data), (made.served, served.data.served), (made.judged, served.data.judged),
+    ):  # fmt: skip
+        for column in dataclasses.fields(data):
+            value = getattr(data, column.name)
+            if dataclasses.is_dataclass(value):
+                continue
+            variable = getattr(columns, column.name)
+            assert variable.shape[0] is None
+            np.testing.assert_array_equal(variable, value)
+            variable.assign(np.concatenate([value, value[:1]]))
+            assert len(variable.numpy()) == len(value) + 1

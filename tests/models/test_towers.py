@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from sklearn.decomposition import PCA
 
-from models.towers import ItemTower, RetrievalScore, item_features, principal_components
+from models.towers import ItemTower, item_features, principal_components, retrieval_logits
 
 
 def catalogue(items=40, width=12, seed=0):
@@ -84,30 +84,19 @@ def test_identical_items_do_not_divide_by_zero():
     assert np.isfinite(embedding.numpy()).all()
 
 
-def combined(score, **changes):
+def logits(**changes):
     given = {"inherited": [[0.3, 0.0, -0.2]], "reference": [[0.1]], "demand": [0.7, -0.1, 0.0]}
     arrays = {name: tf.constant(value, tf.float32) for name, value in (given | changes).items()}
-    return score.combine(**arrays).numpy()
+    return retrieval_logits(**arrays).numpy()
 
 
 def test_the_score_is_the_documented_formula():
-    score = randomized(RetrievalScore())
-    v = values(score)
-    inherited = np.array([[0.3, 0.0, 0.0]]) / (0.1 + 1e-4)
-    expected = v["inheritance_weight"] * np.log(inherited + np.exp(v["log_floor"]))
-    np.testing.assert_allclose(combined(score), expected + np.array([0.7, -0.1, 0.0]), rtol=1e-5)
-
-
-def test_demand_is_inherited_with_a_learned_weight_that_starts_at_0():
-    popularity = np.array([2.0, -1.0], np.float32)
-    assert RetrievalScore().inherited_demand(popularity).numpy().tolist() == [0.0, 0.0]
-    score = randomized(RetrievalScore())
-    expected = values(score)["popularity_weight"] * popularity
-    np.testing.assert_allclose(score.inherited_demand(popularity), expected, rtol=1e-6)
+    ratio = np.array([[0.3, 0.0, 0.0]]) / (0.1 + 1e-4)
+    expected = np.log(ratio + 0.1) + np.array([0.7, -0.1, 0.0])
+    np.testing.assert_allclose(logits(), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("inherited", [[[0.0, 0.0, 0.0]], [[1e6, 0.0, -1e6]]])
 @pytest.mark.parametrize("reference", [0.0, -1.0])
 def test_the_score_stays_finite_where_nothing_is_inherited(inherited, reference):
-    found = combined(RetrievalScore(), inherited=inherited, reference=[[reference]])
-    assert np.isfinite(found).all()
+    assert np.isfinite(logits(inherited=inherited, reference=[[reference]])).all()

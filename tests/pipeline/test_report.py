@@ -76,16 +76,16 @@ TRAINING = TrainingRecord(
     kept_step=75,
     kernel={"ridge": 0.25, "order": 2.0, "side": 0.02},
     curve=[
-        CurvePoint(step=0, values={"recall": 0.311, "ndcg": 0.152, "score": 0.2315}),
+        CurvePoint(step=0, values={"squared_error": 0.25}),
         *(
             CurvePoint(
                 step=step,
                 values={
-                    "recall": recall, "ndcg": recall / 2, "score": 0.75 * recall,
-                    "retrieval_loss": 5.0 - step / 60, "rating_loss": 0.2 - step / 2000,
+                    "squared_error": error, "profile_loss": 5.0 - step / 60,
+                    "rating_loss": 0.2 - step / 2000,
                 },
             )
-            for step, recall in ((25, 0.391), (50, 0.412), (75, 0.4205), (100, 0.4177))
+            for step, error in ((25, 0.24), (50, 0.23), (75, 0.22), (100, 0.23))
         ),
     ],
     fine_tuned=None,
@@ -280,7 +280,7 @@ def test_training_shows_before_after_and_the_kept_step(page):
     assert steps[0][0] == "Step" and [row[0] for row in steps[1:]] == ["0", "25", "50", "75", "100"]
     assert steps[1][-2:] == ["–", "–"]  # nothing is lost before the first step
     plots = page.findall(".//svg")
-    curves = ({"recall", "ndcg"}, {"retrieval loss"}, {"rating loss"})
+    curves = ({"squared error"}, {"profile loss"}, {"rating loss"})
     for plot, names in zip(plots, curves, strict=True):
         assert plot.get("role") == "img" and "75" in plot.get("aria-label")
         assert {*names, "kept: step 75"} <= {text.text for text in plot.iter("text")}

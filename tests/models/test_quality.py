@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from models.kernel import NO_BRAND, ItemKernel, ItemView, KernelSettings
+from models.quality import Ratings, item_quality, quality_as_new
+
+USERS, ITEMS, THEMES = 60, 40, 4
+SETTINGS = KernelSettings(ridge=1.0, order=0.0, side=0.0)
+
+
+@pytest.fixture(scope="module")
+def view():
+    """Items of four themes, which their texts tell."""
+    random = np.random.default_rng(6)
+    text = np.eye(THEMES, 8)[np.arange(ITEMS) % THEMES] + random.normal(scale=0.1, size=(ITEMS, 8))
+    return ItemView(
+        text=(text / np.linalg.norm(text, axis=1, keepdims=True)).astype(np.float32),
+        lexical=np.zeros((ITEMS, 2), np.float32),
+        place=np.zeros(ITEMS, np.float32),
+        price=np.full(ITEMS, np.nan, np.float32),
+        brand=np.full(ITEMS, NO_BRAND),
+    )
+
+
+@pytest.fixture(scope="module")
+def ratings():
+    """The first theme is liked, the second is not; users are mild or strict; ten items are new."""
+    random = np.random.default_rng(7)
+    shown = random.random((USERS, ITEMS)) < 0.4
+    shown[:, 30:] = False
+    user, item = np.nonzero(shown)
+    level, theme = random.normal(scale=0.1, size=USERS), np.array([0.2, -0.2, 0.0, 0.0])
+    rating = 0.5 + level[user] + theme[item % THEMES] + random.normal(scale=0.05, size=len(user))
+    return Ratings(
+        user.astype(np.int32), item.astype(np.int32), rating.astype(np.float32), USERS, ITEMS
+    )
+
+
+def quality(ratings, view, **changes):
+    return item_quality(ratings, view, SETTINGS, **({"max_anchors": 4096} | changes))
+
+
+def test_quality_is_the_smoothed_item_part_of_the_ratings(ratings, view):
+    """The documented alternation again, one solve and one loop at a time."""
+    kernel = ItemKernel(view, SETTINGS)(view, view).astype(float) + 0.05
+    seen = np.unique(ratings.item)
+    count = np.bincount(ratings.item, minlength=ITEMS)
+    deviation = ratings.rating - ratings.rating.mean()
+    smooth, user = np.zeros(ITEMS), np.zeros(USERS)
+    for _ in range(4):
+        for who in range(USERS):
+            own = ratings.user == who
+            user[who] = (deviation[own] - smooth[ratings.item[own]]).sum() / (own.sum() + 3)
+        means = [(deviation - user[ratings.user])[ratings.item == item].mean() for item in seen]
+        noise = np.diag(1 + 10 / count[seen])
+        smooth = kernel[:, seen] @ np.linalg.solve(kernel[np.ix_(seen, seen)] + noise, means)
+    expected = smooth.copy()
+    for item in seen:
+        own = ratings.item == item
+        rest = deviation[own] - user[ratings.user[own]] - smooth[item]
+        expected[item] += rest.sum() / (own.sum() + 3)
+    np.testing.assert_allclose(quality(ratings, view), expected, atol=1e-4)
+
+
+def test_a_new_item_gets_the_quality_of_items_like_it(ratings, view):
+    found = quality(ratings, view)
+    new = np.arange(30, ITEMS)
+    assert (found[new[new % THEMES == 0]] > 0.1).all()
+    assert (found[new[new % THEMES == 1]] < -0.1).all()
+
+
+def test_implicit_feedback_has_no_quality(ratings, view):
+    liked = Ratings(ratings.user, ratings.item, np.ones_like(ratings.rating), USERS, ITEMS)
+    assert (quality(liked, view) == 0.0).all()
+    none = Ratings(ratings.user[:0], ratings.item[:0], ratings.rating[:0], USERS, ITEMS)
+    assert (quality(none, view) == 0.0).all()
+
+
+def test_quality_as_new_does_not_know_the_items_own_ratings(ratings, view):
+    fold = np.array([0, 5])
+    found = quality_as_new(ratings, [fold], view, SETTINGS, max_anchors=4096)
+    changed = ratings.rating.copy()
+    changed[np.isin(ratings.item, fold)] = 0.0
+    others = np.setdiff1d(np.arange(ITEMS), fold)
+    again = quality_as_new(
+        Ratings(ratings.user, ratings.item, changed, USERS, ITEMS), [fold], view, SETTINGS,
+        max_anchors=4096,
+    )  # fmt: skip
+    np.testing.assert_array_equal(found[fold], again[fold])
+    np.testing.assert_array_equal(found[others], quality(ratings, view)[others])
+
+
+def test_more_rated_items_than_anchors_are_smoothed_by_the_most_rated(ratings, view):
+    found = quality(ratings, view, max_anchors=12)
+    assert np.isfinite(found).all()
+    liked = found[np.arange(ITEMS) % THEMES == 0]
+    assert (liked > 0.1).all()
