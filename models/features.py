@@ -35,6 +35,7 @@ NEW_ITEMS: Final = "new_items"  # all interactions of the items held out as if t
 ALL: Final = "all"
 
 ITEM_TEXT: Final = (TITLE, CATEGORY, BRAND, DESCRIPTION)
+ITEM_NAME: Final = (TITLE, CATEGORY, BRAND)
 
 # What Transform makes of the catalogue, besides ITEM_ID and INTERACTIONS.
 TOKENS: Final = "tokens"  # int64 [max_tokens], padded

@@ -6,6 +6,7 @@ treated exactly as a trained one. They are given to TFX by dotted path.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import tensorflow as tf
@@ -21,9 +22,9 @@ _CHEAPEST: Final = 1e-3
 _BRAND_CODES: Final = 1 << 60
 
 
-def item_text(inputs: Tensors) -> tf.Tensor:
+def item_text(inputs: Tensors, names: Sequence[str] = features.ITEM_TEXT) -> tf.Tensor:
     """`title. category. brand. description.` without the empty ones: string [B]."""
-    parts = [tf.strings.strip(tf.reshape(inputs[name], [-1])) for name in features.ITEM_TEXT]
+    parts = [tf.strings.strip(tf.reshape(inputs[name], [-1])) for name in names]
     marked = [tf.where(tf.equal(part, ""), "", part + " . ") for part in parts]
     return tf.strings.strip(tf.strings.join(marked))
 
@@ -38,8 +39,8 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
 
     Returns:
         item_id string [B], interactions int64 [B], tokens int64 [B, max_tokens], lexical
-        float [B, lexical_size] of unit length, price_bucket int64 [B], price_level float [B],
-        brand_code int64 [B].
+        float [B, lexical_size] of unit length, one half from the whole text and one from the
+        name, price_bucket int64 [B], price_level float [B], brand_code int64 [B].
     """
     folder = open_encoder(custom_config["encoder"])
     tokenizer = tft.make_and_track_object(
@@ -48,12 +49,13 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
     item_id = tf.reshape(inputs[features.ITEM_ID], [-1])
     tft.vocabulary(item_id, vocab_filename=features.ITEM_ID)
     pieces = tokenizer.pieces(item_text(inputs))
+    name_pieces = tokenizer.pieces(item_text(inputs, features.ITEM_NAME))
     return {
         features.ITEM_ID: item_id,
         features.INTERACTIONS: tf.reshape(inputs[features.INTERACTIONS], [-1]),
         features.TOKENS: tokenizer.encoder_input(pieces, custom_config["max_tokens"]),
-        features.LEXICAL: _lexical_vector(
-            pieces[:, : custom_config["lexical_tokens"]],
+        features.LEXICAL: _lexical_vectors(
+            [part[:, : custom_config["lexical_tokens"]] for part in (pieces, name_pieces)],
             vocabulary_size=folder.vocabulary_size,
             size=custom_config["lexical_size"],
         ),
@@ -75,6 +77,18 @@ def preprocess_interactions(inputs: Tensors, custom_config: dict[str, Any]) -> T
     item_id = tf.reshape(inputs[features.ITEM_ID], [-1])
     tft.vocabulary(item_id, vocab_filename=features.POPULARITY, store_frequency=True)
     return {features.ITEM_ID: item_id}
+
+
+def _lexical_vectors(
+    texts: Sequence[tf.RaggedTensor], *, vocabulary_size: int, size: int
+) -> tf.Tensor:
+    """Vectors of several texts of an item side by side, of equal weight: float32 [B, size].
+
+    In a long description the words of the name get lost, and those tell products apart.
+    """
+    width = size // len(texts)
+    vectors = [_lexical_vector(text, vocabulary_size=vocabulary_size, size=width) for text in texts]
+    return tf.concat(vectors, axis=1) / len(texts) ** 0.5
 
 
 def _lexical_vector(pieces: tf.RaggedTensor, *, vocabulary_size: int, size: int) -> tf.Tensor:

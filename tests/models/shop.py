@@ -29,7 +29,7 @@ _KINDS = (
 PER_THEME = len(_KINDS)
 SIZE = len(THEMES) * PER_THEME
 NUM_USERS = 40
-OPTIONS = {"max_tokens": 24, "lexical_tokens": 32, "lexical_size": 12, "price_buckets": 4}
+OPTIONS = {"max_tokens": 24, "lexical_tokens": 32, "lexical_size": 24, "price_buckets": 4}
 _SCHEMAS = Path(pipeline.__file__).parent / "schema"
 
 

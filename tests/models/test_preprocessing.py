@@ -83,12 +83,14 @@ def test_lexical_vectors_have_unit_length_and_shared_words_bring_items_together(
     assert cosine[same].mean() > 5 * abs(cosine[theme[:, None] != theme[None, :]].mean())
 
 
-def test_lexical_vectors_are_the_leading_directions_of_tf_idf(columns, shop, bert):
+@pytest.mark.parametrize("half", ["whole text", "name"])
+def test_lexical_vectors_are_the_leading_directions_of_tf_idf(columns, shop, bert, half):
     """Against a dense TF-IDF matrix: its LSA spans nearly what the sketched one spans."""
     reference = BertTokenizerFast(vocab_file=str(bert.vocabulary_file), do_lower_case=True)
     bags = []
     for item in shop.items:
-        pieces = reference(text_of(item), add_special_tokens=False)["input_ids"]
+        read = item if half == "whole text" else item | {"description": [b""]}
+        pieces = reference(text_of(read), add_special_tokens=False)["input_ids"]
         bags.append([*pieces, *itertools.pairwise(pieces)])
     terms = sorted({term for bag in bags for term in bag}, key=str)
     counts = np.array([[bag.count(term) for term in terms] for bag in bags], float)
@@ -96,7 +98,12 @@ def test_lexical_vectors_are_the_leading_directions_of_tf_idf(columns, shop, ber
     tfidf = counts / counts.sum(axis=1, keepdims=True) * idf
     tfidf /= np.linalg.norm(tfidf, axis=1, keepdims=True)
     left, _, _ = np.linalg.svd(tfidf - tfidf.mean(axis=0), full_matrices=False)
-    found = columns["lexical"] - columns["lexical"].mean(axis=0)
+    width = OPTIONS["lexical_size"] // 2
+    vectors = (
+        columns["lexical"][:, :width] if half == "whole text" else columns["lexical"][:, width:]
+    )
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 0.5**0.5, atol=1e-5)
+    found = vectors - vectors.mean(axis=0)
     basis, _ = np.linalg.qr(found)
     leading = left[:, :5]
     explained = np.linalg.norm(basis.T @ leading, axis=0)
