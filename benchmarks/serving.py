@@ -73,6 +73,7 @@ def serving(root: Path, items: tuple[int, ...], swaps: int) -> None:
     console = open_console()
     pushed = _newest(serving_folder(root))
     requests = _requests(pushed)
+    smallest: float | None = None
     with tempfile.TemporaryDirectory() as scratch:
         for size in items or (0, 100_000, 1_000_000):
             base = Path(scratch) / str(size) / MODEL_NAME
@@ -82,7 +83,10 @@ def serving(root: Path, items: tuple[int, ...], swaps: int) -> None:
                     _generate(pushed, base / "1", size)
             else:
                 shutil.copytree(pushed, base / "1")
-            _report(console, base, size, requests)
+            memory = _report(console, base, size, requests)
+            if size and smallest is not None:
+                _report_memory(console, base / "1", size, memory - smallest)
+            smallest = memory if smallest is None and not size else smallest
             if not size:
                 _report_swaps(console, base, requests, swaps)
             shutil.rmtree(base)
@@ -209,7 +213,8 @@ def _is_over(end: float) -> bool:
 
 def _report(
     console: Console, base: Path, size: int, requests: Sequence[predict_pb2.PredictRequest]
-) -> None:
+) -> float:
+    """Latency and throughput of one size; returns the server's resident memory in MiB."""
     shown = f"{size:,} items" if size else "The catalogue's own items"
     with console.status(f"{shown}: one client"):
         rows = {"in process": _in_process(base / "1", requests)}
@@ -241,6 +246,20 @@ def _report(
             str(len(one.failures) + len(other.failures)),
         )
     print_table(console, f"{shown}: throughput over gRPC", table)
+    return memory
+
+
+def _report_memory(console: Console, model: Path, size: int, growth: float) -> None:
+    """What the items take beyond the catalogue's own, in relation to their embeddings alone."""
+    signature = tf.saved_model.load(str(model)).signatures["embed_items"]
+    width = signature.structured_outputs["embedding"].shape[1]
+    embeddings = size * width * 4 / 2**20
+    console.print(
+        f"{size:,} items x {width}: {growth:,.0f} MiB more than the catalogue's own, "
+        f"{growth / embeddings:.2f} times their embeddings ({embeddings:,.0f} MiB).",
+        soft_wrap=True,
+    )
+    console.print()
 
 
 def _report_swaps(

@@ -20,7 +20,7 @@ SHORTLIST: Final = 1024
 # A catalogue of up to so many items is scored in full.
 SMALL: Final = 16384
 # Scores that are held at a time: users that are scored together times items.
-_SCORES: Final = 1 << 20
+_SCORES: Final = 1 << 24
 # Items of which only the best one is looked at, where the best of very many are sought.
 _BLOCK: Final = 64
 
