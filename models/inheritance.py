@@ -40,6 +40,7 @@ class Inheritance:
         anchor_teacher: float32 [A, A], co-purchase scores: of a row's buyer for each column.
         anchor_probe: float32 [D, A], from the anchors' scores to the direction in which the
             embeddings tell them best: ridge regression, (EᵀE + λ)⁻¹ Eᵀ.
+        anchor_embedding: float32 [A, D], of the anchors.
         reference_weight: float32 [A], mean weights of the items without interactions, which a score
             is relative to; of all items where there are none.
     """
@@ -52,6 +53,7 @@ class Inheritance:
     fallback: Floats
     anchor_teacher: Floats
     anchor_probe: Floats
+    anchor_embedding: Floats
     reference_weight: Floats
 
 
@@ -99,6 +101,7 @@ def inherit(
         fallback=fallback_logits(popularity, lent.log_popularity),
         anchor_teacher=known.teacher,
         anchor_probe=_probe(embedding[known.anchors]),
+        anchor_embedding=embedding[known.anchors],
         reference_weight=_mean_weight(lent.index[rows], lent.weight[rows], len(known.anchors)),
     )
 

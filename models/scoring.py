@@ -181,20 +181,23 @@ class Scorer(tf.Module):
     def _estimates(self, users: Query) -> tf.Tensor:
         """What the embeddings alone tell of the logits, in any unit: float32 [B, I].
 
-        One scan over the embeddings for all users, along the directions that best tell the
-        anchors' scores. Whoever has no history gets the logits themselves: those are cheap.
+        One scan over the embeddings for all users. A user's direction is that which best tells all
+        anchors' scores, and as much of the mean of the best anchors: the first alone fits the many
+        that are not wanted. Whoever has no history gets the logits themselves: those are cheap.
         """
-        shelf = self._shelf
+        shelf, inherited = self._shelf, self._inherited
         scores = self._anchor_scores(users.history)
         centred = scores - tf.reduce_mean(scores, axis=1, keepdims=True)
-        directions = tf.matmul(centred, self._inherited.anchor_probe, transpose_b=True)
+        fitted = tf.matmul(centred, inherited.anchor_probe, transpose_b=True)
+        wanted = tf.matmul(tf.square(tf.nn.relu(scores)), inherited.anchor_embedding)
+        directions = tf.math.l2_normalize(fitted, axis=1) + tf.math.l2_normalize(wanted, axis=1)
         has_history = _has_history(users)
         directions = tf.where(has_history, directions, users.profile)
         estimates = tf.matmul(directions, shelf.embeddings(), transpose_b=True)
         return tf.cond(
             tf.reduce_all(has_history),
             lambda: estimates,
-            lambda: estimates + tf.where(has_history, 0.0, self._inherited.fallback.read_value()),
+            lambda: estimates + tf.where(has_history, 0.0, inherited.fallback.read_value()),
         )
 
     def _anchor_scores(self, history: tf.Tensor) -> tf.Tensor:
