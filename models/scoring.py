@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import tensorflow as tf
 
+from models.adapter import evidence_logits
 from models.interactions import PAD
 from models.query import Query
 from models.shelf import Columns, Shelf
@@ -28,12 +29,16 @@ _BLOCK: Final = 64
 class Scorer(tf.Module):
     """The trained heads over the shelf's columns."""
 
-    def __init__(self, *, shelf: Shelf, inheritance: Columns, model: TwoTower) -> None:
-        """Score by the shelf and one of its two inheritances."""
+    def __init__(
+        self, *, shelf: Shelf, inheritance: Columns, model: TwoTower,
+        evidence: Columns | None = None,
+    ) -> None:  # fmt: skip
+        """Score by the shelf and one of its two inheritances, with or without the evidence."""
         super().__init__(name="scorer")
         self._shelf = shelf
         self._inherited = inheritance
         self._model = model
+        self._evidence = evidence
 
     def best(self, query: Query, allowed: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The best items of each user, without what is excluded or was bought.
@@ -147,6 +152,8 @@ class Scorer(tf.Module):
             tf.gather(tf.concat([scores, lent], axis=1), place, axis=1),
             inherited.demand.read_value(),
         )
+        if self._evidence is not None:
+            combined += self._heard(users, scores, self._evidence.of.read_value())
         has_history = _has_history(users)
         return tf.cond(
             tf.reduce_all(has_history),
@@ -168,6 +175,9 @@ class Scorer(tf.Module):
         combined = self._combined(
             scores, tf.reduce_sum(lent, axis=2), tf.gather(inherited.demand, rows)
         )
+        if self._evidence is not None:
+            places = tf.gather(self._evidence.of.read_value(), rows)
+            combined += self._heard(users, scores, places)
         affinity = tf.linalg.matvec(tf.gather(shelf.embeddings(), rows), users.profile)
         from_profile = tf.gather(inherited.fallback, rows) + affinity
         return tf.where(_has_history(users), combined, from_profile)
@@ -177,6 +187,37 @@ class Scorer(tf.Module):
         return retrieval_logits(
             inherited=inherited, reference=reference[:, tf.newaxis], demand=demand
         )
+
+    def _heard(self, users: Query, scores: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+        """Logits that the first interactions of items add, 0 for items without any.
+
+        Args:
+            users: B users.
+            scores: float32 [B, A], of the anchors.
+            places: int32 [N] or [B, N], of items in the columns of evidence, PAD for none.
+
+        Returns:
+            float32 [B, N], or a single 0 while no item has any.
+        """
+        assert self._evidence is not None
+        evidence, inherited = self._evidence, self._inherited
+
+        def heard() -> tf.Tensor:
+            anchors = tf.gather(inherited.anchor_of.read_value(), tf.maximum(users.history, 0))
+            known = (users.history != PAD) & (anchors != PAD)
+            pairs = tf.stack(
+                [tf.where(known)[:, 0], tf.cast(tf.boolean_mask(anchors, known), tf.int64)], axis=1
+            )
+            bought = tf.tensor_scatter_nd_max(
+                tf.zeros_like(scores), pairs, tf.ones([tf.shape(pairs)[0]])
+            )
+            of_items = evidence_logits(evidence, inherited, tf.nn.relu(scores), bought)
+            of_items = tf.pad(of_items, [[0, 0], [1, 0]])
+            if places.shape.rank == 1:
+                return tf.gather(of_items, places + 1, axis=1)
+            return tf.gather(of_items, places + 1, batch_dims=1)
+
+        return tf.cond(tf.size(evidence.row) > 0, heard, lambda: tf.zeros([1, 1]))
 
     def _estimates(self, users: Query) -> tf.Tensor:
         """What the embeddings alone tell of the logits, in any unit: float32 [B, I].

@@ -12,6 +12,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models import features
+from models.adaptation import EvidenceWeights
+from models.adapter import Adapter, Support
 from models.encoder import TextEncoder
 from models.interactions import PAD
 from models.metrics import COLD_RANK, RANK, RATING, SQUARED_ERROR
@@ -36,6 +38,7 @@ class ServedModel(tf.Module):
         profile_encoder: TextEncoder,
         model: TwoTower,
         shelf: Shelf,
+        evidence: EvidenceWeights,
         catalogue_graph: tft.TFTransformOutput,
         implicit: bool,
         max_tokens: int,
@@ -51,8 +54,11 @@ class ServedModel(tf.Module):
             model=model,
             max_tokens=max_tokens,
         )
-        self._scorer = Scorer(shelf=shelf, inheritance=shelf.served, model=model)
+        self._scorer = Scorer(
+            shelf=shelf, inheritance=shelf.served, model=model, evidence=shelf.evidence
+        )
         self._judge = Scorer(shelf=shelf, inheritance=shelf.judged, model=model)
+        self._adapter = Adapter(shelf=shelf, weights=evidence)
         # An attribute before tracing, or its vocabulary files are not saved with the model. Not
         # `transform_features_layer()`: that is a Keras model, whose saving traces everything anew.
         self._transform = tf.saved_model.load(catalogue_graph.transform_savedmodel_dir)
@@ -81,6 +87,13 @@ class ServedModel(tf.Module):
             ),
             "embed_users": trace(self.embed_users, **user),
             "similar_items": trace(self.similar_items, item_id=text, k=k),
+            "adapt_items": trace(
+                self.adapt_items,
+                item_id=text,
+                user_id=table,
+                timestamp=tf.TensorSpec([None, None], tf.int64),
+                rating=tf.TensorSpec([None, None], tf.float32),
+            ),
         }
 
     def recommend(
@@ -142,6 +155,33 @@ class ServedModel(tf.Module):
             item_features(text, transformed[features.LEXICAL]), transformed[features.PRICE_BUCKET]
         )
         return {"embedding": embedding}
+
+    def adapt_items(
+        self, item_id: tf.Tensor, user_id: tf.Tensor, timestamp: tf.Tensor, rating: tf.Tensor
+    ) -> Outputs:
+        """What first interactions make of items, beside those that the shelf knows already.
+
+        Changes nothing: `debut items add` writes the answer on the shelf. An item may stand once
+        in a request.
+
+        Args:
+            item_id: string [B].
+            user_id: string [B, S], "" pads.
+            timestamp: int64 [B, S], unix seconds.
+            rating: float32 [B, S] in [0, 1]; NaN counts as 1, for implicit feedback.
+
+        Returns:
+            See `models.adapter.Adapter`.
+        """
+        return self._adapter(
+            Support(
+                row=self._known_items(item_id),
+                given=tf.not_equal(user_id, ""),
+                user=self._shelf.user_rows(user_id),
+                timestamp=timestamp,
+                rating=tf.where(tf.math.is_nan(rating), 1.0, rating),
+            )
+        )
 
     def embed_users(self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor) -> Outputs:
         """A user's interests, one per item of the history: float32 [B, H, D], zeros pad."""

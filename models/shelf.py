@@ -16,6 +16,8 @@ import numpy.typing as npt
 import tensorflow as tf
 from tensorflow.python.ops import lookup_ops
 
+from models.clock import ShopClock
+from models.evidence import Evidence, no_evidence
 from models.inheritance import Inheritance, inherit
 from models.interactions import PAD, Purchases
 from models.item_table import ItemTable
@@ -43,6 +45,7 @@ class ShelfData:
         user_offset: int64 [U + 1], where each user's part of `user_items` begins.
         served: what items inherit from all interactions.
         judged: what they inherit from those of the train split.
+        evidence: what first interactions since then say of items.
     """
 
     item_id: npt.NDArray[np.object_]
@@ -55,6 +58,7 @@ class ShelfData:
     user_offset: npt.NDArray[np.int64]
     served: Inheritance
     judged: Inheritance
+    evidence: Evidence
 
 
 class Columns(tf.Module):
@@ -155,6 +159,7 @@ def fill_shelf(
     train: Ratings,
     everything: Ratings,
     purchases: Purchases,
+    clock: ShopClock,
     user_text: npt.NDArray[np.float32],
     options: ModelOptions,
 ) -> ShelfData:
@@ -169,6 +174,7 @@ def fill_shelf(
         train: interactions of the train split.
         everything: those of all splits.
         purchases: of all splits, in order.
+        clock: of the shop.
         user_text: float32 [U, hidden], encoded profiles.
         options: widths.
     """
@@ -179,23 +185,27 @@ def fill_shelf(
         ]
     )
 
-    def inherited(ratings: Ratings) -> Inheritance:
+    def known_of(ratings: Ratings) -> SimulatedLaunch:
         purchases = ratings.purchases()
         popularity = purchases.getnnz(axis=0).astype(np.int64)
-        known = SimulatedLaunch.hide(
+        return SimulatedLaunch.hide(
             purchases,
             targets=np.zeros(0, np.int64),
             anchors=most_popular(popularity, popularity > 0, options.max_anchors),
             regularization=options.teacher_regularization,
         )
+
+    def inherited(ratings: Ratings, known: SimulatedLaunch) -> Inheritance:
         return inherit(
             known, view, settings,
             embedding=embedding,
             quality=item_quality(ratings, view, settings, max_anchors=options.max_anchors),
-            popularity=popularity,
+            popularity=ratings.purchases().getnnz(axis=0).astype(np.int64),
             per_item=options.anchors_per_item,
         )  # fmt: skip
 
+    known = known_of(everything)
+    served = inherited(everything, known)
     return ShelfData(
         item_id=table.ids,
         embedding=embedding,
@@ -205,6 +215,7 @@ def fill_shelf(
         user_items=purchases.item,
         user_rating=purchases.rating,
         user_offset=purchases.offset,
-        served=inherited(everything),
-        judged=inherited(train),
+        served=served,
+        judged=inherited(train, known_of(train)),
+        evidence=no_evidence(served, known, clock, embedding_size=embedding.shape[1]),
     )

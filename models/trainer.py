@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models import features
+from models.adaptation import EvidenceWeights, learn_adaptation
+from models.clock import ShopClock
 from models.devices import make_strategy, set_precision
 from models.encoder import TextEncoder
 from models.encoder_folder import EncoderFolder, open_encoder
@@ -164,8 +166,11 @@ def run_fn(arguments: FnArgs) -> None:
         profile_size=encoders.folder.hidden_size,
         mean_rating=float(inputs.interactions.rating.mean()),
     )
-    outcome = Trainer(model, inputs, options.training).run(
-        [AlignedLaunch.align(fold, view, settings) for fold in folds], recorder.step
+    aligned = [AlignedLaunch.align(fold, view, settings) for fold in folds]
+    outcome = Trainer(model, inputs, options.training).run(aligned, recorder.step)
+    clock = ShopClock.of(np.concatenate([part.timestamp for part in data.splits.values()]))
+    weights = learn_adaptation(
+        aligned, inputs.interactions, clock, anchors_per_item=options.model.anchors_per_item
     )
     recorder.finish(
         TrainingRecord(
@@ -184,6 +189,7 @@ def run_fn(arguments: FnArgs) -> None:
     )
     _save(
         arguments.serving_model_dir, data, encoders, inputs, model, options, view, settings,
+        clock, weights,
         catalogue_graph=tft.TFTransformOutput(arguments.custom_config[CATALOGUE_GRAPH_PATH]),
     )  # fmt: skip
 
@@ -222,6 +228,8 @@ def _save(
     options: TrainerOptions,
     view: ItemView,
     settings: KernelSettings,
+    clock: ShopClock,
+    weights: EvidenceWeights,
     *,
     catalogue_graph: tft.TFTransformOutput,
 ) -> None:
@@ -230,7 +238,7 @@ def _save(
         model, data.table, inputs.features, view, settings,
         train=data.train, everything=data.everything,
         purchases=Purchases.of(list(data.splits.values()), len(data.users)),
-        user_text=inputs.profiles, options=options.model,
+        clock=clock, user_text=inputs.profiles, options=options.model,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         shelf = Shelf(
@@ -243,6 +251,7 @@ def _save(
             profile_encoder=encoders.profile,
             model=model,
             shelf=shelf,
+            evidence=weights,
             catalogue_graph=catalogue_graph,
             implicit=inputs.interactions.is_implicit,
             max_tokens=options.features.max_tokens,

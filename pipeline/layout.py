@@ -22,6 +22,11 @@ def report_folder(root: Path) -> Path:
     return root / "report"
 
 
+def set_aside_folder(root: Path) -> Path:
+    """Where the rows are listed that `debut items add` could not use, a file for each version."""
+    return root / "set-aside"
+
+
 def log_file(root: Path) -> Path:
     """What the libraries logged during the last run."""
     return root / "run.log"

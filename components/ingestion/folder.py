@@ -93,6 +93,21 @@ def open_folder(path: str | Path) -> DataFolder:
     return DataFolder(str(root), tuple(files))
 
 
+def open_table(path: Path, table: str) -> DataFile:
+    """Checks one file of a table, whatever its name is before the suffix.
+
+    Raises:
+      BadInput: the file or a column is missing, or it can't be read.
+    """
+    if not path.exists():
+        raise BadInput(f"The file {path} does not exist. Give the path of a file.")
+    if not path.name.endswith(_SUFFIXES):
+        raise BadInput(
+            f"{path} is none of {', '.join(_SUFFIXES)}. Give a file in one of these formats."
+        )
+    return _open_file(path.parent, path, table=table, span=0)
+
+
 def fingerprint(folder: DataFolder, pseudonym_key: bytes | None = None) -> str:
     """Returns a hash of the names and contents of the files, and of the key for user ids.
 

@@ -7,8 +7,11 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
+from models.adaptation import EvidenceWeights
+from models.clock import ShopClock
 from models.encoder import TextEncoder
 from models.encoder_folder import EncoderFolder, open_encoder
+from models.evidence import FEATURES
 from models.interactions import Interactions, Purchases
 from models.item_table import ItemTable, read_item_table
 from models.kernel import ItemView, KernelSettings
@@ -28,6 +31,17 @@ MODEL_OPTIONS = ModelOptions(
     max_anchors=4096,
     anchors_per_item=5,
     teacher_regularization=4.0,
+)
+# What evidence is worth at 1, 2 and 5 interactions: made up, so that every term counts.
+_RANDOM = np.random.default_rng(21)
+EVIDENCE = EvidenceWeights(
+    count=np.array([1, 2, 5], np.float32),
+    center=_RANDOM.normal(size=(3, len(FEATURES))).astype(np.float32),
+    precision=_RANDOM.uniform(0.3, 2.0, (3, len(FEATURES))).astype(np.float32),
+    weight=_RANDOM.normal(scale=0.3, size=(3, len(FEATURES))).astype(np.float32),
+    inherit=np.array([0.2, 0.3, 0.5], np.float32),
+    own=np.array([0.1, -0.05, 0.2], np.float32),
+    level=np.array([0.1, 0.2, 0.4], np.float32),
 )
 SETTINGS = KernelSettings(ridge=0.5, order=0.7, side=0.1)
 
@@ -141,6 +155,7 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
         train=Ratings.of([interactions], users=NUM_USERS, items=SIZE),
         everything=Ratings.of(together, users=NUM_USERS, items=SIZE),
         purchases=Purchases.of(together, NUM_USERS),
+        clock=ShopClock.of(np.concatenate([part.timestamp for part in together])),
         user_text=profile_text,
         options=MODEL_OPTIONS,
     )
@@ -153,6 +168,7 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
         "profile_encoder": encoder,
         "model": model,
         "shelf": shelf,
+        "evidence": EVIDENCE,
         "catalogue_graph": catalogue[0],
         "max_tokens": 24,
     }

@@ -701,7 +701,11 @@ def test_a_product_is_put_on_the_shelf_of_a_loaded_model_without_tracing(served,
         "fallback": 1.0,
         "anchor_of": -1,
     }
-    for columns, values in ((shelf, row), (shelf.served, inherited), (shelf.judged, inherited)):
+    evidence = {"of": -1, "expected_share": 0.0}
+    for columns, values in (
+        (shelf, row), (shelf.served, inherited), (shelf.judged, inherited),
+        (shelf.evidence, evidence),
+    ):  # fmt: skip
         for column, value in values.items():
             variable = getattr(columns, column)
             variable.assign(longer(variable.read_value(), value))

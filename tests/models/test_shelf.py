@@ -88,6 +88,7 @@ def test_every_column_may_grow_after_it_was_built(served, tmp_path):
     made = Shelf(served.data, user_ids=tmp_path / "users")
     for columns, data in (
         (made, served.data), (made.served, served.data.served), (made.judged, served.data.judged),
+        (made.evidence, served.data.evidence),
     ):  # fmt: skip
         for column in dataclasses.fields(data):
             value = getattr(data, column.name)
@@ -96,5 +97,5 @@ def test_every_column_may_grow_after_it_was_built(served, tmp_path):
             variable = getattr(columns, column.name)
             assert variable.shape[0] is None
             np.testing.assert_array_equal(variable, value)
-            variable.assign(np.concatenate([value, value[:1]]))
+            variable.assign(np.concatenate([value, np.zeros((1, *value.shape[1:]), value.dtype)]))
             assert len(variable.numpy()) == len(value) + 1

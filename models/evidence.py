@@ -1,0 +1,229 @@
+"""What the first interactions of a new item say, as formulas that training and serving share.
+
+The supporters of an item are the users who interacted with it first. They tell how fast the item
+sells, and by what else they lean to, which of the anchors it inherits from count.
+`models.adaptation` learns how much to believe of it, `models.adapter` applies that in the graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+import tensorflow as tf
+
+from models.clock import ShopClock
+from models.inheritance import Inheritance
+from models.interactions import PAD
+from models.simulation import SimulatedLaunch
+from models.towers import retrieval_logits
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+# Of a new item, in the order of the columns of `features`.
+FEATURES: Final = ("speed", "left", "log_left", "expected_share", "habit", "rating")
+# Those that say how much of the data's time is left. After the data the question has no meaning.
+WINDOW: Final = ("left", "log_left")
+CLIP: Final = 3.0  # standard deviations
+LIFT_FLOOR: Final = 0.3  # an anchor that no supporter leans to keeps 0.3 / 1.3 of its weight
+RATIO_FLOOR: Final = 0.05  # of a log-ratio of scores, in means
+CLOCK_SCALE: Final = 1000.0
+LEFT_FLOOR: Final = 0.02
+TINY: Final = 1e-9
+_SAMPLE: Final = 2048
+_USERS_AT_ONCE: Final = 64
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Columns of the shelf for I items, E of them with evidence, A anchors and K an item.
+
+    Attributes:
+        of: int32 [I], place among the items with evidence, PAD for one without.
+        row: int32 [E], rows of the items with evidence.
+        count: float32 [E, 4], interactions, those of known users, sums of these users' habits and
+            of the ratings.
+        time: int64 [E, 2], unix seconds of the first and of the last interaction.
+        lift: float32 [E, K], sums of the known users' lifts to the item's anchors.
+        attention: float32 [E, K], to the item's anchors, after the supporters were heard.
+        weight: float32 [E, 2], of inherited scores and of the history itself.
+        text: float32 [E, D], the embedding that the text alone gives.
+        expected_share: float32 [I], log of the share of choices that a text promises, 0 on
+            average; 0 for an anchor.
+        cold_attention: float32 [A], mean attention of the items that are no anchors; of all items
+            where there are none.
+        background: float32 [A], mean leaning of the users to an anchor.
+        clock_time: int64 [C], unix seconds, knots of the shop's clock.
+        clock_share: float32 [C], share of the shop's interactions by then.
+    """
+
+    of: npt.NDArray[np.int32]
+    row: npt.NDArray[np.int32]
+    count: Floats
+    time: npt.NDArray[np.int64]
+    lift: Floats
+    attention: Floats
+    weight: Floats
+    text: Floats
+    expected_share: Floats
+    cold_attention: Floats
+    background: Floats
+    clock_time: npt.NDArray[np.int64]
+    clock_share: Floats
+
+
+def no_evidence(
+    inherited: Inheritance, known: SimulatedLaunch, clock: ShopClock, *, embedding_size: int
+) -> Evidence:
+    """The columns while no item has any: what first interactions will be compared with.
+
+    Args:
+        inherited: by all items, from all interactions.
+        known: a launch whose anchors are the seen items.
+        clock: of the shop.
+        embedding_size: D.
+    """
+    items, width = inherited.anchor_index.shape
+    anchors = len(known.anchors)
+    others = np.flatnonzero(inherited.anchor_of == PAD)
+    rows = others if len(others) else np.arange(items)
+    dense = _sparse(inherited.anchor_index, inherited.anchor_weight, rows, anchors)
+    positive = attention(inherited.anchor_weight[rows])
+    reference = np.bincount(
+        inherited.anchor_index[rows].ravel(), positive.ravel(), minlength=anchors
+    )
+    users = np.flatnonzero(known.history.getnnz(axis=1))
+    if len(users) > _SAMPLE:
+        users = np.sort(np.random.default_rng(0).choice(users, _SAMPLE, replace=False))
+    background, shares = np.zeros(anchors, np.float32), np.zeros(len(rows))
+    for start in range(0, len(users), _USERS_AT_ONCE):
+        scores = known.history[users[start : start + _USERS_AT_ONCE]] @ known.teacher
+        background += leanings(scores).sum(axis=0)
+        logits = retrieval_logits(
+            inherited=tf.constant((dense @ scores.T).T),
+            reference=tf.constant((scores @ inherited.reference_weight)[:, np.newaxis]),
+            demand=tf.zeros([len(rows)]),
+        )
+        shares += softmax(logits.numpy()).sum(axis=0, dtype=np.float64)
+    expected = np.zeros(items, np.float32)
+    if len(others):
+        expected[rows] = expected_share(shares / max(len(users), 1))
+    return Evidence(
+        of=np.full(items, PAD, np.int32),
+        row=np.zeros(0, np.int32),
+        count=np.zeros((0, 4), np.float32),
+        time=np.zeros((0, 2), np.int64),
+        lift=np.zeros((0, width), np.float32),
+        attention=np.zeros((0, width), np.float32),
+        weight=np.zeros((0, 2), np.float32),
+        text=np.zeros((0, embedding_size), np.float32),
+        expected_share=expected,
+        cold_attention=(reference / max(len(rows), 1)).astype(np.float32),
+        background=background / np.float32(max(len(users), 1)),
+        clock_time=clock.time,
+        clock_share=clock.share,
+    )
+
+
+def _sparse(
+    index: npt.NDArray[np.int32], weight: Floats, rows: npt.NDArray[np.int64], anchors: int
+) -> sp.csr_matrix:
+    """Weights of some rows as a sparse matrix of rows x anchors."""
+    place = np.repeat(np.arange(len(rows)), index.shape[1])
+    return sp.csr_matrix((weight[rows].ravel(), (place, index[rows].ravel())), (len(rows), anchors))
+
+
+def attention(weight: Floats) -> Floats:
+    """Weights of an item's anchors [T, K], negative ones left out, with sum 1.
+
+    A negative weight takes an anchor's score away where others count it twice: it corrects a sum,
+    and says nothing of whom the item is for.
+    """
+    positive = np.maximum(weight, 0.0)
+    normal: Floats = positive / (positive.sum(axis=1, keepdims=True) + np.float32(TINY))
+    return normal
+
+
+def leanings(scores: Floats) -> Floats:
+    """Share of each anchor in the positive scores of a user: [U, A] to float32 [U, A]."""
+    positive = np.maximum(scores, 0.0)
+    share: Floats = positive / (positive.sum(axis=1, keepdims=True) + np.float32(TINY))
+    return share
+
+
+def lift(lean: Floats, background: Floats) -> Floats:
+    """How much more than everybody a user leans to an anchor, as a floored logarithm."""
+    floored: Floats = np.log((lean / (background + TINY) + LIFT_FLOOR) / (1 + LIFT_FLOOR))
+    return floored
+
+
+def posterior(prior: Floats, lifts: Floats, known: npt.NDArray[np.int64]) -> Floats:
+    """Attention after the supporters were heard: A' ∝ A · Π_s lift_s^(1/√k).
+
+    Supporters are no independent witnesses; the root makes k of them count as √k.
+
+    Args:
+        prior: float32 [T, K].
+        lifts: float32 [T, K], sums of `lift` over the known supporters.
+        known: int [T], how many these are.
+    """
+    evidence = lifts / np.sqrt(np.maximum(known, 1))[:, np.newaxis]
+    likelihood = np.exp(evidence - evidence.max(axis=1, keepdims=True))
+    return attention((prior * likelihood).astype(np.float32))
+
+
+def features(
+    *,
+    count: npt.NDArray[np.int64],
+    first: Doubles,
+    last: Doubles,
+    expected: Doubles,
+    habit: Doubles,
+    rating: Doubles,
+) -> Doubles:
+    """What tells the demand of T items: float64 [T, F].
+
+    Args:
+        count: k, interactions seen.
+        first: the shop's clock at the first of them.
+        last: the shop's clock at the last of them.
+        expected: log of the share of choices that the text promised, 0 on average.
+        habit: mean of log(1 + purchases) over the known supporters.
+        rating: mean, in [0, 1].
+    """
+    pace = np.log(np.maximum(count - 1, 1)) - np.log(CLOCK_SCALE * (last - first) + 1)
+    left = np.maximum(1 - last, 0.0)
+    return np.stack(
+        [np.where(count > 1, pace, 0.0), left, np.log(left + LEFT_FLOOR), expected, habit, rating],
+        axis=1,
+    )
+
+
+def log_ratio(new: Floats, old: Floats, reference: Floats) -> Floats:
+    """How much more of a user's scores the new attention gives an item: [U, T].
+
+    Args:
+        new: scores under the new attention, [U, T].
+        old: scores under the text's attention, [U, T].
+        reference: mean of the latter over cold items, [U].
+    """
+    floor = RATIO_FLOOR * reference[:, np.newaxis] + TINY
+    ratio: Floats = np.log((new + floor) / (old + floor)).astype(np.float32)
+    return ratio
+
+
+def expected_share(shares: Doubles) -> Floats:
+    """Log of mean shares [T] of users' choices, less that of an even share: float32 [T]."""
+    expected: Floats = np.log(shares * len(shares) + TINY).astype(np.float32)
+    return expected
+
+
+def softmax(logits: Floats) -> Floats:
+    """Shares of each user's choice: [U, T]."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return shares

@@ -1,0 +1,82 @@
+"""What the run behind the newest pushed model made of its data, read back from ML Metadata.
+
+Interactions that arrive later are read by the same rules and on the same rating scale.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2
+from tfx.types import standard_artifacts
+
+from components.artifacts import Quarantine
+from components.ingestion.options import DataOptions
+from components.ingestion.summary import RatingScale, read_summary
+from models.errors import BadInput
+
+_INGESTION = "components.ingestion.component.DataFolderExampleGen"
+
+
+class DataTerms(NamedTuple):
+    """How a run read its data."""
+
+    options: DataOptions
+    scale: RatingScale
+
+
+def newest_version(serving: Path) -> Path:
+    """The folder of the newest version under `serving`.
+
+    Raises:
+        BadInput: there is none.
+    """
+    versions = [path for path in serving.glob("*") if path.name.isdigit() and path.is_dir()]
+    if not versions:
+        raise BadInput(
+            f"No version was pushed to {serving} yet. Run `debut run` first, or give --root the "
+            "folder that it was given."
+        )
+    return max(versions, key=lambda path: int(path.name))
+
+
+def read_terms(metadata: Path) -> DataTerms:
+    """Read the terms of the newest run that pushed a model.
+
+    Raises:
+        BadInput: there is no such run.
+    """
+    if not metadata.is_file():
+        raise BadInput(
+            f"{metadata} does not exist, so nothing tells how the model's data was read. Give "
+            "--root the folder that `debut run` was given."
+        )
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(metadata)
+    store = MetadataStore(connection)
+    pushed = [
+        artifact
+        for artifact in store.get_artifacts_by_type(standard_artifacts.PushedModel.TYPE_NAME)
+        if artifact.custom_properties["pushed"].int_value == 1
+    ]
+    if not pushed:
+        raise BadInput(f"No run that {metadata} tells of has pushed a model. Run `debut run`.")
+    newest = max(pushed, key=lambda artifact: artifact.id)
+    [run, *_] = sorted(
+        (c for c in store.get_contexts_by_artifact(newest.id) if c.type == "pipeline_run"),
+        key=lambda context: -context.id,
+    )
+    [ingestion] = [e for e in store.get_executions_by_context(run.id) if e.type == _INGESTION]
+    [quarantine] = [
+        artifact
+        for artifact in store.get_artifacts_by_context(run.id)
+        if artifact.type == Quarantine.TYPE_NAME
+    ]
+    summary = read_summary(quarantine.uri)
+    options = ingestion.custom_properties["options"].string_value
+    return DataTerms(
+        options=DataOptions.model_validate_json(options),
+        scale=RatingScale(summary.rating_min, summary.rating_max, summary.is_implicit),
+    )
