@@ -1,0 +1,244 @@
+"""`adapt_items` and the scores of adapted items, against plain loops over one item and one user."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.intake import FirstInteraction, assign, take_in
+from tests.models.conftest import EVIDENCE
+from tests.models.shop import NUM_USERS, SIZE, user_id
+
+UNKNOWN = b"nobody"
+USERS = [user_id(user).decode() for user in range(NUM_USERS)]
+
+
+def expected(served, shop, row, support):
+    """New columns of one item from all of its (user or None, time, rating), by the definitions."""
+    data, known = served.data, served.known
+    places = data.anchor_index[row]
+    prior = np.maximum(data.anchor_weight[row].astype(float), 0)
+    prior /= prior.sum()
+    history = known.history.toarray().astype(float)
+    scores = np.maximum(history @ known.teacher, 0)
+    active = history.sum(axis=1) > 0
+    lean = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-12)
+    background = lean[active].mean(axis=0)
+    users = [user for user, _, _ in support if user is not None]
+    posterior = prior.copy()
+    for user in users:
+        lift = (lean[user] / background + 0.3) / 1.3
+        posterior *= lift[places] ** (1 / np.sqrt(len(users)))
+    posterior /= posterior.sum()
+    count = len(support)
+    times = np.sort(np.arange(len(shop.item)))
+    shown = [np.interp(time, times, (times + 0.5) / len(times)) for _, time, _ in support]
+    first, last = min(shown), max(shown)
+    habits = [np.log1p(history[user].sum()) for user in users]
+    features = [
+        np.log(count - 1) - np.log(1000 * (last - first) + 1) if count > 1 else 0.0,
+        1 - last,
+        np.log(1 - last + 0.02),
+        data.expected_share[row],
+        np.mean(habits) if habits else 0.0,
+        np.mean([rating for _, _, rating in support]),
+    ]
+    e, k = EVIDENCE, EVIDENCE.count.tolist()
+    low = max((i for i, known in enumerate(k) if known <= count), default=0)
+    high = min((i for i, known in enumerate(k) if known >= count), default=len(k) - 1)
+    part = 0.0 if low == high else np.log(count / k[low]) / np.log(k[high] / k[low])
+
+    def blend(values):
+        return (1 - part) * values[low] + part * values[high]
+
+    shifts = [
+        np.clip((np.array(features) - e.center[i]) * e.precision[i], -3, 3) @ e.weight[i]
+        for i in range(len(k))
+    ]
+    weight = np.array([blend(e.inherit), blend(e.own)])
+    anchors = data.embedding[known.anchors[places]].astype(float)
+    moved = data.embedding[row] + np.clip(weight.sum(), 0, 1) * ((posterior - prior) @ anchors)
+    return {
+        "demand": data.demand[row] + blend(e.level) + blend(shifts),
+        "embedding": moved / np.linalg.norm(moved),
+        "evidence_attention": posterior,
+        "evidence_weight": weight,
+    }
+
+
+def ask(model, items, supports):
+    width = max(map(len, supports))
+
+    def table(place, fill, dtype):
+        return tf.constant([[s[place] for s in row] + [fill] * (width - len(row))
+                            for row in supports], dtype, [len(items), width])  # fmt: skip
+
+    answer = model.signatures["adapt_items"](
+        item_id=tf.constant(items),
+        user_id=tf.constant([[UNKNOWN if s[0] is None else user_id(s[0]) for s in row]
+                             + [b""] * (width - len(row)) for row in supports],
+                            tf.string, [len(items), width]),
+        timestamp=table(1, 0, tf.int64),
+        rating=table(2, 0.0, tf.float32),
+    )  # fmt: skip
+    return {name: value.numpy() for name, value in answer.items()}
+
+
+@pytest.fixture
+def model(served):
+    """Loaded anew: tests change its shelf."""
+    return tf.saved_model.load(str(served.path))
+
+
+@pytest.fixture(scope="module")
+def cold(served):
+    return np.flatnonzero(served.table.is_cold)
+
+
+SUPPORTS = [
+    [(3, 20, 0.5)],
+    [(3, 20, 0.5), (11, 60, 1.0), (None, 90, 0.0)],
+    [(None, 100, 0.75)],
+    [(user, 10 * user, 0.1 * user) for user in range(10)],
+    [(7, 100, 1.0), (7, 100, 1.0)],
+]
+
+
+@pytest.mark.parametrize("support", SUPPORTS)
+def test_an_items_new_columns_are_those_of_the_definition(served, shop, model, cold, support):
+    answer = ask(model, [served.table.ids[cold[0]], served.table.ids[cold[5]]], [support, []])
+    for name, value in expected(served, shop, cold[0], support).items():
+        np.testing.assert_allclose(answer[name][0], value, rtol=1e-3, atol=1e-4, err_msg=name)
+    assert answer["is_adapted"].tolist() == [True, False]
+    # What nobody interacted with stays as it is.
+    np.testing.assert_allclose(answer["demand"][1], served.data.demand[cold[5]])
+    np.testing.assert_allclose(answer["embedding"][1], served.data.embedding[cold[5]], atol=1e-6)
+
+
+def test_after_the_data_the_time_that_is_left_says_nothing(served, model, cold):
+    item = served.table.ids[cold[0]]
+    one, other = (ask(model, [item], [[(3, time, 0.5)]])["demand"] for time in (10**6, 10**9))
+    np.testing.assert_array_equal(one, other)
+    assert np.isfinite(one).all()
+
+
+def test_without_ratings_an_interaction_counts_as_the_best(served, model, cold):
+    item = served.table.ids[cold[0]]
+    one, other = (ask(model, [item], [[(3, 20, rating)]])["demand"] for rating in (np.nan, 1.0))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_an_item_of_training_and_an_unknown_one(served, model):
+    row = served.known.anchors[2]
+    answer = ask(model, [served.table.ids[row]], [[(3, 20, 0.5)]])
+    assert not answer["is_adapted"][0]
+    np.testing.assert_allclose(answer["demand"][0], served.data.demand[row])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"not in the catalogue.*no-such"):
+        ask(model, [b"no-such-item"], [[(3, 20, 0.5)]])
+
+
+# Taking in.
+
+
+def interactions(served, supports):
+    """By row of the item."""
+    return [
+        FirstInteraction(
+            served.table.ids[row].decode(), "nobody" if user is None else USERS[user], time, rating
+        )
+        for row, support in supports.items()
+        for user, time, rating in support
+    ]
+
+
+def taken(model, served, supports):
+    intake = take_in(model, USERS, interactions(served, supports))
+    assign(model, intake.columns)
+    return intake
+
+
+def scores(model, users):
+    answer = model.signatures["score"](
+        user_id=tf.constant(np.repeat([user_id(user) for user in users], SIZE)),
+        history=tf.zeros([len(users) * SIZE, 0], tf.string),
+        profile=tf.fill([len(users) * SIZE], ""),
+        item_id=tf.constant(np.tile(model._shelf.item_id.numpy(), len(users))),
+    )
+    return answer["score"].numpy().reshape(len(users), SIZE)
+
+
+def test_an_adapted_items_score_is_the_definition_and_no_other_changes(
+    served, shop, model, cold, tmp_path
+):
+    supports = {cold[0]: SUPPORTS[1], cold[4]: SUPPORTS[3]}
+    users = [0, 1, 7, 22]
+    before = scores(model, users)
+    intake = taken(model, served, supports)
+    assert intake.adapted.tolist() == sorted(supports)
+    tf.saved_model.save(model, str(tmp_path), signatures=model.signatures)
+    model = tf.saved_model.load(str(tmp_path))
+    after = scores(model, users)
+    others = np.setdiff1d(np.arange(SIZE), list(supports))
+    np.testing.assert_allclose(after[:, others], before[:, others], rtol=1e-6, atol=1e-6)
+
+    data, known = served.data, served.known
+    positive = np.maximum(data.anchor_weight.astype(float), 0)
+    positive /= positive.sum(axis=1, keepdims=True)
+    dense = np.zeros((SIZE, len(known.anchors)))
+    np.put_along_axis(dense, data.anchor_index.astype(int), positive, axis=1)
+    for row, support in supports.items():
+        new = expected(served, shop, row, support)
+        heard = np.zeros(len(known.anchors))
+        heard[data.anchor_index[row]] = new["evidence_attention"]
+        for place, user in enumerate(users):
+            history = [data.anchor_of[r] for r in data.user_history[user] if r >= 0]
+            bought = np.zeros(len(known.anchors))
+            bought[[a for a in history if a >= 0]] = 1
+            change = new["demand"] - data.demand[row]
+            for weight, x in zip(
+                new["evidence_weight"], (np.maximum(bought @ known.teacher, 0), bought), strict=True
+            ):
+                floor = 0.05 * np.mean(dense[cold] @ x) + 1e-9
+                change += weight * np.log((heard @ x + floor) / (dense[row] @ x + floor))
+            profile = served.profile_text[user] @ served.model._profile.numpy()
+            change += profile @ (new["embedding"] - data.embedding[row])
+            assert after[place, row] - before[place, row] == pytest.approx(change, abs=2e-3)
+    # `recommend` and `score` agree, and a supporter is not offered the item again.
+    answer = model.signatures["recommend"](
+        user_id=tf.constant([user_id(3), user_id(30)]), history=tf.zeros([2, 0], tf.string),
+        profile=tf.constant(["", ""]), k=tf.constant(SIZE), new_only=tf.constant(False),
+    )  # fmt: skip
+    lists = [dict(zip(ids, found, strict=True)) for ids, found in zip(
+        answer["item_id"].numpy(), answer["score"].numpy(), strict=True)]  # fmt: skip
+    assert served.table.ids[cold[0]] not in lists[0]
+    for row in supports:
+        assert lists[1][served.table.ids[row]] == pytest.approx(
+            scores(model, [30])[0, row], rel=1e-4
+        )
+
+
+def test_interactions_in_two_parts_count_as_all_at_once(served, cold):
+    whole = {cold[0]: SUPPORTS[3], cold[4]: SUPPORTS[1], cold[2]: SUPPORTS[2]}
+    first = {cold[0]: SUPPORTS[3][4:], cold[4]: SUPPORTS[1][:1]}
+    second = {cold[0]: SUPPORTS[3][:4], cold[4]: SUPPORTS[1][1:], cold[2]: SUPPORTS[2]}
+    once, twice = (tf.saved_model.load(str(served.path)) for _ in range(2))
+    taken(once, served, whole)
+    for part in (first, second):
+        taken(twice, served, part)
+    np.testing.assert_allclose(scores(twice, [5, 6, 8]), scores(once, [5, 6, 8]), atol=1e-4)
+    np.testing.assert_allclose(twice._shelf.embedding, once._shelf.embedding, atol=1e-5)
+    np.testing.assert_array_equal(twice._shelf.user_items, once._shelf.user_items)
+
+
+def test_purchases_are_noted_of_known_users_and_also_of_items_of_training(served, model):
+    row = int(served.known.anchors[0])
+    bought = {int(r) for r in served.data.user_items[served.data.user_offset[4]:
+              served.data.user_offset[5]]}  # fmt: skip
+    new = int(next(r for r in served.known.anchors if r not in bought))
+    intake = taken(model, served, {new: [(4, 20, 1.0), (None, 30, 1.0)], row: [(4, 10, 1.0)]})
+    assert not len(intake.adapted) and set(intake.of_training) == {new, row}
+    offset = model._shelf.user_offset.numpy()
+    now = set(model._shelf.user_items.numpy()[offset[4] : offset[5]].tolist())
+    assert now == bought | {new, row}
+    assert offset[-1] == len(model._shelf.user_items.numpy())

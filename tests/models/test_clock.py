@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.clock import ShopClock, clock_at
+
+DAY = 86_400
+
+
+def test_a_moment_shows_the_share_of_interactions_before_it_ties_in_their_middle():
+    clock = ShopClock.of(np.array([40, 10, 10, 30]))
+    assert clock.at(np.array([10, 30, 40])).tolist() == [0.25, 0.625, 0.875]
+    assert clock.at(np.array([20])) == pytest.approx([(0.25 + 0.625) / 2])
+
+
+def test_before_the_data_the_clock_stands_and_after_them_it_runs_on_at_the_latest_rate():
+    times = np.arange(100) * DAY
+    clock = ShopClock.of(times)
+    assert clock.at(np.array([-5 * DAY])) == clock.at(np.array([0]))
+    # One interaction a day goes on: 1 % of the data.
+    later = clock.at(np.array([99 * DAY, 109 * DAY]))
+    assert later[1] - later[0] == pytest.approx(0.1, abs=1e-4)
+    assert later[1] > 1
+
+
+def test_very_many_moments_are_kept_as_few_knots():
+    times = np.sort(np.random.default_rng(0).integers(0, 10**8, 50_000))
+    clock = ShopClock.of(times)
+    assert len(clock.time) <= 4096
+    asked = np.random.default_rng(1).integers(0, 10**8, 1000)
+    exact = np.searchsorted(times, asked) / len(times)
+    np.testing.assert_allclose(clock.at(asked), exact, atol=1e-3)
+
+
+@pytest.mark.parametrize("times", [[7], [5, 5], [10, 10, 30, 40], list(range(0, 9000, 7))])
+def test_the_graph_shows_the_same(times):
+    clock = ShopClock.of(np.array(times))
+    asked = np.concatenate([np.array(times), np.array([-3, 6, 11, 35, 8999, 10**6])])
+    found = clock_at(tf.constant(clock.time), tf.constant(clock.share), tf.constant(asked))
+    np.testing.assert_allclose(found, clock.at(asked), rtol=1e-6)
