@@ -1,4 +1,4 @@
-"""Requests to every signature, made from one ingested interaction.
+"""Requests to every signature that customers' requests go to, made from one ingested interaction.
 
 TFX builds its requests for the one signature that takes serialized Examples. A model server
 compiles each signature at its first call, which must not be a customer's.

@@ -115,9 +115,12 @@ class _Gate:
         """Ask the model before it is changed."""
         random = np.random.default_rng(0)
         supporters = intake.pairs[:, 0]
-        known = np.arange(len(users), dtype=np.int64)
+        # A purchase of an item of training is a reason for other recommendations.
+        changed = supporters[np.isin(intake.pairs[:, 1], intake.of_training)]
+        same = np.setdiff1d(np.arange(len(users), dtype=np.int64), changed)
+        supporters_same = np.intersect1d(supporters, same)
         chosen = np.unique(
-            np.concatenate([_some(random, supporters, _USERS), _some(random, known, _USERS)])
+            np.concatenate([_some(random, supporters_same, _USERS), _some(random, same, _USERS)])
         )
         untouched = np.setdiff1d(np.arange(len(items)), intake.adapted)
         self.users = [users[row] for row in chosen]

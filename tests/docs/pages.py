@@ -12,6 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
+from pipeline.cli import main
+
 ROOT = Path(__file__).parents[2]
 PROMPT = "$ "
 
@@ -54,6 +58,17 @@ def blocks(language: str) -> list[tuple[str, str]]:
         for kind, content in _FENCE.findall(page.read_text(encoding="utf-8"))
         if kind == language
     ]
+
+
+def commands() -> dict[str, click.Command]:
+    """Every command of `debut` by its words, such as "run" or "items add"."""
+    found: dict[str, click.Command] = {}
+    for name_, command in main.commands.items():
+        if isinstance(command, click.Group):
+            found |= {f"{name_} {inner}": leaf for inner, leaf in command.commands.items()}
+        else:
+            found[name_] = command
+    return found
 
 
 def documented_commands(program: str | None = None) -> list[Command]:

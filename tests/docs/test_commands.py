@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from pipeline.cli import main
 from pipeline.config import load_configuration
 from serving import flags
-from tests.docs.pages import ROOT, blocks, documented_commands
+from tests.docs.pages import ROOT, blocks, commands, documented_commands
 
 # Programs of the machine; the rest comes with the environment.
 SYSTEM = {"curl", "docker", "export", "kubectl", "source", "zcat"}
@@ -58,7 +58,7 @@ def test_make_targets_exist(command):
 def test_debut_understands_its_commands(command):
     given: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
-        for inner in main.commands.values():
+        for inner in commands().values():
             stack.enter_context(mock.patch.object(inner, "callback", given.update))
         result = CliRunner().invoke(main, command.words[1:])
     assert result.exit_code == 0, result.output

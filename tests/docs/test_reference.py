@@ -15,12 +15,11 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 import components.ingestion
 from components.ingestion.folder import REQUIRED_COLUMNS
 from models import served
-from pipeline.cli import main
 from pipeline.config import DEFAULT_FILE, Configuration
 from pipeline.evaluation import SLICES, evaluation_metrics
 from pipeline.pipeline import Fingerprints, Places, create_pipeline
 from serving import flags
-from tests.docs.pages import ROOT, blocks, documented_signatures, table
+from tests.docs.pages import ROOT, blocks, commands, documented_signatures, table
 
 CONFIGURATION = "docs/reference/configuration.md"
 # Defaults that depend on the machine.
@@ -151,9 +150,9 @@ def test_the_commands_table_holds_every_command_and_option():
         row["command"].strip("`").removeprefix("debut ")
         for row in table("docs/reference/command-line.md", "command")
     }
-    assert stated == set(main.commands)
+    assert stated == set(commands())
     text = (ROOT / "docs/reference/command-line.md").read_text()
-    for command in main.commands.values():
+    for command in commands().values():
         for parameter in command.params:
             assert f"`{parameter.opts[0]}" in text, f"{command.name} {parameter.opts[0]}"
 

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import math
 import shutil
 import subprocess
@@ -13,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 from rich.console import Console
 from tensorflow.python.tools import saved_model_utils
 from tensorflow_serving.apis import prediction_log_pb2
 
 from models.errors import BadInput, DebutError
+from pipeline.cli import main
 from pipeline.config import load_configuration
 from pipeline.layout import serving_folder
 from pipeline.outcome import Outcome
@@ -29,7 +32,7 @@ from tests.end_to_end.running import (
     small,
     wait_until_available,
 )
-from tests.end_to_end.shop import QUALITY, THEMES, Shop, write_shop
+from tests.end_to_end.shop import QUALITY, START, THEMES, Shop, write_shop
 from tests.tiny_bert import write_tiny_bert
 
 SLICES = {"overall": {b"seen", b"new"}, "seen": {b"seen"}, "new": {b"new"}}
@@ -49,7 +52,27 @@ CONTRACT = {
     ),
     "embed_users": (USER, {"embedding": (FLOAT, 3)}),
     "similar_items": ({"item_id": (STRING, 1), "k": (INT, 0)}, RANKED),
+    "adapt_items": (
+        {
+            "item_id": (STRING, 1),
+            "user_id": (STRING, 2),
+            "timestamp": (tf.int64, 2),
+            "rating": (FLOAT, 2),
+        },
+        {
+            "embedding": (FLOAT, 2),
+            "demand": (FLOAT, 1),
+            "is_adapted": (BOOL, 1),
+            "count": (FLOAT, 2),
+            "time": (tf.int64, 2),
+            "lift": (FLOAT, 2),
+            "attention": (FLOAT, 2),
+            "weight": (FLOAT, 2),
+        },
+    ),
 }
+# `debut items add` calls it in its own process.
+NEVER_SERVED = {"adapt_items"}
 # Those of tensorflow_text 2.12, which the stock model server links.
 TEXT_OPS = {
     "NormalizeUTF8",
@@ -247,7 +270,7 @@ class TestFirstRun:
         ]
         signatures = [request.model_spec.signature_name for request in records]
         assert signatures.count("serving_default") == INFRA_REQUESTS
-        assert set(signatures) == set(CONTRACT)
+        assert set(signatures) == set(CONTRACT) - NEVER_SERVED
         examples = records[0].inputs["examples"].string_val
         assert "item_id" in tf.train.Example.FromString(examples[0]).features.feature
 
@@ -385,6 +408,102 @@ class TestAnswers:
             client.similar_items(["no-such-item"])
         with pytest.raises(BadInput, match="k must be at least 1"):
             client.recommend(["u1"], k=0)
+
+
+class TestItemsAdd:
+    """First interactions go into the first run's model, in a root of their own."""
+
+    @pytest.fixture(scope="class")
+    def root(self, place, first, tmp_path_factory):
+        root = tmp_path_factory.mktemp("added")
+        version = first.outcome.version
+        shutil.copytree(version, serving_folder(root) / version.name)
+        shutil.copy(place.root / "metadata.sqlite", root)
+        return root
+
+    @pytest.fixture(scope="class")
+    def supported(self, place):
+        """Two new products, with three supporters each."""
+        new = sorted(place.shop.unsold)[:2]
+        return {new[0]: ["u1", "u2", "u3"], new[1]: ["u4", "u5", "somebody"]}
+
+    @pytest.fixture(scope="class")
+    def added(self, root, supported, tmp_path_factory):
+        rows = [
+            f"{user},{item},{START + 86_400 * day},5"
+            for item, users in supported.items()
+            for day, user in enumerate(users)
+        ]
+        file = tmp_path_factory.mktemp("support") / "today.csv"
+        file.write_text("\n".join(["user_id,item_id,timestamp,rating", *rows]) + "\n")
+        return CliRunner().invoke(
+            main, ["items", "add", "--root", str(root), "--interactions", str(file)]
+        )
+
+    def test_a_version_is_pushed_and_said_so(self, root, first, added):
+        assert added.exit_code == 0, added.output
+        old, new = sorted(path.name for path in serving_folder(root).iterdir())
+        assert old == first.outcome.version.name
+        assert f"{new}, made of version {old}" in added.output
+        assert "6 interactions taken in: 2 items adapted" in added.output
+        assert "5 purchases of known users" in added.output
+        warm_up = Path("assets.extra", "tf_serving_warmup_requests")
+        assert (serving_folder(root) / new / warm_up).read_bytes() == (
+            serving_folder(root) / old / warm_up
+        ).read_bytes()
+
+    def test_supporters_are_not_offered_the_product_again_and_others_may_be(
+        self, root, supported, added
+    ):
+        versions = sorted(serving_folder(root).iterdir())
+        old, new = (tf.saved_model.load(str(path)).signatures["recommend"] for path in versions)
+        users = ["u1", "u4", "u30"]
+        ask = {
+            "user_id": tf.constant(users), "history": tf.zeros([3, 0], tf.string),
+            "profile": tf.fill([3], ""), "k": tf.constant(1000), "new_only": tf.constant(True),
+        }  # fmt: skip
+        before, after = (
+            dict(zip(users, recommend(**ask)["item_id"].numpy().astype(str), strict=True))
+            for recommend in (old, new)
+        )
+        first, second = supported
+        assert first in before["u1"] and first not in after["u1"]
+        assert second in before["u4"] and second not in after["u4"]
+        assert {first, second} <= set(after["u30"])
+
+    def test_bad_rows_are_set_aside_with_their_reason(self, root, supported, added, tmp_path):
+        item = next(iter(supported))
+        good = [f"u{number},{item},{START},4" for number in range(20, 60)]
+        (tmp_path / "more.csv").write_text(
+            "\n".join(["user_id,item_id,timestamp,rating", *good, f"u1,{item},soon,3"])
+        )
+        result = CliRunner().invoke(
+            main,
+            ["items", "add", "--root", str(root), "--interactions", str(tmp_path / "more.csv")],
+        )
+        assert result.exit_code == 0, result.output
+        assert "1 rows set aside: timestamp: neither unix seconds" in result.output
+        (file,) = (root / "set-aside").iterdir()
+        (row,) = map(json.loads, file.read_text().splitlines())
+        assert (row["row"], row["column"], row["value"]) == (41, "timestamp", "soon")
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("user_id,item_id,timestamp,rating\nu1,no-such-item,5,3\n", "no-such-item"),
+            ("user_id,item_id,timestamp\nu1,00003,5\n", "no column rating"),
+            ("user_id,timestamp,rating\nu1,5,3\n", "no column item_id"),
+            ("user_id,item_id,timestamp,rating\n", "no rows"),
+        ],
+    )
+    def test_bad_input_ends_with_2_and_pushes_nothing(self, root, added, tmp_path, text, said):
+        versions = sorted(serving_folder(root).iterdir())
+        (tmp_path / "bad.csv").write_text(text)
+        result = CliRunner().invoke(
+            main, ["items", "add", "--root", str(root), "--interactions", str(tmp_path / "bad.csv")]
+        )
+        assert result.exit_code == 2 and said in result.output
+        assert sorted(serving_folder(root).iterdir()) == versions
 
 
 class TestSecondRun:

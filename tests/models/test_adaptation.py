@@ -39,11 +39,8 @@ def make(*, pace: bool, seed: int = 0):
 
 
 def learn(interactions, launches):
-    def logits(aligned, users):
-        return np.zeros((len(users), len(aligned.launch.targets)), np.float32)
-
     clock = ShopClock.of(interactions.timestamp)
-    return learn_adaptation(launches, interactions, clock, logits, anchors_per_item=8)
+    return learn_adaptation(launches, interactions, clock, anchors_per_item=8)
 
 
 def test_where_pace_tells_demand_a_fast_item_is_raised():

@@ -14,14 +14,25 @@ UNKNOWN = b"nobody"
 USERS = [user_id(user).decode() for user in range(NUM_USERS)]
 
 
+def histories(served):
+    """Users x anchors of 0 and 1."""
+    data = served.data
+    history = np.zeros((NUM_USERS, len(data.served.anchor_teacher)))
+    for user in range(NUM_USERS):
+        bought = data.user_items[data.user_offset[user] : data.user_offset[user + 1]]
+        anchors = data.served.anchor_of[bought]
+        history[user, anchors[anchors >= 0]] = 1
+    return history
+
+
 def expected(served, shop, row, support):
     """New columns of one item from all of its (user or None, time, rating), by the definitions."""
-    data, known = served.data, served.known
-    places = data.anchor_index[row]
-    prior = np.maximum(data.anchor_weight[row].astype(float), 0)
+    data, lent = served.data, served.data.served
+    places = lent.anchor_index[row]
+    prior = np.maximum(lent.anchor_weight[row].astype(float), 0)
     prior /= prior.sum()
-    history = known.history.toarray().astype(float)
-    scores = np.maximum(history @ known.teacher, 0)
+    history = histories(served)
+    scores = np.maximum(history @ lent.anchor_teacher, 0)
     active = history.sum(axis=1) > 0
     lean = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-12)
     background = lean[active].mean(axis=0)
@@ -32,7 +43,7 @@ def expected(served, shop, row, support):
         posterior *= lift[places] ** (1 / np.sqrt(len(users)))
     posterior /= posterior.sum()
     count = len(support)
-    times = np.sort(np.arange(len(shop.item)))
+    times = np.arange(len(shop.item) + len(shop.held_out))
     shown = [np.interp(time, times, (times + 0.5) / len(times)) for _, time, _ in support]
     first, last = min(shown), max(shown)
     habits = [np.log1p(history[user].sum()) for user in users]
@@ -40,7 +51,7 @@ def expected(served, shop, row, support):
         np.log(count - 1) - np.log(1000 * (last - first) + 1) if count > 1 else 0.0,
         1 - last,
         np.log(1 - last + 0.02),
-        data.expected_share[row],
+        data.evidence.expected_share[row],
         np.mean(habits) if habits else 0.0,
         np.mean([rating for _, _, rating in support]),
     ]
@@ -57,13 +68,13 @@ def expected(served, shop, row, support):
         for i in range(len(k))
     ]
     weight = np.array([blend(e.inherit), blend(e.own)])
-    anchors = data.embedding[known.anchors[places]].astype(float)
+    anchors = data.embedding[np.flatnonzero(lent.anchor_of >= 0)[places]].astype(float)
     moved = data.embedding[row] + np.clip(weight.sum(), 0, 1) * ((posterior - prior) @ anchors)
     return {
-        "demand": data.demand[row] + blend(e.level) + blend(shifts),
+        "demand": blend(e.level) + blend(shifts),
         "embedding": moved / np.linalg.norm(moved),
-        "evidence_attention": posterior,
-        "evidence_weight": weight,
+        "attention": posterior,
+        "weight": weight,
     }
 
 
@@ -93,7 +104,8 @@ def model(served):
 
 @pytest.fixture(scope="module")
 def cold(served):
-    return np.flatnonzero(served.table.is_cold)
+    """Rows of the items that no interaction mentions."""
+    return np.flatnonzero(served.data.served.anchor_of < 0)
 
 
 SUPPORTS = [
@@ -112,7 +124,7 @@ def test_an_items_new_columns_are_those_of_the_definition(served, shop, model, c
         np.testing.assert_allclose(answer[name][0], value, rtol=1e-3, atol=1e-4, err_msg=name)
     assert answer["is_adapted"].tolist() == [True, False]
     # What nobody interacted with stays as it is.
-    np.testing.assert_allclose(answer["demand"][1], served.data.demand[cold[5]])
+    assert answer["demand"][1] == 0
     np.testing.assert_allclose(answer["embedding"][1], served.data.embedding[cold[5]], atol=1e-6)
 
 
@@ -130,10 +142,10 @@ def test_without_ratings_an_interaction_counts_as_the_best(served, model, cold):
 
 
 def test_an_item_of_training_and_an_unknown_one(served, model):
-    row = served.known.anchors[2]
+    row = np.flatnonzero(served.data.served.anchor_of >= 0)[2]
     answer = ask(model, [served.table.ids[row]], [[(3, 20, 0.5)]])
     assert not answer["is_adapted"][0]
-    np.testing.assert_allclose(answer["demand"][0], served.data.demand[row])
+    assert answer["demand"][0] == 0
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"not in the catalogue.*no-such"):
         ask(model, [b"no-such-item"], [[(3, 20, 0.5)]])
 
@@ -182,27 +194,23 @@ def test_an_adapted_items_score_is_the_definition_and_no_other_changes(
     others = np.setdiff1d(np.arange(SIZE), list(supports))
     np.testing.assert_allclose(after[:, others], before[:, others], rtol=1e-6, atol=1e-6)
 
-    data, known = served.data, served.known
-    positive = np.maximum(data.anchor_weight.astype(float), 0)
+    lent = served.data.served
+    positive = np.maximum(lent.anchor_weight.astype(float), 0)
     positive /= positive.sum(axis=1, keepdims=True)
-    dense = np.zeros((SIZE, len(known.anchors)))
-    np.put_along_axis(dense, data.anchor_index.astype(int), positive, axis=1)
+    dense = np.zeros((SIZE, len(lent.anchor_teacher)))
+    for row in range(SIZE):
+        np.add.at(dense[row], lent.anchor_index[row], positive[row])
+    history = histories(served)
     for row, support in supports.items():
         new = expected(served, shop, row, support)
-        heard = np.zeros(len(known.anchors))
-        heard[data.anchor_index[row]] = new["evidence_attention"]
+        heard = np.zeros(len(lent.anchor_teacher))
+        heard[lent.anchor_index[row]] = new["attention"]
         for place, user in enumerate(users):
-            history = [data.anchor_of[r] for r in data.user_history[user] if r >= 0]
-            bought = np.zeros(len(known.anchors))
-            bought[[a for a in history if a >= 0]] = 1
-            change = new["demand"] - data.demand[row]
-            for weight, x in zip(
-                new["evidence_weight"], (np.maximum(bought @ known.teacher, 0), bought), strict=True
-            ):
+            change, bought = new["demand"], history[user]
+            scored = np.maximum(bought @ lent.anchor_teacher, 0)
+            for weight, x in zip(new["weight"], (scored, bought), strict=True):
                 floor = 0.05 * np.mean(dense[cold] @ x) + 1e-9
                 change += weight * np.log((heard @ x + floor) / (dense[row] @ x + floor))
-            profile = served.profile_text[user] @ served.model._profile.numpy()
-            change += profile @ (new["embedding"] - data.embedding[row])
             assert after[place, row] - before[place, row] == pytest.approx(change, abs=2e-3)
     # `recommend` and `score` agree, and a supporter is not offered the item again.
     answer = model.signatures["recommend"](
@@ -232,10 +240,9 @@ def test_interactions_in_two_parts_count_as_all_at_once(served, cold):
 
 
 def test_purchases_are_noted_of_known_users_and_also_of_items_of_training(served, model):
-    row = int(served.known.anchors[0])
-    bought = {int(r) for r in served.data.user_items[served.data.user_offset[4]:
-              served.data.user_offset[5]]}  # fmt: skip
-    new = int(next(r for r in served.known.anchors if r not in bought))
+    offset, anchors = served.data.user_offset, np.flatnonzero(served.data.served.anchor_of >= 0)
+    bought = set(served.data.user_items[offset[4] : offset[5]].tolist())
+    row, new = min(bought), int(next(r for r in anchors if r not in bought))
     intake = taken(model, served, {new: [(4, 20, 1.0), (None, 30, 1.0)], row: [(4, 10, 1.0)]})
     assert not len(intake.adapted) and set(intake.of_training) == {new, row}
     offset = model._shelf.user_offset.numpy()

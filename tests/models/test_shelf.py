@@ -97,5 +97,6 @@ def test_every_column_may_grow_after_it_was_built(served, tmp_path):
             variable = getattr(columns, column.name)
             assert variable.shape[0] is None
             np.testing.assert_array_equal(variable, value)
-            variable.assign(np.concatenate([value, np.zeros((1, *value.shape[1:]), value.dtype)]))
+            one = value[:1] if len(value) else np.zeros((1, *value.shape[1:]), value.dtype)
+            variable.assign(np.concatenate([value, one]))
             assert len(variable.numpy()) == len(value) + 1
