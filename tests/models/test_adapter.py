@@ -217,8 +217,10 @@ def test_an_adapted_items_score_is_the_definition_and_no_other_changes(
         user_id=tf.constant([user_id(3), user_id(30)]), history=tf.zeros([2, 0], tf.string),
         profile=tf.constant(["", ""]), k=tf.constant(SIZE), new_only=tf.constant(False),
     )  # fmt: skip
-    lists = [dict(zip(ids, found, strict=True)) for ids, found in zip(
-        answer["item_id"].numpy(), answer["score"].numpy(), strict=True)]  # fmt: skip
+    lists: list[dict[bytes, float]] = [
+        dict(zip(ids, found, strict=True))
+        for ids, found in zip(answer["item_id"].numpy(), answer["score"].numpy(), strict=True)
+    ]
     assert served.table.ids[cold[0]] not in lists[0]
     for row in supports:
         assert lists[1][served.table.ids[row]] == pytest.approx(
