@@ -258,7 +258,7 @@ class TestFirstRun:
     def test_training_made_the_model_better(self, first):
         record = first.outcome.training
         assert record.kept_step > 0
-        # The kernel is chosen on other launches than the one it is measured on, which need not gain.
+        # The kernel is chosen on other launches than that which is measured and need not gain.
         assert record.after["score"] > 0.9 * record.before["score"]
         assert set(record.kernel) == {"ridge", "order", "side"}
         assert record.after["squared_error"] < record.before["squared_error"] / 2
