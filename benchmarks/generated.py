@@ -20,7 +20,7 @@ def with_items(model: Path, target: Path, items: int) -> Path:
     """Save `model` again with `items` items, the catalogue's own first.
 
     A generated item is a mixture of two real ones, so that scores spread as they do in a shop; it
-    attends to the anchors of the first of the two.
+    inherits from the anchors of the first of the two.
 
     Args:
         model: folder of a pushed version.
@@ -46,6 +46,8 @@ def _extend(shelf: Any, own: int, more: int) -> None:
         for name in ("anchor_index", "anchor_weight", "demand", "quality", "fallback"):
             _append(getattr(inherited, name), lambda column: column[first])
         _append(inherited.anchor_of, lambda column: np.full(more, -1, column.dtype))
+    _append(shelf.evidence.of, lambda column: np.full(more, -1, column.dtype))
+    _append(shelf.evidence.expected_share, lambda column: column[first])
     for flags in (shelf.is_new, shelf.is_cold):
         _append(flags, lambda _: np.ones(more, bool))
     _append(shelf.embedding, lambda column: _mixed(column, first, second))
