@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers ops of the graph)
 
 from models.errors import BadInput
+from models.id_index import sort_ids
 
 _SEED: Final = 7
 _BLOCK: Final = 1 << 16
@@ -20,7 +21,7 @@ def with_items(model: Path, target: Path, items: int) -> Path:
     """Save `model` again with `items` items, the catalogue's own first.
 
     A generated item is a mixture of two real ones, so that scores spread as they do in a shop; it
-    inherits from the anchors of the first of the two.
+    inherits as the first of them does, a real new product.
 
     Args:
         model: folder of a pushed version.
@@ -41,16 +42,33 @@ def _extend(shelf: Any, own: int, more: int) -> None:
     _append(
         shelf.item_id, lambda _: np.array([b"generated-%d" % row for row in range(more)], object)
     )
-    first, second = random.integers(0, own, more), random.integers(0, own, more)
+    fingerprint, row = sort_ids(shelf.item_id.numpy())
+    shelf.id_fingerprint.assign(fingerprint)
+    shelf.id_row.assign(row)
+    anchors = len(shelf.served.anchor_teacher.numpy())
+    heirs = np.flatnonzero(shelf.served.source.numpy() >= anchors)
+    first, second = random.choice(heirs, more), random.integers(0, own, more)
     for inherited in (shelf.served, shelf.judged):
-        for name in ("anchor_index", "anchor_weight", "demand", "quality", "fallback"):
+        for name in ("demand", "quality", "fallback"):
             _append(getattr(inherited, name), lambda column: column[first])
-        _append(inherited.anchor_of, lambda column: np.full(more, -1, column.dtype))
+    _extend_lists(shelf.served, first)
+    blank = len(shelf.judged.anchor_teacher.numpy())
+    _append(shelf.judged.source, lambda column: np.full(more, blank, column.dtype))
     _append(shelf.evidence.of, lambda column: np.full(more, -1, column.dtype))
     _append(shelf.evidence.expected_share, lambda column: column[first])
     for flags in (shelf.is_new, shelf.is_cold):
         _append(flags, lambda _: np.ones(more, bool))
     _append(shelf.embedding, lambda column: _mixed(column, first, second))
+
+
+def _extend_lists(inherited: Any, heirs: npt.NDArray[np.int64]) -> None:
+    """For each new item a list of its own, the same as that of an item of the catalogue."""
+    anchors, lists = len(inherited.anchor_teacher.numpy()), len(inherited.anchor_index.numpy())
+    places = inherited.source.numpy()[heirs] - anchors
+    for name in ("anchor_index", "anchor_weight"):
+        _append(getattr(inherited, name), lambda column: column[places])
+    own = np.arange(len(heirs), dtype=np.int32) + anchors + lists
+    _append(inherited.source, lambda _: own)
 
 
 def _append(variable: tf.Variable, make: Any) -> None:

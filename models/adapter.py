@@ -14,8 +14,10 @@ import tensorflow as tf
 from models import evidence
 from models.adaptation import EvidenceWeights
 from models.clock import clock_at
+from models.columns import Columns
+from models.inherited import Inherited
 from models.interactions import PAD
-from models.shelf import Columns, Shelf
+from models.shelf import Shelf
 
 
 class Support(NamedTuple):
@@ -73,11 +75,11 @@ class Adapter(tf.Module):
         total = _sum(self._kept(support.row), self._given(support))
         place = tf.gather(shelf.evidence.of.read_value(), support.row)
         text = _blank_or(place, shelf.evidence.text, tf.gather(shelf.embeddings(), support.row))
-        is_adapted = tf.equal(tf.gather(shelf.served.anchor_of.read_value(), support.row), PAD)
-        is_adapted &= total.count[:, 0] > 0
+        is_adapted = (shelf.served.anchors(support.row) == PAD) & (total.count[:, 0] > 0)
         active = tf.cast(is_adapted, tf.float32)
 
-        prior = positive_attention(tf.gather(shelf.served.anchor_weight.read_value(), support.row))
+        index, lent = shelf.served.lists(support.row)
+        prior = positive_attention(lent)
         attention = _posterior(prior, total)
         lower, upper, part = self._between(total.count[:, 0])
 
@@ -92,7 +94,8 @@ class Adapter(tf.Module):
         below, above = (self._shift(support.row, total, at) for at in (lower, upper))
         shift = at_count(self._level) + below + part * (above - below)
         moved = tf.linalg.matmul(
-            (attention - prior)[:, tf.newaxis, :], self._anchor_embeddings(support.row)
+            (attention - prior)[:, tf.newaxis, :],
+            tf.gather(shelf.served.anchor_embedding.read_value(), index),
         )[:, 0]
         believed = tf.clip_by_value(tf.reduce_sum(weight, axis=1, keepdims=True), 0.0, 1.0)
         return {
@@ -124,7 +127,7 @@ class Adapter(tf.Module):
         lean, habit = self._supporters(users)
         background = shelf.evidence.background.read_value() + evidence.TINY
         lift = tf.math.log((lean / background + evidence.LIFT_FLOOR) / (1.0 + evidence.LIFT_FLOOR))
-        index = tf.gather(tf.gather(shelf.served.anchor_index.read_value(), support.row), of)
+        index = tf.gather(shelf.served.lists(support.row)[0], of)
         pairs = tf.stack(
             [tf.broadcast_to(which[:, tf.newaxis], tf.shape(index)), tf.cast(index, tf.int64)],
             axis=2,
@@ -155,9 +158,7 @@ class Adapter(tf.Module):
         """Leanings float32 [U, A] and habits float32 [U] of users' rows int64 [U]."""
         shelf = self._shelf
         bought = shelf.purchases(users)
-        anchors = tf.gather(
-            shelf.served.anchor_of.read_value(), tf.gather(shelf.user_items, bought.values)
-        )
+        anchors = shelf.served.anchors(tf.gather(shelf.user_items, bought.values))
         is_anchor = anchors != PAD
         owner = tf.boolean_mask(bought.value_rowids(), is_anchor)
         anchors = tf.cast(tf.boolean_mask(anchors, is_anchor), tf.int64)
@@ -222,17 +223,9 @@ class Adapter(tf.Module):
         standard = tf.where(is_window & is_after[:, tf.newaxis], 0.0, standard)
         return tf.reduce_sum(standard * tf.gather(self._weight, at), axis=1)
 
-    def _anchor_embeddings(self, row: tf.Tensor) -> tf.Tensor:
-        """Embeddings of the anchors that items inherit from: float32 [B, K, D]."""
-        shelf = self._shelf
-        index = tf.gather(shelf.served.anchor_index.read_value(), row)
-        # Anchors are numbered in the order of their rows.
-        anchors = tf.where(shelf.served.anchor_of.read_value() != PAD)[:, 0]
-        return tf.gather(shelf.embeddings(), tf.gather(anchors, index))
-
 
 def evidence_logits(
-    heard: Columns, inherited: Columns, scores: tf.Tensor, bought: tf.Tensor
+    heard: Columns, inherited: Inherited, scores: tf.Tensor, bought: tf.Tensor
 ) -> tf.Tensor:
     """Weighted log-ratios of the items with evidence: float32 [B, E].
 
@@ -246,8 +239,8 @@ def evidence_logits(
         bought: float32 [B, A], 1 for an anchor of the history.
     """
     rows = heard.row.read_value()
-    index = tf.gather(inherited.anchor_index.read_value(), rows)
-    text = positive_attention(tf.gather(inherited.anchor_weight.read_value(), rows))
+    index, lent_by = inherited.lists(rows)
+    text = positive_attention(lent_by)
     attention, weight = heard.attention.read_value(), heard.weight.read_value()
     total = tf.zeros([tf.shape(scores)[0], tf.size(rows)])
     for place, values in enumerate((scores, bought)):

@@ -87,15 +87,14 @@ def no_evidence(
         clock: of the shop.
         embedding_size: D.
     """
-    items, width = inherited.anchor_index.shape
+    items, width = len(inherited.source), inherited.anchor_index.shape[1]
     anchors = len(known.anchors)
     others = np.flatnonzero(inherited.anchor_of == PAD)
     rows = others if len(others) else np.arange(items)
-    dense = _sparse(inherited.anchor_index, inherited.anchor_weight, rows, anchors)
-    positive = attention(inherited.anchor_weight[rows])
-    reference = np.bincount(
-        inherited.anchor_index[rows].ravel(), positive.ravel(), minlength=anchors
-    )
+    index, weight = inherited.lists(rows)
+    place = np.repeat(np.arange(len(rows)), width)
+    lent = sp.csr_matrix((weight.ravel(), (place, index.ravel())), (len(rows), anchors))
+    reference = np.bincount(index.ravel(), attention(weight).ravel(), minlength=anchors)
     users = np.flatnonzero(known.history.getnnz(axis=1))
     if len(users) > _SAMPLE:
         users = np.sort(np.random.default_rng(0).choice(users, _SAMPLE, replace=False))
@@ -104,7 +103,7 @@ def no_evidence(
         scores = known.history[users[start : start + _USERS_AT_ONCE]] @ known.teacher
         background += leanings(scores).sum(axis=0)
         logits = retrieval_logits(
-            inherited=tf.constant((dense @ scores.T).T),
+            inherited=tf.constant((lent @ scores.T).T),
             reference=tf.constant((scores @ inherited.reference_weight)[:, np.newaxis]),
             demand=tf.zeros([len(rows)]),
         )
@@ -127,14 +126,6 @@ def no_evidence(
         clock_time=clock.time,
         clock_share=clock.share,
     )
-
-
-def _sparse(
-    index: npt.NDArray[np.int32], weight: Floats, rows: npt.NDArray[np.int64], anchors: int
-) -> sp.csr_matrix:
-    """Weights of some rows as a sparse matrix of rows x anchors."""
-    place = np.repeat(np.arange(len(rows)), index.shape[1])
-    return sp.csr_matrix((weight[rows].ravel(), (place, index[rows].ravel())), (len(rows), anchors))
 
 
 def attention(weight: Floats) -> Floats:

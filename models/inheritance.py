@@ -8,7 +8,8 @@ what the model would have done without them.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -30,10 +31,13 @@ _FIRST_NEW_PLACE: Final = 2
 class Inheritance:
     """Columns for I items, A anchors and K anchors an item.
 
+    An anchor stands for itself; any other item has a list of anchors that lend it their scores.
+
     Attributes:
-        anchor_index: int32 [I, K], anchors whose scores an item inherits.
-        anchor_weight: float32 [I, K].
-        anchor_of: int32 [I], the item's own place among the anchors, PAD where it is none.
+        source: int32 [I], where an item's score comes from: below A it is the anchor of that place,
+            from A on it has the list of place `source - A`.
+        anchor_index: int16 [L, K], anchors of each list. The first list is blank.
+        anchor_weight: float16 [L, K].
         demand: float32 [I], logit, 0 for an item of which nothing special is known.
         quality: float32 [I], of `models.quality`.
         fallback: float32 [I], logit for a user of whom nothing is known.
@@ -45,9 +49,9 @@ class Inheritance:
             is relative to; of all items where there are none.
     """
 
-    anchor_index: npt.NDArray[np.int32]
-    anchor_weight: Floats
-    anchor_of: npt.NDArray[np.int32]
+    source: npt.NDArray[np.int32]
+    anchor_index: npt.NDArray[np.int16]
+    anchor_weight: npt.NDArray[np.float16]
     demand: Floats
     quality: Floats
     fallback: Floats
@@ -56,14 +60,21 @@ class Inheritance:
     anchor_embedding: Floats
     reference_weight: Floats
 
+    @property
+    def anchor_of(self) -> npt.NDArray[np.int32]:
+        """Place of each item among the anchors, PAD where it is none: int32 [I]."""
+        return np.where(self.source < len(self.anchor_teacher), self.source, np.int32(PAD))
 
-@dataclass(frozen=True)
-class _Lent:
-    """What each of I items takes over from K anchors, and its popularity, seen or predicted."""
-
-    index: npt.NDArray[np.int32]
-    weight: Floats
-    log_popularity: Floats
+    def lists(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], Floats]:
+        """Anchors int32 [N, K] that items inherit from, an anchor from itself, and the weights."""
+        own = self.anchor_of[rows]
+        place = np.maximum(self.source[rows] - len(self.anchor_teacher), 0)
+        index = self.anchor_index[place].astype(np.int32)
+        weight = self.anchor_weight[place].astype(np.float32)
+        is_anchor = own != PAD
+        index[is_anchor], weight[is_anchor] = 0, 0.0
+        index[is_anchor, :1], weight[is_anchor, :1] = own[is_anchor, np.newaxis], 1.0
+        return index, weight
 
 
 def inherit(
@@ -74,6 +85,7 @@ def inherit(
     embedding: Floats,
     quality: Floats,
     popularity: npt.NDArray[np.int64],
+    covered: npt.NDArray[np.bool_],
     per_item: int,
 ) -> Inheritance:
     """Align every item with the anchors; an anchor stands for itself.
@@ -85,55 +97,57 @@ def inherit(
         embedding: float32 [I, D] of the catalogue.
         quality: float32 [I].
         popularity: int64 [I], users of each item.
+        covered: bool [I], which items inherit; any other has the blank list.
         per_item: K.
     """
-    anchor_of = np.full(len(embedding), PAD, np.int32)
-    anchor_of[known.anchors] = np.arange(len(known.anchors), dtype=np.int32)
-    lent = _lend(known, view, settings, anchor_of, per_item)
-    new = popularity == 0
-    rows = np.flatnonzero(new) if new.any() else np.arange(len(embedding))
-    return Inheritance(
-        anchor_index=lent.index,
-        anchor_weight=lent.weight,
-        anchor_of=anchor_of,
+    own = known.anchors
+    anchors, width = len(own), min(per_item, len(own))
+    heirs = np.setdiff1d(np.flatnonzero(covered), own)
+    source = np.full(len(embedding), anchors, np.int32)
+    source[own] = np.arange(anchors, dtype=np.int32)
+    source[heirs] = anchors + 1 + np.arange(len(heirs), dtype=np.int32)
+    index = np.zeros((1 + len(heirs), width), np.int16)
+    weight = np.zeros((1 + len(heirs), width), np.float16)
+    log_popularity = np.zeros(len(embedding), np.float32)
+    log_popularity[own] = known.log_popularity
+    if width:
+        for rows, weights, strongest in _aligned(known, view, settings, heirs, width):
+            log_popularity[rows] = known.log_popularity @ weights
+            index[source[rows] - anchors], weight[source[rows] - anchors] = strongest
+    inherited = Inheritance(
+        source=source,
+        anchor_index=index,
+        anchor_weight=weight,
         demand=np.zeros(len(embedding), np.float32),
         quality=quality,
-        fallback=fallback_logits(popularity, lent.log_popularity),
+        fallback=fallback_logits(popularity, log_popularity),
         anchor_teacher=known.teacher,
-        anchor_probe=_probe(embedding[known.anchors]),
-        anchor_embedding=embedding[known.anchors],
-        reference_weight=_mean_weight(lent.index[rows], lent.weight[rows], len(known.anchors)),
+        anchor_probe=_probe(embedding[own]),
+        anchor_embedding=embedding[own],
+        reference_weight=np.zeros(anchors, np.float32),
     )
+    new = (popularity == 0) & covered
+    lists = inherited.lists(np.flatnonzero(new if new.any() else covered))
+    return replace(inherited, reference_weight=_mean_weight(*lists, anchors))
 
 
-def _lend(
+def _aligned(
     known: SimulatedLaunch,
     view: ItemView,
     settings: KernelSettings,
-    anchor_of: npt.NDArray[np.int32],
-    per_item: int,
-) -> _Lent:
-    own = known.anchors
-    width = min(per_item, len(own))
-    index = np.zeros((len(anchor_of), width), np.int32)
-    weight = np.zeros((len(anchor_of), width), np.float32)
-    log_popularity = np.zeros(len(anchor_of), np.float32)
-    others = np.flatnonzero(anchor_of == PAD)
-    if len(own):
-        index[own, 0], weight[own, 0] = anchor_of[own], 1.0
-        log_popularity[own] = known.log_popularity
-    if len(own) and len(others):
-        gram = _score_gram(known)
-        alignment = Alignment(
-            ItemKernel(view, settings), view.rows(own), known.history,
-            ridge=settings.ridge, refine=True,
-        )  # fmt: skip
-        for start in range(0, len(others), _BATCH):
-            rows = others[start : start + _BATCH]
-            weights = alignment(view.rows(rows))
-            index[rows], weight[rows] = keep_strongest(weights, gram, width)
-            log_popularity[rows] = known.log_popularity @ weights
-    return _Lent(index, weight, log_popularity)
+    heirs: npt.NDArray[np.int64],
+    width: int,
+) -> Iterator[tuple[npt.NDArray[np.int64], Floats, tuple[npt.NDArray[np.int32], Floats]]]:
+    """Some rows of heirs at a time, the weights of all anchors, and the strongest of these."""
+    gram = _score_gram(known)
+    alignment = Alignment(
+        ItemKernel(view, settings), view.rows(known.anchors), known.history,
+        ridge=settings.ridge, refine=True,
+    )  # fmt: skip
+    for start in range(0, len(heirs), _BATCH):
+        rows = heirs[start : start + _BATCH]
+        weights = alignment(view.rows(rows))
+        yield rows, weights, keep_strongest(weights, gram, width)
 
 
 def _score_gram(known: SimulatedLaunch) -> npt.NDArray[np.float64]:

@@ -7,18 +7,19 @@ Everything that changes between trainings belongs here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tensorflow.python.ops import lookup_ops
 
 from models.clock import ShopClock
+from models.columns import Columns
 from models.evidence import Evidence, no_evidence
+from models.id_index import find_rows, sort_ids
 from models.inheritance import Inheritance, inherit
+from models.inherited import Inherited
 from models.interactions import PAD, Purchases
 from models.item_table import ItemTable
 from models.kernel import ItemView, KernelSettings
@@ -36,6 +37,8 @@ class ShelfData:
 
     Attributes:
         item_id: string [I].
+        id_fingerprint: int64 [I], of the ids, rising; see `models.id_index`.
+        id_row: int32 [I], the row of each.
         embedding: float32 [I, D], of unit length.
         is_new: bool [I], no interaction in the data.
         is_cold: bool [I], no interaction in the train split.
@@ -44,11 +47,13 @@ class ShelfData:
         user_rating: float32 [N], the latest rating of each.
         user_offset: int64 [U + 1], where each user's part of `user_items` begins.
         served: what items inherit from all interactions.
-        judged: what they inherit from those of the train split.
+        judged: what those with any interaction inherit from those of the train split.
         evidence: what first interactions since then say of items.
     """
 
     item_id: npt.NDArray[np.object_]
+    id_fingerprint: npt.NDArray[np.int64]
+    id_row: npt.NDArray[np.int32]
     embedding: npt.NDArray[np.float32]
     is_new: npt.NDArray[np.bool_]
     is_cold: npt.NDArray[np.bool_]
@@ -61,25 +66,8 @@ class ShelfData:
     evidence: Evidence
 
 
-class Columns(tf.Module):
-    """The fields of a dataclass as variables of an unknown number of rows, of the same names."""
-
-    def __init__(self, data: Any) -> None:
-        """Take the data in; a field that is a dataclass itself becomes such a module too."""
-        super().__init__(name=type(data).__name__)
-        for column in fields(data):
-            value = getattr(data, column.name)
-            if not isinstance(value, np.ndarray):
-                setattr(self, column.name, Columns(value))
-                continue
-            variable = tf.Variable(
-                value, trainable=False, name=column.name, shape=[None, *value.shape[1:]]
-            )
-            setattr(self, column.name, variable)
-
-
 class Shelf(Columns):
-    """The shelf's columns as variables, with tables from ids to rows."""
+    """The shelf's columns as variables, and how ids become rows."""
 
     def __init__(self, data: ShelfData, *, user_ids: Path) -> None:
         """Take the data in.
@@ -89,8 +77,9 @@ class Shelf(Columns):
             user_ids: file with one user id a line, in row order.
         """
         super().__init__(data)
+        self.served, self.judged = Inherited(data.served), Inherited(data.judged)
+        self.evidence = Columns(data.evidence)
         self._user_file = tf.saved_model.Asset(str(user_ids))
-        self._row_of_item = tf.lookup.StaticHashTable(_RowsOf(self.item_id), PAD)
         self._row_of_user = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(
                 self._user_file,
@@ -110,7 +99,10 @@ class Shelf(Columns):
 
     def item_rows(self, ids: tf.Tensor) -> tf.Tensor:
         """Rows of item ids, PAD where unknown: string [..] to int64 [..]."""
-        return self._row_of_item.lookup(ids)
+        return find_rows(
+            ids, ids=self.item_id, fingerprint=self.id_fingerprint.read_value(),
+            row=self.id_row.read_value(),
+        )  # fmt: skip
 
     def item_ids(self, rows: tf.Tensor) -> tf.Tensor:
         """Ids of rows, "" for PAD: int [..] to string [..]."""
@@ -126,27 +118,6 @@ class Shelf(Columns):
     def user_rows(self, ids: tf.Tensor) -> tf.Tensor:
         """Rows of user ids, PAD where unknown: string [..] to int64 [..]."""
         return self._row_of_user.lookup(ids)
-
-
-class _RowsOf(lookup_ops.TableInitializerBase):
-    """Fills a table from ids to rows with what a variable holds when the model is loaded.
-
-    A file of ids beside the variable would be a second truth, and one more thing to make longer.
-    Loaders restore variables before they fill tables (`LoadSavedModelInternal` in TensorFlow's
-    cc/saved_model/loader.cc: RunRestore, then RunInitOp).
-    """
-
-    def __init__(self, ids: tf.Variable) -> None:
-        super().__init__(tf.string, tf.int64)
-        self._ids = ids
-
-    def initialize(self, table: Any) -> tf.Operation:
-        ids = self._ids.read_value()
-        return tf.raw_ops.LookupTableImportV2(
-            table_handle=table.resource_handle,
-            keys=ids,
-            values=tf.range(tf.size(ids, out_type=tf.int64)),
-        )
 
 
 def fill_shelf(
@@ -185,29 +156,34 @@ def fill_shelf(
         ]
     )
 
-    def known_of(ratings: Ratings) -> SimulatedLaunch:
+    def inherited(
+        ratings: Ratings, covered: npt.NDArray[np.bool_]
+    ) -> tuple[Inheritance, SimulatedLaunch]:
         purchases = ratings.purchases()
         popularity = purchases.getnnz(axis=0).astype(np.int64)
-        return SimulatedLaunch.hide(
+        known = SimulatedLaunch.hide(
             purchases,
             targets=np.zeros(0, np.int64),
             anchors=most_popular(popularity, popularity > 0, options.max_anchors),
             regularization=options.teacher_regularization,
         )
-
-    def inherited(ratings: Ratings, known: SimulatedLaunch) -> Inheritance:
-        return inherit(
+        inheritance = inherit(
             known, view, settings,
             embedding=embedding,
             quality=item_quality(ratings, view, settings, max_anchors=options.max_anchors),
-            popularity=ratings.purchases().getnnz(axis=0).astype(np.int64),
+            popularity=popularity,
+            covered=covered,
             per_item=options.anchors_per_item,
         )  # fmt: skip
+        return inheritance, known
 
-    known = known_of(everything)
-    served = inherited(everything, known)
+    served, known = inherited(everything, np.ones(len(table), np.bool_))
+    judged, _ = inherited(train, ~table.is_new)
+    fingerprint, row = sort_ids(table.ids)
     return ShelfData(
         item_id=table.ids,
+        id_fingerprint=fingerprint,
+        id_row=row,
         embedding=embedding,
         is_new=table.is_new,
         is_cold=table.is_cold,
@@ -216,6 +192,6 @@ def fill_shelf(
         user_rating=purchases.rating,
         user_offset=purchases.offset,
         served=served,
-        judged=inherited(train, known_of(train)),
+        judged=judged,
         evidence=no_evidence(served, known, clock, embedding_size=embedding.shape[1]),
     )

@@ -80,7 +80,7 @@ def aligned(kernel, anchors, history, ridge):
 class Oracle:
     """Answers what a served model should answer, from the values of its variables."""
 
-    def __init__(self, served, purchases, quality, *, reference, anchors_per_item):
+    def __init__(self, served, purchases, quality, *, reference, candidates, anchors_per_item):
         """Take the learned values; everything else is computed anew.
 
         Args:
@@ -88,6 +88,7 @@ class Oracle:
             purchases: users x items of 0 and 1, of all splits or of the train split.
             quality: of each item, by those splits.
             reference: bool per item, those that a score is relative to.
+            candidates: bool per item, those that inherit and are ranked.
             anchors_per_item: K.
         """
         self.v = {v.name.split(":")[0]: v.numpy().astype(float) for v in served.model.variables}
@@ -95,14 +96,14 @@ class Oracle:
         self.size = len(table.ids)
         self.cold = table.popularity == 0
         self.embedding = self.tower(served.features.astype(float), table.price_bucket)
-        self.reference = reference
+        self.reference, self.candidates = reference, candidates
         self.anchors = np.flatnonzero(purchases.any(axis=0))
         bought = purchases[:, self.anchors]
         self.teacher = self._ease(bought, served_regularization=4.0)
         weights = aligned(
             kernel_matrix(served.view, served.settings), self.anchors, bought,
             served.settings.ridge,
-        )  # fmt: skip
+        ) * candidates  # fmt: skip
         self.weights = self._strongest(weights, bought @ self.teacher, anchors_per_item)
         popularity = np.log1p(bought.sum(axis=0))
         popularity -= popularity.mean()
@@ -137,7 +138,7 @@ class Oracle:
             rows = np.concatenate([scores[:, chosen], ridge * np.eye(per_item)])
             wanted = np.concatenate([scores @ whole, ridge * whole[chosen]])
             kept[item, chosen] = np.linalg.lstsq(rows, wanted, rcond=None)[0]
-        return kept
+        return kept.astype(np.float16).astype(float)  # as the shelf keeps them
 
     def _fallback(self, counts, predicted):
         new = sorted(np.flatnonzero(counts == 0), key=lambda i: -predicted[i])
@@ -188,7 +189,7 @@ class Oracle:
         They differ by the items whose logits differ by less than single precision can tell.
         """
         logits = self.logits(history, profile)
-        logits[history] = -np.inf
+        logits[history] = logits[~self.candidates] = -np.inf
         own = -np.inf if item is None else logits[item]
         found = []
         for bound in (own + tolerance, own - tolerance):

@@ -28,8 +28,8 @@ def histories(served):
 def expected(served, shop, row, support):
     """New columns of one item from all of its (user or None, time, rating), by the definitions."""
     data, lent = served.data, served.data.served
-    places = lent.anchor_index[row]
-    prior = np.maximum(lent.anchor_weight[row].astype(float), 0)
+    (places,), (weights,) = lent.lists(np.array([row]))
+    prior = np.maximum(weights.astype(float), 0)
     prior /= prior.sum()
     history = histories(served)
     scores = np.maximum(history @ lent.anchor_teacher, 0)
@@ -195,16 +195,17 @@ def test_an_adapted_items_score_is_the_definition_and_no_other_changes(
     np.testing.assert_allclose(after[:, others], before[:, others], rtol=1e-6, atol=1e-6)
 
     lent = served.data.served
-    positive = np.maximum(lent.anchor_weight.astype(float), 0)
+    index, weights = lent.lists(np.arange(SIZE))
+    positive = np.maximum(weights.astype(float), 0)
     positive /= positive.sum(axis=1, keepdims=True)
     dense = np.zeros((SIZE, len(lent.anchor_teacher)))
     for row in range(SIZE):
-        np.add.at(dense[row], lent.anchor_index[row], positive[row])
+        np.add.at(dense[row], index[row], positive[row])
     history = histories(served)
     for row, support in supports.items():
         new = expected(served, shop, row, support)
         heard = np.zeros(len(lent.anchor_teacher))
-        heard[lent.anchor_index[row]] = new["attention"]
+        heard[index[row]] = new["attention"]
         for place, user in enumerate(users):
             change, bought = new["demand"], history[user]
             scored = np.maximum(bought @ lent.anchor_teacher, 0)

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from models import scoring
+from models import scoring, shortlist
+from models.id_index import sort_ids
 from tests.models.conftest import MODEL_OPTIONS
 from tests.models.oracle import Oracle
 from tests.models.shop import NUM_USERS, SIZE, interaction, item_id, user_id
@@ -38,16 +39,17 @@ def oracle(served, shop, row_of, purchases):
         everything[user, row_of[item_id(item)]] = 1.0
     return Oracle(
         served, everything, served.data.served.quality, reference=served.table.is_new,
-        anchors_per_item=MODEL_OPTIONS.anchors_per_item,
+        candidates=np.ones(SIZE, bool), anchors_per_item=MODEL_OPTIONS.anchors_per_item,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def judge(served, purchases):
-    """Of what is evaluated: it knows the train split alone."""
+    """Of what is evaluated: it knows the train split alone, and ranks what somebody bought."""
+    sold = ~served.table.is_new
     return Oracle(
-        served, purchases, served.data.judged.quality, reference=served.table.is_cold,
-        anchors_per_item=MODEL_OPTIONS.anchors_per_item,
+        served, purchases, served.data.judged.quality, reference=served.table.is_cold & sold,
+        candidates=sold, anchors_per_item=MODEL_OPTIONS.anchors_per_item,
     )  # fmt: skip
 
 
@@ -107,20 +109,21 @@ def test_scores_of_a_known_user_are_the_formula_of_the_towers(
     profile = oracle.profile(served.profile_text[user])
     expected = oracle.logits(history, profile)
     candidates = [row for row in np.argsort(-expected, kind="stable") if row not in bought[user]]
-    np.testing.assert_allclose(answer["score"][0], expected[candidates], rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(answer["score"][0], expected[candidates], rtol=5e-4, atol=5e-4)
     found = ids_of(row_of, answer)
-    np.testing.assert_allclose(expected[found], expected[candidates], rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(expected[found], expected[candidates], rtol=5e-4, atol=5e-4)
     assert sorted(found) == sorted(candidates)
 
 
-SHORTLIST = 20
+BLOCKS = 5
 
 
 @pytest.fixture
 def large(served, monkeypatch):
     """`recommend` where the catalogue counts as large: more items than a shortlist takes."""
-    monkeypatch.setattr(scoring, "SHORTLIST", SHORTLIST)
-    assert 2 * SHORTLIST < SIZE
+    monkeypatch.setattr(scoring, "SMALL", 1)
+    monkeypatch.setattr(scoring, "BLOCKS", BLOCKS)
+    monkeypatch.setattr(shortlist, "BLOCK", 4)
 
     def ask(user, *, k, new_only=False):
         answer = served.module.recommend(
@@ -142,7 +145,7 @@ def test_a_shortlist_has_full_scores_and_nothing_that_is_excluded(
         profile = oracle.profile(served.profile_text[user])
         expected = oracle.logits(known_history(served, user), profile)
         np.testing.assert_allclose(
-            answer["score"][0][: len(found)], expected[found], rtol=2e-4, atol=2e-4
+            answer["score"][0][: len(found)], expected[found], rtol=5e-4, atol=5e-4
         )
         assert len(set(found)) == 5 and not bought[user].intersection(found)
         assert (np.diff(answer["score"][0]) <= 0).all()
@@ -157,7 +160,7 @@ def test_a_shortlist_holds_most_of_the_best(large, served, oracle, row_of, bough
         expected = oracle.logits(known_history(served, user), profile)
         best = [r for r in np.argsort(-expected, kind="stable") if r not in bought[user]][:5]
         hits += [row in ids_of(row_of, large(user, k=5)) for row in best]
-    by_chance = SHORTLIST / SIZE
+    by_chance = 4 * BLOCKS / SIZE
     assert np.mean(hits) > (1 + by_chance) / 2
 
 
@@ -171,7 +174,7 @@ def test_a_history_of_new_products_alone_is_served_by_nearness(recommend, oracle
     answer = recommend([UNKNOWN], [new], k=SIZE)
     expected = oracle.logits([row_of[item] for item in new])
     np.testing.assert_allclose(
-        answer["score"][0], expected[ids_of(row_of, answer)], rtol=2e-4, atol=2e-4
+        answer["score"][0], expected[ids_of(row_of, answer)], rtol=5e-4, atol=5e-4
     )
 
 
@@ -184,7 +187,7 @@ def test_a_given_history_replaces_the_known_one_and_both_are_excluded(
     expected = oracle.logits(rows)
     excluded = {*rows, *bought[1]}
     found = ids_of(row_of, answer)
-    np.testing.assert_allclose(answer["score"][0], expected[found], rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(answer["score"][0], expected[found], rtol=5e-4, atol=5e-4)
     assert sorted(found) == sorted(set(range(SIZE)) - excluded)
 
 
@@ -564,12 +567,12 @@ def test_a_collapsed_model_ranks_last_and_not_first(served, evaluated):
     shelf.embedding.assign(tf.tile(shelf.embedding[:1], [SIZE, 1]))
     shelf.judged.fallback.assign(tf.zeros([SIZE]))
     shelf.judged.anchor_teacher.assign(tf.zeros_like(shelf.judged.anchor_teacher))
-    shelf.judged.anchor_index.assign(tf.zeros_like(shelf.judged.anchor_index))
+    shelf.judged.source.assign(tf.zeros_like(shelf.judged.source))
     rows, examples, _ = evaluated
     answer = collapsed.signatures["evaluate"](examples=examples)
     known = [place for place, row in enumerate(rows) if row["item"] != b"of-another-catalogue"]
-    assert answer["rank"].numpy()[known].min() > SIZE - 10
-    cold = served.table.is_cold.sum()
+    assert answer["rank"].numpy()[known].min() > (~served.table.is_new).sum() - 10
+    cold = (served.table.is_cold & ~served.table.is_new).sum()
     assert answer["cold_rank"].numpy().min() >= cold - 8
 
 
@@ -687,23 +690,23 @@ def test_a_product_is_put_on_the_shelf_of_a_loaded_model_without_tracing(served,
     embedding = model.signatures["embed_items"](
         **{name: tf.constant([text]) for name, text in texts.items()}, price=tf.constant([np.nan])
     )["embedding"][0]
+    ids, rows = sort_ids(np.append(shelf.item_id.numpy(), b"brand-new"))
+    shelf.id_fingerprint.assign(ids)
+    shelf.id_row.assign(rows)
     row = {
         "item_id": b"brand-new",
         "embedding": embedding,
         "is_new": True,
         "is_cold": True,
     }
-    inherited = {
-        "anchor_index": [0] * 5,
-        "anchor_weight": [0.2] * 5,
-        "demand": 50.0,
-        "quality": 0.0,
-        "fallback": 1.0,
-        "anchor_of": -1,
-    }
+    of_any = {"demand": 50.0, "quality": 0.0, "fallback": 1.0}
+    anchors = len(shelf.served.anchor_teacher.numpy())
+    list_place = anchors + len(shelf.served.anchor_index.numpy())
+    lent = {"anchor_index": [0] * 5, "anchor_weight": [0.2] * 5, "source": list_place}
+    blank = len(shelf.judged.anchor_teacher.numpy())
     evidence = {"of": -1, "expected_share": 0.0}
     for columns, values in (
-        (shelf, row), (shelf.served, inherited), (shelf.judged, inherited),
+        (shelf, row), (shelf.served, of_any | lent), (shelf.judged, of_any | {"source": blank}),
         (shelf.evidence, evidence),
     ):  # fmt: skip
         for column, value in values.items():
@@ -716,7 +719,6 @@ def test_a_product_is_put_on_the_shelf_of_a_loaded_model_without_tracing(served,
         "new_only": tf.constant(False),
         "history": tf.zeros([2, 0], tf.string),
     }
-    # Its table of ids is filled when it is loaded; a server loads what was saved.
     tf.saved_model.save(model, str(tmp_path / "extended"), signatures=model.signatures)
     model = tf.saved_model.load(str(tmp_path / "extended"))
     extended = model.signatures["recommend"](**ask)

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.errors import BadInput
+from models.id_index import sort_ids
 from models.inheritance import fallback_logits
+from models.inherited import Inherited
 from models.interactions import PAD
 from models.shelf import Shelf
-from tests.models.shop import NUM_USERS, item_id
+from tests.models.shop import NUM_USERS, SIZE, item_id
 
 
 def order_of(interactions, popularity):
@@ -33,17 +36,41 @@ def test_a_seen_item_inherits_from_itself_and_any_other_from_several(served, whi
     columns = getattr(served.data, which)
     unseen = served.table.is_new if which == "served" else served.table.is_cold
     anchors = np.flatnonzero(~unseen)
-    width = columns.anchor_weight.shape[1]
-    assert columns.anchor_index.min() >= 0
-    assert columns.anchor_index.max() < len(anchors) == len(columns.anchor_teacher)
-    for place, row in enumerate(anchors):
-        assert columns.anchor_of[row] == place
-        assert columns.anchor_index[row, 0] == place
-        assert columns.anchor_weight[row].tolist() == [1.0, *[0.0] * (width - 1)]
+    assert columns.anchor_of[anchors].tolist() == list(range(len(columns.anchor_teacher)))
     assert (columns.anchor_of[unseen] == PAD).all()
-    assert (np.count_nonzero(columns.anchor_weight[unseen], axis=1) > 1).all()
-    for row in np.flatnonzero(unseen):
-        assert len(set(columns.anchor_index[row])) == width
+    index, weight = columns.lists(np.arange(SIZE))
+    assert index[anchors, 0].tolist() == columns.anchor_of[anchors].tolist()
+    assert (weight[anchors] == [1.0, *[0.0] * (weight.shape[1] - 1)]).all()
+    heirs = np.flatnonzero(unseen if which == "served" else unseen & ~served.table.is_new)
+    assert (np.count_nonzero(weight[heirs], axis=1) > 1).all()
+    assert all(len(set(index[row])) == index.shape[1] for row in heirs)
+    assert index.min() >= 0 and index.max() < len(anchors)
+
+
+def test_a_product_that_nobody_bought_has_no_part_in_what_is_judged(served):
+    _, weight = served.data.judged.lists(np.flatnonzero(served.table.is_new))
+    assert len(weight) and not weight.any()
+
+
+@pytest.mark.parametrize("which", ["served", "judged"])
+def test_the_graph_reads_the_same_lists(served, which):
+    columns = getattr(served.data, which)
+    graph, rows = Inherited(columns), np.arange(SIZE)
+    for found, expected in zip(graph.lists(tf.constant(rows)), columns.lists(rows), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    asked = tf.constant([[PAD, 3], [SIZE - 1, PAD]])
+    padded = [PAD if row == PAD else columns.anchor_of[row] for row in asked.numpy().ravel()]
+    assert graph.anchors(asked).numpy().ravel().tolist() == padded
+    scores = np.random.default_rng(0).normal(size=(2, len(columns.anchor_teacher)))
+    index, weight = columns.lists(rows)
+    lent = (scores[:, index] * weight).sum(axis=2)
+    scores = tf.constant(scores, tf.float32)
+    np.testing.assert_allclose(graph.lent_to_all(scores), lent, rtol=1e-4, atol=1e-5)
+    of_each = tf.constant([[5, 9], [9, 2]])
+    np.testing.assert_allclose(
+        graph.lent_at(scores, of_each),
+        np.take_along_axis(lent, of_each.numpy(), axis=1), rtol=1e-4, atol=1e-5,
+    )  # fmt: skip
 
 
 def test_a_user_keeps_every_purchase_of_all_splits(served, shop):
@@ -65,7 +92,10 @@ def shelf(served, tmp_path):
     """Five items whose ids are hard to keep apart."""
     ids = [b"007", b"7", b" 7", b"two words", "红茶".encode()]
     (tmp_path / "users").write_bytes(b"u\n")
-    data = dataclasses.replace(served.data, item_id=np.array(ids, object))
+    fingerprint, row = sort_ids(np.array(ids, object))
+    data = dataclasses.replace(
+        served.data, item_id=np.array(ids, object), id_fingerprint=fingerprint, id_row=row
+    )
     return Shelf(data, user_ids=tmp_path / "users"), ids
 
 
@@ -81,6 +111,11 @@ def test_an_unknown_id_and_padding_have_no_row_and_no_row_has_the_empty_id(shelf
     assert made.item_rows(tf.constant([b"", b"07", b"7 "])).numpy().tolist() == [PAD] * 3
     assert made.user_rows(tf.constant([b"", b"u", b"v"])).numpy().tolist() == [PAD, 0, PAD]
     assert made.item_ids(tf.constant([PAD, 0])).numpy().tolist() == [b"", ids[0]]
+
+
+def test_two_ids_that_look_alike_to_the_index_are_refused_by_name():
+    with pytest.raises(BadInput, match="b'same'"):
+        sort_ids(np.array([b"one", b"same", b"same"], object))
 
 
 def test_every_column_may_grow_after_it_was_built(served, tmp_path):

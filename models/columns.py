@@ -1,0 +1,24 @@
+"""Columns of data as variables that may grow."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+
+class Columns(tf.Module):
+    """The arrays of a dataclass as variables of an unknown number of rows, of the same names."""
+
+    def __init__(self, data: Any) -> None:
+        """Take the arrays in; fields that are no arrays are left to the subclass."""
+        super().__init__(name=type(data).__name__)
+        for column in fields(data):
+            value = getattr(data, column.name)
+            if isinstance(value, np.ndarray):
+                variable = tf.Variable(
+                    value, trainable=False, name=column.name, shape=[None, *value.shape[1:]]
+                )
+                setattr(self, column.name, variable)

@@ -1,0 +1,53 @@
+"""What items inherit, in the graph: places of anchors, and scores handed to the items."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from models.columns import Columns
+from models.interactions import PAD
+
+
+class Inherited(Columns):
+    """The columns of an `Inheritance` and how they are read; A anchors, K anchors an item."""
+
+    def anchor_count(self) -> tf.Tensor:
+        """A, int32 []."""
+        return tf.shape(self.anchor_teacher)[0]
+
+    def anchors(self, rows: tf.Tensor) -> tf.Tensor:
+        """Places among the anchors: item rows int [..] to int32 [..], PAD for any other."""
+        source = tf.gather(self.source.read_value(), tf.maximum(rows, 0))
+        return tf.where((rows != PAD) & (source < self.anchor_count()), source, PAD)
+
+    def lists(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What items inherit from; an anchor from itself.
+
+        Args:
+            rows: int [..], no PAD among them.
+
+        Returns:
+            anchors int32 [.., K] and their weights float32 [.., K].
+        """
+        source = tf.gather(self.source.read_value(), rows)
+        own = (source < self.anchor_count())[..., tf.newaxis]
+        place = tf.maximum(source - self.anchor_count(), 0)
+        index = tf.cast(tf.gather(self.anchor_index.read_value(), place), tf.int32)
+        weight = tf.cast(tf.gather(self.anchor_weight.read_value(), place), tf.float32)
+        itself = tf.one_hot(tf.zeros_like(source), tf.shape(index)[-1])
+        return (
+            tf.where(own, source[..., tf.newaxis] * tf.cast(itself, tf.int32), index),
+            tf.where(own, itself, weight),
+        )
+
+    def lent_to_all(self, scores: tf.Tensor) -> tf.Tensor:
+        """Scores of the anchors, handed to all items: float32 [B, A] to float32 [B, I]."""
+        index = tf.cast(self.anchor_index.read_value(), tf.int32)
+        weight = tf.cast(self.anchor_weight.read_value(), tf.float32)
+        lent = tf.reduce_sum(tf.gather(scores, index, axis=1) * weight, axis=2)
+        return tf.gather(tf.concat([scores, lent], axis=1), self.source.read_value(), axis=1)
+
+    def lent_at(self, scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """The same at rows int [B, N] of each user: float32 [B, N]."""
+        index, weight = self.lists(rows)
+        return tf.reduce_sum(tf.gather(scores, index, batch_dims=1) * weight, axis=2)

@@ -1,0 +1,66 @@
+"""Finds the items of a large catalogue that deserve a full score, by one scan over embeddings.
+
+The scan is exact; what it ranks by is an estimate, a user's direction times an item's embedding. It
+goes through the catalogue in pieces whose estimates fit into the processor's caches, and keeps of
+each small block of neighbours only the best estimate: the k best items lie in the k best blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import tensorflow as tf
+
+BLOCK: Final = 8
+# Estimates that are held at a time: users times items.
+_HELD: Final = 1 << 20
+
+Adjust = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def shortlist(
+    directions: tf.Tensor, embeddings: tf.Tensor, blocks: tf.Tensor, *, adjust: Adjust
+) -> tf.Tensor:
+    """Rows of the blocks with the best estimates, in rising order for each user.
+
+    Args:
+        directions: float32 [B, D].
+        embeddings: float32 [I, D]; I is at least `BLOCK`.
+        blocks: int32 [], how many blocks to take; fewer where there are fewer.
+        adjust: given estimates float32 [N, B] of the items from `start` to `end`, returns what to
+            rank by.
+
+    Returns:
+        int32 [B, N]; the last items, too few for a block, are always among them.
+    """
+    items = tf.shape(embeddings)[0]
+    whole = items // BLOCK
+    best = _block_maxima(directions, embeddings, whole, adjust)
+    chosen = tf.sort(tf.math.top_k(best, k=tf.minimum(blocks, whole)).indices, axis=1)
+    users = tf.shape(directions)[0]
+    rows = tf.reshape(chosen[:, :, tf.newaxis] * BLOCK + tf.range(BLOCK), [users, -1])
+    rest = tf.range(whole * BLOCK, items)
+    return tf.concat([rows, tf.tile(rest[tf.newaxis], [users, 1])], axis=1)
+
+
+def _block_maxima(
+    directions: tf.Tensor, embeddings: tf.Tensor, whole: tf.Tensor, adjust: Adjust
+) -> tf.Tensor:
+    """The best estimate of each block: float32 [B, blocks]."""
+    users = tf.shape(directions)[0]
+    step = tf.maximum(_HELD // users // BLOCK, 1) * BLOCK
+    pieces = (whole * BLOCK + step - 1) // step
+
+    def scan(piece: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        start = piece * step
+        end = tf.minimum(start + step, whole * BLOCK)
+        estimates = tf.matmul(embeddings[start:end], directions, transpose_b=True)
+        blocks = tf.reshape(adjust(estimates, start, end), [-1, BLOCK, users])
+        return piece + 1, found.write(piece, tf.reduce_max(blocks, axis=1))
+
+    found = tf.TensorArray(tf.float32, size=pieces, infer_shape=False, element_shape=[None, None])
+    _, found = tf.while_loop(
+        lambda piece, _: piece < pieces, scan, (tf.constant(0), found), parallel_iterations=1
+    )
+    return tf.transpose(found.concat())
