@@ -63,11 +63,10 @@ def _extend(shelf: Any, own: int, more: int) -> None:
 
 def _extend_lists(inherited: Any, heirs: npt.NDArray[np.int64]) -> None:
     """For each new item a list of its own, the same as that of an item of the catalogue."""
-    anchors, lists = len(inherited.anchor_teacher.numpy()), len(inherited.anchor_index.numpy())
-    places = inherited.source.numpy()[heirs] - anchors
+    lists = inherited.source.numpy()[heirs]
+    own = np.arange(len(heirs), dtype=np.int32) + len(inherited.anchor_index.numpy())
     for name in ("anchor_index", "anchor_weight"):
-        _append(getattr(inherited, name), lambda column: column[places])
-    own = np.arange(len(heirs), dtype=np.int32) + anchors + lists
+        _append(getattr(inherited, name), lambda column: column[lists])
     _append(inherited.source, lambda _: own)
 
 

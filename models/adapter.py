@@ -14,7 +14,7 @@ import tensorflow as tf
 from models import evidence
 from models.adaptation import EvidenceWeights
 from models.clock import clock_at
-from models.columns import Columns
+from models.columns import Columns, take
 from models.inherited import Inherited
 from models.interactions import PAD
 from models.shelf import Shelf
@@ -73,8 +73,8 @@ class Adapter(tf.Module):
         """
         shelf = self._shelf
         total = _sum(self._kept(support.row), self._given(support))
-        place = tf.gather(shelf.evidence.of.read_value(), support.row)
-        text = _blank_or(place, shelf.evidence.text, tf.gather(shelf.embeddings(), support.row))
+        place = take(shelf.evidence.of, support.row)
+        text = _blank_or(place, shelf.evidence.text, take(shelf.embedding, support.row))
         is_adapted = (shelf.served.anchors(support.row) == PAD) & (total.count[:, 0] > 0)
         active = tf.cast(is_adapted, tf.float32)
 
@@ -85,7 +85,7 @@ class Adapter(tf.Module):
 
         def at_count(variable: tf.Variable) -> tf.Tensor:
             share = part if variable.shape.rank == 1 else part[:, tf.newaxis]
-            below, above = tf.gather(variable, lower), tf.gather(variable, upper)
+            below, above = take(variable, lower), take(variable, upper)
             return below + share * (above - below)
 
         weight = tf.stack([at_count(self._inherit), at_count(self._own)], axis=1)
@@ -95,7 +95,7 @@ class Adapter(tf.Module):
         shift = at_count(self._level) + below + part * (above - below)
         moved = tf.linalg.matmul(
             (attention - prior)[:, tf.newaxis, :],
-            tf.gather(shelf.served.anchor_embedding.read_value(), index),
+            take(shelf.served.anchor_embedding, index),
         )[:, 0]
         believed = tf.clip_by_value(tf.reduce_sum(weight, axis=1, keepdims=True), 0.0, 1.0)
         return {
@@ -112,7 +112,7 @@ class Adapter(tf.Module):
     def _kept(self, row: tf.Tensor) -> _Evidence:
         """What the shelf already holds of the items, zeros where it holds nothing."""
         shelf = self._shelf
-        place = tf.gather(shelf.evidence.of.read_value(), row)
+        place = take(shelf.evidence.of, row)
         return _Evidence(
             count=_blank_or(place, shelf.evidence.count),
             time=_blank_or(place, shelf.evidence.time),
@@ -158,7 +158,7 @@ class Adapter(tf.Module):
         """Leanings float32 [U, A] and habits float32 [U] of users' rows int64 [U]."""
         shelf = self._shelf
         bought = shelf.purchases(users)
-        anchors = shelf.served.anchors(tf.gather(shelf.user_items, bought.values))
+        anchors = shelf.served.anchors(take(shelf.user_items, bought.values))
         is_anchor = anchors != PAD
         owner = tf.boolean_mask(bought.value_rowids(), is_anchor)
         anchors = tf.cast(tf.boolean_mask(anchors, is_anchor), tf.int64)
@@ -209,19 +209,19 @@ class Adapter(tf.Module):
                 tf.where(count > 1.0, pace, 0.0),
                 left,
                 tf.math.log(left + evidence.LEFT_FLOOR),
-                tf.gather(shelf.evidence.expected_share, row),
+                take(shelf.evidence.expected_share, row),
                 tf.math.divide_no_nan(habit, tf.maximum(known, 1.0)),
                 tf.math.divide_no_nan(rating, count),
             ],
             axis=1,
         )
-        standard = (features - tf.gather(self._center, at)) * tf.gather(self._precision, at)
+        standard = (features - take(self._center, at)) * take(self._precision, at)
         standard = tf.clip_by_value(standard, -evidence.CLIP, evidence.CLIP)
         # After the data every item has the same time before it.
         is_window = tf.constant([name in evidence.WINDOW for name in evidence.FEATURES])
         is_after = tf.reduce_max(total.time, axis=1) > shelf.evidence.clock_time[-1]
         standard = tf.where(is_window & is_after[:, tf.newaxis], 0.0, standard)
-        return tf.reduce_sum(standard * tf.gather(self._weight, at), axis=1)
+        return tf.reduce_sum(standard * take(self._weight, at), axis=1)
 
 
 def evidence_logits(

@@ -9,6 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 
+def take(column: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
+    """Some rows of a column: int [..] to [.., ...].
+
+    To gather from the variable itself would make each dense read of it a copy
+    (`EnsureSparseVariableAccess` in TensorFlow's resource_variable_ops).
+    """
+    return tf.gather(column.read_value(), rows)
+
+
 class Columns(tf.Module):
     """The arrays of a dataclass as variables of an unknown number of rows, of the same names."""
 

@@ -31,13 +31,13 @@ _FIRST_NEW_PLACE: Final = 2
 class Inheritance:
     """Columns for I items, A anchors and K anchors an item.
 
-    An anchor stands for itself; any other item has a list of anchors that lend it their scores.
+    An item has a list of anchors that lend it their scores; an anchor stands for itself.
 
     Attributes:
-        source: int32 [I], where an item's score comes from: below A it is the anchor of that place,
-            from A on it has the list of place `source - A`.
-        anchor_index: int16 [L, K], anchors of each list. The first list is blank.
-        anchor_weight: float16 [L, K].
+        source: int32 [I], the list of each item; below A it is also its place among the anchors.
+        anchor_index: int16 [A + L, K], anchors of each list. The first A lists are the anchors'
+            own, the next one is blank.
+        anchor_weight: float16 [A + L, K].
         demand: float32 [I], logit, 0 for an item of which nothing special is known.
         quality: float32 [I], of `models.quality`.
         fallback: float32 [I], logit for a user of whom nothing is known.
@@ -67,14 +67,10 @@ class Inheritance:
 
     def lists(self, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int32], Floats]:
         """Anchors int32 [N, K] that items inherit from, an anchor from itself, and the weights."""
-        own = self.anchor_of[rows]
-        place = np.maximum(self.source[rows] - len(self.anchor_teacher), 0)
-        index = self.anchor_index[place].astype(np.int32)
-        weight = self.anchor_weight[place].astype(np.float32)
-        is_anchor = own != PAD
-        index[is_anchor], weight[is_anchor] = 0, 0.0
-        index[is_anchor, :1], weight[is_anchor, :1] = own[is_anchor, np.newaxis], 1.0
-        return index, weight
+        lists = self.source[rows]
+        return self.anchor_index[lists].astype(np.int32), self.anchor_weight[lists].astype(
+            np.float32
+        )
 
 
 def inherit(
@@ -106,14 +102,15 @@ def inherit(
     source = np.full(len(embedding), anchors, np.int32)
     source[own] = np.arange(anchors, dtype=np.int32)
     source[heirs] = anchors + 1 + np.arange(len(heirs), dtype=np.int32)
-    index = np.zeros((1 + len(heirs), width), np.int16)
-    weight = np.zeros((1 + len(heirs), width), np.float16)
+    index = np.zeros((anchors + 1 + len(heirs), width), np.int16)
+    weight = np.zeros((anchors + 1 + len(heirs), width), np.float16)
+    index[:anchors, :1], weight[:anchors, :1] = np.arange(anchors)[:, np.newaxis], 1.0
     log_popularity = np.zeros(len(embedding), np.float32)
     log_popularity[own] = known.log_popularity
     if width:
         for rows, weights, strongest in _aligned(known, view, settings, heirs, width):
             log_popularity[rows] = known.log_popularity @ weights
-            index[source[rows] - anchors], weight[source[rows] - anchors] = strongest
+            index[source[rows]], weight[source[rows]] = strongest
     inherited = Inheritance(
         source=source,
         anchor_index=index,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from models.columns import Columns
+from models.columns import Columns, take
 from models.interactions import PAD
 
 
@@ -13,11 +13,11 @@ class Inherited(Columns):
 
     def anchor_count(self) -> tf.Tensor:
         """A, int32 []."""
-        return tf.shape(self.anchor_teacher)[0]
+        return tf.size(self.reference_weight.read_value())
 
     def anchors(self, rows: tf.Tensor) -> tf.Tensor:
         """Places among the anchors: item rows int [..] to int32 [..], PAD for any other."""
-        source = tf.gather(self.source.read_value(), tf.maximum(rows, 0))
+        source = take(self.source, tf.maximum(rows, 0))
         return tf.where((rows != PAD) & (source < self.anchor_count()), source, PAD)
 
     def lists(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -29,21 +29,17 @@ class Inherited(Columns):
         Returns:
             anchors int32 [.., K] and their weights float32 [.., K].
         """
-        source = tf.gather(self.source.read_value(), rows)
-        own = (source < self.anchor_count())[..., tf.newaxis]
-        place = tf.maximum(source - self.anchor_count(), 0)
-        index = tf.cast(tf.gather(self.anchor_index.read_value(), place), tf.int32)
-        weight = tf.cast(tf.gather(self.anchor_weight.read_value(), place), tf.float32)
-        itself = tf.one_hot(tf.zeros_like(source), tf.shape(index)[-1])
+        lists = take(self.source, rows)
         return (
-            tf.where(own, source[..., tf.newaxis] * tf.cast(itself, tf.int32), index),
-            tf.where(own, itself, weight),
+            tf.cast(take(self.anchor_index, lists), tf.int32),
+            tf.cast(take(self.anchor_weight, lists), tf.float32),
         )
 
     def lent_to_all(self, scores: tf.Tensor) -> tf.Tensor:
         """Scores of the anchors, handed to all items: float32 [B, A] to float32 [B, I]."""
-        index = tf.cast(self.anchor_index.read_value(), tf.int32)
-        weight = tf.cast(self.anchor_weight.read_value(), tf.float32)
+        # The first lists are the anchors' own, whose scores are known.
+        index = tf.cast(self.anchor_index[self.anchor_count() :], tf.int32)
+        weight = tf.cast(self.anchor_weight[self.anchor_count() :], tf.float32)
         lent = tf.reduce_sum(tf.gather(scores, index, axis=1) * weight, axis=2)
         return tf.gather(tf.concat([scores, lent], axis=1), self.source.read_value(), axis=1)
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from models import features
+from models.columns import take
 from models.encoder import TextEncoder
 from models.interactions import PAD
 from models.shelf import Shelf
@@ -73,8 +74,8 @@ class QueryReader(tf.Module):
         is_known = (user != PAD)[:, tf.newaxis]
         place = tf.maximum(user, 0)
         bought = shelf.purchases(user)
-        known = tf.cast(bought.with_values(tf.gather(shelf.user_items, bought.values)), tf.int64)
-        known_rating = bought.with_values(tf.gather(shelf.user_rating, bought.values))
+        known = tf.cast(bought.with_values(take(shelf.user_items, bought.values)), tf.int64)
+        known_rating = bought.with_values(take(shelf.user_rating, bought.values))
         given = shelf.item_rows(history)
         replaces = tf.reduce_any(given != PAD, axis=1, keepdims=True)
         known, known_rating = known.to_tensor(PAD), known_rating.to_tensor(0.0)
@@ -85,7 +86,7 @@ class QueryReader(tf.Module):
         if history_rating is not None:
             ratings = tf.where(replaces, _widen(history_rating, width, 0.0), ratings)
             rated |= replaces & (rows != PAD)
-        stored = tf.where(is_known, tf.gather(shelf.user_profile, place), 0.0)
+        stored = tf.where(is_known, take(shelf.user_profile, place), 0.0)
         has_profile = (profile != "")[:, tf.newaxis]
         return Query(
             history=rows,
@@ -103,8 +104,7 @@ class QueryReader(tf.Module):
         """
         shelf = self._shelf
         rows = shelf.item_rows(parsed[features.HISTORY])
-        is_cold = shelf.is_cold.read_value()
-        cold = tf.logical_and(rows != PAD, tf.gather(is_cold, tf.maximum(rows, 0)))
+        cold = tf.logical_and(rows != PAD, take(shelf.is_cold, tf.maximum(rows, 0)))
         rows = tf.where(cold, tf.constant(PAD, tf.int64), rows)
         return Query(
             history=rows,

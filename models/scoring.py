@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import tensorflow as tf
 
 from models.adapter import evidence_logits
-from models.columns import Columns
+from models.columns import Columns, take
 from models.inherited import Inherited
 from models.interactions import PAD
 from models.query import Query
@@ -22,7 +22,7 @@ OUT: Final = tf.float32.min
 # A catalogue of up to so many items is scored in full.
 SMALL: Final = 16384
 # Neighbours whose best members get a full score in a larger catalogue.
-BLOCKS: Final = 512
+BLOCKS: Final = 1024
 # Scores that are held at a time where all are computed: users that are scored together times items.
 _SCORES: Final = 1 << 24
 # Users that are scored together where only a shortlist is.
@@ -109,26 +109,26 @@ class Scorer(tf.Module):
         known = tf.cast(items != PAD, tf.float32)[:, tf.newaxis]
         rating = self._model.rating(
             ratings=query.rating,
-            expected=tf.gather(self._inherited.quality, tf.maximum(query.history, 0)),
+            expected=take(self._inherited.quality, tf.maximum(query.history, 0)),
             rated=query.rated,
             history=self._mean_interest(query.history),
             profile=query.profile,
-            quality=tf.gather(self._inherited.quality, tf.maximum(items, 0)) * known[:, 0],
-            item=tf.gather(self._shelf.embeddings(), tf.maximum(items, 0)) * known,
+            quality=take(self._inherited.quality, tf.maximum(items, 0)) * known[:, 0],
+            item=take(self._shelf.embedding, tf.maximum(items, 0)) * known,
         )
         return tf.clip_by_value(rating, 0.0, 1.0)
 
     def interests(self, history: tf.Tensor) -> tf.Tensor:
         """One interest per item of the history: int64 [B, H] to float32 [B, H, D], zeros pad."""
         present = tf.cast(history != PAD, tf.float32)[:, :, tf.newaxis]
-        return tf.gather(self._shelf.embeddings(), tf.maximum(history, 0)) * present
+        return take(self._shelf.embedding, tf.maximum(history, 0)) * present
 
     def _mean_interest(self, history: tf.Tensor) -> tf.Tensor:
         """Mean of `interests` without the padding, which a long history is full of: [B, D]."""
         present = history != PAD
         rows = tf.boolean_mask(history, present)
         member = tf.one_hot(tf.where(present)[:, 0], tf.shape(history)[0], axis=0)
-        total = tf.matmul(member, tf.gather(self._shelf.embeddings(), rows))
+        total = tf.matmul(member, take(self._shelf.embedding, rows))
         return total / tf.maximum(tf.reduce_sum(member, axis=1, keepdims=True), 1.0)
 
     def _logits(self, users: Query) -> tf.Tensor:
@@ -150,23 +150,31 @@ class Scorer(tf.Module):
 
     def _from_profile(self, users: Query) -> tf.Tensor:
         """Logits of users without history over all items: float32 [B, I]."""
-        affinity = tf.matmul(users.profile, self._shelf.embeddings(), transpose_b=True)
+        affinity = tf.matmul(users.profile, self._shelf.embedding.read_value(), transpose_b=True)
         return self._inherited.fallback.read_value() + affinity
 
     def _logits_at(self, users: Query, rows: tf.Tensor) -> tf.Tensor:
         """Logits of B users at rows int [B, N]: float32 [B, N]."""
-        shelf, inherited = self._shelf, self._inherited
+        inherited = self._inherited
         bought = self._bought(users.history)
         scores = self._anchor_scores(bought, tf.shape(users.history)[0])
         combined = self._combined(
-            scores, inherited.lent_at(scores, rows), tf.gather(inherited.demand, rows)
+            scores, inherited.lent_at(scores, rows), take(inherited.demand, rows)
         )
         if self._evidence is not None:
-            places = tf.gather(self._evidence.of.read_value(), rows)
+            places = take(self._evidence.of, rows)
             combined += self._heard(bought, scores, places)
-        affinity = tf.linalg.matvec(tf.gather(shelf.embeddings(), rows), users.profile)
-        from_profile = tf.gather(inherited.fallback, rows) + affinity
-        return tf.where(_has_history(users), combined, from_profile)
+
+        def from_profile() -> tf.Tensor:
+            affinity = tf.linalg.matvec(take(self._shelf.embedding, rows), users.profile)
+            return take(inherited.fallback, rows) + affinity
+
+        has_history = _has_history(users)
+        return tf.cond(
+            tf.reduce_all(has_history),
+            lambda: combined,
+            lambda: tf.where(has_history, combined, from_profile()),
+        )
 
     def _combined(self, scores: tf.Tensor, inherited: tf.Tensor, demand: tf.Tensor) -> tf.Tensor:
         reference = tf.linalg.matvec(scores, self._inherited.reference_weight.read_value())
@@ -230,7 +238,7 @@ class Scorer(tf.Module):
         is_plain = tf.reduce_all(has_history) & tf.reduce_all(allowed)
         return shortlist(
             tf.where(has_history, directions, users.profile),
-            self._shelf.embeddings(),
+            self._shelf.embedding.read_value(),
             BLOCKS + excluded,
             adjust=lambda estimates, start, end: tf.cond(
                 is_plain, lambda: estimates, lambda: adjust(estimates, start, end)
@@ -246,12 +254,12 @@ class Scorer(tf.Module):
     def _anchor_scores(self, bought: Bought, users: tf.Tensor) -> tf.Tensor:
         """Co-purchase scores of the anchors for B users: float32 [B, A]."""
         member = tf.one_hot(bought.user, users, axis=0)
-        return tf.matmul(member, tf.gather(self._inherited.anchor_teacher, bought.anchor))
+        return tf.matmul(member, take(self._inherited.anchor_teacher, bought.anchor))
 
     def _excluded(self, users: Query) -> tf.Tensor:
         """Rows that are never recommended: int64 [B, N], PAD where there are fewer."""
         bought = self._shelf.purchases(users.user)
-        rows = bought.with_values(tf.gather(self._shelf.user_items, bought.values))
+        rows = bought.with_values(take(self._shelf.user_items, bought.values))
         return tf.concat([tf.cast(rows.to_tensor(PAD), tf.int64), users.excluded], axis=1)
 
     def _candidates(self, users: Query, scores: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:

@@ -108,7 +108,7 @@ class ServedModel(tf.Module):
     def similar_items(self, item_id: tf.Tensor, k: tf.Tensor) -> Outputs:
         """The nearest items by cosine: item_id string [B, k], score float32 [B, k]."""
         rows = self._known_items(item_id)
-        everything = self._shelf.embeddings()
+        everything = self._shelf.embedding.read_value()
         cosine = tf.matmul(tf.gather(everything, rows), everything, transpose_b=True)
         itself = tf.one_hot(rows, tf.shape(everything)[0], on_value=True, off_value=False)
         return self._listed(*top(tf.where(itself, OUT, cosine), k))

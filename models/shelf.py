@@ -15,7 +15,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from models.clock import ShopClock
-from models.columns import Columns
+from models.columns import Columns, take
 from models.evidence import Evidence, no_evidence
 from models.id_index import find_rows, sort_ids
 from models.inheritance import Inheritance, inherit
@@ -89,30 +89,22 @@ class Shelf(Columns):
             default_value=PAD,
         )  # fmt: skip
 
-    def embeddings(self) -> tf.Tensor:
-        """All item embeddings, float32 [I, D], without a copy.
-
-        To gather from the variable itself would make each later dense read of it a copy
-        (`EnsureSparseVariableAccess` in TensorFlow's resource_variable_ops), so all come here.
-        """
-        return self.embedding.read_value()
-
     def item_rows(self, ids: tf.Tensor) -> tf.Tensor:
         """Rows of item ids, PAD where unknown: string [..] to int64 [..]."""
         return find_rows(
-            ids, ids=self.item_id, fingerprint=self.id_fingerprint.read_value(),
+            ids, ids=self.item_id.read_value(), fingerprint=self.id_fingerprint.read_value(),
             row=self.id_row.read_value(),
         )  # fmt: skip
 
     def item_ids(self, rows: tf.Tensor) -> tf.Tensor:
         """Ids of rows, "" for PAD: int [..] to string [..]."""
-        return tf.where(rows == PAD, "", tf.gather(self.item_id, tf.maximum(rows, 0)))
+        return tf.where(rows == PAD, "", take(self.item_id, tf.maximum(rows, 0)))
 
     def purchases(self, users: tf.Tensor) -> tf.RaggedTensor:
         """Places in `user_items` of users' purchases, none for PAD: int64 [B] to [B, (N)]."""
         place = tf.maximum(users, 0)
-        start = tf.gather(self.user_offset, place)
-        end = tf.where(users == PAD, start, tf.gather(self.user_offset, place + 1))
+        start = take(self.user_offset, place)
+        end = tf.where(users == PAD, start, take(self.user_offset, place + 1))
         return tf.ragged.range(start, end)
 
     def user_rows(self, ids: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,7 @@ from typing import Final
 
 import tensorflow as tf
 
-BLOCK: Final = 8
+BLOCK: Final = 4
 # Estimates that are held at a time: users times items.
 _HELD: Final = 1 << 20
 
