@@ -67,7 +67,7 @@ class Server:
 @click.command()
 @click.option("--root", type=click.Path(path_type=Path), default="runs", show_default=True)
 @click.option("--items", type=int, multiple=True, help="Sizes of the shelf; 0 is the catalogue's.")
-@click.option("--swaps", type=int, default=50, show_default=True, help="Of versions, under load.")
+@click.option("--swaps", type=int, default=50, show_default=True, help="Of versions, under load; 0 for none.")
 def serving(root: Path, items: tuple[int, ...], swaps: int) -> None:
     """Measure the model that the last run pushed, with a shelf of several sizes."""
     console = open_console()
@@ -87,7 +87,7 @@ def serving(root: Path, items: tuple[int, ...], swaps: int) -> None:
             if size and smallest is not None:
                 _report_memory(console, base / "1", size, memory - smallest)
             smallest = memory if smallest is None and not size else smallest
-            if not size:
+            if swaps and not size:
                 _report_swaps(console, base, requests, swaps)
             shutil.rmtree(base)
 
