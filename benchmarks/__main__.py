@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import click
 
+from benchmarks.quality import quality
 from benchmarks.serving import serving
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def benchmarks(context: click.Context) -> None:
-    """Measure a pushed model; without a command, all of it."""
+    """Measure speed, memory and quality; without a command, all of it."""
     if context.invoked_subcommand is None:
         for command in benchmarks.commands.values():
             context.invoke(command)
 
 
 benchmarks.add_command(serving)
+benchmarks.add_command(quality)
 
 if __name__ == "__main__":
     benchmarks()
