@@ -68,8 +68,13 @@ class EvidenceWeights:
         zeros, row = np.zeros(1, np.float32), np.zeros((1, width), np.float32)
         return cls(np.ones(1, np.float32), row, row, row, zeros, zeros, zeros)
 
+    def at(self, count: int) -> EvidenceWeights:
+        """Those of the largest number that is not above `count`, or of the smallest: n is 1."""
+        place = max(int(np.searchsorted(self.count, count, side="right")) - 1, 0)
+        return EvidenceWeights(*(column[place : place + 1] for column in vars(self).values()))
 
-class _Launched(NamedTuple):
+
+class Launched(NamedTuple):
     """One launch whose targets revealed their first k interactions; n users, m items.
 
     Attributes:
@@ -89,6 +94,16 @@ class _Launched(NamedTuple):
     inherit: Floats
     own: Floats
     level: float
+
+    def recall(self, weights: EvidenceWeights | None) -> float:
+        """Recall@20 of the later interactions; with None by text alone."""
+        logits = self.logits + self.struck
+        if weights is not None:
+            scaled = (self.features - weights.center) * weights.precision
+            part = self._replace(features=np.clip(scaled, -evidence.CLIP, evidence.CLIP))
+            row = (weights.weight[0], weights.inherit, weights.own)
+            logits += _added(part, np.concatenate(row).astype(np.float64))
+        return float(ranking_quality(logits, self.wanted, _RECALL_AT)[0].mean())
 
 
 def learn_adaptation(
@@ -110,7 +125,7 @@ def learn_adaptation(
         anchors_per_item: K.
     """
     simulations = [
-        _Simulation(launch, interactions, clock, anchors_per_item)
+        Revealing(launch, interactions, clock, anchors_per_item)
         for launch in launches
         if len(launch.launch.users) and len(launch.launch.targets) > 1
     ]
@@ -124,8 +139,8 @@ def learn_adaptation(
     return EvidenceWeights(*(np.array(c, np.float32) for c in zip(*learned, strict=True)))
 
 
-class _Simulation:
-    """One launch with what all numbers of interactions share."""
+class Revealing:
+    """A launch whose first interactions are revealed; holds what all numbers of them share."""
 
     def __init__(
         self,
@@ -136,7 +151,6 @@ class _Simulation:
     ) -> None:
         launch = aligned.launch
         self._aligned, self._clock = aligned, clock
-        self._random = np.random.default_rng(0)
         self._log = _Log.of(interactions, launch.targets)
         self._count = np.bincount(self._log.item, minlength=len(launch.targets))
         width = min(anchors_per_item, len(launch.anchors))
@@ -154,10 +168,20 @@ class _Simulation:
         self._habit = np.log1p(launch.history.getnnz(axis=1))
         self._lift = self._lifts(self._log.place < max(COUNTS))
 
-    def reveal(self, count: int) -> _Launched | None:
-        """Reveal the first `count` interactions of the items that have some left to predict."""
+    def is_enough(self, count: int) -> bool:
+        """Whether enough items have interactions left after the first `count`."""
+        return int((self._count >= count + _LATER).sum()) >= _FEWEST_ITEMS
+
+    def reveal(self, count: int, *, tested_after: int | None = None) -> Launched | None:
+        """Reveal the first `count` interactions of the items that have some left to predict.
+
+        Args:
+            count: k.
+            tested_after: interactions after that many are predicted; None: after the k-th.
+        """
         log, launch = self._log, self._aligned.launch
-        reached = self._sample(np.flatnonzero(self._count >= count + _LATER), _MOST_ITEMS)
+        after = count if tested_after is None else tested_after
+        reached = self._sample(np.flatnonzero(self._count >= after + _LATER), _MOST_ITEMS)
         if len(reached) < 2:
             return None
         column = np.full(len(launch.targets), -1)
@@ -169,15 +193,16 @@ class _Simulation:
         known = np.full(len(reached), count)
         adapted = evidence.posterior(self._prior[reached], lifts, known)
         shape = (launch.history.shape[0], len(reached))
-        had = _pairs(log.user[given], column[log.item[given]], shape)
-        later = _pairs(log.user[kept & ~given], column[log.item[kept & ~given]], shape)
+        early, late = kept & (log.place < after), kept & (log.place >= after)
+        had = _pairs(log.user[early], column[log.item[early]], shape)
+        later = _pairs(log.user[late], column[log.item[late]], shape)
         later = (later > had).astype(np.float32).tocsr()
         active = (later.getnnz(axis=1) > 0) & (launch.history.getnnz(axis=1) > 0)
         users = self._sample(np.flatnonzero(active), _USERS)
         if not len(users):
             return None
         history = launch.history[users]
-        return _Launched(
+        return Launched(
             logits=self._logits(users)[:, reached],
             wanted=later[users].toarray(),
             struck=_STRUCK * had[users].toarray(),
@@ -249,10 +274,11 @@ class _Simulation:
         ).numpy()
         return logits
 
-    def _sample(self, rows: Rows, most: int) -> Rows:
+    @staticmethod
+    def _sample(rows: Rows, most: int) -> Rows:
         if len(rows) <= most:
             return rows
-        return np.sort(self._random.choice(rows, most, replace=False))
+        return np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
 
 
 class _Log(NamedTuple):
@@ -289,7 +315,7 @@ class _Log(NamedTuple):
         )  # fmt: skip
 
 
-def _learn(count: int, parts: list[_Launched]) -> tuple[float | Doubles, ...]:
+def _learn(count: int, parts: list[Launched]) -> tuple[float | Doubles, ...]:
     """A row of `EvidenceWeights`."""
     features = np.concatenate([part.features for part in parts])
     center, spread = features.mean(axis=0), features.std(axis=0)
@@ -318,7 +344,7 @@ def _learn(count: int, parts: list[_Launched]) -> tuple[float | Doubles, ...]:
     return count, center, precision, weights[:-2], weights[-2], weights[-1], level
 
 
-def _conditional_logit(parts: list[_Launched], *, ridge: float) -> Doubles:
+def _conditional_logit(parts: list[Launched], *, ridge: float) -> Doubles:
     """Users choose among the items, every user with the same weight.
 
     Returns:
@@ -355,7 +381,7 @@ def _conditional_logit(parts: list[_Launched], *, ridge: float) -> Doubles:
     return found
 
 
-def _added(part: _Launched, weights: Doubles) -> Floats:
+def _added(part: Launched, weights: Doubles) -> Floats:
     """Logits that the evidence adds: float32 [n, m]."""
     shift = (part.features @ weights[:-2]).astype(np.float32)
     added: Floats = (
@@ -364,7 +390,7 @@ def _added(part: _Launched, weights: Doubles) -> Floats:
     return added
 
 
-def _head(part: _Launched, weights: Doubles) -> float:
+def _head(part: Launched, weights: Doubles) -> float:
     """Mean of recall and NDCG at 20: likelihood minds the whole list, users see its head."""
     logits = part.logits + _added(part, weights) + part.struck
     recall, ndcg = ranking_quality(logits, part.wanted, _RECALL_AT)

@@ -20,7 +20,7 @@ from models.kernel import Floats, ItemKernel, ItemView, KernelSettings
 from models.simulation import most_popular, purchase_matrix
 
 _ROUNDS: Final = 4
-_USER_SHRINKAGE: Final = 3.0
+USER_SHRINKAGE: Final = 3.0
 _ITEM_SHRINKAGE: Final = 3.0
 _NOISE: Final = 1.0
 _NOISE_OF_ONE: Final = 10.0
@@ -63,8 +63,11 @@ class Ratings:
 
     def without(self, items: npt.NDArray[np.int64]) -> Ratings:
         """Those of other items."""
-        kept = ~np.isin(self.item, items)
-        return Ratings(self.user[kept], self.item[kept], self.rating[kept], self.users, self.items)
+        return self.rows(np.flatnonzero(~np.isin(self.item, items)))
+
+    def rows(self, rows: npt.NDArray[np.int64]) -> Ratings:
+        """Some of them."""
+        return Ratings(self.user[rows], self.item[rows], self.rating[rows], self.users, self.items)
 
 
 def item_quality(
@@ -88,7 +91,7 @@ def item_quality(
     weights = np.zeros(len(anchors))
     for _ in range(_ROUNDS):
         user = _shrunk_mean(
-            deviation - quality[ratings.item], ratings.user, ratings.users, _USER_SHRINKAGE
+            deviation - quality[ratings.item], ratings.user, ratings.users, USER_SHRINKAGE
         )
         item_mean = _shrunk_mean(deviation - user[ratings.user], ratings.item, ratings.items, 0.0)
         weights = smoother @ item_mean[anchors]

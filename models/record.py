@@ -22,10 +22,18 @@ class CurvePoint(BaseModel):
     values: dict[str, float]
 
 
+class MeasuredPoint(BaseModel):
+    """What was measured at one number of first interactions, or one share of all in per cent."""
+
+    at: int
+    values: dict[str, float]
+
+
 class TrainingRecord(BaseModel):
     """One training in numbers; `before` and `after` are measured on simulated new items.
 
-    `fine_tuned` is None where the encoder was frozen; `kernel` holds the settings that were chosen.
+    `fine_tuned` is None where the encoder was frozen; `kernel` holds the settings that were chosen;
+    `first_interactions` and `labelled_share` are the curves of `models.curves`.
     """
 
     before: dict[str, float]
@@ -39,6 +47,8 @@ class TrainingRecord(BaseModel):
     interactions: int
     implicit: bool
     parameters: int
+    first_interactions: list[MeasuredPoint]
+    labelled_share: list[MeasuredPoint]
 
 
 class TrainingRecorder:

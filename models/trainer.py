@@ -21,6 +21,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from models import features
 from models.adaptation import EvidenceWeights, learn_adaptation
 from models.clock import ShopClock
+from models.curves import by_first_interactions, by_labelled_share, without_encoder
 from models.devices import make_strategy, set_precision
 from models.encoder import TextEncoder
 from models.encoder_folder import EncoderFolder, open_encoder
@@ -148,8 +149,10 @@ def run_fn(arguments: FnArgs) -> None:
     strategy = make_strategy(options.training.strategy)
     with strategy.scope():
         encoders = Encoders.load(options.encoder)
+    views = {}
     fine_tuned = None
     if options.encoder.trainable_layers and len(validation.users):
+        views["before fine-tuning"] = data.table.view(encode(encoders.item, data.table.tokens))
         fine_tuned = finetune(
             encoders.item, data.table.tokens, purchases, validation,
             encode=encode, options=options.finetuning, seed=options.training.seed,
@@ -157,6 +160,7 @@ def run_fn(arguments: FnArgs) -> None:
         )  # fmt: skip
     text = encode(encoders.item, data.table.tokens)
     view = data.table.view(text)
+    views |= {"words alone": without_encoder(view), "with encoder": view}
     settings = select_kernel(view, folds[:_SELECTION_FOLDS], recorder.kernel)
     inputs = _inputs(data, text, encoders, view, settings, folds, options)
     model = TwoTower(
@@ -172,10 +176,11 @@ def run_fn(arguments: FnArgs) -> None:
     weights = learn_adaptation(
         aligned, inputs.interactions, clock, anchors_per_item=options.model.anchors_per_item
     )
+    launched = AlignedLaunch.align(validation, view, settings)
     recorder.finish(
         TrainingRecord(
             before=AlignedLaunch.align(validation, view, START).quality() | outcome.before,
-            after=AlignedLaunch.align(validation, view, settings).quality() | outcome.after,
+            after=launched.quality() | outcome.after,
             kept_step=outcome.step,
             curve=recorder.curve,
             fine_tuned=fine_tuned,
@@ -185,6 +190,20 @@ def run_fn(arguments: FnArgs) -> None:
             interactions=len(inputs.interactions),
             implicit=inputs.interactions.is_implicit,
             parameters=int(sum(np.prod(v.shape) for v in model.trainable_variables)),
+            first_interactions=by_first_interactions(
+                launched,
+                inputs.interactions,
+                clock,
+                weights,
+                anchors_per_item=options.model.anchors_per_item,
+            ),
+            labelled_share=by_labelled_share(
+                data.train,
+                validation,
+                views,
+                settings,
+                regularization=options.model.teacher_regularization,
+            ),
         )
     )
     _save(

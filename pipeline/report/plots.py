@@ -1,4 +1,4 @@
-"""The training curves, as inline SVG that takes its colours and its font from the page.
+"""The curves of the report, as inline SVG that takes its colours and its font from the page.
 
 Matplotlib writes a whole XML document with fixed colours and with ids that repeat from figure to
 figure. What is made of it here can stand in an HTML page, next to another one, in light and dark.
@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
-from models.record import CurvePoint
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 # Stand-ins that no style uses otherwise, for the variables of the page's style sheet.
 _COLORS: Final = {
@@ -25,11 +23,12 @@ _COLORS: Final = {
     "#010205": "var(--line)",
     "#010206": "var(--series-1)",
     "#010207": "var(--series-2)",
+    "#010208": "var(--series-3)",
 }
 _TEXT, _MUTED, _LINE, *_SERIES = _COLORS
 # Series differ in more than colour.
-_DASHES: Final = ("-", (0, (5, 2)))
-_MARKERS: Final = ("o", "s")
+_DASHES: Final = ("-", (0, (5, 2)), (0, (1, 1.5)))
+_MARKERS: Final = ("o", "s", "^")
 _STYLE: Final = {
     "svg.fonttype": "none",
     "svg.hashsalt": "debut",  # ids, and so the page, are the same each time
@@ -49,22 +48,31 @@ _STYLE: Final = {
 
 
 def curve_svg(
-    curve: Sequence[CurvePoint], names: Sequence[str], *, plot: str, alt: str, kept_step: int
+    curve: Sequence[tuple[int, Mapping[str, float]]],
+    names: Sequence[str],
+    *,
+    plot: str,
+    alt: str,
+    along: str,
+    kept: int | None = None,
+    is_logarithmic: bool = False,
 ) -> Markup:
-    """Draw values by step, with the kept step marked.
+    """Draw values along an axis.
 
     Args:
-        curve: the validated steps.
-        names: one or two of their values.
+        curve: places on the axis with what was measured there.
+        names: one to three of the values.
         plot: prefix of the ids in the drawing, unique in the page.
         alt: what the drawing says, for those who don't see it.
-        kept_step: of the model that was kept.
+        along: what the axis counts.
+        kept: the place of the model that was kept, which is marked.
+        is_logarithmic: the axis, which then has a tick at each place.
 
     Returns:
-        An `svg` element; empty where no step has any of the values.
+        An `svg` element; empty where no place has any of the values.
     """
     series = [
-        (name, [(point.step, point.values[name]) for point in curve if name in point.values])
+        (name, [(place, values[name]) for place, values in curve if name in values])
         for name in names
     ]
     if not any(points for _, points in series):
@@ -75,15 +83,22 @@ def curve_svg(
         styles = zip(_SERIES, _DASHES, _MARKERS, strict=True)
         for (name, points), (color, dash, marker) in zip(series, styles, strict=False):
             axes.plot(
-                [step for step, _ in points], [value for _, value in points], color=color,
+                [place for place, _ in points], [value for _, value in points], color=color,
                 linestyle=dash, marker=marker, markersize=4, linewidth=2,
                 label=name.replace("_", " "),
             )  # fmt: skip
-        axes.axvline(
-            kept_step, color=_TEXT, linewidth=1.2, linestyle=":", label=f"kept: step {kept_step}"
-        )
-        axes.set_xlabel("step")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if kept is not None:
+            axes.axvline(
+                kept, color=_TEXT, linewidth=1.2, linestyle=":", label=f"kept: {along} {kept}"
+            )
+        axes.set_xlabel(along)
+        if is_logarithmic:
+            places = [place for place, _ in curve]
+            axes.set_xscale("log")
+            axes.set_xticks(places, [str(place) for place in places])
+            axes.xaxis.set_minor_locator(NullLocator())
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y")
         axes.set_axisbelow(True)
         figure.legend(loc="outside upper left", ncols=3, frameon=False, columnspacing=1.4)

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
+from models.curves import RECALL
 from models.metrics import SQUARED_ERROR
+from models.record import MeasuredPoint, TrainingRecord
 from pipeline.config import Configuration
 from pipeline.evaluation import HEADLINE_METRICS, SLICES, evaluation_metrics
 from pipeline.outcome import Outcome
@@ -62,6 +66,43 @@ class Comparison(NamedTuple):
         if not self.difference or self.metric not in _ORDER:
             return ""
         return "better" if (self.difference < 0) == (self.metric == SQUARED_ERROR) else "worse"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A table of measured points and their drawings.
+
+    Attributes:
+        title: of the table.
+        along: what the points are numbered by.
+        points: in their order.
+        series: values that are drawn together, by the name of the drawing.
+        is_logarithmic: the drawings' axis.
+    """
+
+    title: str
+    along: str
+    points: Sequence[MeasuredPoint]
+    series: Mapping[str, Sequence[str]]
+    is_logarithmic: bool
+
+    @property
+    def names(self) -> list[str]:
+        """The values' names, in order."""
+        return list(dict.fromkeys(name for point in self.points for name in point.values))
+
+    @property
+    def plots(self) -> list[Markup]:
+        """The drawings that have something to show."""
+        curve = [(point.at, point.values) for point in self.points]
+        drawn = [
+            curve_svg(
+                curve, names, plot=plot, alt=f"{self.title}: {', '.join(names)}.",
+                along=self.along, is_logarithmic=self.is_logarithmic,
+            )
+            for plot, names in self.series.items()
+        ]  # fmt: skip
+        return [plot for plot in drawn if plot]
 
 
 def write_report(
@@ -113,8 +154,9 @@ def _page(outcome: Outcome, config: Configuration, reached: Sequence[NewProduct]
     )
     plots = [
         curve_svg(
-            training.curve, names, plot=names[0], kept_step=training.kept_step,
-            alt=f"{title}, by step. Step {training.kept_step} was kept.",
+            [(point.step, point.values) for point in training.curve], names, plot=names[0],
+            alt=f"{title}, by step. Step {training.kept_step} was kept.", along="step",
+            kept=training.kept_step,
         )
         for title, names in _CURVES
     ]  # fmt: skip
@@ -133,9 +175,31 @@ def _page(outcome: Outcome, config: Configuration, reached: Sequence[NewProduct]
         all_metrics=_comparisons(outcome, every_metric),
         plots=[plot for plot in plots if plot],
         curve_names=list(dict.fromkeys(n for point in training.curve for n in point.values)),
+        more_data=[measured for measured in _more_data(training) if measured.points],
         reached=reached,
         config=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )  # fmt: skip
+
+
+def _more_data(training: TrainingRecord) -> list[Measured]:
+    """What simulated new items gain from more data."""
+    first, share = training.first_interactions, training.labelled_share
+    return [
+        Measured(
+            "Recall at 20 by first interactions", "first interactions", first,
+            {"first-interactions": (RECALL,)}, is_logarithmic=False,
+        ),
+        Measured(
+            "By share of the interactions", "per cent of the interactions", share,
+            {f"share-{kind}": _of_kind(share, kind) for kind in (RECALL, SQUARED_ERROR)},
+            is_logarithmic=True,
+        ),
+    ]  # fmt: skip
+
+
+def _of_kind(points: Sequence[MeasuredPoint], kind: str) -> tuple[str, ...]:
+    names = dict.fromkeys(name for point in points for name in point.values)
+    return tuple(name for name in names if name.startswith(kind))
 
 
 def _comparisons(outcome: Outcome, metrics: Sequence[str]) -> dict[str, list[Comparison]]:

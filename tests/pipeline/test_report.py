@@ -15,7 +15,7 @@ from lxml import html  # type: ignore[import-untyped]
 from components.ingestion.folder import open_folder
 from components.ingestion.summary import FileCounts, IngestionSummary, QuarantineReason
 from models.finetuning import FineTuned
-from models.record import CurvePoint, TrainingRecord
+from models.record import CurvePoint, MeasuredPoint, TrainingRecord
 from pipeline.config import load_configuration
 from pipeline.outcome import GateDecision, Outcome
 from pipeline.report import NewProduct, ReachedCustomer, new_products_reached, write_report
@@ -90,6 +90,20 @@ TRAINING = TrainingRecord(
     ],
     fine_tuned=None,
     items=3_600, users=4_313, interactions=8_000, implicit=False, parameters=1_234_567,
+    first_interactions=[
+        MeasuredPoint(at=count, values={"recall": 0.31 + count / 100}) for count in (0, 1, 2, 5)
+    ],
+    labelled_share=[
+        MeasuredPoint(
+            at=percent,
+            values={
+                "recall, words alone": 0.2 + percent / 1000,
+                "recall, with encoder": 0.25 + percent / 1000,
+                "squared_error, with encoder": 0.08 - percent / 10_000,
+            },
+        )
+        for percent in (1, 5, 20, 100)
+    ],
 )  # fmt: skip
 REACHED = (
     NewProduct(
@@ -279,11 +293,39 @@ def test_training_shows_before_after_and_the_kept_step(page):
     steps = table(page, "Values by validated step")
     assert steps[0][0] == "Step" and [row[0] for row in steps[1:]] == ["0", "25", "50", "75", "100"]
     assert steps[1][-2:] == ["–", "–"]  # nothing is lost before the first step
-    plots = page.findall(".//svg")
+    plots = page.findall(".//svg")[:3]
     curves = ({"squared error"}, {"profile loss"}, {"rating loss"})
     for plot, names in zip(plots, curves, strict=True):
         assert plot.get("role") == "img" and "75" in plot.get("aria-label")
         assert {*names, "kept: step 75"} <= {text.text for text in plot.iter("text")}
+
+
+def test_more_data_is_drawn_and_stands_in_tables(page):
+    assert table(page, "Recall at 20 by first interactions") == [
+        ["First interactions", "recall"],
+        ["0", "0.3100"], ["1", "0.3200"], ["2", "0.3300"], ["5", "0.3600"],
+    ]  # fmt: skip
+    assert table(page, "By share of the interactions")[:2] == [
+        [
+            "Per cent of the interactions", "recall, words alone", "recall, with encoder",
+            "squared error, with encoder",
+        ],
+        ["1", "0.2010", "0.2510", "0.0799"],
+    ]  # fmt: skip
+    first, recall, error = page.findall(".//svg")[3:]
+    assert {"recall", "first interactions"} <= {text.text for text in first.iter("text")}
+    shown = {text.text for text in recall.iter("text")}
+    # On a logarithmic axis, with the places that were measured as ticks.
+    assert {"recall, words alone", "recall, with encoder", "1", "5", "20", "100"} <= shown
+    assert "squared error, with encoder" in {text.text for text in error.iter("text")}
+    ids = [element.get("id") for element in page.iter() if element.get("id")]
+    assert len(ids) == len(set(ids))
+
+
+def test_curves_that_nothing_was_measured_for_are_left_out(tmp_path):
+    training = TRAINING.model_copy(update={"first_interactions": [], "labelled_share": []})
+    page = write(tmp_path, outcome(training=training))
+    assert "With more data" not in page.text_content()
 
 
 @pytest.mark.parametrize(("after", "kept"), [(0.3517, "fine-tuned"), (0.3001, "frozen")])
@@ -296,7 +338,10 @@ def test_fine_tuning_shows_both_recalls_and_the_encoder_that_was_kept(tmp_path, 
 
 
 def test_training_without_a_step_has_no_plot_of_losses(tmp_path):
-    training = TRAINING.model_copy(update={"curve": TRAINING.curve[:1], "kept_step": 0})
+    changes = {
+        "curve": TRAINING.curve[:1], "kept_step": 0, "first_interactions": [], "labelled_share": []
+    }  # fmt: skip
+    training = TRAINING.model_copy(update=changes)
     assert len(write(tmp_path, outcome(training=training)).findall(".//svg")) == 1
 
 

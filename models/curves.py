@@ -1,0 +1,162 @@
+"""How well new items do with more data, for the report: in closed form, and cheap enough for a run.
+
+Everything is measured on the simulated launch that nothing was chosen by or learned from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from models.adaptation import EvidenceWeights, Revealing
+from models.clock import ShopClock
+from models.interactions import Interactions
+from models.kernel import Floats, ItemView, KernelSettings
+from models.quality import USER_SHRINKAGE, Ratings, item_quality
+from models.ranking import ranking_quality
+from models.record import MeasuredPoint
+from models.simulation import SimulatedLaunch
+from models.training import AlignedLaunch
+
+FIRST: Final = (0, 1, 2, 5, 10)
+SHARES: Final = (1, 5, 20, 100)  # per cent
+RECALL: Final = "recall"
+SQUARED_ERROR: Final = "squared_error"
+_RECALL_AT: Final = 20
+_USERS: Final = 2048
+_SEED: Final = 0
+
+
+def by_first_interactions(
+    aligned: AlignedLaunch,
+    interactions: Interactions,
+    clock: ShopClock,
+    weights: EvidenceWeights,
+    *,
+    anchors_per_item: int,
+) -> list[MeasuredPoint]:
+    """Recall@20 of launched items once k first interactions of each are known.
+
+    The same items and the same later interactions are predicted at every k: those after the largest
+    k that enough items get beyond.
+
+    Args:
+        aligned: a launch that `weights` were not learned from.
+        interactions: the train split.
+        clock: of the shop.
+        weights: of the evidence.
+        anchors_per_item: K.
+
+    Returns:
+        A point for each k; none where too few items get beyond one interaction.
+    """
+    if not len(aligned.launch.users):
+        return []
+    revealing = Revealing(aligned, interactions, clock, anchors_per_item)
+    last = max((count for count in FIRST[1:] if revealing.is_enough(count)), default=-1)
+    points = []
+    for count in FIRST:
+        # Of items whose first interaction is known, the text alone is what k = 0 has.
+        launched = revealing.reveal(max(count, 1), tested_after=last) if count <= last else None
+        if launched is not None:
+            recall = launched.recall(weights.at(count) if count else None)
+            points.append(MeasuredPoint(at=count, values={RECALL: recall}))
+    return points
+
+
+def by_labelled_share(
+    ratings: Ratings,
+    launch: SimulatedLaunch,
+    views: Mapping[str, ItemView],
+    settings: KernelSettings,
+    *,
+    regularization: float,
+) -> list[MeasuredPoint]:
+    """Recall@20 and squared error of launched items, had the shop fewer interactions.
+
+    A share of all interactions is drawn, a smaller one out of the larger one. It is all that
+    histories, anchors, teacher and ratings are made of; who wants what stays the same. Users
+    without any interaction left are asked for what everybody wants.
+
+    Args:
+        ratings: the train split.
+        launch: whose targets are predicted.
+        views: the catalogue, by name, as different kernels see it.
+        settings: of the kernels.
+        regularization: of the teacher.
+
+    Returns:
+        A point for each share in per cent; `squared_error` is left out where all ratings are equal.
+    """
+    users = launch.users
+    if not len(users):
+        return []
+    if len(users) > _USERS:
+        users = np.random.default_rng(_SEED).choice(users, _USERS, replace=False)
+    draw = 100 * np.random.default_rng(_SEED).random(len(ratings.rating))
+    points = []
+    for percent in SHARES:
+        kept = ratings.rows(np.flatnonzero(draw <= percent))
+        known = launch if percent == 100 else _with_less(launch, kept, regularization)
+        values: dict[str, float] = {}
+        for name, view in views.items():
+            values[f"{RECALL}, {name}"] = _recall(known, users, launch, view, settings)
+            error = _squared_error(ratings, kept, launch, view, settings)
+            if error is not None:
+                values[f"{SQUARED_ERROR}, {name}"] = error
+        points.append(MeasuredPoint(at=percent, values=values))
+    return points
+
+
+def without_encoder(view: ItemView) -> ItemView:
+    """The catalogue as a kernel of words alone sees it, on the scale of the one with an encoder."""
+    return view._replace(text=np.zeros_like(view.text), lexical=view.lexical * np.float32(2**0.5))
+
+
+def _with_less(launch: SimulatedLaunch, kept: Ratings, regularization: float) -> SimulatedLaunch:
+    purchases = kept.purchases()
+    sold = purchases.getnnz(axis=0)[launch.anchors] > 0
+    return SimulatedLaunch.hide(
+        purchases, targets=launch.targets, anchors=launch.anchors[sold],
+        regularization=regularization,
+    )  # fmt: skip
+
+
+def _recall(
+    known: SimulatedLaunch,
+    users: npt.NDArray[np.int64],
+    launch: SimulatedLaunch,
+    view: ItemView,
+    settings: KernelSettings,
+) -> float:
+    weights = AlignedLaunch.align(known, view, settings).weights
+    history = known.history[users]
+    scores: Floats = history @ known.teacher
+    scores[history.getnnz(axis=1) == 0] = np.asarray(known.history.mean(axis=0)) @ known.teacher
+    recall, _ = ranking_quality(scores @ weights, launch.wanted[users].toarray(), _RECALL_AT)
+    return float(recall.mean())
+
+
+def _squared_error(
+    ratings: Ratings,
+    kept: Ratings,
+    launch: SimulatedLaunch,
+    view: ItemView,
+    settings: KernelSettings,
+) -> float | None:
+    """Of the mean, the user's level and the item's quality, which the rating head starts from."""
+    if (ratings.rating == ratings.rating[0]).all():
+        return None
+    tested = np.flatnonzero(np.isin(ratings.item, launch.targets))
+    known = kept.without(launch.targets)
+    if not len(known.rating) or not len(tested):
+        return None
+    quality = item_quality(known, view, settings, max_anchors=max(len(launch.anchors), 1))
+    mean = known.rating.mean()
+    above = np.bincount(known.user, known.rating - mean - quality[known.item], ratings.users)
+    level = above / (np.bincount(known.user, minlength=ratings.users) + USER_SHRINKAGE)
+    predicted = mean + level[ratings.user[tested]] + quality[ratings.item[tested]]
+    return float(np.mean((np.clip(predicted, 0.0, 1.0) - ratings.rating[tested]) ** 2))
