@@ -6,6 +6,7 @@ import click
 
 from benchmarks.quality import quality
 from benchmarks.serving import serving
+from benchmarks.training import training
 
 
 @click.group(invoke_without_command=True)
@@ -18,6 +19,7 @@ def benchmarks(context: click.Context) -> None:
 
 
 benchmarks.add_command(serving)
+benchmarks.add_command(training)
 benchmarks.add_command(quality)
 
 if __name__ == "__main__":

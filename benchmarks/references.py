@@ -7,7 +7,7 @@ one that does well on all sets that were looked at.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.cold_split import ColdStart
 from models.ease import ease
 from models.encoder import TextEncoder
-from models.encoder_folder import PACKAGED, open_encoder
+from models.encoder_folder import PACKAGED, EncoderFolder, open_encoder
 from models.tokenizer import WordPieceTokenizer
 from models.trainer import encode
 
@@ -99,10 +99,20 @@ def words(shop: ColdStart) -> sp.csr_matrix:
 def meaning(shop: ColdStart, encoder: str) -> Matrix:
     """Sentence vectors of a frozen encoder, float32 [I, hidden], rows of unit length."""
     folder = open_encoder(encoder)
+    return encode(TextEncoder(folder), catalogue_tokens(shop, folder))
+
+
+def catalogue_tokens(shop: ColdStart, folder: EncoderFolder) -> npt.NDArray[np.int32]:
+    """Word pieces of the items as the encoder reads them: int32 [I, T], padded."""
+    return tokenize(shop.texts, folder, _MAX_TOKENS)
+
+
+def tokenize(texts: Sequence[str], folder: EncoderFolder, max_tokens: int) -> npt.NDArray[np.int32]:
+    """Word pieces of texts: int32 [N, max_tokens], padded."""
     tokenizer = WordPieceTokenizer(folder)
-    pieces = tokenizer.pieces(tf.constant(list(shop.texts)))
-    tokens = tokenizer.encoder_input(pieces, _MAX_TOKENS).numpy().astype(np.int32)
-    return encode(TextEncoder(folder), tokens)
+    pieces = tokenizer.pieces(tf.constant(list(texts)))
+    tokens: npt.NDArray[np.int32] = tokenizer.encoder_input(pieces, max_tokens).numpy()
+    return tokens.astype(np.int32)
 
 
 def popularity(shop: ColdStart, like: Mapping[str, Likeness]) -> Matrix:
