@@ -26,8 +26,9 @@ class Interval(NamedTuple):
     low: float
     high: float
 
-    def __str__(self) -> str:
-        return f"{self.mean:.4f} ± {(self.high - self.low) / 2:.4f}"
+    def shown(self, digits: int, *, sign: str = "") -> str:
+        """Mean and half the width; `sign` is "+" to show that of a difference."""
+        return f"{self.mean:{sign}.{digits}f} ± {(self.high - self.low) / 2:.{digits}f}"
 
 
 def interval(splits: Sequence[tuple[Doubles, Doubles]]) -> Interval:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from benchmarks.cold_split import ColdStart, make_split, read_split
-from benchmarks.intervals import Doubles, Interval, interval
+from benchmarks.intervals import Doubles, interval
 from benchmarks.references import REFERENCES, Likeness, Reference, likeness
 from models.errors import DebutError
 from models.ranking import ranking_quality
@@ -98,7 +98,7 @@ def quality(
                 if reference.rank is None and not shop.is_explicit:
                     continue
                 if reference.library and importlib.util.find_spec(reference.library) is None:
-                    missing[reference.name] = f"not installed: {reference.library}"
+                    missing[reference.name] = reference.library
                     continue
                 with console.status(reference.name):
                     scores.setdefault(reference.name, []).append(measure(reference, shop, like))
@@ -205,36 +205,40 @@ def _print(
         np.bincount(s.test.user, minlength=len(s.user_ids))[s.tested].astype(np.float64)
         for s in shops
     ]
-    table = new_table(f"method, at {AT}", "recall", "NDCG", "recall over best", "MSE", "seconds")
+    table = new_table(f"method, at {AT}", "recall", "NDCG", "over best", "MSE", "seconds")
     for name, of in scores.items():
         against = zip(recalls[name], recalls[best], strict=True) if recalls[name] else ()
+        differences = [] if name == best else [own - other for own, other in against]
         table.add_row(
             name,
-            _shown(_mean(recalls[name])),
-            _shown(_mean([score.ndcg for score in of if score.ndcg is not None])),
-            "" if name == best else _shown(_mean([own - other for own, other in against])),
-            _shown(_mean([s.error for s in of if s.error is not None], rated)),
-            f"{np.mean([score.seconds for score in of]):.1f}",
+            _shown(recalls[name], digits=3),
+            _shown([score.ndcg for score in of if score.ndcg is not None], digits=3),
+            _shown(differences, digits=3, sign="+"),
+            _shown([score.error for score in of if score.error is not None], rated, digits=4),
+            f"{np.mean([score.seconds for score in of]):,.1f}",
         )
-    for name, reason in missing.items():
-        table.add_row(name, reason, "", "", "", "")
-    print_table(console, f"New items; best reference: {best}", table)
+    for name in missing:
+        table.add_row(name, "not installed", "", "", "", "")
+    print_table(console, f"New items; the best reference is {best}", table)
     console.print(
-        f"± is half of the 95 % interval over users{', mean of the splits' if shops[1:] else ''}. "
-        "Seconds are those to fit and to score; of Debut, the whole pipeline and asking a server.",
+        f"± is half of the 95 % interval over users{', mean of the splits' if shops[1:] else ''}; "
+        "over best: recall less that of the best reference. Seconds are those to fit and to score; "
+        "of Debut, the whole pipeline and asking a server.",
         soft_wrap=True,
     )
+    for name, library in missing.items():
+        console.print(f"{name}: Python finds no module {library}.", soft_wrap=True)
 
 
-def _mean(splits: Sequence[Doubles], counts: Sequence[Doubles] | None = None) -> Interval | None:
+def _shown(
+    splits: Sequence[Doubles], counts: Sequence[Doubles] | None = None, *, digits: int,
+    sign: str = "",
+) -> str:  # fmt: skip
+    """The interval of a mean over users, or of a ratio of sums; blank without any values."""
     if not splits:
-        return None
+        return ""
     counts = counts or [np.ones_like(values) for values in splits]
-    return interval(list(zip(splits, counts, strict=True)))
-
-
-def _shown(found: Interval | None) -> str:
-    return "" if found is None else str(found)
+    return interval(list(zip(splits, counts, strict=True))).shown(digits, sign=sign)
 
 
 if __name__ == "__main__":

@@ -203,16 +203,16 @@ def rating_baseline(shop: ColdStart, like: Mapping[str, Likeness]) -> npt.NDArra
 
 
 REFERENCES: Final = (
-    Reference("popularity of like items", (WORDS,), popularity),
+    Reference("popularity by words", (WORDS,), popularity),
     Reference("TF-IDF kNN", (WORDS,), words_knn),
     Reference("frozen encoder kNN", (MEANING,), meaning_knn),
     Reference("ALS, ridge from text", (MEANING,), als_with_ridge, library="implicit"),
     Reference("LightFM, words", (), lightfm, library="lightfm"),
-    Reference("EASE aligned by encoder", (MEANING,), ease_by_meaning),
-    Reference("EASE aligned by TF-IDF", (WORDS,), ease_by_words),
-    Reference("EASE aligned by both", (MEANING, WORDS), ease_by_both),
+    Reference("EASE aligned, encoder", (MEANING,), ease_by_meaning),
+    Reference("EASE aligned, TF-IDF", (WORDS,), ease_by_words),
+    Reference("EASE aligned, both", (MEANING, WORDS), ease_by_both),
     Reference("mean rating", rate=mean_rating),
-    Reference("user bias, ridge from text", (MEANING,), rate=rating_baseline),
+    Reference("user bias, text ridge", (MEANING,), rate=rating_baseline),
 )
 
 

@@ -1,4 +1,4 @@
-"""What new items gain from more data, on made-up shops: recomputed, and in the direction it must."""
+"""What new items gain from more data, on made-up shops: recomputed, and that it is a gain."""
 
 import numpy as np
 import pytest
@@ -108,8 +108,9 @@ def test_without_the_encoder_a_kernel_compares_words_on_the_same_scale():
 def test_nobody_to_ask_leaves_both_curves_empty():
     ratings, view, launch = shop(explicit=False)
     nobody = SimulatedLaunch.hide(
-        sp.csr_matrix(launch.history.shape), targets=np.arange(3), anchors=np.arange(3, 10), regularization=5.0
-    )
+        sp.csr_matrix(launch.history.shape), targets=np.arange(3), anchors=np.arange(3, 10),
+        regularization=5.0,
+    )  # fmt: skip
     assert not by_labelled_share(ratings, nobody, {"x": view}, SETTINGS, regularization=5.0)
     interactions, _ = make(pace=True)
     aligned = AlignedLaunch(nobody, np.ones((7, 3), np.float32))
