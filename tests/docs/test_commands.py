@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import functools
 import importlib
 import importlib.util
 import os
@@ -15,6 +16,7 @@ from unittest import mock
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.__main__ import benchmarks
 from pipeline.cli import main
 from pipeline.config import load_configuration
 from serving import flags
@@ -79,6 +81,20 @@ def test_python_commands_name_what_exists(command):
         assert importlib.util.find_spec(rest[0]), command.text
     else:
         assert (ROOT / first).exists(), command.text
+
+
+@pytest.mark.parametrize(
+    "command", [c for c in unique("python") if c.words[1:3] == ["-m", "benchmarks"]], ids=shown
+)
+def test_the_benchmarks_understand_their_commands(command):
+    called = []
+    with contextlib.ExitStack() as stack:
+        for name, inner in benchmarks.commands.items():
+            told = functools.partial(lambda name, **given: called.append(name), name)
+            stack.enter_context(mock.patch.object(inner, "callback", told))
+        result = CliRunner().invoke(benchmarks, command.words[3:])
+    assert result.exit_code == 0, result.output
+    assert called == [command.words[3]]
 
 
 def test_help_and_doctor_answer():
