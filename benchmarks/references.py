@@ -208,11 +208,11 @@ REFERENCES: Final = (
     Reference("frozen encoder kNN", (MEANING,), meaning_knn),
     Reference("ALS, ridge from text", (MEANING,), als_with_ridge, library="implicit"),
     Reference("LightFM, words", (), lightfm, library="lightfm"),
-    Reference("EASE aligned, encoder", (MEANING,), ease_by_meaning),
-    Reference("EASE aligned, TF-IDF", (WORDS,), ease_by_words),
-    Reference("EASE aligned, both", (MEANING, WORDS), ease_by_both),
+    Reference("EASE by encoder", (MEANING,), ease_by_meaning),
+    Reference("EASE by TF-IDF", (WORDS,), ease_by_words),
+    Reference("EASE by both", (MEANING, WORDS), ease_by_both),
     Reference("mean rating", rate=mean_rating),
-    Reference("user bias, text ridge", (MEANING,), rate=rating_baseline),
+    Reference("user bias and ridge", (MEANING,), rate=rating_baseline),
 )
 
 
