@@ -203,16 +203,16 @@ def rating_baseline(shop: ColdStart, like: Mapping[str, Likeness]) -> npt.NDArra
 
 
 REFERENCES: Final = (
-    Reference("popularity by words", (WORDS,), popularity),
+    Reference("popularity, words", (WORDS,), popularity),
     Reference("TF-IDF kNN", (WORDS,), words_knn),
     Reference("frozen encoder kNN", (MEANING,), meaning_knn),
-    Reference("ALS, ridge from text", (MEANING,), als_with_ridge, library="implicit"),
+    Reference("ALS, text ridge", (MEANING,), als_with_ridge, library="implicit"),
     Reference("LightFM, words", (), lightfm, library="lightfm"),
     Reference("EASE by encoder", (MEANING,), ease_by_meaning),
     Reference("EASE by TF-IDF", (WORDS,), ease_by_words),
     Reference("EASE by both", (MEANING, WORDS), ease_by_both),
     Reference("mean rating", rate=mean_rating),
-    Reference("user bias and ridge", (MEANING,), rate=rating_baseline),
+    Reference("user bias, ridge", (MEANING,), rate=rating_baseline),
 )
 
 

@@ -105,7 +105,8 @@ def test_one_table_holds_every_method_with_intervals(split, shop, tmp_path, monk
     )
     result = CliRunner().invoke(quality, ["--split", str(split), "--root", str(root), "--debug"])
     assert result.exit_code == 0, result.output
-    assert served == [root], result.output
+    assert served == [root]
+    assert not [r.name for r in REFERENCES if r.name not in result.output], result.output
     lines = {
         reference.name: next(line for line in result.output.splitlines() if reference.name in line)
         for reference in REFERENCES
