@@ -227,7 +227,10 @@ def _print(
         soft_wrap=True,
     )
     for name, library in missing.items():
-        console.print(f"{name}: Python finds no module {library}.", soft_wrap=True)
+        console.print(
+            f"{name}: Python finds no module {library}; docs/concepts/quality.md says where it is.",
+            soft_wrap=True,
+        )
 
 
 def _shown(
