@@ -67,7 +67,7 @@ class Server:
 @click.command()
 @click.option("--root", type=click.Path(path_type=Path), default="runs", show_default=True)
 @click.option("--items", type=int, multiple=True, help="Sizes of the shelf; 0 is the catalogue's.")
-@click.option("--swaps", type=int, default=50, show_default=True, help="Of versions, under load; 0 for none.")
+@click.option("--swaps", type=int, default=50, show_default=True, help="Under load; 0: none.")
 def serving(root: Path, items: tuple[int, ...], swaps: int) -> None:
     """Measure the model that the last run pushed, with a shelf of several sizes."""
     console = open_console()
