@@ -24,8 +24,8 @@ from benchmarks.cold_split import ColdStart
 from models.ease import ease
 from models.encoder import TextEncoder
 from models.encoder_folder import PACKAGED, EncoderFolder, open_encoder
+from models.preparation import encode
 from models.tokenizer import WordPieceTokenizer
-from models.trainer import encode
 
 Matrix = npt.NDArray[np.float32]
 WORDS: Final = "words"

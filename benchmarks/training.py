@@ -28,9 +28,9 @@ from models.devices import set_precision
 from models.encoder import TextEncoder
 from models.encoder_folder import EncoderFolder, open_encoder
 from models.interactions import PAD, Interactions
+from models.preparation import encode
 from models.simulation import launches
 from models.towers import item_features
-from models.trainer import encode
 from models.training import AlignedLaunch, Inputs, Trainer
 from models.two_tower import TwoTower
 from pipeline.commands.console import new_table, open_console, print_table
@@ -203,7 +203,7 @@ def debut_step_seconds(
     model = TwoTower(
         inputs.features, size=config.model.embedding_size,
         price_buckets=config.features.price_buckets, profile_size=text.shape[1],
-        mean_rating=float(interactions.rating.mean()),
+        mean_rating=float(interactions.rating.mean()), head=config.rating.head,
     )  # fmt: skip
     [launch, *_], _ = launches(
         shop.purchases, np.array([item.encode() for item in shop.item_ids], object),

@@ -47,19 +47,22 @@ class Executor(executor.GenericExecutor):
         exec_properties: dict[str, Any],
     ) -> FnArgs:
         arguments = super()._GetFnArgs(input_dict, output_dict, exec_properties)
-        examples = artifact_utils.get_single_instance(
-            input_dict[standard_component_specs.EXAMPLES_KEY]
-        )
-        catalogue = artifact_utils.get_single_instance(input_dict[CATALOGUE])
-        arguments.custom_config |= {
-            CATALOGUE_FILES: _files(catalogue, features.ALL),
-            CATALOGUE_GRAPH_PATH: artifact_utils.get_single_uri(input_dict[CATALOGUE_GRAPH]),
-            SPLIT_FILES: {
-                split: _files(examples, split)
-                for split in artifact_utils.decode_split_names(examples.split_names)
-            },
-        }
+        arguments.custom_config |= input_files(input_dict)
         return arguments
+
+
+def input_files(input_dict: dict[str, list[types.Artifact]]) -> dict[str, Any]:
+    """What `FnArgs` has no field for: the catalogue's files and those of all splits."""
+    examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
+    catalogue = artifact_utils.get_single_instance(input_dict[CATALOGUE])
+    return {
+        CATALOGUE_FILES: _files(catalogue, features.ALL),
+        CATALOGUE_GRAPH_PATH: artifact_utils.get_single_uri(input_dict[CATALOGUE_GRAPH]),
+        SPLIT_FILES: {
+            split: _files(examples, split)
+            for split in artifact_utils.decode_split_names(examples.split_names)
+        },
+    }
 
 
 class TwoTowerTrainer(Trainer):
@@ -76,6 +79,7 @@ class TwoTowerTrainer(Trainer):
         catalogue: types.BaseChannel,
         catalogue_graph: types.BaseChannel,
         options: dict[str, Any],
+        hyperparameters: types.BaseChannel | None = None,
     ) -> None:
         """Construct the component.
 
@@ -84,13 +88,15 @@ class TwoTowerTrainer(Trainer):
             interactions_graph: their Transform graph, which holds the popularity of the items.
             catalogue: transformed catalogue Examples.
             catalogue_graph: their Transform graph, which the served model contains.
-            options: the sections that `models.trainer.TrainerOptions` names, as JSON values.
+            options: the sections that `models.preparation.TrainerOptions` names, as JSON values.
+            hyperparameters: of a Tuner; they replace options of the same names.
         """
         spec = TwoTowerTrainerSpec(
             examples=interactions,
             transform_graph=interactions_graph,
             catalogue=catalogue,
             catalogue_graph=catalogue_graph,
+            hyperparameters=hyperparameters,
             train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
             eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL]),
             run_fn="models.trainer.run_fn",

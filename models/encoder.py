@@ -15,8 +15,10 @@ from transformers import BertConfig, TFBertModel
 from transformers.modeling_tf_pytorch_utils import load_pytorch_state_dict_in_tf2_model
 from transformers.utils import logging as transformers_logging
 
+from models.encoder_adaptation import adapt
 from models.encoder_folder import EncoderFolder
 from models.errors import BadInput
+from models.options import Adaptation
 
 
 class TextEncoder(tf.Module):
@@ -26,23 +28,32 @@ class TextEncoder(tf.Module):
     (Reimers & Gurevych 2019, "Sentence-BERT", section 3).
     """
 
-    def __init__(self, folder: EncoderFolder, *, trainable_layers: int = 0) -> None:
+    def __init__(
+        self, folder: EncoderFolder, *, trainable_layers: int = 0, adaptation: Adaptation = "full",
+        adaptation_size: int = 1,
+    ) -> None:  # fmt: skip
         """Load the weights and apply the freezing policy.
 
         Args:
             folder: a checked encoder folder.
             trainable_layers: how many of the top layers are fine-tuned; 0 freezes the encoder,
                 -1 fine-tunes all of it, the token embeddings included.
+            adaptation: which weights of those layers, or beside them; see `encoder_adaptation`.
+            adaptation_size: rank, width or length of what is added.
         """
         super().__init__(name="text_encoder")
         self.pad_id = folder.pad_id
         self.hidden_size = folder.hidden_size
         bert = _load(folder)
-        _freeze(bert, trainable_layers)
+        tuned, prefix = adapt(
+            bert, trainable_layers=trainable_layers, adaptation=adaptation, size=adaptation_size
+        )
         # Only the weights are tracked. Of a tracked Keras model, `tf.saved_model.save` traces the
         # call of every single layer, which takes minutes and as much longer at every load.
-        self._untracked = _Untracked(bert)
+        self._untracked = _Untracked(bert, tuned)
         self._weights = list(bert.variables)
+        self._prefix = prefix
+        self._dtype = bert.compute_dtype
         # Traced once for everybody: a trace of BERT takes seconds, and a copy of it in each
         # signature of a saved model takes as long again at every load.
         # Without AutoGraph, which would rewrite all of transformers' code to no effect.
@@ -54,29 +65,55 @@ class TextEncoder(tf.Module):
 
     @property
     def bert(self) -> TFBertModel:
-        """The Keras model, for Keras' own training loop."""
+        """The Keras model."""
         return self._untracked.model
 
     @property
     def trainable_variables(self) -> tuple[tf.Variable, ...]:
-        """What the freezing policy leaves to fine-tune.
+        """What the freezing policy and the adaptation leave to fine-tune."""
+        return self._untracked.tuned
 
-        `tf.Module` asks the variables, which don't know that Keras froze their layer.
+    def __call__(
+        self, tokens: tf.Tensor, *, training: bool = False, shift: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Encode int [B, T] token ids to float32 [B, hidden], each of unit length.
+
+        Args:
+            tokens: padded on the right.
+            training: whether dropout applies.
+            shift: float32 [B, T, hidden], added to the word vectors.
         """
-        return tuple(self.bert.trainable_variables)
+        hidden, mask = self.states(tokens, training=training, shift=shift)
+        weights = tf.cast(mask, hidden.dtype)[:, :, tf.newaxis]
+        pooled = tf.reduce_sum(hidden * weights, axis=1) / tf.reduce_sum(weights, axis=1)
+        return tf.math.l2_normalize(tf.cast(pooled, tf.float32), axis=-1)
 
-    def __call__(self, tokens: tf.Tensor, *, training: bool = False) -> tf.Tensor:
-        """Encode int [B, T] token ids to float32 [B, hidden], each of unit length."""
+    def states(
+        self, tokens: tf.Tensor, *, training: bool = False, shift: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The last hidden states, cut to the longest text of the batch.
+
+        Args:
+            tokens: int [B, T], padded on the right.
+            training: whether dropout applies.
+            shift: float32 [B, T, hidden], added to the word vectors.
+
+        Returns:
+            [B, L, hidden] of the encoder's precision, and bool [B, L], False where padded.
+        """
         tokens = tf.cast(tokens, tf.int32)
         mask = tf.not_equal(tokens, self.pad_id)
         longest = tf.reduce_max(tf.reduce_sum(tf.cast(mask, tf.int32), axis=1))
         tokens, mask = tokens[:, :longest], mask[:, :longest]
-        hidden = self.bert(
-            input_ids=tokens, attention_mask=tf.cast(mask, tf.int32), training=training
-        ).last_hidden_state
-        weights = tf.cast(mask, hidden.dtype)[:, :, tf.newaxis]
-        pooled = tf.reduce_sum(hidden * weights, axis=1) / tf.reduce_sum(weights, axis=1)
-        return tf.math.l2_normalize(tf.cast(pooled, tf.float32), axis=-1)
+        attended = tf.cast(mask, tf.int32)
+        given = {"attention_mask": attended} if self._prefix is None else self._prefix(attended)
+        if shift is None:
+            given["input_ids"] = tokens
+        else:
+            vectors = tf.gather(self.bert.bert.embeddings.weight, tokens) + shift[:, :longest]
+            # Keras wants the first argument in any case.
+            given |= {"input_ids": None, "inputs_embeds": tf.cast(vectors, self._dtype)}
+        return self.bert(**given, training=training).last_hidden_state, mask
 
 
 @dataclass(frozen=True)
@@ -84,6 +121,7 @@ class _Untracked:
     """Hides a model from TensorFlow's tracking of attributes."""
 
     model: TFBertModel
+    tuned: tuple[tf.Variable, ...]
 
 
 def _load(folder: EncoderFolder) -> TFBertModel:
@@ -100,16 +138,3 @@ def _load(folder: EncoderFolder) -> TFBertModel:
             f"config.json, the first is {info['missing_keys'][0]}. Copy the folder again."
         )
     return model
-
-
-def _freeze(bert: TFBertModel, trainable_layers: int) -> None:
-    layers = bert.bert.encoder.layer
-    if not -1 <= trainable_layers <= len(layers):
-        raise BadInput(
-            f"encoder.trainable_layers is {trainable_layers}; this encoder has {len(layers)} "
-            "layers. Give 0 (frozen) to that many, or -1 for all weights."
-        )
-    everything = trainable_layers == -1
-    bert.bert.embeddings.trainable = everything
-    for depth, layer in enumerate(layers):
-        layer.trainable = everything or depth >= len(layers) - trainable_layers

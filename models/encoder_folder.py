@@ -39,6 +39,7 @@ class EncoderFolder:
     pad_id: int
     cls_id: int
     sep_id: int
+    mask_id: int  # of [UNK] where the vocabulary has no [MASK]
     vocabulary_size: int
     hidden_size: int
     num_layers: int
@@ -146,6 +147,7 @@ def _check(path: Path) -> EncoderFolder:
         pad_id=vocabulary["[PAD]"],
         cls_id=vocabulary["[CLS]"],
         sep_id=vocabulary["[SEP]"],
+        mask_id=vocabulary.get("[MASK]", vocabulary["[UNK]"]),
         vocabulary_size=config["vocab_size"],
         hidden_size=config["hidden_size"],
         num_layers=config["num_hidden_layers"],

@@ -11,12 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 # Keys of `FnArgs.custom_config`, the one place where a TFX Trainer hands over more than it knows.
 OPTIONS: Final = "options"
+TRIALS: Final = "trials"
 CATALOGUE_FILES: Final = "catalogue_files"
 CATALOGUE_GRAPH_PATH: Final = "catalogue_graph_path"
 SPLIT_FILES: Final = "split_files"
 
 Strategy = Literal["default", "mirrored", "multi_worker_mirrored", "tpu"]
 Precision = Literal["float32", "bfloat16", "auto"]
+Adaptation = Literal["full", "bitfit", "lora", "adapter", "prefix"]
+Head = Literal["linear", "mlp", "cnn", "rnn"]
 
 
 class _Options(BaseModel):
@@ -29,6 +32,10 @@ class EncoderOptions(_Options):
     name: str = Field(min_length=1, description="Packaged name, local folder, or hub name.")
     shared: bool = Field(description="One encoder for items and profiles, or one for each.")
     trainable_layers: int = Field(ge=-1, description="Top layers to fine-tune; 0 none, -1 all.")
+    adaptation: Adaptation = Field(description="Which weights of those layers are fine-tuned.")
+    adaptation_size: int = Field(
+        ge=1, description="Rank of LoRA, width of adapters, length of prefixes."
+    )
 
 
 class FeatureOptions(_Options):
@@ -49,10 +56,25 @@ class ModelOptions(_Options):
     teacher_regularization: float = Field(gt=0, description="EASE's ridge, in interactions.")
 
 
+class RatingOptions(_Options):
+    """The rating head."""
+
+    head: Head = Field(description="What is added to the linear head, if anything.")
+
+
+class PretrainingOptions(_Options):
+    """How the encoder goes on reading masked texts of the catalogue before it is fine-tuned."""
+
+    steps: int = Field(ge=0)
+    batch_items: int = Field(ge=1)
+    masked_share: float = Field(gt=0, lt=1, description="Of the word pieces.")
+    learning_rate: float = Field(gt=0)
+
+
 class FineTuningOptions(_Options):
     """How the encoder's unfrozen layers are fine-tuned before the towers are trained."""
 
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=0)
     batch_pairs: int = Field(ge=2, description="Pairs whose items are each other's negatives.")
     accumulation: int = Field(ge=1, description="Such batches whose gradients make one update.")
     learning_rate: float = Field(gt=0)
@@ -60,6 +82,10 @@ class FineTuningOptions(_Options):
     warmup_steps: int = Field(ge=0)
     temperature: float = Field(gt=0)
     popularity_exponent: float = Field(ge=0, le=1, description="Of the logQ correction.")
+    token_dropout: float = Field(ge=0, lt=1, description="Share of word pieces left out.")
+    adversarial_epsilon: float = Field(ge=0, description="Length of the shift of word vectors.")
+    ema_momentum: float = Field(ge=0, lt=1, description="Of the average of weights that is kept.")
+    self_training_pairs: int = Field(ge=0, description="Unlabelled pairs taken for purchases.")
 
 
 class TrainingOptions(_Options):
@@ -79,3 +105,10 @@ class TrainingOptions(_Options):
     strategy: Strategy = Field(description="How training is distributed (tf.distribute).")
     precision: Precision = Field(description="Of the encoder's arithmetic.")
     seed: int
+
+
+class TunerOptions(_Options):
+    """The search for better options before training."""
+
+    enabled: bool
+    trials: int = Field(ge=1, description="Sets of values that are tried.")

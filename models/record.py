@@ -33,7 +33,8 @@ class TrainingRecord(BaseModel):
     """One training in numbers; `before` and `after` are measured on simulated new items.
 
     `fine_tuned` is None where the encoder was frozen; `kernel` holds the settings that were chosen;
-    `first_interactions` and `labelled_share` are the curves of `models.curves`.
+    `first_interactions` and `labelled_share` are the curves of `models.curves`;
+    `tuned` holds what a Tuner found, by the name of the option.
     """
 
     before: dict[str, float]
@@ -49,6 +50,7 @@ class TrainingRecord(BaseModel):
     parameters: int
     first_interactions: list[MeasuredPoint]
     labelled_share: list[MeasuredPoint]
+    tuned: dict[str, float]
 
 
 class TrainingRecorder:

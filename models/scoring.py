@@ -12,6 +12,7 @@ from models.columns import Columns, take
 from models.inherited import Inherited
 from models.interactions import PAD
 from models.query import Query
+from models.rating import recent_places
 from models.shelf import Shelf
 from models.shortlist import shortlist
 from models.towers import retrieval_logits
@@ -107,11 +108,16 @@ class Scorer(tf.Module):
     def rating(self, query: Query, items: tf.Tensor) -> tf.Tensor:
         """The rating of one item for each user: rows int64 [B] to float32 [B] in [0, 1]."""
         known = tf.cast(items != PAD, tf.float32)[:, tf.newaxis]
+        recent = recent_places(query.history != PAD)
+        latest = tf.gather(query.history, recent, batch_dims=1)
         rating = self._model.rating(
             ratings=query.rating,
             expected=take(self._inherited.quality, tf.maximum(query.history, 0)),
             rated=query.rated,
             history=self._mean_interest(query.history),
+            recent=recent,
+            interests=self.interests(latest),
+            present=tf.cast(latest != PAD, tf.float32),
             profile=query.profile,
             quality=take(self._inherited.quality, tf.maximum(items, 0)) * known[:, 0],
             item=take(self._shelf.embedding, tf.maximum(items, 0)) * known,

@@ -22,7 +22,7 @@ from models.kernel import Floats, ItemKernel, ItemView, KernelSettings
 from models.losses import multi_positive_softmax, squared_error
 from models.options import TrainingOptions
 from models.ranking import ranking_quality
-from models.rating import mean_interest
+from models.rating import mean_interest, recent_places
 from models.simulation import SimulatedLaunch
 from models.two_tower import TwoTower
 
@@ -136,7 +136,7 @@ class Trainer:
 
     def run(self, folds: list[AlignedLaunch], progress: Progress) -> Outcome:
         """Train, and leave the model at the step whose ratings of the eval split were best."""
-        before = best = self._squared_error()
+        before = best = self.squared_error(self._inputs.later)
         kept, kept_step = self._weights(), 0
         progress(0, best)
         folds = [fold for fold in folds if len(fold.launch.users)]
@@ -144,7 +144,7 @@ class Trainer:
             self._set_learning_rate(step)
             losses = self._step(**self._sample(folds[step % len(folds)]))
             if step % self._options.validate_every == 0:
-                now = self._squared_error()
+                now = self.squared_error(self._inputs.later)
                 progress(step, now | {name: float(value) for name, value in losses.items()})
                 if now.get("squared_error", 0.0) < best.get("squared_error", np.inf):
                     best, kept, kept_step = now, self._weights(), step
@@ -154,9 +154,13 @@ class Trainer:
             variable.assign(value)
         return Outcome(before=before, after=best, step=kept_step)
 
-    def _squared_error(self) -> dict[str, float]:
-        """Of ratings on the eval split; the same interactions and negatives at every call."""
-        later, random = self._inputs.later, np.random.default_rng(0)
+    def squared_error(self, later: Interactions) -> dict[str, float]:
+        """Of ratings that were not trained on; the same interactions and negatives at every call.
+
+        Args:
+            later: interactions; empty ones have no error.
+        """
+        random = np.random.default_rng(0)
         errors = []
         for start in range(0, min(len(later), _RATED), self._options.batch_ratings):
             chosen = np.arange(start, min(start + self._options.batch_ratings, len(later)))
@@ -189,11 +193,17 @@ class Trainer:
         items = model.items(rated["features"], rated["price"])
         history = model.items(rated["history_features"], rated["history_price"])
         present = rated["present"]
+        interests = tf.gather(history, rated["history_place"])
+        recent = recent_places(present > 0)
+        latest = tf.gather(present, recent, batch_dims=1)
         return model.rating(
             ratings=rated["history_rating"],
             expected=rated["expected"],
             rated=present,
-            history=mean_interest(tf.gather(history, rated["history_place"]), present),
+            history=mean_interest(interests, present),
+            recent=recent,
+            interests=tf.gather(interests, recent, batch_dims=1) * latest[:, :, tf.newaxis],
+            present=latest,
             profile=model.profile(rated["profile"]),
             quality=rated["quality"],
             item=items,

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from models.options import Head
 from models.rating import RatingHead
 from models.towers import ItemTower
 
@@ -21,12 +22,13 @@ class TwoTower(tf.Module):
         price_buckets: int,
         profile_size: int,
         mean_rating: float,
+        head: Head,
     ) -> None:
         """Start from the catalogue's frozen features; see the parts for the arguments."""
         super().__init__(name="two_tower")
         self.items = ItemTower(features, size=size, price_buckets=price_buckets)
         size = min(size, features.shape[1])
-        self.rating = RatingHead(size=size, mean_rating=mean_rating)
+        self.rating = RatingHead(size=size, mean_rating=mean_rating, head=head)
         self._profile = tf.Variable(tf.zeros([profile_size, size]), name="profile_projection")
 
     def profile(self, text: tf.Tensor) -> tf.Tensor:
@@ -35,6 +37,11 @@ class TwoTower(tf.Module):
         An empty profile must be given as zeros, which stay zeros.
         """
         return text @ self._profile
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(v.shape.num_elements() for v in self.trainable_variables)
 
     @property
     def matrices(self) -> list[tf.Variable]:

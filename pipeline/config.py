@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from components.ingestion.options import DataOptions
 from models.errors import BadInput
@@ -20,7 +20,10 @@ from models.options import (
     FeatureOptions,
     FineTuningOptions,
     ModelOptions,
+    PretrainingOptions,
+    RatingOptions,
     TrainingOptions,
+    TunerOptions,
 )
 
 DEFAULT_FILE: Final = Path(__file__).parent / "default.yaml"
@@ -75,9 +78,31 @@ class Configuration(_Section):
     encoder: EncoderOptions
     features: FeatureOptions
     model: ModelOptions
+    rating: RatingOptions
+    pretraining: PretrainingOptions
     finetuning: FineTuningOptions
     training: TrainingOptions
+    tuner: TunerOptions
     gates: GateOptions
+
+    @model_validator(mode="after")
+    def _encoder_is_trained_where_that_is_asked_for(self) -> Configuration:
+        if self.encoder.trainable_layers:
+            return self
+        asked = {
+            "encoder.adaptation": self.encoder.adaptation != "full",
+            "pretraining.steps": self.pretraining.steps,
+            "finetuning.token_dropout": self.finetuning.token_dropout,
+            "finetuning.adversarial_epsilon": self.finetuning.adversarial_epsilon,
+            "finetuning.ema_momentum": self.finetuning.ema_momentum,
+            "finetuning.self_training_pairs": self.finetuning.self_training_pairs,
+        }
+        if names := ", ".join(name for name, value in asked.items() if value):
+            raise ValueError(
+                f"encoder.trainable_layers is 0, so {names} would do nothing; set it to the number "
+                "of top layers that are fine-tuned, or to -1 for all"
+            )
+        return self
 
 
 def load_configuration(file: Path | None = None, settings: Sequence[str] = ()) -> Configuration:
@@ -150,5 +175,7 @@ def _explain(error: ValidationError) -> str:
         place, value = ".".join(map(str, fault["loc"])), fault["input"]
         # Of a section or a list, only the fault is shown.
         shown = place if isinstance(value, dict | list) else f"{place} is {value!r}"
-        problems.append(f"{shown}: {fault['msg'].removeprefix('Value error, ')}.")
+        message = f"{fault['msg'].removeprefix('Value error, ')}."
+        # What concerns several sections has no place of its own.
+        problems.append(f"{shown}: {message}" if shown else message)
     return "The configuration is not valid. " + " ".join(problems)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import tensorflow_data_validation as tfdv
 from ml_metadata.proto import metadata_store_pb2
@@ -25,6 +25,7 @@ from components.pusher import AtomicPusher
 from components.resolvers import LastPushedStatisticsStrategy, LatestBlessedByBothStrategy
 from components.trainer import TwoTowerTrainer
 from components.transform import MultiPhaseTransform
+from components.tuner import TwoTowerTuner
 from models import features
 from pipeline.config import Configuration
 from pipeline.evaluation import evaluation_config
@@ -99,19 +100,22 @@ def create_pipeline(
         catalogue_transform.add_upstream_node(validator)
         interactions_transform.add_upstream_node(validator)
 
+    inputs = {
+        "interactions": ingestion.outputs["interactions"],
+        "interactions_graph": interactions_transform.outputs["transform_graph"],
+        "catalogue": catalogue_transform.outputs["transformed_examples"],
+        "catalogue_graph": catalogue_transform.outputs["transform_graph"],
+    }
+    options = training_options(config, encoder_fingerprint=fingerprints.encoder)
+    tuner = (
+        TwoTowerTuner(**inputs, options=options, trials=config.tuner.trials)
+        if config.tuner.enabled
+        else None
+    )
     trainer = TwoTowerTrainer(
-        interactions=ingestion.outputs["interactions"],
-        interactions_graph=interactions_transform.outputs["transform_graph"],
-        catalogue=catalogue_transform.outputs["transformed_examples"],
-        catalogue_graph=catalogue_transform.outputs["transform_graph"],
-        options={
-            section: getattr(config, section).model_dump(mode="json")
-            for section in ("encoder", "features", "model", "finetuning", "training")
-        }
-        | {
-            "encoder_fingerprint": fingerprints.encoder,
-            "history_length": config.data.history_length,
-        },
+        **inputs,
+        options=options,
+        hyperparameters=tuner and tuner.outputs["best_hyperparameters"],
     )
     baseline = tfx.dsl.Resolver(
         strategy_class=LatestBlessedByBothStrategy,
@@ -154,13 +158,26 @@ def create_pipeline(
         pipeline_name=config.run.name,
         pipeline_root=places.artifacts,
         components=[
-            *nodes, catalogue_transform, interactions_transform, trainer, baseline, evaluator,
-            infra_validator, pusher,
+            *nodes, catalogue_transform, interactions_transform, *([tuner] if tuner else []),
+            trainer, baseline, evaluator, infra_validator, pusher,
         ],
         metadata_connection_config=places.metadata,
         enable_cache=config.run.enable_cache,
         beam_pipeline_args=list(config.run.beam_args),
     )  # fmt: skip
+
+
+def training_options(config: Configuration, *, encoder_fingerprint: str) -> dict[str, Any]:
+    """What `models.preparation.TrainerOptions` reads, as JSON values."""
+    return {
+        section: getattr(config, section).model_dump(mode="json")
+        for section in (
+            "encoder", "features", "model", "rating", "pretraining", "finetuning", "training",
+        )
+    } | {
+        "encoder_fingerprint": encoder_fingerprint,
+        "history_length": config.data.history_length,
+    }  # fmt: skip
 
 
 def _validated(

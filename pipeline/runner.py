@@ -34,13 +34,24 @@ def run_pipeline(config: Configuration, *, root: Path, console: Console) -> Outc
     Raises:
         BadInput: the data folder or the encoder can't be used; nothing was computed.
     """
+    pipeline = define_pipeline(config, root)
+    with _progress(console, len(pipeline.components)) as durations:
+        tfx.orchestration.LocalDagRunner().run(pipeline)
+    return read_outcome(_metadata(root), config, durations)
+
+
+def define_pipeline(config: Configuration, root: Path) -> tfx.dsl.Pipeline:
+    """Check the inputs and build the graph over the folders of a root, which is made.
+
+    Raises:
+        BadInput: the data folder or the encoder can't be used.
+    """
     data = Path(config.data.path) if config.data.path else SAMPLE
     folder = open_folder(data)
     encoder = open_encoder(config.encoder.name)
     root = root.resolve()
     root.mkdir(parents=True, exist_ok=True)
-    metadata = root / "metadata.sqlite"
-    pipeline = create_pipeline(
+    return create_pipeline(
         config,
         data=str(data.resolve()),
         fingerprints=Fingerprints(
@@ -50,12 +61,15 @@ def run_pipeline(config: Configuration, *, root: Path, console: Console) -> Outc
         places=Places(
             artifacts=str(root / "artifacts"),
             serving=str(serving_folder(root)),
-            metadata=tfx.orchestration.metadata.sqlite_metadata_connection_config(str(metadata)),
+            metadata=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+                str(_metadata(root))
+            ),
         ),
     )
-    with _progress(console, len(pipeline.components)) as durations:
-        tfx.orchestration.LocalDagRunner().run(pipeline)
-    return read_outcome(metadata, config, durations)
+
+
+def _metadata(root: Path) -> Path:
+    return root.resolve() / "metadata.sqlite"
 
 
 @contextmanager

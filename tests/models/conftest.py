@@ -127,7 +127,7 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
     model = TwoTower(
         features, size=8, price_buckets=4, profile_size=HIDDEN, mean_rating=float(
             shop.rating.mean()
-        ),
+        ), head="linear",
     )  # fmt: skip
     random = np.random.default_rng(11)
     for variable in model.trainable_variables:

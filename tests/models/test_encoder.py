@@ -23,8 +23,11 @@ def tokens_of(folder, texts, length=32):
     return np.array(made["input_ids"])
 
 
-def bert_by_hand(weights, ids, heads):
-    """The last hidden states [T, hidden] of one text without padding (Devlin et al. 2018)."""
+def bert_by_hand(weights, ids, heads, prefix=None):
+    """The last hidden states [T, hidden] of one text without padding (Devlin et al. 2018).
+
+    `prefix` holds keys and values of each layer, [layers, 2, heads, length, width of a head].
+    """
 
     def norm(x, name):
         centered = x - x.mean(axis=-1, keepdims=True)
@@ -48,6 +51,9 @@ def bert_by_hand(weights, ids, heads):
             .transpose(1, 0, 2)
             for part in ("query", "key", "value")
         )
+        if prefix is not None:
+            key = np.concatenate([prefix[layer, 0], key], axis=1)
+            value = np.concatenate([prefix[layer, 1], value], axis=1)
         attention = softmax(query @ key.transpose(0, 2, 1) / np.sqrt(query.shape[-1]), axis=-1)
         mixed = (attention @ value).transpose(1, 0, 2).reshape(len(ids), -1)
         x = norm(
@@ -60,10 +66,11 @@ def bert_by_hand(weights, ids, heads):
     return x
 
 
-def encoded_by_hand(folder, tokens, heads):
+def encoded_by_hand(folder, tokens, heads, prefix=None):
     weights = {name: array.astype(float) for name, array in load_file(folder.weights_file).items()}
     pooled = [
-        bert_by_hand(weights, row[row != folder.pad_id], heads).mean(axis=0) for row in tokens
+        bert_by_hand(weights, row[row != folder.pad_id], heads, prefix).mean(axis=0)
+        for row in tokens
     ]
     return np.array([vector / np.linalg.norm(vector) for vector in pooled])
 
@@ -105,6 +112,8 @@ def test_the_freezing_policy_decides_what_is_trainable(bert, trainable_layers, v
     encoder = TextEncoder(bert, trainable_layers=trainable_layers)
     assert len(encoder.trainable_variables) == variables
     assert len(encoder.variables) == LAYERS * PER_LAYER + EMBEDDINGS
+    kept = {id(variable) for variable in encoder.variables}
+    assert all(id(variable) in kept for variable in encoder.trainable_variables)
 
 
 def test_the_layers_that_are_trained_are_the_top_ones(bert):

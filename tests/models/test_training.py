@@ -113,6 +113,7 @@ def make_model(inputs):
         price_buckets=2,
         profile_size=THEMES,
         mean_rating=float(inputs.interactions.rating.mean()),
+        head="linear",
     )
 
 

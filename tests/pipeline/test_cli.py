@@ -257,7 +257,7 @@ def outcome(version, **changes):
             after={"recall": 0.4777, "ndcg": 0.3, "score": 0.38885},
             kept_step=75, curve=[CurvePoint(step=0, values={"recall": 0.3111})], fine_tuned=None,
             kernel={"ridge": 0.25, "order": 2.0, "side": 0.02}, items=1234, users=50,
-            interactions=900, implicit=True, parameters=10,
+            interactions=900, implicit=True, parameters=10, tuned={},
             first_interactions=[], labelled_share=[],
         ),
         metrics={"candidate": metrics(0.0), "baseline": metrics(0.01)},

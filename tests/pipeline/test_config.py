@@ -97,6 +97,17 @@ def test_a_list_is_replaced_as_a_whole():
         ("data.rating_max=.inf", r"data.rating_max is inf: .*finite"),
         ("data.pseudonym_key=my key", r"data.pseudonym_key is 'my key'"),
         ("run.name=My Shop", r"run.name is 'My Shop'"),
+        ("rating.head=deep", r"rating.head is 'deep': .*'linear', 'mlp', 'cnn' or 'rnn'"),
+        ("encoder.adaptation=ia3", r"encoder.adaptation is 'ia3'"),
+        (
+            "encoder.adaptation_size=0",
+            r"encoder.adaptation_size is 0: .*greater than",
+        ),
+        ("finetuning.token_dropout=1", r"finetuning.token_dropout is 1"),
+        ("finetuning.ema_momentum=1", r"finetuning.ema_momentum is 1"),
+        ("finetuning.adversarial_epsilon=-1", r"finetuning.adversarial_epsilon is -1"),
+        ("pretraining.masked_share=0", r"pretraining.masked_share is 0"),
+        ("tuner.trials=0", r"tuner.trials is 0"),
         ("gates.model=[]", r"gates.model: .*at least 1"),
         ("gates.model=[{metric: x}]", r"gates.model.0.slice: Field required"),
     ],
@@ -109,6 +120,26 @@ def test_a_wrong_setting_is_refused_by_name(setting, message):
 def test_an_empty_rating_scale_is_refused_without_printing_the_section():
     with pytest.raises(BadInput, match=r"data: rating_min \(5\) must be below rating_max \(1\)\.$"):
         load_configuration(settings=["data.rating_min=5", "data.rating_max=1"])
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "encoder.adaptation=lora",
+        "pretraining.steps=5",
+        "finetuning.token_dropout=0.1",
+        "finetuning.adversarial_epsilon=1",
+        "finetuning.ema_momentum=0.9",
+        "finetuning.self_training_pairs=10",
+    ],
+)
+def test_what_a_frozen_encoder_would_not_do_is_refused(setting):
+    name = setting.partition("=")[0]
+    with pytest.raises(
+        BadInput, match=rf"not valid. encoder.trainable_layers is 0, so {name} would do nothing"
+    ):
+        load_configuration(settings=[setting])
+    load_configuration(settings=[setting, "encoder.trainable_layers=-1"])
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ TRAINING = TrainingRecord(
         ),
     ],
     fine_tuned=None,
-    items=3_600, users=4_313, interactions=8_000, implicit=False, parameters=1_234_567,
+    items=3_600, users=4_313, interactions=8_000, implicit=False, parameters=1_234_567, tuned={},
     first_interactions=[
         MeasuredPoint(at=count, values={"recall": 0.31 + count / 100}) for count in (0, 1, 2, 5)
     ],
@@ -335,6 +335,14 @@ def test_fine_tuning_shows_both_recalls_and_the_encoder_that_was_kept(tmp_path, 
     text = " ".join(page.text_content().split())
     assert "7,000,000 parameters" in text and f"from 0.3333 to {after}" in text
     assert f"the {kept} encoder was kept" in text
+
+
+def test_what_a_tuner_found_is_shown(tmp_path):
+    tuned = {"model.teacher_regularization": 314.159, "training.learning_rate": 0.00012345}
+    page = write(tmp_path, outcome(training=TRAINING.model_copy(update={"tuned": tuned})))
+    text = " ".join(page.text_content().split())
+    assert "Tuned: model.teacher_regularization314" in text
+    assert "Tuned: training.learning_rate0.000123" in text
 
 
 def test_training_without_a_step_has_no_plot_of_losses(tmp_path):

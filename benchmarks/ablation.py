@@ -1,0 +1,245 @@
+"""What each option of training is worth on a data folder: one row an option, one table.
+
+Ingestion and Transform run once, as nodes of the pipeline. Then each row prepares and trains as the
+Trainer does, with one option changed, and is measured on the held-out new items: no closed form and
+no gradient has seen an interaction of theirs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import click
+import numpy as np
+import tf_keras
+from rich.console import Console
+from tfx import v1 as tfx
+from tfx.components.trainer.fn_args_utils import FnArgs
+from tfx.orchestration.pipeline import RunOptions
+
+from models import features
+from models.errors import DebutError
+from models.finetuning import FineTuned
+from models.options import (
+    CATALOGUE_FILES,
+    CATALOGUE_GRAPH_PATH,
+    SPLIT_FILES,
+    RatingOptions,
+)
+from models.preparation import (
+    Encoded,
+    Prepared,
+    ShopData,
+    TrainerOptions,
+    simulated_launches,
+)
+from models.simulation import SimulatedLaunch, most_popular, purchase_matrix
+from models.training import AlignedLaunch, Trainer
+from pipeline.commands.console import new_table, open_console, print_table
+from pipeline.config import Configuration, load_configuration
+from pipeline.pipeline import training_options
+from pipeline.runner import define_pipeline
+
+_TUNED: Final = ("encoder.trainable_layers=2",)
+_FEW: Final = ("encoder.trainable_layers=-1", "finetuning.learning_rate=0.0005")
+# Settings of each row beside the defaults.
+ROWS: Final[dict[str, tuple[str, ...]]] = {
+    "default": (),
+    "rating head: MLP": ("rating.head=mlp",),
+    "rating head: CNN": ("rating.head=cnn",),
+    "rating head: RNN": ("rating.head=rnn",),
+    "fine-tuning: top 2 layers": _TUNED,
+    "fine-tuning: all weights": ("encoder.trainable_layers=-1",),
+    "BitFit": (*_FEW, "encoder.adaptation=bitfit"),
+    "LoRA": (*_FEW, "encoder.adaptation=lora"),
+    "adapters": (*_FEW, "encoder.adaptation=adapter"),
+    "prefix tuning": (*_FEW, "encoder.adaptation=prefix"),
+    "top 2 layers, adversarial": (*_TUNED, "finetuning.adversarial_epsilon=1.0"),
+    "top 2 layers, word dropout": (*_TUNED, "finetuning.token_dropout=0.15"),
+    "top 2 layers, weight average": (*_TUNED, "finetuning.ema_momentum=0.95"),
+    "top 2 layers, pre-training": (*_TUNED, "pretraining.steps=60"),
+    "top 2 layers, self-training": (*_TUNED, "finetuning.self_training_pairs=20000"),
+}
+
+
+class Measured(NamedTuple):
+    """What a row's training came to."""
+
+    fine_tuned: FineTuned | None
+    parameters: int
+    recall: float
+    squared_error: float
+    seconds: float
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Data folder instead of the sample.")
+@click.option("--root", type=click.Path(path_type=Path), help="Keep what Transform made in there.")
+@click.option("--only", multiple=True, type=click.Choice(list(ROWS)), help="Rows to measure.")
+@click.option("--config", type=click.Path(path_type=Path), help="Configuration of all rows.")
+@click.option("--set", "settings", multiple=True, help="The same: section.key=value.")
+def ablation(
+    data: Path | None,
+    root: Path | None,
+    only: tuple[str, ...],
+    config: Path | None,
+    settings: tuple[str, ...],
+) -> None:
+    """Train once for each option of training and compare."""
+    console = open_console()
+    shared = [*(() if data is None else (f"data.path={data}",)), *settings]
+    try:
+        configs = {
+            name: load_configuration(config, [*shared, *ROWS[name]]) for name in only or ROWS
+        }
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(root or scratch)
+            arguments = transformed(load_configuration(config, shared), folder)
+            measured = measure(arguments, configs, console)
+    except DebutError as error:
+        raise click.ClickException(str(error)) from error
+    print_table(console, "Options of training, on held-out new items", _table(measured))
+
+
+def transformed(config: Configuration, root: Path) -> FnArgs:
+    """Run the pipeline up to Transform, and name what it made as the Trainer is told it."""
+    nodes = [f"Transform{lane}" for lane in ("Catalogue", "Interactions")]
+    tfx.orchestration.LocalDagRunner().run(
+        define_pipeline(config, root),
+        run_options=RunOptions(to_nodes=nodes),
+    )
+    return trainer_arguments(root)
+
+
+def trainer_arguments(root: Path) -> FnArgs:
+    """What a root's newest nodes made."""
+
+    def newest(node: str, output: str) -> Path:
+        made = (root / "artifacts" / node / output).iterdir()
+        return max(made, key=lambda folder: int(folder.name))
+
+    def files(folder: Path) -> list[str]:
+        return sorted(map(str, folder.iterdir()))
+
+    catalogue = newest("TransformCatalogue", "transformed_examples")
+    interactions = newest("DataFolderExampleGen", "interactions")
+    splits = (features.TRAIN, features.EVAL, features.NEW_ITEMS)
+    return FnArgs(
+        transform_graph_path=str(newest("TransformInteractions", "transform_graph")),
+        custom_config={
+            CATALOGUE_FILES: files(catalogue / f"Split-{features.ALL}"),
+            CATALOGUE_GRAPH_PATH: str(newest("TransformCatalogue", "transform_graph")),
+            SPLIT_FILES: {split: files(interactions / f"Split-{split}") for split in splits},
+        },
+    )
+
+
+def measure(
+    arguments: FnArgs, configs: dict[str, Configuration], console: Console
+) -> dict[str, Measured]:
+    """Train for each configuration.
+
+    What rows have in common is done once: reading, launches, the frozen encoder. Seconds are those
+    that a training of its own would take.
+    """
+    measured: dict[str, Measured] = {}
+    bench: _Bench | None = None
+    for name, config in configs.items():
+        given = training_options(config, encoder_fingerprint="")
+        options = TrainerOptions.model_validate(given)
+        bench = bench or _Bench(arguments, options)
+        measured[name] = bench(options)
+        console.print(f"{name}: {measured[name]}", highlight=False, soft_wrap=True)
+    return measured
+
+
+class _Bench:
+    """One data folder, prepared for a frozen encoder."""
+
+    def __init__(self, arguments: FnArgs, options: TrainerOptions) -> None:
+        start = time.monotonic()
+        self._data = ShopData.read(arguments, options.history_length)
+        self._launches = simulated_launches(self._data, options)
+        self._frozen = Encoded.frozen(self._data, options)
+        self._held_out = held_out(self._data, options)
+        self._prepared = self._prepare(self._frozen, options)
+        self._seconds = time.monotonic() - start
+        self._known: dict[RatingOptions, Measured] = {}
+
+    def __call__(self, options: TrainerOptions) -> Measured:
+        """Measure one row."""
+        start = time.monotonic()
+        if not options.encoder.trainable_layers:
+            return self._with_frozen(options)
+        encoded = self._frozen.fine_tuned_where_better(self._data, self._launches[1], options)
+        seconds = time.monotonic() - start
+        if encoded.text is self._frozen.text:  # what follows is the same as without fine-tuning
+            found = self._with_frozen(options)
+        else:
+            found = self._trained(self._prepare(encoded, options), options)
+        return found._replace(fine_tuned=encoded.outcome, seconds=found.seconds + seconds)
+
+    def _with_frozen(self, options: TrainerOptions) -> Measured:
+        if options.rating not in self._known:
+            found = self._trained(self._prepared, options)
+            found = found._replace(seconds=found.seconds + self._seconds)
+            self._known[options.rating] = found
+        return self._known[options.rating]
+
+    def _trained(self, prepared: Prepared, options: TrainerOptions) -> Measured:
+        start = time.monotonic()
+        tf_keras.utils.set_random_seed(options.training.seed)
+        model = prepared.towers(options)
+        trainer = Trainer(model, prepared.inputs, options.training)
+        trainer.run(prepared.folds, lambda step, values: None)
+        seconds = time.monotonic() - start
+        launch = AlignedLaunch.align(self._held_out, prepared.view, prepared.settings)
+        errors = trainer.squared_error(self._data.splits[features.NEW_ITEMS])
+        return Measured(
+            fine_tuned=None,
+            parameters=model.parameters,
+            recall=launch.quality()["recall"],
+            squared_error=errors.get("squared_error", float("nan")),
+            seconds=seconds,
+        )
+
+    def _prepare(self, encoded: Encoded, options: TrainerOptions) -> Prepared:
+        return Prepared.from_encoded(
+            encoded, self._data, *self._launches, options, lambda settings, recall: None
+        )
+
+
+def held_out(data: ShopData, options: TrainerOptions) -> SimulatedLaunch:
+    """The real launch: items that were held out, asked of what the train split knows."""
+    known = data.train.purchases()
+    new = data.splits[features.NEW_ITEMS]
+    popularity = known.getnnz(axis=0)
+    return SimulatedLaunch.hide(
+        known + purchase_matrix(new.user, new.item, known.shape),
+        targets=np.unique(new.item).astype(np.int64),
+        anchors=most_popular(popularity, popularity > 0, options.model.max_anchors),
+        regularization=options.model.teacher_regularization,
+    )
+
+
+def _table(measured: dict[str, Measured]) -> Any:
+    table = new_table(
+        "option", "trainable weights", "recall@20 of the encoder", "kept", "recall@20", "MSE",
+        "seconds",
+    )  # fmt: skip
+    for name, row in measured.items():
+        tuned = row.fine_tuned
+        weights = row.parameters + (tuned.trainable if tuned else 0)
+        table.add_row(
+            name,
+            f"{weights:,}",
+            f"{tuned.before:.3f} → {tuned.after:.3f}" if tuned else "",
+            ("yes" if tuned.kept else "no") if tuned else "",
+            f"{row.recall:.3f}",
+            f"{row.squared_error:.4f}",
+            f"{row.seconds:.0f}",
+        )
+    return table
