@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ _RANGE: Final = 8.0
 _SCORE: Final = "score"
 _MEASURED_FOLDS: Final = 2
 _TINY: Final = 1e-6
+
+Score = Callable[[TrainerOptions], dict[str, float]]
 
 
 class Study:
@@ -100,16 +103,16 @@ class ConfiguredFirst(keras_tuner.oracles.BayesianOptimizationOracle):
 class ShopTuner(keras_tuner.Tuner):
     """A trial is a `Study`'s score."""
 
-    def __init__(self, study: Study, options: TrainerOptions, *, trials: int, folder: Path) -> None:
+    def __init__(self, score: Score, options: TrainerOptions, *, trials: int, folder: Path) -> None:
         """Set up the search.
 
         Args:
-            study: measures options.
+            score: measures options, as `Study.score`.
             options: as configured.
             trials: how many are tried.
             folder: where KerasTuner keeps its state.
         """
-        self._study = study
+        self._score = score
         self._configured = options
         space = keras_tuner.HyperParameters()
         for name in _TUNED:
@@ -131,7 +134,7 @@ class ShopTuner(keras_tuner.Tuner):
     def run_trial(self, trial: Any, **_: Any) -> dict[str, float]:
         """Score one set of values."""
         values = trial.hyperparameters
-        found = self._study.score(self._configured.with_hyperparameters(values.get_config()))
+        found = self._score(self._configured.with_hyperparameters(values.get_config()))
         logging.info("Trial %s: %s with %s", trial.trial_id, found, values.values)
         return found
 
@@ -147,5 +150,5 @@ def tuner_fn(arguments: FnArgs) -> TunerFnResult:
     tf_keras.utils.set_random_seed(options.training.seed)
     study = Study(ShopData.read(arguments, options.history_length), options)
     folder = Path(arguments.working_dir)
-    tuner = ShopTuner(study, options, trials=config[TRIALS], folder=folder)
+    tuner = ShopTuner(study.score, options, trials=config[TRIALS], folder=folder)
     return TunerFnResult(tuner=tuner, fit_kwargs={"verbose": 0})

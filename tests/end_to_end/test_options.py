@@ -94,7 +94,11 @@ def test_the_ablation_measures_each_row_on_the_held_out_items(run, place):
     default, mlp, lora = (measured[name] for name in rows)
     assert default.fine_tuned is None and mlp.parameters > default.parameters
     assert mlp.recall == default.recall, "a rating head does not rank"
-    assert lora.fine_tuned.trainable == 256 and lora.parameters == default.parameters
+    assert (
+        lora.fine_tuned is not None
+        and lora.fine_tuned.trainable == 256
+        and lora.parameters == default.parameters
+    )
     assert 0 < default.squared_error < 0.2 and default.seconds > 0
 
     options = TrainerOptions.model_validate(

@@ -40,7 +40,7 @@ class Study:
 
 def search(options, best, folder, trials):
     study = Study(best)
-    tuner = ShopTuner(study, options, trials=trials, folder=folder)
+    tuner = ShopTuner(study.score, options, trials=trials, folder=folder)
     tuner.search(verbose=0)
     return study, tuner.get_best_hyperparameters()[0]
 
@@ -75,7 +75,7 @@ def test_a_trial_that_fails_ends_the_search(options, tmp_path):
         def score(self, options):
             raise ValueError("no launch has users")
 
-    tuner = ShopTuner(Broken({}), options, trials=4, folder=tmp_path)
+    tuner = ShopTuner(Broken({}).score, options, trials=4, folder=tmp_path)
     with pytest.raises(RuntimeError, match="no launch has users"):
         tuner.search(verbose=0)
 
