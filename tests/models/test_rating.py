@@ -167,7 +167,7 @@ def test_a_saved_head_answers_as_it_did(kind, tmp_path):
     randomise(head)
     given = inputs()
     names = sorted(given)
-    shapes = [[None] * given[name].shape.rank for name in names]
+    shapes: list[list[int | None]] = [[None] * given[name].shape.rank for name in names]
     for name, shape in zip(names, shapes, strict=True):
         shape[-1] = SIZE if name in ("history", "profile", "item", "interests") else None
     module = tf.Module()
