@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from scipy.linalg import lu_factor, lu_solve
 from scipy.sparse.linalg import svds
 
-from models.kernel import Floats, ItemKernel, ItemView
+from models.kernel import Floats
 
 _CONSTANT: Final = 0.05  # of the kernel: all items have something in common
 _FACTORS: Final = 64
@@ -37,21 +37,17 @@ class Alignment:
     """
 
     def __init__(
-        self, kernel: ItemKernel, anchors: ItemView, history: sp.csr_matrix, *, ridge: float,
-        refine: bool,
-    ) -> None:  # fmt: skip
+        self, among: Floats, history: sp.csr_matrix, *, ridge: float, refine: bool
+    ) -> None:
         """Factor the system, once for all items.
 
         Args:
-            kernel: of items.
-            anchors: A items.
+            among: float32 [A, A], kernel of the anchors.
             history: users x anchors of 0 and 1.
             ridge: λ; the noise of an anchor is that times a power of its popularity.
             refine: whether to blend in the second kernel.
         """
-        self._kernel = kernel
-        self._anchors = anchors
-        system = kernel(anchors, anchors) + np.float32(_CONSTANT)
+        system = among + np.float32(_CONSTANT)
         self._predicted: Floats | None = None
         if refine and min(history.shape) > 1:
             self._predicted, self._map = _predicted_factors(system, history)
@@ -64,12 +60,12 @@ class Alignment:
         # Not by Cholesky: cut at 0, a kernel of cosines need not be positive definite.
         self._factors = lu_factor(system, overwrite_a=True, check_finite=False)
 
-    def __call__(self, items: ItemView) -> Floats:
-        """Weights of the anchors for T items, float32 [A, T].
+    def __call__(self, towards: Floats) -> Floats:
+        """Weights of the anchors for T items, float32 [A, T], from their kernel, float32 [A, T].
 
         Scores of the anchors [B, A] become those of the items by `scores @ weights`.
         """
-        towards = self._kernel(self._anchors, items) + np.float32(_CONSTANT)
+        towards = towards + np.float32(_CONSTANT)
         if self._predicted is not None:
             towards = _blend(towards, _likeness(self._predicted, _unit(towards.T @ self._map)))
         weights: Floats = lu_solve(self._factors, towards, check_finite=False)

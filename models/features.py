@@ -39,7 +39,9 @@ ITEM_NAME: Final = (TITLE, CATEGORY, BRAND)
 
 # What Transform makes of the catalogue, besides ITEM_ID and INTERACTIONS.
 TOKENS: Final = "tokens"  # int64 [max_tokens], padded
-LEXICAL: Final = "lexical"  # float [lexical_size], of unit length
+TERM_IDS: Final = "term_ids"  # int64 [any], word pieces and pairs of the whole text and of the name
+TERM_WEIGHTS: Final = "term_weights"  # float, aligned with TERM_IDS, of unit length
+LEXICAL: Final = "lexical"  # float [lexical_size], a sketch of the terms, of unit length
 PRICE_BUCKET: Final = "price_bucket"  # int64, 0 where unknown
 PRICE_LEVEL: Final = "price_level"  # float, standardised logarithm of the price, 0 where unknown
 BRAND_CODE: Final = "brand_code"  # int64, equal for equal brands, -1 where unknown

@@ -137,13 +137,13 @@ def _aligned(
 ) -> Iterator[tuple[npt.NDArray[np.int64], Floats, tuple[npt.NDArray[np.int32], Floats]]]:
     """Some rows of heirs at a time, the weights of all anchors, and the strongest of these."""
     gram = _score_gram(known)
+    kernel, anchors = ItemKernel(view, settings), view.rows(known.anchors)
     alignment = Alignment(
-        ItemKernel(view, settings), view.rows(known.anchors), known.history,
-        ridge=settings.ridge, refine=True,
-    )  # fmt: skip
+        kernel(anchors, anchors), known.history, ridge=settings.ridge, refine=True
+    )
     for start in range(0, len(heirs), _BATCH):
         rows = heirs[start : start + _BATCH]
-        weights = alignment(view.rows(rows))
+        weights = alignment(kernel(anchors, view.rows(rows)))
         yield rows, weights, keep_strongest(weights, gram, width)
 
 

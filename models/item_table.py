@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -24,7 +25,8 @@ class ItemTable:
     Attributes:
         ids: object [I], the item ids as bytes.
         tokens: int32 [I, max_tokens].
-        lexical: float32 [I, lexical_size], of unit length.
+        terms: float32 [I, columns], sparse, TF-IDF of unit length.
+        lexical: float32 [I, lexical_size], a sketch of the terms.
         price_bucket: int32 [I], 0 where the price is unknown.
         price_level: float32 [I], standardised logarithm of the price, 0 where it is unknown.
         brand_code: int64 [I], equal for equal brands.
@@ -34,6 +36,7 @@ class ItemTable:
 
     ids: npt.NDArray[np.object_]
     tokens: npt.NDArray[np.int32]
+    terms: sp.csr_matrix
     lexical: npt.NDArray[np.float32]
     price_bucket: npt.NDArray[np.int32]
     price_level: npt.NDArray[np.float32]
@@ -58,7 +61,7 @@ class ItemTable:
         """What the item kernel sees, with the encoder's output float32 [I, hidden]."""
         return ItemView(
             text=text,
-            lexical=self.lexical,
+            terms=self.terms,
             place=place_in_order(self.ids),
             price=np.where(self.price_bucket == 0, np.float32(np.nan), self.price_level),
             brand=self.brand_code,
@@ -79,21 +82,27 @@ def read_item_table(
     row_of = {item: row for row, item in enumerate(ids)}
     spec = graph.transformed_feature_spec()
     dataset = tf.data.TFRecordDataset(sorted(files), compression_type="GZIP").batch(1024)
-    columns: dict[str, list[npt.NDArray[np.generic]]] = {name: [] for name in spec}
-    for batch in dataset.map(lambda serialized: tf.io.parse_example(serialized, spec)):
-        for name, column in columns.items():
-            column.append(batch[name].numpy())
-    joined = {name: np.concatenate(column) for name, column in columns.items()}
+    batches = list(dataset.map(lambda serialized: tf.io.parse_example(serialized, spec)))
+    whole = {name: tf.concat([batch[name] for batch in batches], axis=0) for name in spec}
+    terms = _sparse(whole.pop(features.TERM_IDS), whole.pop(features.TERM_WEIGHTS))
+    joined = {name: column.numpy() for name, column in whole.items()}
     order = np.argsort([row_of[item] for item in joined[features.ITEM_ID]])
     return ItemTable(
         ids=np.array(ids, dtype=object),
         tokens=joined[features.TOKENS][order].astype(np.int32),
+        terms=terms[order],
         lexical=joined[features.LEXICAL][order].astype(np.float32),
         price_bucket=joined[features.PRICE_BUCKET][order].astype(np.int32),
         price_level=joined[features.PRICE_LEVEL][order].astype(np.float32),
         brand_code=joined[features.BRAND_CODE][order].astype(np.int64),
         interactions=joined[features.INTERACTIONS][order].astype(np.int64),
         popularity=np.array([popularity.get(item, 0) for item in ids], np.int64),
+    )
+
+
+def _sparse(ids: tf.RaggedTensor, weights: tf.RaggedTensor) -> sp.csr_matrix:
+    return sp.csr_matrix(
+        (weights.values.numpy(), ids.values.numpy(), ids.row_splits.numpy()), dtype=np.float32
     )
 
 

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 Floats = npt.NDArray[np.float32]
 NO_BRAND: Final = -1
@@ -21,14 +22,14 @@ class ItemView(NamedTuple):
 
     Attributes:
         text: float32 [N, hidden], encoder output of unit length.
-        lexical: float32 [N, lexical_size], of unit length.
+        terms: float32 [N, columns], sparse, of unit length.
         place: float32 [N], rank of the item's id in the catalogue, from 0 to 1.
         price: float32 [N], standardised logarithm, NaN where it is unknown.
         brand: int64 [N], equal for equal brands, NO_BRAND where there is none.
     """
 
     text: Floats
-    lexical: Floats
+    terms: sp.csr_matrix
     place: Floats
     price: Floats
     brand: npt.NDArray[np.int64]
@@ -37,7 +38,7 @@ class ItemView(NamedTuple):
         """The items at some rows."""
         return ItemView(
             text=self.text[rows],
-            lexical=self.lexical[rows],
+            terms=self.terms[rows],
             place=self.place[rows],
             price=self.price[rows],
             brand=self.brand[rows],
@@ -58,13 +59,42 @@ class KernelSettings(NamedTuple):
     side: float
 
 
+class Comparison(NamedTuple):
+    """A items beside B others, before anything is known of the shop: float32 [A, B] each.
+
+    Attributes:
+        text: text(i, j) of `ItemKernel`.
+        attributes: of brand and price, the sum of r_m(i, j).
+        order: the same of places in the order of ids.
+    """
+
+    text: Floats
+    attributes: Floats
+    order: Floats
+
+
+def compare(one: ItemView, other: ItemView) -> Comparison:
+    """Compare A items with B others."""
+    words = (one.terms @ other.terms.T).toarray()
+    meaning = np.maximum(one.text @ other.text.T, 0.0) ** _POWER
+    brand, price = one.brand[:, np.newaxis], one.price[:, np.newaxis]
+    same = ((brand == other.brand) & (brand != NO_BRAND)).astype(np.float32)
+    near = np.nan_to_num(np.exp(-np.abs(price - other.price) / np.float32(_PRICE_WIDTH)))
+    apart = np.abs(one.place[:, np.newaxis] - other.place)
+    return Comparison(
+        text=_LEXICAL_SHARE * words + (1 - _LEXICAL_SHARE) * meaning,
+        attributes=same + near,
+        order=sum(np.exp(-apart / np.float32(width)) for width in (_NEAR_PLACE, _FAR_PLACE)),
+    )
+
+
 class ItemKernel:
     """k(i, j), 1 on average for an item with itself.
 
     With r_m for equal brands, near prices, near places in the order of ids (on two scales):
 
         (1 - s) text(i, j) (1 + Σ_m c_m r_m(i, j)) + s Σ_m c_m r_m(i, j)
-        text(i, j) = (lexical_i·lexical_j + max(text_i·text_j, 0)^4) / 2
+        text(i, j) = (terms_i·terms_j + max(text_i·text_j, 0)^4) / 2
 
     Texts are compared by exact words and by what the encoder makes of them. Where two items also
     agree in brand or price, or stand side by side in the order of ids, as products of one supplier
@@ -81,25 +111,15 @@ class ItemKernel:
         self._side_scale = max(float(own.mean()), 1e-6)
 
     def __call__(self, one: ItemView, other: ItemView) -> Floats:
-        """Compare A items with B others: float32 [A, B]."""
-        agreement = self._agreement(one, other)
-        side = self._settings.side
-        words = one.lexical @ other.lexical.T
-        meaning = np.maximum(one.text @ other.text.T, 0.0) ** _POWER
-        text = _LEXICAL_SHARE * words + (1 - _LEXICAL_SHARE) * meaning
-        product = text * (1.0 + agreement) / self._product_scale
-        total: Floats = (1.0 - side) * product + side * agreement / self._side_scale
-        return total
+        """The kernel of A items with B others: float32 [A, B]."""
+        return self.of(compare(one, other))
 
-    def _agreement(self, one: ItemView, other: ItemView) -> Floats:
-        brand = one.brand[:, np.newaxis]
-        same = ((brand == other.brand) & (brand != NO_BRAND)).astype(np.float32)
-        dearer = np.abs(one.price[:, np.newaxis] - other.price)
-        total: Floats = same + np.nan_to_num(np.exp(-dearer / np.float32(_PRICE_WIDTH)))
-        if self._settings.order:
-            apart = np.abs(one.place[:, np.newaxis] - other.place)
-            for width in (_NEAR_PLACE, _FAR_PLACE):
-                total += np.float32(self._settings.order) * np.exp(-apart / np.float32(width))
+    def of(self, pairs: Comparison) -> Floats:
+        """The kernel of items that are compared already, which takes most of the time."""
+        side, order = self._settings.side, np.float32(self._settings.order)
+        agreement = pairs.attributes + order * pairs.order
+        product = pairs.text * (1.0 + agreement) / self._product_scale
+        total: Floats = (1.0 - side) * product + side * agreement / self._side_scale
         return total
 
 

@@ -1,20 +1,20 @@
 """The lexical path beside the encoder: exact words, model numbers and brands keep counting.
 
-Word-piece unigrams and bigrams, weighted by TF-IDF, are hashed into a sparse random projection
-("sketch") whose principal components Transform finds with a full pass. Together that is latent
-semantic analysis of a TF-IDF matrix which never has to exist: the range finder of Halko,
-Martinsson & Tropp (2011), with the sparse sign matrix of Kane & Nelson (2014). It needs no table
-of words, so a new product's unseen bigram gets a place like any other.
+An item's terms are the word pieces of its texts and the pairs of neighbouring ones, weighted by
+TF-IDF (`tft.tfidf`). Their vectors are sparse and wide, and the item kernel compares them as they
+are. The item tower needs a dense vector and gets a sketch of them: a sparse random projection
+(Kane & Nelson 2014). Pairs are hashed, so there is no table of words, and a new product's unseen
+pair gets a place like any other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import tensorflow as tf
 
 BIGRAM_BUCKETS: Final = 1 << 17
-SKETCH_SIZE: Final = 2048
 _SIGNS_PER_TERM: Final = 4
 # Odd multipliers of a multiplicative hash (Knuth, TAOCP vol. 3, section 6.4).
 _LEFT: Final = 2654435761
@@ -39,23 +39,56 @@ def terms(pieces: tf.RaggedTensor, vocabulary_size: int) -> tf.RaggedTensor:
     return tf.concat([pieces, mixed + vocabulary_size], axis=1)
 
 
-def sketch(ids: tf.SparseTensor, weights: tf.SparseTensor) -> tf.Tensor:
-    """Project weighted terms to float32 [B, SKETCH_SIZE], keeping inner products in expectation.
+def side_by_side(
+    vectors: Sequence[tuple[tf.SparseTensor, tf.SparseTensor]], *, width: int
+) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+    """Several sparse vectors of an item as one of unit length, all of equal weight.
 
     Args:
-        ids: sparse int64 [B, (terms)].
-        weights: sparse float32, of the same indices.
+        vectors: of each, ids sparse int64 [B, (terms)] below `width` and weights sparse float32 of
+            the same indices.
+        width: the ids of the n-th begin at n times that.
+
+    Returns:
+        ids ragged int64 [B, (terms)] and weights ragged float32. An item without terms in one of
+        the vectors is shorter.
     """
-    rows = ids.indices[:, 0]
-    batch = ids.dense_shape[0]
-    total = tf.zeros([batch * SKETCH_SIZE], tf.float32)
+    ids, weights = [], []
+    for place, (own_ids, own_weights) in enumerate(vectors):
+        row, items = own_weights.indices[:, 0], own_weights.dense_shape[0]
+        squares = tf.math.unsorted_segment_sum(own_weights.values**2, row, items)
+        scale = tf.math.rsqrt(len(vectors) * tf.gather(squares, row))
+        ids.append(_rows(own_ids.values + place * width, row, items))
+        weights.append(_rows(own_weights.values * scale, row, items))
+    return _joined(ids), _joined(weights)
+
+
+def _rows(values: tf.Tensor, row: tf.Tensor, rows: tf.Tensor) -> tf.RaggedTensor:
+    # An assertion would run in Transform's first pass, where the weights don't exist yet.
+    return tf.RaggedTensor.from_value_rowids(values, row, rows, validate=False)
+
+
+def _joined(parts: Sequence[tf.RaggedTensor]) -> tf.RaggedTensor:
+    whole = tf.concat(parts, axis=1)
+    # Transform has to know the rank of what it writes, and its own tensors come without one.
+    return whole.with_values(tf.reshape(whole.values, [-1]))
+
+
+def sketch(ids: tf.RaggedTensor, weights: tf.RaggedTensor, size: int) -> tf.Tensor:
+    """Project weighted terms to float32 [B, size], keeping inner products in expectation.
+
+    Args:
+        ids: ragged int64 [B, (terms)].
+        weights: ragged float32, of the same rows.
+        size: of the result, whose rows have unit length; zeros without terms.
+    """
+    rows, batch = ids.value_rowids(), ids.nrows()
+    total = tf.zeros([batch * size], tf.float32)
     for seed in _SEEDS[:_SIGNS_PER_TERM]:
         mixed = tf.bitwise.bitwise_and((ids.values + 1) * seed, 0x7FFFFFFFFFFF) // 8191
-        column = tf.math.floormod(mixed, SKETCH_SIZE)
-        sign = tf.cast(tf.math.floormod(mixed // SKETCH_SIZE, 2) * 2 - 1, tf.float32)
+        column = tf.math.floormod(mixed, size)
+        sign = tf.cast(tf.math.floormod(mixed // size, 2) * 2 - 1, tf.float32)
         total += tf.math.unsorted_segment_sum(
-            sign * tf.cast(weights.values, tf.float32),
-            rows * SKETCH_SIZE + column,
-            batch * SKETCH_SIZE,
+            sign * weights.values, rows * size + column, batch * size
         )
-    return tf.math.l2_normalize(tf.reshape(total, [batch, SKETCH_SIZE]), axis=1)
+    return tf.math.l2_normalize(tf.reshape(total, [batch, size]), axis=1)

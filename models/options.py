@@ -43,7 +43,7 @@ class FeatureOptions(_Options):
 
     max_tokens: int = Field(ge=8, le=512, description="Word pieces the encoder reads.")
     lexical_tokens: int = Field(ge=8, description="Word pieces the lexical path reads.")
-    lexical_size: int = Field(ge=4, le=2048, multiple_of=2, description="Width of both vectors.")
+    lexical_size: int = Field(ge=4, le=2048, description="Width of the sketch of the terms.")
     price_buckets: int = Field(ge=2, le=1000, description="Quantile buckets of the price.")
 
 

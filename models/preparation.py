@@ -279,7 +279,7 @@ def simulated_launches(
     return launches(
         data.train.purchases(),
         data.table.ids,
-        variant_groups(data.splits[features.TRAIN], data.table.lexical),
+        variant_groups(data.splits[features.TRAIN], data.table.terms),
         folds=options.training.folds,
         max_anchors=options.model.max_anchors,
         regularization=options.model.teacher_regularization,

@@ -30,7 +30,7 @@ def item_text(inputs: Tensors, names: Sequence[str] = features.ITEM_TEXT) -> tf.
 
 
 def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tensors:
-    """Tokens, lexical vector, price bucket and row number of every item.
+    """Tokens, weighted terms, price bucket and row number of every item.
 
     Args:
         inputs: the catalogue's features; texts string [B, 1], price sparse float.
@@ -38,9 +38,10 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
             `price_buckets`.
 
     Returns:
-        item_id string [B], interactions int64 [B], tokens int64 [B, max_tokens], lexical
-        float [B, lexical_size] of unit length, one half from the whole text and one from the
-        name, price_bucket int64 [B], price_level float [B], brand_code int64 [B].
+        item_id string [B], interactions int64 [B], tokens int64 [B, max_tokens], term_ids ragged
+        int64 and term_weights ragged float [B, (terms)] of unit length, one half from the whole
+        text and one from the name, lexical float [B, lexical_size], a sketch of the terms,
+        price_bucket int64 [B], price_level float [B], brand_code int64 [B].
     """
     folder = open_encoder(custom_config["encoder"])
     tokenizer = tft.make_and_track_object(
@@ -50,15 +51,17 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
     tft.vocabulary(item_id, vocab_filename=features.ITEM_ID)
     pieces = tokenizer.pieces(item_text(inputs))
     name_pieces = tokenizer.pieces(item_text(inputs, features.ITEM_NAME))
+    term_ids, term_weights = _weighted_terms(
+        [part[:, : custom_config["lexical_tokens"]] for part in (pieces, name_pieces)],
+        folder.vocabulary_size,
+    )
     return {
         features.ITEM_ID: item_id,
         features.INTERACTIONS: tf.reshape(inputs[features.INTERACTIONS], [-1]),
         features.TOKENS: tokenizer.encoder_input(pieces, custom_config["max_tokens"]),
-        features.LEXICAL: _lexical_vectors(
-            [part[:, : custom_config["lexical_tokens"]] for part in (pieces, name_pieces)],
-            vocabulary_size=folder.vocabulary_size,
-            size=custom_config["lexical_size"],
-        ),
+        features.TERM_IDS: term_ids,
+        features.TERM_WEIGHTS: term_weights,
+        features.LEXICAL: lexical.sketch(term_ids, term_weights, custom_config["lexical_size"]),
         features.PRICE_BUCKET: _price_bucket(
             inputs[features.PRICE], custom_config["price_buckets"]
         ),
@@ -79,26 +82,21 @@ def preprocess_interactions(inputs: Tensors, custom_config: dict[str, Any]) -> T
     return {features.ITEM_ID: item_id}
 
 
-def _lexical_vectors(
-    texts: Sequence[tf.RaggedTensor], *, vocabulary_size: int, size: int
-) -> tf.Tensor:
-    """Vectors of several texts of an item side by side, of equal weight: float32 [B, size].
+def _weighted_terms(
+    texts: Sequence[tf.RaggedTensor], vocabulary_size: int
+) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+    """TF-IDF of several texts of an item, as one vector: ids and weights [B, (terms)].
 
     In a long description the words of the name get lost, and those tell products apart.
     """
-    width = size // len(texts)
-    vectors = [_lexical_vector(text, vocabulary_size=vocabulary_size, size=width) for text in texts]
-    return tf.concat(vectors, axis=1) / len(texts) ** 0.5
-
-
-def _lexical_vector(pieces: tf.RaggedTensor, *, vocabulary_size: int, size: int) -> tf.Tensor:
-    ids, weights = tft.tfidf(
-        lexical.terms(pieces, vocabulary_size).to_sparse(),
-        vocab_size=vocabulary_size + lexical.BIGRAM_BUCKETS,
+    width = vocabulary_size + lexical.BIGRAM_BUCKETS
+    return lexical.side_by_side(
+        [
+            tft.tfidf(lexical.terms(text, vocabulary_size).to_sparse(), vocab_size=width)
+            for text in texts
+        ],
+        width=width,
     )
-    sketched = lexical.sketch(ids, weights)
-    components = tft.pca(sketched, output_dim=size, dtype=tf.float32)
-    return tf.math.l2_normalize(tf.matmul(sketched, components), axis=1)
 
 
 def _price_bucket(price: tf.SparseTensor, buckets: int) -> tf.Tensor:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from models.alignment import Alignment
-from models.kernel import ItemKernel, ItemView, KernelSettings
+from models.kernel import ItemKernel, ItemView, KernelSettings, compare
 from models.ranking import ranking_quality
 from models.simulation import SimulatedLaunch
 
@@ -43,13 +43,13 @@ def select_kernel(
     launches = [launch for launch in launches if len(launch.users)]
     if not launches:
         return START
-    samples = [_Sample(launch) for launch in launches]
+    samples = [_Sample(launch, view) for launch in launches]
     measured: dict[KernelSettings, float] = {}
 
     def quality(settings: KernelSettings) -> float:
         if settings not in measured:
             kernel = ItemKernel(view, settings)
-            found = [sample.recall(kernel, view, settings.ridge) for sample in samples]
+            found = [sample.recall(kernel, settings.ridge) for sample in samples]
             measured[settings] = float(np.mean(found))
             report(settings, measured[settings])
         return measured[settings]
@@ -76,21 +76,21 @@ def _climb(
 
 
 class _Sample:
-    """Some users of a launch, with their scores of its anchors."""
+    """Some users of a launch with their scores of its anchors, and its items, compared once."""
 
-    def __init__(self, launch: SimulatedLaunch) -> None:
+    def __init__(self, launch: SimulatedLaunch, view: ItemView) -> None:
         users = launch.users
         if len(users) > _USERS:
             users = np.sort(np.random.default_rng(0).choice(users, _USERS, replace=False))
-        self._launch = launch
+        anchors = view.rows(launch.anchors)
+        self._among = compare(anchors, anchors)
+        self._towards = compare(anchors, view.rows(launch.targets))
+        self._history = launch.history
         self._scores = launch.history[users] @ launch.teacher
         self._wanted = launch.wanted[users].toarray()
 
-    def recall(self, kernel: ItemKernel, view: ItemView, ridge: float) -> float:
-        launch = self._launch
-        alignment = Alignment(
-            kernel, view.rows(launch.anchors), launch.history, ridge=ridge, refine=False
-        )
-        scores = self._scores @ alignment(view.rows(launch.targets))
+    def recall(self, kernel: ItemKernel, ridge: float) -> float:
+        alignment = Alignment(kernel.of(self._among), self._history, ridge=ridge, refine=False)
+        scores = self._scores @ alignment(kernel.of(self._towards))
         recall, _ = ranking_quality(scores, self._wanted, _RECALL_AT)
         return float(recall.mean())

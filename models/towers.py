@@ -20,7 +20,7 @@ _FLOOR: Final = 0.1
 
 
 def item_features(text: tf.Tensor, lexical: tf.Tensor) -> tf.Tensor:
-    """Encoder output [B, hidden] beside the lexical vector [B, lexical_size]: unit length."""
+    """Encoder output [B, hidden] beside the sketch of the terms [B, lexical_size]: unit length."""
     return tf.concat(
         [text * _TEXT_SHARE**0.5, tf.cast(lexical, tf.float32) * (1 - _TEXT_SHARE) ** 0.5], axis=1
     )

@@ -85,11 +85,11 @@ class AlignedLaunch:
         """Align the targets with the anchors, as new items are when they are served."""
         if not len(launch.anchors):
             return cls(launch, np.zeros((0, len(launch.targets)), np.float32))
+        kernel, anchors = ItemKernel(view, settings), view.rows(launch.anchors)
         alignment = Alignment(
-            ItemKernel(view, settings), view.rows(launch.anchors), launch.history,
-            ridge=settings.ridge, refine=True,
-        )  # fmt: skip
-        return cls(launch, alignment(view.rows(launch.targets)))
+            kernel(anchors, anchors), launch.history, ridge=settings.ridge, refine=True
+        )
+        return cls(launch, alignment(kernel(anchors, view.rows(launch.targets))))
 
     def quality(self) -> dict[str, float]:
         """Recall and NDCG at 20 over the targets, and their mean as `score`; 0 without users."""

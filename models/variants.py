@@ -13,27 +13,26 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from models.interactions import Interactions
-from models.kernel import Floats
 
 _SHARED_EVENTS: Final = 3
 _SHARED_PART: Final = 0.5
 _LIKE_WORDS: Final = 0.3
 
 
-def variant_groups(interactions: Interactions, lexical: Floats) -> npt.NDArray[np.int32]:
+def variant_groups(interactions: Interactions, terms: sp.csr_matrix) -> npt.NDArray[np.int32]:
     """A group for each item; variants of one product have the same.
 
     Two items are variants if they share three events (user, time and rating) and half of those of
-    the rarer one, and if their lexical vectors have a cosine above 0.3.
+    the rarer one, and if their terms have a cosine above 0.3.
 
     Args:
         interactions: the train split.
-        lexical: float32 [I, L], of unit length.
+        terms: float32 [I, columns], of unit length.
 
     Returns:
         int32 [I].
     """
-    items = len(lexical)
+    items = terms.shape[0]
     columns = (interactions.user, interactions.timestamp, interactions.rating)
     _, event = np.unique(np.stack(columns), axis=1, return_inverse=True)
     event = event.ravel()
@@ -45,7 +44,8 @@ def variant_groups(interactions: Interactions, lexical: Floats) -> npt.NDArray[n
     rarer = np.minimum(count[shared.row], count[shared.col])
     often = (shared.data >= _SHARED_EVENTS) & (shared.data >= _SHARED_PART * rarer)
     one, other = shared.row[often], shared.col[often]
-    alike = (lexical[one] * lexical[other]).sum(axis=1) > _LIKE_WORDS
+    cosine = terms[one].multiply(terms[other]).sum(axis=1)
+    alike = np.asarray(cosine).ravel() > _LIKE_WORDS
     one, other = one[alike], other[alike]
     graph = sp.csr_matrix((np.ones(len(one)), (one, other)), (items, items))
     _, group = sp.csgraph.connected_components(graph, directed=False)

@@ -24,7 +24,6 @@ from components.ingestion.component import DataFolderExampleGen
 from components.pusher import AtomicPusher
 from components.resolvers import LastPushedStatisticsStrategy, LatestBlessedByBothStrategy
 from components.trainer import TwoTowerTrainer
-from components.transform import MultiPhaseTransform
 from components.tuner import TwoTowerTuner
 from models import features
 from pipeline.config import Configuration
@@ -77,7 +76,7 @@ def create_pipeline(
         "encoder_fingerprint": fingerprints.encoder,
         **config.features.model_dump(),
     }
-    catalogue_transform = MultiPhaseTransform(
+    catalogue_transform = tfx.components.Transform(
         examples=ingestion.outputs["catalogue"],
         schema=catalogue.outputs["schema"],
         preprocessing_fn="models.preprocessing.preprocess_catalogue",
@@ -86,7 +85,7 @@ def create_pipeline(
         disable_statistics=True,  # over token ids they cost more than they tell
     ).with_id("TransformCatalogue")
     # Only analysed: nothing about an id has to be transformed, so nothing is written again.
-    interactions_transform = MultiPhaseTransform(
+    interactions_transform = tfx.components.Transform(
         examples=ingestion.outputs["interactions"],
         schema=interactions.outputs["schema"],
         preprocessing_fn="models.preprocessing.preprocess_interactions",

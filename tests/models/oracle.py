@@ -11,7 +11,7 @@ def unit(rows):
 
 def text_kernel(view, one, other):
     """Of two rows, by the definition."""
-    words = view.lexical[one] @ view.lexical[other]
+    words = (view.terms[one] @ view.terms[other].T).toarray()[0, 0]
     return (words + max(view.text[one] @ view.text[other], 0.0) ** 4) / 2
 
 

@@ -15,7 +15,7 @@ def shop():
     random = np.random.default_rng(8)
     view = ItemView(
         text=unit(random.normal(size=(ITEMS, 8))).astype(np.float32),
-        lexical=unit(np.abs(random.normal(size=(ITEMS, 5)))).astype(np.float32),
+        terms=sp.csr_matrix(unit(np.abs(random.normal(size=(ITEMS, 5))))).astype(np.float32),
         place=(random.permutation(ITEMS) / ITEMS).astype(np.float32),
         price=random.normal(size=ITEMS).astype(np.float32),
         brand=random.integers(0, 4, ITEMS),
@@ -29,26 +29,27 @@ def test_weights_are_those_of_the_regression_with_factors_predicted_without_the_
     view, history = shop
     settings = KernelSettings(ridge=ridge, order=1.0, side=0.05)
     anchors, rows = np.arange(ANCHORS), np.arange(ANCHORS, ITEMS)
-    alignment = Alignment(
-        ItemKernel(view, settings), view.rows(anchors), history, ridge=ridge, refine=True
-    )
+    kernel, known = ItemKernel(view, settings), view.rows(anchors)
+    alignment = Alignment(kernel(known, known), history, ridge=ridge, refine=True)
+    found = alignment(kernel(known, view.rows(rows)))
     expected = aligned(kernel_matrix(view, settings), anchors, history.toarray(), ridge)
-    np.testing.assert_allclose(alignment(view.rows(rows)), expected[:, rows], rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(found, expected[:, rows], rtol=1e-2, atol=1e-3)
 
 
 def test_without_noise_an_anchor_gets_its_own_score_back(shop):
     view, history = shop
     anchors = view.rows(np.arange(ANCHORS))
-    kernel = ItemKernel(view, KernelSettings(ridge=1.0, order=0.0, side=0.0))
-    weights = Alignment(kernel, anchors, history, ridge=1e-6, refine=False)(anchors)
+    among = ItemKernel(view, KernelSettings(ridge=1.0, order=0.0, side=0.0))(anchors, anchors)
+    weights = Alignment(among, history, ridge=1e-6, refine=False)(among)
     np.testing.assert_allclose(weights, np.eye(ANCHORS), atol=1e-2)
 
 
 def test_much_noise_leaves_nothing_to_inherit(shop):
     view, history = shop
     kernel = ItemKernel(view, KernelSettings(ridge=1.0, order=0.0, side=0.0))
-    alignment = Alignment(kernel, view.rows(np.arange(ANCHORS)), history, ridge=1e6, refine=False)
-    assert np.abs(alignment(view.rows(np.arange(ANCHORS, ITEMS)))).max() < 1e-4
+    anchors, others = view.rows(np.arange(ANCHORS)), view.rows(np.arange(ANCHORS, ITEMS))
+    alignment = Alignment(kernel(anchors, anchors), history, ridge=1e6, refine=False)
+    assert np.abs(alignment(kernel(anchors, others))).max() < 1e-4
 
 
 def scores_of_few_kinds(random, kinds=4):

@@ -1,4 +1,5 @@
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
@@ -11,7 +12,7 @@ def test_a_row_of_the_table_is_the_same_item_in_every_column(table, catalogue, s
     assert table.ids.tolist() == graph.vocabulary_by_name("item_id")
     assert len(table) == SIZE
     spec = graph.transformed_feature_spec()
-    on_disk = {}
+    on_disk: dict[bytes, dict[str, npt.NDArray[np.generic]]] = {}
     for record in tf.data.TFRecordDataset(files, compression_type="GZIP"):
         parsed = tf.io.parse_single_example(record, spec)
         on_disk[parsed["item_id"].numpy()] = {name: v.numpy() for name, v in parsed.items()}
@@ -19,6 +20,8 @@ def test_a_row_of_the_table_is_the_same_item_in_every_column(table, catalogue, s
         expected = on_disk[item]
         np.testing.assert_array_equal(table.tokens[row], expected["tokens"])
         np.testing.assert_array_equal(table.lexical[row], expected["lexical"])
+        np.testing.assert_array_equal(table.terms[row].indices, expected["term_ids"])
+        np.testing.assert_array_equal(table.terms[row].data, expected["term_weights"])
         assert table.price_bucket[row] == expected["price_bucket"]
         assert table.interactions[row] == expected["interactions"]
     assert table.tokens.dtype == table.price_bucket.dtype == np.int32

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
-from models.kernel import NO_BRAND, ItemKernel, ItemView, KernelSettings, place_in_order
+from models.kernel import (
+    NO_BRAND,
+    ItemKernel,
+    ItemView,
+    KernelSettings,
+    compare,
+    place_in_order,
+)
 from tests.models.oracle import kernel_matrix, unit
 
 SIZE = 12
@@ -16,7 +24,7 @@ def view():
     brand[1::5] = NO_BRAND
     return ItemView(
         text=unit(random.normal(size=(SIZE, 6))).astype(np.float32),
-        lexical=unit(np.abs(random.normal(size=(SIZE, 5)))).astype(np.float32),
+        terms=sp.csr_matrix(unit(np.abs(random.normal(size=(SIZE, 5))))).astype(np.float32),
         place=(random.permutation(SIZE) / SIZE).astype(np.float32),
         price=price,
         brand=brand,
@@ -37,6 +45,14 @@ def test_a_part_of_the_items_is_compared_as_in_the_whole(view):
     one, other = np.array([3, 0]), np.array([5, 1, 7])
     found = kernel(view.rows(one), view.rows(other))
     np.testing.assert_allclose(found, kernel(view, view)[np.ix_(one, other)], rtol=1e-6)
+
+
+def test_items_compared_once_give_the_kernel_of_any_settings(view):
+    pairs = compare(view, view.rows(np.arange(3)))
+    for settings in (KernelSettings(1.0, 0.0, 0.0), KernelSettings(1.0, 2.0, 0.1)):
+        kernel = ItemKernel(view, settings)
+        expected = kernel_matrix(view, settings)[:, :3]
+        np.testing.assert_allclose(kernel.of(pairs), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_unknown_agrees_with_nothing_not_even_with_itself(view):

@@ -8,24 +8,29 @@ import tensorflow as tf
 from models import lexical
 
 VOCABULARY = 30_522
+SIZE = 512
+
+
+def as_ragged(rows, dtype):
+    return tf.ragged.constant(rows, dtype=dtype, ragged_rank=1)
 
 
 def as_sparse(rows, dtype):
-    return tf.ragged.constant(rows, dtype=dtype, ragged_rank=1).to_sparse()
+    return as_ragged(rows, dtype).to_sparse()
 
 
 def sketch(rows, weights):
-    return lexical.sketch(as_sparse(rows, tf.int64), as_sparse(weights, tf.float32)).numpy()
+    return lexical.sketch(as_ragged(rows, tf.int64), as_ragged(weights, tf.float32), SIZE).numpy()
 
 
 def sketch_by_hand(terms, weights):
     """Each term adds its weight, with a sign, at four places; then to unit length."""
-    vector = [0.0] * lexical.SKETCH_SIZE
+    vector = [0.0] * SIZE
     for term, weight in zip(terms, weights, strict=True):
         for seed in (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F):
             mixed = (((term + 1) * seed) & 0x7FFFFFFFFFFF) // 8191
-            sign = 1.0 if mixed // lexical.SKETCH_SIZE % 2 else -1.0
-            vector[mixed % lexical.SKETCH_SIZE] += sign * weight
+            sign = 1.0 if mixed // SIZE % 2 else -1.0
+            vector[mixed % SIZE] += sign * weight
     length = math.sqrt(sum(v * v for v in vector))
     return [v / length for v in vector] if length else vector
 
@@ -55,6 +60,30 @@ def test_a_bigram_knows_its_order_and_stays_below_the_number_of_terms():
     assert forth.max() < VOCABULARY + lexical.BIGRAM_BUCKETS
 
 
+def test_vectors_side_by_side_weigh_the_same_whatever_their_length():
+    ids, weights = lexical.side_by_side(
+        [
+            (as_sparse([[3, 5], [1]], tf.int64), as_sparse([[3.0, 4.0], [0.5]], tf.float32)),
+            (as_sparse([[5], [0, 9]], tf.int64), as_sparse([[0.1], [2.0, 2.0]], tf.float32)),
+        ],
+        width=10,
+    )
+    dense = np.zeros((2, 20))
+    dense[ids.value_rowids(), ids.values] = weights.values
+    expected = np.zeros((2, 20))
+    expected[0, [3, 5, 15]] = np.array([0.6, 0.8, 1.0]) / math.sqrt(2)
+    expected[1, [1, 10, 19]] = np.array([math.sqrt(2), 1.0, 1.0]) / 2
+    np.testing.assert_allclose(dense, expected, rtol=1e-6)
+
+
+def test_an_item_without_a_name_is_what_its_description_says():
+    name = (as_sparse([[], [4]], tf.int64), as_sparse([[], [1.0]], tf.float32))
+    text = (as_sparse([[2], [4]], tf.int64), as_sparse([[7.0], [1.0]], tf.float32))
+    ids, weights = lexical.side_by_side([text, name], width=10)
+    assert ids.to_list() == [[2], [4, 14]]
+    np.testing.assert_allclose(weights.values, [0.5**0.5] * 3, rtol=1e-6)
+
+
 def test_a_sketch_is_four_signed_places_a_term():
     rows = [[3, 900, 160_000], [42], [3, 3]]
     weights = [[0.5, 1.0, 0.25], [2.0], [1.0, 1.0]]
@@ -76,7 +105,7 @@ def test_sketches_keep_the_cosine_of_what_they_stand_for():
     cosine = (one * other).sum(1)
     # Half of the terms are shared; the sketch errs by 1 / sqrt(size) or so.
     assert cosine.mean() == pytest.approx(0.5, abs=0.02)
-    assert cosine.std() < 3 / math.sqrt(lexical.SKETCH_SIZE)
+    assert cosine.std() < 3 / math.sqrt(SIZE)
 
 
 def test_a_sketch_does_not_depend_on_the_batch_it_is_in():

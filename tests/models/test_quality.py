@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from models.kernel import NO_BRAND, ItemKernel, ItemView, KernelSettings
 from models.quality import Ratings, item_quality, quality_as_new
@@ -15,7 +16,7 @@ def view():
     text = np.eye(THEMES, 8)[np.arange(ITEMS) % THEMES] + random.normal(scale=0.1, size=(ITEMS, 8))
     return ItemView(
         text=(text / np.linalg.norm(text, axis=1, keepdims=True)).astype(np.float32),
-        lexical=np.zeros((ITEMS, 2), np.float32),
+        terms=sp.csr_matrix((ITEMS, 1), dtype=np.float32),
         place=np.zeros(ITEMS, np.float32),
         price=np.full(ITEMS, np.nan, np.float32),
         brand=np.full(ITEMS, NO_BRAND),

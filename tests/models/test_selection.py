@@ -18,7 +18,7 @@ def shop(*, told_by):
     place = np.arange(ITEMS) if told_by == "order" else random.permutation(ITEMS)
     view = ItemView(
         text=(text / np.linalg.norm(text, axis=1, keepdims=True)).astype(np.float32),
-        lexical=np.zeros((ITEMS, 2), np.float32),
+        terms=sp.csr_matrix((ITEMS, 1), dtype=np.float32),
         place=(place / ITEMS).astype(np.float32),
         price=np.full(ITEMS, np.nan, np.float32),
         brand=np.full(ITEMS, NO_BRAND),

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import tensorflow as tf
 
 from models.interactions import PAD, Interactions
@@ -81,7 +82,7 @@ SETTINGS = KernelSettings(ridge=1.0, order=0.0, side=0.0)
 def view_of(inputs):
     return ItemView(
         text=inputs.features,
-        lexical=np.zeros((ITEMS, 1), np.float32),
+        terms=sp.csr_matrix((ITEMS, 1), dtype=np.float32),
         place=np.zeros(ITEMS, np.float32),
         price=np.full(ITEMS, np.nan, np.float32),
         brand=np.full(ITEMS, NO_BRAND),

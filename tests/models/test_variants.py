@@ -1,4 +1,5 @@
 import numpy as np
+import scipy.sparse as sp
 
 from models.interactions import Interactions
 from models.variants import variant_groups
@@ -6,7 +7,7 @@ from models.variants import variant_groups
 LIKE, UNLIKE = [1.0, 0.0], [0.0, 1.0]
 
 
-def groups(events, lexical):
+def groups(events, terms):
     """Events are (user, item, time); rating is that of the time's sign."""
     user, item, time = np.array(events, np.int64).T
     none = np.zeros((len(user), 0))
@@ -15,7 +16,7 @@ def groups(events, lexical):
         rating=np.ones(len(user), np.float32), timestamp=time,
         history=none.astype(np.int32), history_rating=none.astype(np.float32),
     )  # fmt: skip
-    return variant_groups(interactions, np.array(lexical, np.float32)).tolist()
+    return variant_groups(interactions, sp.csr_matrix(terms)).tolist()
 
 
 def bought_together(items, times):
@@ -54,4 +55,4 @@ def test_without_any_interaction_every_item_is_its_own_group():
         rating=empty.astype(np.float32), timestamp=empty,
         history=np.zeros((0, 0), np.int32), history_rating=np.zeros((0, 0), np.float32),
     )  # fmt: skip
-    assert len(set(variant_groups(interactions, np.ones((3, 2), np.float32)).tolist())) == 3
+    assert len(set(variant_groups(interactions, sp.csr_matrix(np.ones((3, 2)))).tolist())) == 3
