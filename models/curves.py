@@ -113,7 +113,7 @@ def by_labelled_share(
 
 def without_encoder(view: ItemView) -> ItemView:
     """The catalogue as a kernel of words alone sees it, on the scale of the one with an encoder."""
-    return view._replace(text=np.zeros_like(view.text), lexical=view.lexical * np.float32(2**0.5))
+    return view._replace(text=np.zeros_like(view.text), terms=view.terms * np.float32(2**0.5))
 
 
 def _with_less(launch: SimulatedLaunch, kept: Ratings, regularization: float) -> SimulatedLaunch:

@@ -37,7 +37,7 @@ def shop(*, explicit: bool):
     one_hot = np.eye(KINDS)[kind]
     view = ItemView(
         text=unit(one_hot + 0.1 * random.normal(size=one_hot.shape)),
-        lexical=unit(one_hot + 0.5 * random.normal(size=one_hot.shape)),
+        terms=sp.csr_matrix(unit(one_hot + 0.5 * random.normal(size=one_hot.shape))),
         place=np.zeros(ITEMS, np.float32),
         price=np.full(ITEMS, np.nan, np.float32),
         brand=np.full(ITEMS, NO_BRAND),
@@ -102,7 +102,7 @@ def test_without_the_encoder_a_kernel_compares_words_on_the_same_scale():
     _, view, _ = shop(explicit=False)
     words = without_encoder(view)
     found = ItemKernel(words, SETTINGS)(words, words)
-    np.testing.assert_allclose(found, view.lexical @ view.lexical.T, atol=1e-5)
+    np.testing.assert_allclose(found, (view.terms @ view.terms.T).toarray(), atol=1e-5)
 
 
 def test_nobody_to_ask_leaves_both_curves_empty():
