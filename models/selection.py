@@ -1,7 +1,9 @@
 """What differs between shops is found out from the shop's own data, by simulated launches.
 
 Hill climbing along a small grid, one setting after the other: each step is measured as recall on
-items that are hidden everywhere.
+items that are hidden everywhere. A step is only taken if it gains more than one standard error, for
+what two launches tell of settings that are nearly as good is chance (Breiman et al. 1984,
+"Classification and Regression Trees", section 3.4.3).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from models.alignment import Alignment
 from models.kernel import ItemKernel, ItemView, KernelSettings, compare
@@ -27,13 +30,14 @@ _TURNS: Final = ("ridge", "order", "side", "ridge")
 _USERS: Final = 1500
 _RECALL_AT: Final = 20
 
+Recalls = npt.NDArray[np.float64]
 Report = Callable[[KernelSettings, float], None]
 
 
 def select_kernel(
     view: ItemView, launches: Sequence[SimulatedLaunch], report: Report
 ) -> KernelSettings:
-    """The settings with the best mean recall over the launches.
+    """The settings with the best mean recall over the launches, as far as these can tell.
 
     Args:
         view: the catalogue.
@@ -44,24 +48,23 @@ def select_kernel(
     if not launches:
         return START
     samples = [_Sample(launch, view) for launch in launches]
-    measured: dict[KernelSettings, float] = {}
+    measured: dict[KernelSettings, list[Recalls]] = {}
 
-    def quality(settings: KernelSettings) -> float:
+    def recalls(settings: KernelSettings) -> list[Recalls]:
         if settings not in measured:
             kernel = ItemKernel(view, settings)
-            found = [sample.recall(kernel, settings.ridge) for sample in samples]
-            measured[settings] = float(np.mean(found))
-            report(settings, measured[settings])
+            measured[settings] = [sample.recalls(kernel, settings.ridge) for sample in samples]
+            report(settings, _mean(measured[settings]))
         return measured[settings]
 
     best = START
     for name in _TURNS:
-        best = _climb(best, name, quality)
+        best = _climb(best, name, lambda tried, kept: is_better(recalls(tried), recalls(kept)))
     return best
 
 
 def _climb(
-    best: KernelSettings, name: str, quality: Callable[[KernelSettings], float]
+    best: KernelSettings, name: str, is_better: Callable[[KernelSettings, KernelSettings], bool]
 ) -> KernelSettings:
     """Go along one setting's grid in both directions, as long as it gets better."""
     grid = _GRID[name]
@@ -69,10 +72,21 @@ def _climb(
         place = grid.index(getattr(best, name)) + step
         while 0 <= place < len(grid):
             tried = best._replace(**{name: grid[place]})
-            if quality(tried) <= quality(best):
+            if not is_better(tried, best):
                 break
             best, place = tried, place + step
     return best
+
+
+def is_better(one: Sequence[Recalls], other: Sequence[Recalls]) -> bool:
+    """Whether the mean over the launches is higher by more than its standard error."""
+    gains = [own - others for own, others in zip(one, other, strict=True)]
+    variance = np.mean([gain.var() / len(gain) for gain in gains]) / len(gains)
+    return bool(_mean(gains) > np.sqrt(variance))
+
+
+def _mean(launches: Sequence[Recalls]) -> float:
+    return float(np.mean([users.mean() for users in launches]))
 
 
 class _Sample:
@@ -89,8 +103,9 @@ class _Sample:
         self._scores = launch.history[users] @ launch.teacher
         self._wanted = launch.wanted[users].toarray()
 
-    def recall(self, kernel: ItemKernel, ridge: float) -> float:
+    def recalls(self, kernel: ItemKernel, ridge: float) -> Recalls:
+        """Of each user: float64 [B]."""
         alignment = Alignment(kernel.of(self._among), self._history, ridge=ridge, refine=False)
         scores = self._scores @ alignment(kernel.of(self._towards))
         recall, _ = ranking_quality(scores, self._wanted, _RECALL_AT)
-        return float(recall.mean())
+        return recall
