@@ -38,6 +38,7 @@ def with_items(model: Path, target: Path, items: int) -> Path:
 
 
 def _extend(shelf: Any, own: int, more: int) -> None:
+    _shorten_lists(shelf)
     random = np.random.default_rng(_SEED)
     _append(
         shelf.item_id, lambda _: np.array([b"generated-%d" % row for row in range(more)], object)
@@ -59,6 +60,20 @@ def _extend(shelf: Any, own: int, more: int) -> None:
     for flags in (shelf.is_new, shelf.is_cold):
         _append(flags, lambda _: np.ones(more, bool))
     _append(shelf.embedding, lambda column: _mixed(column, first, second))
+
+
+def _shorten_lists(shelf: Any) -> None:
+    """Keep of each list the quarter that weighs most, as is kept in a large catalogue."""
+    for inherited in (shelf.served, shelf.judged):
+        index, weight = inherited.anchor_index.numpy(), inherited.anchor_weight.numpy()
+        width = max(index.shape[1] // 4, 1)
+        strongest = np.argsort(-np.abs(weight), axis=1, kind="stable")[:, :width]
+        for column, values in (
+            (inherited.anchor_index, index), (inherited.anchor_weight, weight),
+        ):  # fmt: skip
+            column.assign(np.take_along_axis(values, strongest, axis=1))
+    for column in (shelf.evidence.lift, shelf.evidence.attention):
+        column.assign(column.numpy()[:, :width])
 
 
 def _extend_lists(inherited: Any, heirs: npt.NDArray[np.int64]) -> None:

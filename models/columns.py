@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
+
+WIDENS: Final = "widens"
 
 
 def take(column: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
@@ -19,7 +21,10 @@ def take(column: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
 
 
 class Columns(tf.Module):
-    """The arrays of a dataclass as variables of an unknown number of rows, of the same names."""
+    """The arrays of a dataclass as variables of an unknown number of rows, of the same names.
+
+    Where the field's metadata has `WIDENS`, the rows may become longer or shorter too.
+    """
 
     def __init__(self, data: Any) -> None:
         """Take the arrays in; fields that are no arrays are left to the subclass."""
@@ -27,7 +32,8 @@ class Columns(tf.Module):
         for column in fields(data):
             value = getattr(data, column.name)
             if isinstance(value, np.ndarray):
-                variable = tf.Variable(
-                    value, trainable=False, name=column.name, shape=[None, *value.shape[1:]]
+                shape = (
+                    [None] * value.ndim if WIDENS in column.metadata else [None, *value.shape[1:]]
                 )
+                variable = tf.Variable(value, trainable=False, name=column.name, shape=shape)
                 setattr(self, column.name, variable)

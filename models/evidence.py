@@ -7,7 +7,7 @@ sells, and by what else they lean to, which of the anchors it inherits from coun
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,7 @@ import scipy.sparse as sp
 import tensorflow as tf
 
 from models.clock import ShopClock
+from models.columns import WIDENS
 from models.inheritance import Inheritance
 from models.interactions import PAD
 from models.simulation import SimulatedLaunch
@@ -65,8 +66,8 @@ class Evidence:
     row: npt.NDArray[np.int32]
     count: Floats
     time: npt.NDArray[np.int64]
-    lift: Floats
-    attention: Floats
+    lift: Floats = field(metadata={WIDENS: True})
+    attention: Floats = field(metadata={WIDENS: True})
     weight: Floats
     text: Floats
     expected_share: Floats

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from models.alignment import Alignment, keep_strongest
+from models.columns import WIDENS
 from models.interactions import PAD
 from models.kernel import Floats, ItemKernel, ItemView, KernelSettings
 from models.simulation import SimulatedLaunch
@@ -50,8 +51,8 @@ class Inheritance:
     """
 
     source: npt.NDArray[np.int32]
-    anchor_index: npt.NDArray[np.int16]
-    anchor_weight: npt.NDArray[np.float16]
+    anchor_index: npt.NDArray[np.int16] = field(metadata={WIDENS: True})
+    anchor_weight: npt.NDArray[np.float16] = field(metadata={WIDENS: True})
     demand: Floats
     quality: Floats
     fallback: Floats

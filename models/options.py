@@ -16,6 +16,9 @@ CATALOGUE_FILES: Final = "catalogue_files"
 CATALOGUE_GRAPH_PATH: Final = "catalogue_graph_path"
 SPLIT_FILES: Final = "split_files"
 
+# A catalogue of up to so many items is scored in full.
+SMALL: Final = 16384
+
 Strategy = Literal["default", "mirrored", "multi_worker_mirrored", "tpu"]
 Precision = Literal["float32", "bfloat16", "auto"]
 Adaptation = Literal["full", "bitfit", "lora", "adapter", "prefix"]
@@ -54,6 +57,13 @@ class ModelOptions(_Options):
     max_anchors: int = Field(ge=1, le=8192, description="Seen items that new ones inherit from.")
     anchors_per_item: int = Field(ge=1, description="Anchors an item attends to when served.")
     teacher_regularization: float = Field(gt=0, description="EASE's ridge, in interactions.")
+
+    def anchors_in(self, items: int) -> int:
+        """Anchors an item attends to in a catalogue of so many items.
+
+        In a large one a quarter, or the lists would take more memory than the embeddings.
+        """
+        return self.anchors_per_item if items <= SMALL else max(self.anchors_per_item // 4, 1)
 
 
 class RatingOptions(_Options):

@@ -11,6 +11,7 @@ from models.adapter import evidence_logits
 from models.columns import Columns, take
 from models.inherited import Inherited
 from models.interactions import PAD
+from models.options import SMALL
 from models.query import Query
 from models.rating import recent_places
 from models.shelf import Shelf
@@ -20,8 +21,6 @@ from models.two_tower import TwoTower
 
 # Stands for "no candidate": lower than any logit, yet finite.
 OUT: Final = tf.float32.min
-# A catalogue of up to so many items is scored in full.
-SMALL: Final = 16384
 # Neighbours whose best members get a full score in a larger catalogue.
 BLOCKS: Final = 1024
 # Scores that are held at a time where all are computed: users that are scored together times items.

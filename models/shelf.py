@@ -165,7 +165,7 @@ def fill_shelf(
             quality=item_quality(ratings, view, settings, max_anchors=options.max_anchors),
             popularity=popularity,
             covered=covered,
-            per_item=options.anchors_per_item,
+            per_item=options.anchors_in(len(table)),
         )  # fmt: skip
         return inheritance, known
 

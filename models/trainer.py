@@ -45,8 +45,9 @@ def run_fn(arguments: FnArgs) -> None:
     inputs = prepared.inputs
     outcome = Trainer(model, inputs, options.training).run(prepared.folds, recorder.step)
     clock = ShopClock.of(np.concatenate([part.timestamp for part in data.splits.values()]))
+    per_item = options.model.anchors_in(len(data.table))
     weights = learn_adaptation(
-        prepared.folds, inputs.interactions, clock, anchors_per_item=options.model.anchors_per_item
+        prepared.folds, inputs.interactions, clock, anchors_per_item=per_item
     )
     view, settings, validation = prepared.view, prepared.settings, prepared.validation
     views = {"words alone": without_encoder(view), "with encoder": view}
@@ -72,7 +73,7 @@ def run_fn(arguments: FnArgs) -> None:
                 inputs.interactions,
                 clock,
                 weights,
-                anchors_per_item=options.model.anchors_per_item,
+                anchors_per_item=per_item,
             ),
             labelled_share=by_labelled_share(
                 data.train,

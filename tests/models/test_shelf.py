@@ -10,6 +10,7 @@ from models.inheritance import fallback_logits
 from models.inherited import Inherited
 from models.interactions import PAD
 from models.shelf import Shelf
+from tests.models.conftest import MODEL_OPTIONS
 from tests.models.shop import NUM_USERS, SIZE, item_id
 
 
@@ -111,6 +112,23 @@ def test_an_unknown_id_and_padding_have_no_row_and_no_row_has_the_empty_id(shelf
     assert made.item_rows(tf.constant([b"", b"07", b"7 "])).numpy().tolist() == [PAD] * 3
     assert made.user_rows(tf.constant([b"", b"u", b"v"])).numpy().tolist() == [PAD, 0, PAD]
     assert made.item_ids(tf.constant([PAD, 0])).numpy().tolist() == [b"", ids[0]]
+
+
+def test_a_large_catalogue_keeps_a_quarter_of_each_list_but_one_at_least():
+    options = MODEL_OPTIONS.model_copy(update={"anchors_per_item": 6})
+    assert [options.anchors_in(items) for items in (1, 16384, 16385)] == [6, 6, 1]
+    assert options.model_copy(update={"anchors_per_item": 1}).anchors_in(10**6) == 1
+
+
+def test_lists_may_become_shorter_after_they_were_built(served):
+    columns = Inherited(served.data.served)
+    for column in (columns.anchor_index, columns.anchor_weight):
+        column.assign(column[:, :2])
+    index, weight = served.data.served.lists(np.arange(SIZE))
+    scores = np.random.default_rng(0).normal(size=(1, len(served.data.served.anchor_teacher)))
+    expected = (scores[:, index] * weight)[..., :2].sum(axis=2)
+    found = columns.lent_to_all(tf.constant(scores, tf.float32))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_two_ids_that_look_alike_to_the_index_are_refused_by_name():
