@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.linalg import lu_factor, lu_solve
-from scipy.sparse.linalg import svds
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from models.kernel import Floats
 
 _CONSTANT: Final = 0.05  # of the kernel: all items have something in common
 _FACTORS: Final = 64
 _FACTOR_RIDGE: Final = 1.0
+_TOLERANCE: Final = 1e-8  # of the factors, relative
+_ROUNDS: Final = 1000  # of ARPACK; a shop takes a few
 _FACTOR_SHARE: Final = 0.1
 _NOISE_POWER: Final = 0.25
 _CHUNK: Final = 256
@@ -88,13 +90,24 @@ def _predicted_factors(kernel: Floats, history: sp.csr_matrix) -> tuple[Floats, 
 
 
 def _co_purchase_factors(history: sp.csr_matrix) -> Floats:
-    """Singular vectors of the users x items matrix with users and items of equal weight."""
+    """Singular vectors of the users x items matrix with users and items of equal weight.
+
+    Where few users have bought little, many singular values are equal, and ARPACK may not find the
+    vectors of all of them; those it found are as good.
+    """
     users = sp.diags(1.0 / np.sqrt(np.maximum(history.getnnz(axis=1), 1)))
     items = sp.diags(1.0 / np.sqrt(np.maximum(history.getnnz(axis=0), 1)))
     scaled = (users @ history @ items).astype(np.float64)
-    count = min(_FACTORS, min(scaled.shape) - 1)
-    _, values, vectors = svds(scaled, k=count, random_state=0)
-    factors: Floats = (vectors.T * np.sqrt(values)).astype(np.float32)
+    size, count = scaled.shape[1], min(_FACTORS, min(scaled.shape) - 1)
+    if count < 1:
+        return np.zeros((size, 0), np.float32)
+    gram = LinearOperator((size, size), matvec=lambda x: scaled.T @ (scaled @ x), dtype=np.float64)
+    start = np.random.default_rng(0).random(size)
+    try:
+        squares, vectors = eigsh(gram, k=count, v0=start, tol=_TOLERANCE, maxiter=_ROUNDS)
+    except ArpackNoConvergence as partly:
+        squares, vectors = partly.eigenvalues, partly.eigenvectors
+    factors: Floats = (vectors * np.maximum(squares, 0.0) ** 0.25).astype(np.float32)
     return factors
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from models import alignment as module
 from models.alignment import Alignment, keep_strongest
 from models.kernel import ItemKernel, ItemView, KernelSettings
 from tests.models.oracle import aligned, kernel_matrix, unit
@@ -34,6 +35,20 @@ def test_weights_are_those_of_the_regression_with_factors_predicted_without_the_
     found = alignment(kernel(known, view.rows(rows)))
     expected = aligned(kernel_matrix(view, settings), anchors, history.toarray(), ridge)
     np.testing.assert_allclose(found, expected[:, rows], rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("anchors", [1, 2, ANCHORS])
+def test_any_history_can_be_aligned(shop, anchors, monkeypatch):
+    """Users with one purchase each: all singular values are equal; then too few rounds for any."""
+    view, _ = shop
+    kernel = ItemKernel(view, KernelSettings(ridge=1.0, order=1.0, side=0.05))
+    known = view.rows(np.arange(anchors))
+    towards = kernel(known, view.rows(np.arange(ANCHORS, ITEMS)))
+    for rounds in (1000, 1):
+        monkeypatch.setattr(module, "_ROUNDS", rounds)
+        history = sp.eye(anchors, format="csr", dtype=np.float32)
+        found = Alignment(kernel(known, known), history, ridge=1.0, refine=True)(towards)
+        assert found.shape == towards.shape and np.isfinite(found).all() and found.any()
 
 
 def test_without_noise_an_anchor_gets_its_own_score_back(shop):
