@@ -19,9 +19,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.preprocessing import normalize
 
 from components.ingestion.folder import (
     INTERACTIONS,
@@ -45,7 +43,6 @@ SHARE: Final = 0.2  # of the items, about: groups are drawn
 _ANSWER_KEY: Final = "answer_key.csv.gz"
 _COLUMNS: Final = ("user_id", "item_id", "rating", "timestamp")
 _MOST_CHARACTERS: Final = 600  # of a description
-_LSA_SIZE: Final = 128
 
 
 class Event(NamedTuple):
@@ -231,8 +228,6 @@ def _write_events(file: Path, events: Iterable[Event]) -> None:
 def _found_groups(texts: Mapping[str, str], events: Sequence[Event]) -> dict[str, str]:
     """Item to the lowest id of its variants."""
     words = TfidfVectorizer(sublinear_tf=True).fit_transform(texts.values())
-    size = min(_LSA_SIZE, min(words.shape) - 1)
-    lexical = normalize(TruncatedSVD(size, random_state=0).fit_transform(words)) if size else words
     item_row = {item: row for row, item in enumerate(texts)}
     user_row = {user: row for row, user in enumerate({event.user for event in events})}
     none = np.zeros((len(events), 0))
@@ -245,7 +240,7 @@ def _found_groups(texts: Mapping[str, str], events: Sequence[Event]) -> dict[str
             history=none.astype(np.int32),
             history_rating=none.astype(np.float32),
         ),
-        lexical.astype(np.float32),
+        words.tocsr(),
     )
     lowest: dict[int, str] = {}
     for item, group in sorted(zip(texts, found, strict=True)):

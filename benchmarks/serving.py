@@ -45,7 +45,7 @@ _SWAP_CLIENTS: Final = 4
 _USERS: Final = 500
 _BATCHING: Final = """max_batch_size { value: 16 }
 batch_timeout_micros { value: 1000 }
-num_batch_threads { value: 2 }
+num_batch_threads { value: 1 }
 max_enqueued_batches { value: 1000 }
 """
 

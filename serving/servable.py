@@ -193,8 +193,11 @@ class Servable:
         options = config_pb2.CallableOptions(
             feed=[name for _, name in ordered],
             fetch=list(places),
-            # In the request's own thread, which would else wait for another one to wake up.
-            run_options=config_pb2.RunOptions(timeout_in_ms=timeout_ms, inter_op_thread_pool=-1),
+            # In the request's own thread, which would else wait for another one to wake up. But
+            # from there nothing could end it when its time is over.
+            run_options=config_pb2.RunOptions(
+                timeout_in_ms=timeout_ms, inter_op_thread_pool=0 if timeout_ms else -1
+            ),
         )
         try:
             # The public make_callable falls back to Session.run as soon as there are feeds: twice
