@@ -12,6 +12,7 @@ import tensorflow_text  # noqa: F401  (registers ops of the graph)
 
 from models.errors import BadInput
 from models.id_index import sort_ids
+from models.options import SMALL
 
 _SEED: Final = 7
 _BLOCK: Final = 1 << 16
@@ -38,7 +39,8 @@ def with_items(model: Path, target: Path, items: int) -> Path:
 
 
 def _extend(shelf: Any, own: int, more: int) -> None:
-    _shorten_lists(shelf)
+    if own <= SMALL < own + more:
+        _shorten_lists(shelf)
     random = np.random.default_rng(_SEED)
     _append(
         shelf.item_id, lambda _: np.array([b"generated-%d" % row for row in range(more)], object)

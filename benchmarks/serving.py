@@ -26,9 +26,10 @@ from rich.console import Console
 from tensorflow_serving.apis import predict_pb2
 
 from benchmarks.load import Ask, Latencies, Load, grpc_client, load, measure, rest_client
-from models.errors import BadInput, DebutError
+from models.errors import DebutError
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.layout import MODEL_NAME, serving_folder
+from pipeline.pushed import newest_version
 from serving.client import Client
 from serving.ports import free_port
 from serving.predict import predict
@@ -71,7 +72,7 @@ class Server:
 def serving(root: Path, items: tuple[int, ...], swaps: int) -> None:
     """Measure the model that the last run pushed, with a shelf of several sizes."""
     console = open_console()
-    pushed = _newest(serving_folder(root))
+    pushed = newest_version(serving_folder(root))
     requests = _requests(pushed)
     smallest: float | None = None
     with tempfile.TemporaryDirectory() as scratch:
@@ -90,13 +91,6 @@ def serving(root: Path, items: tuple[int, ...], swaps: int) -> None:
             if swaps and not size:
                 _report_swaps(console, base, requests, swaps)
             shutil.rmtree(base)
-
-
-def _newest(folder: Path) -> Path:
-    versions = [path for path in folder.glob("*") if path.name.isdecimal()]
-    if not versions:
-        raise BadInput(f"Nothing was pushed to {folder} yet. Run `debut run` first.")
-    return max(versions, key=lambda path: int(path.name))
 
 
 def _generate(pushed: Path, target: Path, size: int) -> None:

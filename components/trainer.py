@@ -27,13 +27,19 @@ CATALOGUE: Final = "catalogue"
 CATALOGUE_GRAPH: Final = "catalogue_graph"
 
 
+# What the stock specs of Trainer and Tuner lack.
+CATALOGUE_INPUTS: Final = {
+    CATALOGUE: ChannelParameter(type=standard_artifacts.Examples),
+    CATALOGUE_GRAPH: ChannelParameter(type=standard_artifacts.TransformGraph),
+}
+
+
 class TwoTowerTrainerSpec(standard_component_specs.TrainerSpec):
     """The stock spec and the catalogue."""
 
     INPUTS: ClassVar[dict[str, ChannelParameter]] = {
         **standard_component_specs.TrainerSpec.INPUTS,
-        CATALOGUE: ChannelParameter(type=standard_artifacts.Examples),
-        CATALOGUE_GRAPH: ChannelParameter(type=standard_artifacts.TransformGraph),
+        **CATALOGUE_INPUTS,
     }
 
 

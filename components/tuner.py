@@ -13,7 +13,7 @@ from tfx.types import standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import json_utils
 
-from components.trainer import CATALOGUE, CATALOGUE_GRAPH, input_files
+from components.trainer import CATALOGUE_INPUTS, input_files
 from models import features
 from models.options import OPTIONS, TRIALS
 
@@ -23,8 +23,7 @@ class TwoTowerTunerSpec(standard_component_specs.TunerSpec):
 
     INPUTS: ClassVar[dict[str, ChannelParameter]] = {
         **standard_component_specs.TunerSpec.INPUTS,
-        CATALOGUE: ChannelParameter(type=standard_artifacts.Examples),
-        CATALOGUE_GRAPH: ChannelParameter(type=standard_artifacts.TransformGraph),
+        **CATALOGUE_INPUTS,
     }
 
 

@@ -19,8 +19,9 @@ from scipy.optimize import minimize
 
 from models import evidence
 from models.clock import ShopClock
-from models.evidence import Doubles, Floats
+from models.evidence import Doubles
 from models.interactions import Interactions
+from models.kernel import Floats
 from models.ranking import ranking_quality
 from models.simulation import Rows
 from models.towers import retrieval_logits

@@ -19,10 +19,10 @@ from models.clock import ShopClock
 from models.columns import WIDENS
 from models.inheritance import Inheritance
 from models.interactions import PAD
+from models.kernel import Floats
 from models.simulation import SimulatedLaunch
 from models.towers import retrieval_logits
 
-Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 # Of a new item, in the order of the columns of `features`.

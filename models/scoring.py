@@ -80,11 +80,10 @@ class Scorer(tf.Module):
             return best, tf.gather(rows, places, batch_dims=1)
 
         items, ranked = tf.size(allowed), (tf.float32, tf.int32)
-        together = tf.clip_by_value(_SCORES // items, 1, 64)
         best, rows = tf.cond(
             (items > SMALL) & (k <= BLOCKS),
             lambda: _in_groups(among_shortlist, query, _USERS, ranked),
-            lambda: _in_groups(among_all, query, together, ranked),
+            lambda: _in_groups(among_all, query, _at_once(items), ranked),
         )
         return best, rows
 
@@ -98,7 +97,7 @@ class Scorer(tf.Module):
         Ties rank behind, so that a collapsed model is not mistaken for a perfect one; an item
         that is not on the shelf (PAD) ranks last.
         """
-        together = tf.clip_by_value(_SCORES // tf.size(self._shelf.is_new), 1, 64)
+        together = _at_once(tf.size(self._shelf.is_new))
         ranks, cold_ranks = _in_groups(
             lambda asked: self._ranks(*asked), (query, items), together, (tf.float32, tf.float32)
         )
@@ -283,6 +282,11 @@ class Scorer(tf.Module):
         ahead = tf.cast(candidates >= own, tf.float32) * (1.0 - itself)
         cold = tf.cast(self._shelf.is_cold, tf.float32)
         return tf.reduce_sum(ahead, axis=1) + 1.0, tf.linalg.matvec(ahead, cold) + 1.0
+
+
+def _at_once(items: tf.Tensor) -> tf.Tensor:
+    """Users whose scores of all items are held together: int32 []."""
+    return tf.clip_by_value(_SCORES // items, 1, 64)
 
 
 def _has_history(users: Query) -> tf.Tensor:
