@@ -40,13 +40,20 @@ def recent_places(present: tf.Tensor) -> tf.Tensor:
     return ordered[:, -_RECENT:]
 
 
+def likeness(cosine: tf.Tensor) -> tf.Tensor:
+    """How much a rated item says of another one, from the cosine of their embeddings."""
+    return tf.square(tf.nn.relu(cosine))
+
+
 class RatingHead(tf.Module):
     """Predicts a rating from what both towers represent.
 
     rep(u) is what the user gives above or below what was to be expected of the rated items, shrunk
-    towards zero by their number (Koren 2008, baseline predictors), beside the mean embedding of the
-    history and the projected profile; rep(i) is the item's quality (`models.quality`) beside its
-    embedding. The kinds of head other than "linear" add `models.rating_residual` to that.
+    towards zero by their number (Koren 2008, baseline predictors), and the same once more of the
+    items that are like the one in question (the neighbourhood model there, with likeness of
+    embeddings), beside the mean embedding of the history and the projected profile; rep(i) is the
+    item's quality (`models.quality`) beside its embedding. The kinds of head other than "linear"
+    add `models.rating_residual` to that.
     """
 
     def __init__(self, *, size: int, mean_rating: float, head: Head) -> None:
@@ -60,7 +67,9 @@ class RatingHead(tf.Module):
         super().__init__(name="rating_head")
         self._mean = tf.Variable(mean_rating, trainable=False, dtype=tf.float32, name="mean")
         self._log_shrinkage = tf.Variable(1.1, name="log_shrinkage")
+        self._log_like_shrinkage = tf.Variable(0.0, name="log_like_shrinkage")
         self._bias_weight = tf.Variable(1.0, name="bias_weight")
+        self._like_weight = tf.Variable(1.0, name="like_weight")
         self._quality_weight = tf.Variable(1.0, name="quality_weight")
         self._history_weight = tf.Variable(tf.zeros([size]), name="history_weight")
         self._profile_weight = tf.Variable(tf.zeros([size]), name="profile_weight")
@@ -69,9 +78,9 @@ class RatingHead(tf.Module):
         self._residual = make_residual(head, size)
 
     def __call__(
-        self, *, ratings: tf.Tensor, expected: tf.Tensor, rated: tf.Tensor, history: tf.Tensor,
-        recent: tf.Tensor, interests: tf.Tensor, present: tf.Tensor, profile: tf.Tensor,
-        quality: tf.Tensor, item: tf.Tensor,
+        self, *, ratings: tf.Tensor, expected: tf.Tensor, rated: tf.Tensor, like: tf.Tensor,
+        history: tf.Tensor, recent: tf.Tensor, interests: tf.Tensor, present: tf.Tensor,
+        profile: tf.Tensor, quality: tf.Tensor, item: tf.Tensor,
     ) -> tf.Tensor:  # fmt: skip
         """Predict; not yet clipped to [0, 1].
 
@@ -79,6 +88,7 @@ class RatingHead(tf.Module):
             ratings: float32 [B, H] of the history.
             expected: float32 [B, H], quality of the history's items.
             rated: float32 [B, H], 1 where a rating is known, 0 where padded or unknown.
+            like: float32 [B, H], `likeness` of the history's items to the item in question.
             history: float32 [B, D], mean embedding of the history, zeros where there is none.
             recent: int32 [B, R], `recent_places` of the history.
             interests: float32 [B, R, D], embeddings at these places, zeros where padded.
@@ -93,8 +103,12 @@ class RatingHead(tf.Module):
         deviation = (ratings - self._mean - expected) * rated
         count = tf.reduce_sum(rated, axis=1)
         bias = tf.reduce_sum(deviation, axis=1) / (count + tf.exp(self._log_shrinkage))
+        like = like * rated
+        remaining = tf.reduce_sum(like * (deviation - bias[:, tf.newaxis]), axis=1)
+        of_like = remaining / (tf.reduce_sum(like, axis=1) + tf.exp(self._log_like_shrinkage))
         linear = (
             self._bias_weight * bias
+            + self._like_weight * of_like
             + self._quality_weight * quality
             + tf.linalg.matvec(history, self._history_weight)
             + tf.linalg.matvec(profile, self._profile_weight)

@@ -13,7 +13,7 @@ from models.inherited import Inherited
 from models.interactions import PAD
 from models.options import SMALL
 from models.query import Query
-from models.rating import recent_places
+from models.rating import likeness, recent_places
 from models.shelf import Shelf
 from models.shortlist import shortlist
 from models.towers import retrieval_logits
@@ -106,19 +106,21 @@ class Scorer(tf.Module):
     def rating(self, query: Query, items: tf.Tensor) -> tf.Tensor:
         """The rating of one item for each user: rows int64 [B] to float32 [B] in [0, 1]."""
         known = tf.cast(items != PAD, tf.float32)[:, tf.newaxis]
+        item = take(self._shelf.embedding, tf.maximum(items, 0)) * known
         recent = recent_places(query.history != PAD)
         latest = tf.gather(query.history, recent, batch_dims=1)
         rating = self._model.rating(
             ratings=query.rating,
             expected=take(self._inherited.quality, tf.maximum(query.history, 0)),
             rated=query.rated,
+            like=self._likeness(query.history, item),
             history=self._mean_interest(query.history),
             recent=recent,
             interests=self.interests(latest),
             present=tf.cast(latest != PAD, tf.float32),
             profile=query.profile,
             quality=take(self._inherited.quality, tf.maximum(items, 0)) * known[:, 0],
-            item=take(self._shelf.embedding, tf.maximum(items, 0)) * known,
+            item=item,
         )
         return tf.clip_by_value(rating, 0.0, 1.0)
 
@@ -126,6 +128,14 @@ class Scorer(tf.Module):
         """One interest per item of the history: int64 [B, H] to float32 [B, H, D], zeros pad."""
         present = tf.cast(history != PAD, tf.float32)[:, :, tf.newaxis]
         return take(self._shelf.embedding, tf.maximum(history, 0)) * present
+
+    def _likeness(self, history: tf.Tensor, item: tf.Tensor) -> tf.Tensor:
+        """Of histories int64 [B, H] to an embedding float32 [B, D] each: [B, H], zeros pad."""
+        present = tf.where(history != PAD)
+        own = take(self._shelf.embedding, tf.gather_nd(history, present))
+        cosine = tf.reduce_sum(own * tf.gather(item, present[:, 0]), axis=1)
+        shape = tf.shape(history, out_type=tf.int64)
+        return tf.scatter_nd(present, likeness(cosine), shape)
 
     def _mean_interest(self, history: tf.Tensor) -> tf.Tensor:
         """Mean of `interests` without the padding, which a long history is full of: [B, D]."""

@@ -22,7 +22,7 @@ from models.kernel import Floats, ItemKernel, ItemView, KernelSettings
 from models.losses import multi_positive_softmax, squared_error
 from models.options import TrainingOptions
 from models.ranking import ranking_quality
-from models.rating import mean_interest, recent_places
+from models.rating import likeness, mean_interest, recent_places
 from models.simulation import SimulatedLaunch
 from models.two_tower import TwoTower
 
@@ -200,6 +200,7 @@ class Trainer:
             ratings=rated["history_rating"],
             expected=rated["expected"],
             rated=present,
+            like=likeness(tf.linalg.matvec(interests, items)),
             history=mean_interest(interests, present),
             recent=recent,
             interests=tf.gather(interests, recent, batch_dims=1) * latest[:, :, tf.newaxis],

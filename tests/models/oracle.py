@@ -165,14 +165,19 @@ class Oracle:
     def rating(self, item, history, ratings=None, profile=None):
         """Of one item row (None unknown); `ratings` of the history where they are known."""
         v = self.v
-        bias = 0.0
+        bias = of_like = 0.0
         if ratings is not None and len(ratings):
-            deviation = np.sum(np.asarray(ratings) - v["mean"] - self.quality[history])
-            bias = deviation / (len(ratings) + np.exp(v["log_shrinkage"]))
+            deviation = np.asarray(ratings) - v["mean"] - self.quality[history]
+            bias = deviation.sum() / (len(ratings) + np.exp(v["log_shrinkage"]))
+            if item is not None:
+                like = np.maximum(self.embedding[history] @ self.embedding[item], 0.0) ** 2
+                rest = like @ (deviation - bias)
+                of_like = rest / (like.sum() + np.exp(v["log_like_shrinkage"]))
         mean = self.embedding[history].mean(axis=0) if len(history) else np.zeros(8)
         return float(
             np.clip(
                 v["bias_weight"] * bias
+                + v["like_weight"] * of_like
                 + v["quality_weight"] * (0.0 if item is None else self.quality[item])
                 + mean @ v["history_weight"]
                 + (0.0 if profile is None else profile @ v["profile_weight"])

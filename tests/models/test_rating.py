@@ -18,6 +18,7 @@ def inputs(batch=4, width=5, seed=0):
         "ratings": random.random((batch, width)),
         "expected": random.normal(scale=0.1, size=(batch, width)),
         "rated": (random.random((batch, width)) < 0.5).astype(float),
+        "like": random.random((batch, width)),
         "history": random.normal(size=(batch, SIZE)),
         "profile": random.normal(size=(batch, SIZE)),
         "quality": random.normal(size=batch),
@@ -52,10 +53,24 @@ def test_the_users_bias_is_the_mean_deviation_from_the_expected_shrunk_by_the_nu
     ratings = tf.constant([[1.0, 1.0, 0.25], [1.0, 0.3, 0.9]])
     rated = tf.constant([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     given = inputs(2, 3) | {name: tf.zeros([2, SIZE]) for name in ("history", "profile", "item")}
+    given["like"] = tf.zeros([2, 3])
     expected = tf.constant([[0.2, -0.1, 9.0], [9.0, 9.0, 9.0]])
     given |= {"ratings": ratings, "expected": expected, "rated": rated, "quality": tf.zeros([2])}
     predicted = head(**given)
     np.testing.assert_allclose(predicted, [0.5 + 0.9 / (2 + shrinkage), 0.5], rtol=1e-6)
+
+
+def test_what_was_given_to_like_items_counts_beside_the_users_level():
+    head = make_head(0.5)
+    given = inputs(1, 3) | {name: tf.zeros([1, SIZE]) for name in ("history", "profile", "item")}
+    given |= {
+        "ratings": tf.constant([[0.9, 0.1, 0.7]]), "expected": tf.zeros([1, 3]),
+        "rated": tf.constant([[1.0, 1.0, 0.0]]), "like": tf.constant([[0.8, 0.2, 1.0]]),
+        "quality": tf.zeros([1]),
+    }  # fmt: skip
+    bias = (0.4 - 0.4) / (2 + np.exp(1.1))
+    of_like = (0.8 * (0.4 - bias) + 0.2 * (-0.4 - bias)) / (0.8 + 0.2 + 1.0)
+    np.testing.assert_allclose(head(**given), [0.5 + bias + of_like], rtol=1e-5)
 
 
 def test_the_head_is_linear_in_both_representations():
@@ -67,8 +82,12 @@ def test_the_head_is_linear_in_both_representations():
     bias = ((n["ratings"] - 0.4 - n["expected"]) * n["rated"]).sum(1) / (
         n["rated"].sum(1) + np.exp(value["log_shrinkage"])
     )
+    like = n["like"] * n["rated"]
+    rest = ((n["ratings"] - 0.4 - n["expected"]) - bias[:, np.newaxis]) * like
+    of_like = rest.sum(1) / (like.sum(1) + np.exp(value["log_like_shrinkage"]))
     expected = (
         value["bias_weight"] * bias
+        + value["like_weight"] * of_like
         + value["quality_weight"] * n["quality"]
         + n["history"] @ value["history_weight"]
         + n["profile"] @ value["profile_weight"]
@@ -142,7 +161,7 @@ def test_a_sequence_head_reads_order_and_ratings_and_no_padding(kind):
     rated = given | {"rated": tf.ones([2, 4])}
     exchanged = rated | {"ratings": rated["ratings"][:, ::-1]}
     assert np.abs(head(**rated) - head(**exchanged)).min() > 1e-3
-    of_history = ("ratings", "expected", "rated")
+    of_history = ("ratings", "expected", "rated", "like")
     # As a longer batch would pad it: nothing at the end of the history, and so first in the order.
     padded = given | {
         **{name: tf.pad(given[name], [[0, 0], [0, 3]]) for name in of_history},
