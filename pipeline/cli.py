@@ -6,6 +6,7 @@ import click
 
 from pipeline.commands.doctor import doctor
 from pipeline.commands.failures import FailingGroup, debug_option
+from pipeline.commands.feedback import feedback
 from pipeline.commands.items import items
 from pipeline.commands.recommend import recommend
 from pipeline.commands.run import run
@@ -31,7 +32,7 @@ def main() -> None:
     """Recommend products on the day they appear."""
 
 
-for _command in (run, serve, items, recommend, score, doctor):
+for _command in (run, serve, items, feedback, recommend, score, doctor):
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ A record is a plain tuple, (key, values), because millions of them cross Beam's 
 more than the row itself (an item outside the catalogue, a duplicate) is found by the joins.
 """
 
-import hmac
 import math
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -15,6 +14,7 @@ from pydantic import TypeAdapter
 from components.ingestion import text
 from components.ingestion.folder import INTERACTIONS, ITEMS, USERS, VARIANT_GROUPS, DataFile
 from components.ingestion.options import DataOptions
+from models.pseudonyms import pseudonym
 
 MAX_ID_LENGTH: Final = 256
 END_OF_TIME: Final = 4_102_444_800  # 2100-01-01: what lies beyond is in milliseconds, not seconds
@@ -93,9 +93,7 @@ class _RowParser:
 
     def _user(self, fields: list[str]) -> str:
         user = self._id(fields, "user_id")
-        if self._pseudonym_key is None:
-            return user
-        return hmac.digest(self._pseudonym_key, user.encode(), "sha256").hex()
+        return user if self._pseudonym_key is None else pseudonym(self._pseudonym_key, user)
 
     def _text(self, fields: list[str], column: str) -> str:
         position = self._position.get(column)

@@ -1,0 +1,19 @@
+"""Pseudonyms of user ids: the same in ingestion, in the feedback log and for a client."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Final
+
+# Marks an id that is a pseudonym already, so that ingestion does not hash it again.
+MARK: Final = "hmac-sha256:"
+
+
+def pseudonym(key: bytes, user: str) -> str:
+    """A user's pseudonym, 64 hexadecimal digits: HMAC-SHA256 of the id (RFC 2104).
+
+    Without the key it can neither be had from an id nor turned back into one.
+    """
+    if user.startswith(MARK):
+        return user.removeprefix(MARK)
+    return hmac.digest(key, user.encode(), "sha256").hex()

@@ -1,0 +1,73 @@
+"""`debut feedback`: from the log of what was shown and bought to the next span of data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import click
+
+from models.errors import BadInput
+from pipeline.commands.failures import FailingGroup, debug_option
+
+_PATH: Final = click.Path(path_type=Path)
+
+
+@click.group(
+    cls=FailingGroup,
+    epilog="""\b
+Example:
+  debut feedback export --log feedback --data shop --key SHOP_KEY""",
+)
+@debug_option
+def feedback() -> None:
+    """Use the log of what was shown, clicked and bought."""
+
+
+@feedback.command(
+    epilog="""\b
+Example:
+  debut feedback export --log feedback --data shop --key SHOP_KEY --event purchase --event click
+
+Ends with 0, also where the log holds nothing new, and with 2 for bad input."""
+)
+@click.option("--log", type=_PATH, required=True, metavar="DIR", help="Folder of the log.")
+@click.option("--data", type=_PATH, required=True, metavar="DIR", help="A data folder with spans.")
+@click.option(
+    "--key",
+    required=True,
+    metavar="NAME",
+    help="Environment variable with the key for user ids that the log was written with.",
+)
+@click.option(
+    "--event",
+    "kinds",
+    type=click.Choice(["purchase", "click"]),
+    multiple=True,
+    default=["purchase"],
+    show_default=True,
+    help="What becomes an interaction. Repeatable.",
+)
+@debug_option
+def export(log: Path, data: Path, key: str, kinds: tuple[str, ...]) -> None:
+    """Make the next span of a data folder of what a log holds.
+
+    Files that a living process still writes are left for the next time; nothing counts twice.
+    """
+    if not os.environ.get(key):
+        raise BadInput(
+            f"--key names the environment variable {key}, which is not set. Export it with the key "
+            "that the log was written with."
+        )
+    from pipeline.feedback_spans import BAD_LINES, export_span
+
+    made = export_span(log, data, key=os.environ[key].encode(), kinds=kinds)
+    if made.folder is None:
+        click.echo(f"{log} holds no new {' or '.join(kinds)}: nothing was written.")
+        return
+    counts = ", ".join(f"{count:,} {kind}s" for kind, count in sorted(made.events.items()))
+    click.echo(f"{counts} written, {made.strangers:,} users are new.")
+    if made.bad_lines:
+        click.echo(f"{made.bad_lines:,} lines set aside, see {made.folder / BAD_LINES}.")
+    click.echo(f"Made {made.folder}; `debut run --data {data}` trains on it.")

@@ -1,0 +1,133 @@
+"""Turns a feedback log into the next span of a data folder.
+
+A span lists the files of the log that it was made of, so that none counts twice and a command that
+is interrupted can be given again.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import re
+import shutil
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from components.ingestion.folder import INTERACTIONS, DataFile, open_folder
+from models.errors import BadInput
+from models.pseudonyms import MARK, pseudonym
+from serving.feedback.events import Action
+from serving.feedback.reading import BadLine, read_events, sealed_files
+
+SOURCES: Final = "feedback.json"  # what a span was made of
+BAD_LINES: Final = "feedback-bad-lines.jsonl"
+_SPAN: Final = re.compile(r"span-(\d+)")
+_COLUMNS: Final = ("user_id", "item_id", "timestamp", "event")
+
+
+class NewSpan(NamedTuple):
+    """What `export_span` did.
+
+    Attributes:
+        folder: of the span; None where the log holds nothing new.
+        events: written, by kind.
+        bad_lines: of the log, which are listed in the span.
+        strangers: users that no older span knows.
+    """
+
+    folder: Path | None
+    events: dict[str, int]
+    bad_lines: int
+    strangers: int
+
+
+def export_span(log: Path, data: Path, *, key: bytes, kinds: Collection[str]) -> NewSpan:
+    """Write what finished files of a log hold as a new span; it appears all at once.
+
+    Users of older spans get their ids back, by the pseudonyms of these. Any other keeps its
+    pseudonym, marked, so that a run with the same `data.pseudonym_key` does not hash it again.
+
+    Args:
+        log: folder of the log.
+        data: data folder with spans.
+        key: of the log.
+        kinds: "click", "purchase" or both.
+
+    Raises:
+        BadInput: the data folder can't be read, has no spans or has ratings, or there is no log.
+    """
+    folder = open_folder(data)
+    if not folder.span:
+        raise BadInput(
+            f"{data} has no spans. Move its files into {data / 'span-1'}, and the log becomes "
+            "span-2."
+        )
+    known = [file for file in folder.files if file.table == INTERACTIONS]
+    if any("rating" in file.columns for file in known):
+        raise BadInput(
+            f"{known[0].name} has ratings, and a log of clicks and purchases has none. Spans have "
+            "ratings in all or in none of them."
+        )
+    spans = [path for path in data.iterdir() if _SPAN.fullmatch(path.name)]
+    done = {name for span in spans for name in _sources(span)}
+    files = [file for file in sealed_files(log) if file.name not in done]
+    target = data / f"span-{folder.span + 1}"
+    hidden = data / f".{target.name}.incoming"
+    shutil.rmtree(hidden, ignore_errors=True)
+    hidden.mkdir()
+    try:
+        made = _write(files, hidden, kinds, _users(known, key))
+        if not made.events:
+            return made
+        (hidden / SOURCES).write_text(json.dumps({"files": [file.name for file in files]}))
+        os.rename(hidden, target)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+    return made._replace(folder=target)
+
+
+def _sources(span: Path) -> list[str]:
+    file = span / SOURCES
+    names: list[str] = json.loads(file.read_text())["files"] if file.exists() else []
+    return names
+
+
+def _users(files: list[DataFile], key: bytes) -> dict[str, str]:
+    """Ids of the users of older spans by their pseudonyms."""
+    return {
+        pseudonym(key, user): user
+        for file in files
+        for user in _column(file, "user_id")
+    }  # fmt: skip
+
+
+def _column(file: DataFile, name: str) -> Iterator[str]:
+    place = file.columns.index(name)
+    for _, _, values in file.rows():
+        if values is not None and len(values) > place:
+            yield values[place]
+
+
+def _write(files: list[Path], span: Path, kinds: Collection[str], users: dict[str, str]) -> NewSpan:
+    events: dict[str, int] = {}
+    strangers: set[str] = set()
+    bad: list[BadLine] = []
+    with gzip.open(span / f"{INTERACTIONS}.csv.gz", "wt", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(_COLUMNS)
+        for event in (event for path in files for event in read_events(path)):
+            if isinstance(event, BadLine):
+                bad.append(event)
+            elif isinstance(event, Action) and event.event in kinds:
+                if event.user not in users:
+                    strangers.add(event.user)
+                user = users.get(event.user, MARK + event.user)
+                table.writerow([user, event.item, int(event.time), event.event])
+                events[event.event] = events.get(event.event, 0) + 1
+    if bad:
+        lines = (json.dumps(line._asdict()) for line in bad)
+        (span / BAD_LINES).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return NewSpan(None, events, len(bad), len(strangers))

@@ -1,0 +1,166 @@
+"""Writes the feedback log: append-only files, one line an event, safe against a crash.
+
+A process writes into a file of its own whose name ends in `.open`, and renames it when it is full
+or old. A line is on the disk when `append` returns. What a crash leaves is a file that still ends
+in `.open`, perhaps with a cut line behind the last whole one; `serving.feedback.reading` reads on
+from there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from models.pseudonyms import pseudonym
+from serving.answers import Ranking
+from serving.feedback.events import Action, Event, Impression, Shown
+
+SEALED: Final = ".jsonl"
+OPEN: Final = ".jsonl.open"
+_MOST_BYTES: Final = 64 << 20
+_MOST_SECONDS: Final = 3600.0
+
+
+class FeedbackLog:
+    """One process's part of a log. Threads may share it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        key: bytes,
+        most_bytes: int = _MOST_BYTES,
+        most_seconds: float = _MOST_SECONDS,
+    ) -> None:
+        """Begin no file yet; the first event does.
+
+        Args:
+            folder: of the log, which processes share; it is made where there is none.
+            key: for the pseudonyms of users, that of `data.pseudonym_key` where a run has one.
+            most_bytes: of a file; the event that passes it is the last one.
+            most_seconds: after which the next event begins a new file.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._key = folder, key
+        self._most_bytes, self._most_seconds = most_bytes, most_seconds
+        self._lock = threading.Lock()
+        self._file: int | None = None
+        self._path = folder
+        self._size, self._since = 0, 0.0
+
+    def impression(
+        self, user: str, ranking: Ranking, propensities: Sequence[float] | None = None
+    ) -> str:
+        """Note a list that a user saw.
+
+        Args:
+            user: raw id.
+            ranking: what the client answered, cut to what was shown.
+            propensities: of its items; None where the list was not drawn by chance.
+
+        Returns:
+            The id of the list, for `click` and `purchase`.
+        """
+        shown = zip(ranking.item_ids, propensities or [1.0] * len(ranking.item_ids), strict=True)
+        event = Impression(
+            time=time.time(), user=pseudonym(self._key, user), list=uuid.uuid4().hex,
+            version=ranking.version,
+            items=tuple(Shown(item=item, propensity=p) for item, p in shown),
+        )  # fmt: skip
+        self.append(event)
+        return event.list
+
+    def click(self, user: str, item: str, list_id: str | None = None) -> None:
+        """Note that a user looked at an item."""
+        self._act("click", user, item, list_id)
+
+    def purchase(self, user: str, item: str, list_id: str | None = None) -> None:
+        """Note that a user bought an item."""
+        self._act("purchase", user, item, list_id)
+
+    def _act(self, event: str, user: str, item: str, list_id: str | None) -> None:
+        values = {"event": event, "time": time.time(), "item": item, "list": list_id}
+        self.append(Action.model_validate(values | {"user": pseudonym(self._key, user)}))
+
+    def append(self, event: Event) -> None:
+        """Write an event; it is on the disk when this returns.
+
+        Raises:
+            OSError: the disk is full, or the folder is gone. The event is not written then.
+        """
+        line = event.model_dump_json().encode() + b"\n"
+        with self._lock:
+            if self._file is not None and time.monotonic() - self._since > self._most_seconds:
+                self._seal()
+            file = self._file if self._file is not None else self._begin()
+            try:
+                _write(file, line)
+            except OSError:
+                os.ftruncate(file, self._size)
+                raise
+            self._size += len(line)
+            if self._size >= self._most_bytes:
+                self._seal()
+
+    def close(self) -> None:
+        """End the file. Events after that begin a new one."""
+        with self._lock:
+            self._seal()
+
+    def __enter__(self) -> FeedbackLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _begin(self) -> int:
+        name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex}"
+        self._path = self._folder / f"{name}{OPEN}"
+        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o640)
+        # Whoever gets this lock knows that the writer is gone.
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._size, self._since = 0, time.monotonic()
+        _sync_folder(self._folder)
+        return self._file
+
+    def _seal(self) -> None:
+        if self._file is None:
+            return
+        seal(self._path)
+        os.close(self._file)
+        self._file = None
+
+
+def seal(path: Path) -> Path:
+    """Give a finished file the name of a finished one."""
+    sealed = path.with_name(path.name.removesuffix(OPEN) + SEALED)
+    path.rename(sealed)
+    _sync_folder(path.parent)
+    return sealed
+
+
+def _write(file: int, line: bytes) -> None:
+    written = 0
+    while written < len(line):
+        written += os.write(file, line[written:])
+    os.fdatasync(file)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,138 @@
+import csv
+import gzip
+import hashlib
+import hmac
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from components.ingestion.folder import INTERACTIONS, open_folder
+from components.ingestion.options import DataOptions
+from components.ingestion.rows import row_parser
+from models.errors import BadInput
+from pipeline.cli import main
+from pipeline.config import load_configuration
+from pipeline.feedback_spans import export_span
+from serving.answers import Ranking
+from serving.feedback.log import FeedbackLog
+
+KEY = b"key"
+PURCHASES = ("purchase",)
+
+
+def hashed(user):
+    return hmac.new(KEY, user.encode(), hashlib.sha256).hexdigest()
+
+
+@pytest.fixture
+def data(tmp_path):
+    span = tmp_path / "shop" / "span-1"
+    span.mkdir(parents=True)
+    (span / "items.csv").write_text("item_id,title\na,Apple\nb,Bread\n")
+    (span / "interactions.csv").write_text("user_id,item_id,timestamp\nann,a,100\nben,b,200\n")
+    return span.parent
+
+
+@pytest.fixture
+def log(tmp_path):
+    with FeedbackLog(tmp_path / "log", key=KEY) as log:
+        shown = log.impression("ann", Ranking(["b", "a"], [1.0, 0.5], 3))
+        log.click("ann", "b", shown)
+        log.purchase("ann", "b", shown)
+        log.purchase("cleo", "a")
+    return tmp_path / "log"
+
+
+def rows(span):
+    with gzip.open(span / "interactions.csv.gz", "rt", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_purchases_become_the_next_span_and_known_users_get_their_ids_back(data, log):
+    made = export_span(log, data, key=KEY, kinds=PURCHASES)
+    assert made.folder == data / "span-2"
+    assert made.events == {"purchase": 2}
+    assert made.strangers == 1
+    assert [(row["user_id"], row["item_id"], row["event"]) for row in rows(made.folder)] == [
+        ("ann", "b", "purchase"),
+        (f"hmac-sha256:{hashed('cleo')}", "a", "purchase"),
+    ]
+    assert open_folder(data).span == 2
+
+
+def test_ingestion_knows_a_new_user_by_the_pseudonym_that_a_raw_id_would_get(data, log):
+    export_span(log, data, key=KEY, kinds=PURCHASES)
+    [file] = [f for f in open_folder(data).files if f.table == INTERACTIONS and f.span == 2]
+    options: DataOptions = load_configuration(None, []).data.options()
+    parse = row_parser(file, options, KEY)
+    users = [parse(values)[1][0] for _, _, values in file.rows()]
+    assert users == [hashed("ann"), hashed("cleo")]
+
+
+def test_clicks_are_taken_where_they_are_asked_for(data, log):
+    made = export_span(log, data, key=KEY, kinds=("click", "purchase"))
+    assert made.events == {"click": 1, "purchase": 2}
+
+
+def test_nothing_counts_twice(data, log):
+    export_span(log, data, key=KEY, kinds=PURCHASES)
+    again = export_span(log, data, key=KEY, kinds=PURCHASES)
+    assert again.folder is None
+    assert not (data / "span-3").exists()
+    with FeedbackLog(log, key=KEY) as more:
+        more.purchase("ben", "a")
+    made = export_span(log, data, key=KEY, kinds=PURCHASES)
+    assert made.folder == data / "span-3"
+    assert [row["user_id"] for row in rows(made.folder)] == ["ben"]
+
+
+def test_what_an_interrupted_export_left_is_not_seen_and_goes(data, log):
+    left = data / ".span-2.incoming"
+    left.mkdir()
+    (left / "interactions.csv.gz").write_bytes(b"half")
+    assert open_folder(data).span == 1
+    export_span(log, data, key=KEY, kinds=PURCHASES)
+    assert sorted(path.name for path in data.iterdir()) == ["span-1", "span-2"]
+    assert len(rows(data / "span-2")) == 2
+
+
+def test_bad_lines_are_listed_in_the_span(data, log):
+    (log / "x.jsonl").write_text("nonsense\n")
+    made = export_span(log, data, key=KEY, kinds=PURCHASES)
+    assert made.bad_lines == 1
+    assert made.folder is not None
+    [line] = (made.folder / "feedback-bad-lines.jsonl").read_text().splitlines()
+    assert json.loads(line)["file"] == "x.jsonl"
+
+
+def test_a_folder_without_spans_is_bad_input_that_names_the_remedy(data, log):
+    with pytest.raises(BadInput, match="has no spans"):
+        export_span(log, data / "span-1", key=KEY, kinds=PURCHASES)
+
+
+def test_a_shop_with_ratings_is_bad_input(data, log):
+    (data / "span-1" / "interactions.csv").write_text(
+        "user_id,item_id,timestamp,rating\nann,a,100,3\nben,b,200,4\n"
+    )
+    with pytest.raises(BadInput, match="has ratings"):
+        export_span(log, data, key=KEY, kinds=PURCHASES)
+
+
+def test_the_command_says_what_it_made(data, log, monkeypatch):
+    monkeypatch.setenv("SHOP_KEY", KEY.decode())
+    words = ["feedback", "export", "--log", log, "--data", data, "--key", "SHOP_KEY"]
+    result = CliRunner().invoke(main, list(map(str, words)))
+    assert result.exit_code == 0, result.output
+    assert "2 purchases written, 1 users are new." in result.output
+    assert f"Made {data / 'span-2'}" in result.output
+    again = CliRunner().invoke(main, list(map(str, words)))
+    assert again.exit_code == 0
+    assert "nothing was written" in again.output
+
+
+def test_a_missing_key_is_bad_input(data, log, monkeypatch):
+    monkeypatch.delenv("SHOP_KEY", raising=False)
+    words = ["feedback", "export", "--log", log, "--data", data, "--key", "SHOP_KEY"]
+    result = CliRunner().invoke(main, list(map(str, words)))
+    assert result.exit_code == 2
