@@ -150,6 +150,11 @@ class EmbeddedInfraValidator(InfraValidator):
 
 
 def _with_every_signature(requests: list[Request]) -> list[Request]:
-    """TFX's requests, and one to each other signature from the first Example among them."""
+    """TFX's requests, and one to each other signature from the first Example among them.
+
+    There are none where a model is only to be loaded: it replays those beside it.
+    """
+    if not requests:
+        return []
     examples = requests[0].inputs["examples"].string_val
     return [*requests, *signature_requests(examples[0], requests[0].model_spec.name)]
