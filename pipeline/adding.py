@@ -16,9 +16,9 @@ from typing import Final, NamedTuple
 
 from components.catalogue.gate import Answers, Served
 from components.catalogue.update import Change, Updated, update
-from components.infra_validator import EmbeddedServerRunner
+from components.embedded_server import embedded_server
 from components.ingestion.set_aside import SetAside
-from components.pusher import push
+from components.push import push
 from models.errors import DebutError, Refused
 from pipeline.layout import MODEL_NAME, serving_folder, set_aside_folder
 from pipeline.lock import one_at_a_time
@@ -99,19 +99,16 @@ def _validate(candidate: Path, check: Callable[[Answers], None]) -> None:
 @contextmanager
 def _served(folder: Path) -> Iterator[Client]:
     """A client of an embedded server on the versions in a folder."""
-    runner = EmbeddedServerRunner(folder, MODEL_NAME)
-    runner.Start()
-    try:
-        deadline = time.time() + _LOAD_SECONDS
-        runner.WaitUntilRunning(deadline)
-        with Client(runner.GetEndpoint(), timeout=_ANSWER_SECONDS) as client:
-            while (status := client.status()[0]).state != "AVAILABLE":
-                if status.state == "END" or time.time() > deadline:
-                    raise DebutError(f"a model server did not load it: {status.error}")
-                time.sleep(_POLL_SECONDS)
-            yield client
-    finally:
-        runner.Stop()
+    deadline = time.time() + _LOAD_SECONDS
+    with (
+        embedded_server(folder, MODEL_NAME, deadline=deadline) as address,
+        Client(address, timeout=_ANSWER_SECONDS) as client,
+    ):
+        while (status := client.status()[0]).state != "AVAILABLE":
+            if status.state == "END" or time.time() > deadline:
+                raise DebutError(f"a model server did not load it: {status.error}")
+            time.sleep(_POLL_SECONDS)
+        yield client
 
 
 def _write(rows: list[SetAside], root: Path, version: Path) -> Path | None:

@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +30,8 @@ from models.errors import BadInput, Refused
 from models.intake import FirstInteraction, Intake, assign, take_in
 from models.newcomers import Placed, place, withdraw
 from models.products import Described, Product
+
+_ITEM_IDS: Final = "_shelf/item_id/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 class DataTerms(NamedTuple):
@@ -135,13 +137,15 @@ def update(
         BadInput: a file can't be used.
         Refused: the version is too old, or the gate refused the new one.
     """
-    model = tf.saved_model.load(str(base))
-    if "describe_items" not in model.signatures or not (base / FILE).is_file():
+    if not (base / FILE).is_file():
         raise Refused(
             f"{base} was trained before Debut could add products to it. Run `debut run` again."
         )
-    ids = [item.decode() for item in model._shelf.item_id.numpy()]
+    # Alone, because bad input should not have to wait for the model.
+    column = tf.train.load_variable(str(base / "variables" / "variables"), _ITEM_IDS)
+    ids = [item.decode() for item in column]
     given = _read(change, terms, set(ids))
+    model = tf.saved_model.load(str(base))
     users = (base / "assets" / "users.txt").read_text(encoding="utf-8").split("\n")[:-1]
     gate = Gate(
         Loaded(model), users=users, items=ids,

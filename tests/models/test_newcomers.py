@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 import tensorflow as tf
 
-from components.catalogue import describing
+from components.catalogue import beam_describing, describing
 from components.catalogue.describing import describe_products
 from models.admission import Admission
 from models.id_index import sort_ids
@@ -92,7 +92,7 @@ def test_many_products_are_described_by_beam_as_few_are_here(shop, served, monke
     products = [product(shop, number) for number in (5, 3, 14, 59, 0)]
     few = describe_products(served.path, served.loaded, products, [])
     monkeypatch.setattr(describing, "FEW", 2)
-    monkeypatch.setattr(describing, "_BATCH", 2)
+    monkeypatch.setattr(beam_describing, "_BATCH", 2)
     many = describe_products(served.path, served.loaded, products, IN_MEMORY)
     assert few is not None and many is not None
     assert (few.terms != many.terms).nnz == 0
