@@ -20,6 +20,7 @@ from components.embedded_server import embedded_server
 from components.ingestion.set_aside import SetAside
 from components.push import push
 from models.errors import DebutError, Refused
+from pipeline.config import load_configuration
 from pipeline.layout import MODEL_NAME, serving_folder, set_aside_folder
 from pipeline.lock import one_at_a_time
 from pipeline.pushed import newest_version, read_terms
@@ -68,7 +69,10 @@ def change_items(root: Path, change: Change, *, waiting: Callable[[], None]) -> 
         base = newest_version(serving)
         candidate = Path(scratch) / MODEL_NAME / "1"
         terms = read_terms(root.resolve() / "metadata.sqlite")
-        updated, check = update(base, change, terms, candidate=candidate)
+        updated, check = update(
+            base, change, terms, candidate=candidate,
+            beam_args=load_configuration(None, ()).run.beam_args,
+        )  # fmt: skip
         _validate(candidate, check)
         if newest_version(serving) != base:
             raise Refused(

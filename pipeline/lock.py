@@ -25,4 +25,8 @@ def one_at_a_time(root: Path, waiting: Callable[[], None]) -> Iterator[None]:
         except BlockingIOError:
             waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            # A child that was forked meanwhile has the file open too.
+            fcntl.flock(file, fcntl.LOCK_UN)

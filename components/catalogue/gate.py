@@ -133,7 +133,9 @@ class Gate:
                 f"The gate refused the new version: the score of an item that no file names "
                 f"changed by {change:g} (refused above {_TOLERANCE:g}). Nothing was pushed."
             )
-        lists = dict(zip(self._users, after.lists(self._users, _LIST), strict=True))
+        # And somebody unknown, who is told the items in their order.
+        asked = [*self._users, ""]
+        lists = dict(zip(asked, after.lists(asked, _LIST), strict=True))
         for user, items in lists.items():
             for item in items:
                 if (user, item) in self._bought:
