@@ -79,15 +79,15 @@ def place(
     row_of = {item: row for row, item in enumerate(known)}
     ids = [product.item.encode() for product in products]
     new_ids = [item for item in ids if item not in row_of]
-    row_of |= {item: len(known) + place for place, item in enumerate(new_ids)}
+    row_of |= {item: len(known) + more for more, item in enumerate(new_ids)}
     row = np.array([row_of[item] for item in ids], np.int64)
     columns = _longer(shelf, np.array([*known, *new_ids], object), len(new_ids))
 
-    is_new, place = row >= len(known), columns["evidence.of"][row]
+    is_new, noted = row >= len(known), columns["evidence.of"][row]
     is_anchor = columns["served.source"][row] < len(shelf.served.reference_weight.numpy())
-    is_heard = ~is_anchor & (place != PAD)
+    is_heard = ~is_anchor & (noted != PAD)
     columns["embedding"][row] = described.embedding
-    columns["evidence.text"][place[is_heard]] = described.embedding[is_heard]
+    columns["evidence.text"][noted[is_heard]] = described.embedding[is_heard]
     for product, at in zip(products, row, strict=True):
         if product.available is not None:
             columns["available"][at] = product.available

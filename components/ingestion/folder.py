@@ -33,6 +33,8 @@ REQUIRED_COLUMNS: Final = {
     INTERACTIONS: ("user_id", "item_id", "timestamp"),
 }
 _ID_COLUMNS: Final = ("user_id", "item_id", "group_id")
+# Changes with the features that are written: a cache may hold what an older Debut wrote.
+_FEATURES: Final = b"available"
 _SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
 _SPAN: Final = re.compile(r"span-(\d+)")
 _UNREADABLE: Final = (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException)
@@ -120,7 +122,7 @@ def fingerprint(folder: DataFolder, pseudonym_key: bytes | None = None) -> str:
     It is an execution property of the component: TFX's cache sees by it that data changed. The key
     goes in because a new key changes every user id; it can't be had back from the hash.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(_FEATURES)
     for file in folder.files:
         content = hashlib.sha256()
         with open(file.path, "rb") as stream:
