@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from benchmarks.ablation import ablation
+from benchmarks.items import items
 from benchmarks.quality import quality
 from benchmarks.serving import serving
 from benchmarks.training import training
@@ -22,6 +23,7 @@ def benchmarks(context: click.Context) -> None:
 benchmarks.add_command(serving)
 benchmarks.add_command(training)
 benchmarks.add_command(quality)
+benchmarks.add_command(items)
 benchmarks.add_command(ablation)
 
 if __name__ == "__main__":

@@ -52,14 +52,14 @@ def _extend(shelf: Any, own: int, more: int) -> None:
     heirs = np.flatnonzero(shelf.served.source.numpy() >= anchors)
     first, second = random.choice(heirs, more), random.integers(0, own, more)
     for inherited in (shelf.served, shelf.judged):
-        for name in ("demand", "quality", "fallback"):
+        for name in ("demand", "quality", "log_popularity", "fallback"):
             _append(getattr(inherited, name), lambda column: column[first])
     _extend_lists(shelf.served, first)
     blank = len(shelf.judged.anchor_teacher.numpy())
     _append(shelf.judged.source, lambda column: np.full(more, blank, column.dtype))
     _append(shelf.evidence.of, lambda column: np.full(more, -1, column.dtype))
     _append(shelf.evidence.expected_share, lambda column: column[first])
-    for flags in (shelf.is_new, shelf.is_cold):
+    for flags in (shelf.is_new, shelf.is_cold, shelf.available):
         _append(flags, lambda _: np.ones(more, bool))
     _append(shelf.embedding, lambda column: _mixed(column, first, second))
 

@@ -73,7 +73,7 @@ def serving(root: Path, items: tuple[int, ...], swaps: int) -> None:
     """Measure the model that the last run pushed, with a shelf of several sizes."""
     console = open_console()
     pushed = newest_version(serving_folder(root))
-    requests = _requests(pushed)
+    requests = list_requests(pushed)
     smallest: float | None = None
     with tempfile.TemporaryDirectory() as scratch:
         for size in items or (0, 100_000, 1_000_000):
@@ -102,8 +102,8 @@ def _generate(pushed: Path, target: Path, size: int) -> None:
     subprocess.run([sys.executable, "-c", code, pushed, target, str(size)], check=True)
 
 
-def _requests(pushed: Path) -> list[predict_pb2.PredictRequest]:
-    """`recommend` for known users with the histories of the shelf."""
+def list_requests(pushed: Path) -> list[predict_pb2.PredictRequest]:
+    """Requests to `recommend` for known users with the histories of the shelf."""
     ids = next((pushed / "assets").glob("users*.txt")).read_text().splitlines()
     requests = []
     for user in ids[:: max(1, len(ids) // _USERS)]:
@@ -141,7 +141,8 @@ def _bodies(requests: Sequence[predict_pb2.PredictRequest]) -> list[bytes]:
 
 
 @contextmanager
-def _server(base: Path, *flags: str) -> Iterator[Server]:
+def embedded_server(base: Path, *flags: str, version: int = 1) -> Iterator[Server]:
+    """A server of a folder of versions, ready when the version is available."""
     grpc_port, rest_port = free_port(), free_port()
     process = subprocess.Popen(
         [
@@ -154,7 +155,7 @@ def _server(base: Path, *flags: str) -> Iterator[Server]:
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        _wait(process, grpc_port, 1)
+        _wait(process, grpc_port, version)
         yield Server(process, grpc_port, rest_port)
     finally:
         process.terminate()
@@ -212,7 +213,7 @@ def _report(
     shown = f"{size:,} items" if size else "The catalogue's own items"
     with console.status(f"{shown}: one client"):
         rows = {"in process": _in_process(base / "1", requests)}
-        with _server(base) as server:
+        with embedded_server(base) as server:
             with grpc_client(server.grpc_port, requests) as ask:
                 rows["gRPC"] = _measured(ask)
             path = f"/v1/models/{MODEL_NAME}:predict"
@@ -223,7 +224,7 @@ def _report(
         parameters = base.parent / "batching.pbtxt"
         parameters.write_text(_BATCHING)
         flags = ("--enable_batching", f"--batching_parameters_file={parameters}")
-        with _server(base, *flags) as server:
+        with embedded_server(base, *flags) as server:
             batched = _loads(server, requests)
     table = new_table("one client, milliseconds", "median", "p99", "median over in process")
     for name, latencies in rows.items():
@@ -273,7 +274,7 @@ def _report_swaps(
         finally:
             done.set()
 
-    with console.status(f"{swaps} versions under load"), _server(base) as server:
+    with console.status(f"{swaps} versions under load"), embedded_server(base) as server:
         pushing = threading.Thread(target=swap, args=(server,))
         pushing.start()
         connect = functools.partial(grpc_client, server.grpc_port, requests)

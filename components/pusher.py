@@ -6,9 +6,7 @@ second, so two pushes in one second collide (tfx.components.pusher.executor).
 
 from __future__ import annotations
 
-import os
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,8 @@ from tfx.dsl.components.base import executor_spec
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
+
+from components.push import push
 
 
 class Executor(executor.Executor):
@@ -52,24 +52,3 @@ class AtomicPusher(Pusher):
     """The stock component with the executor above."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-
-def push(model: Path, base: Path) -> Path:
-    """Make `model` the newest version under `base`.
-
-    The copy is written under a name that is no number, which model servers ignore, and renamed
-    when it is complete. The version is the unix time in seconds, or one more than the newest.
-
-    Returns:
-        The folder of the new version.
-    """
-    base.mkdir(parents=True, exist_ok=True)
-    copy = base / f".incoming-{os.getpid()}-{time.time_ns()}"
-    try:
-        shutil.copytree(model, copy)
-        newest = max((int(p.name) for p in base.iterdir() if p.name.isdigit()), default=0)
-        version = base / str(max(int(time.time()), newest + 1))
-        copy.rename(version)
-    finally:
-        shutil.rmtree(copy, ignore_errors=True)
-    return version

@@ -165,7 +165,7 @@ class Revealing:
         lean = evidence.leanings(self._scores(active))
         self._background = lean.mean(axis=0)
         shares = evidence.softmax(self._logits(active)).mean(axis=0, dtype=np.float64)
-        self._expected = evidence.expected_share(shares)
+        self._expected = evidence.expected_share(shares, len(shares))
         self._habit = np.log1p(launch.history.getnnz(axis=1))
         self._lift = self._lifts(self._log.place < max(COUNTS))
 

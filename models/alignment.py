@@ -7,7 +7,8 @@ items alone.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +62,24 @@ class Alignment:
         system[np.diag_indices_from(system)] += noise
         # Not by Cholesky: cut at 0, a kernel of cosines need not be positive definite.
         self._factors = lu_factor(system, overwrite_a=True, check_finite=False)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What `of_arrays` makes the same alignment of."""
+        system, pivots = self._factors
+        arrays = {"system": system, "pivots": pivots}
+        return arrays | ({} if self._predicted is None else {
+            "predicted": self._predicted, "map": self._map,
+        })  # fmt: skip
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Alignment:
+        """Put together again, without factoring the system anew."""
+        alignment = cls.__new__(cls)
+        alignment._factors = (arrays["system"], arrays["pivots"])
+        alignment._predicted = arrays.get("predicted")
+        if "map" in arrays:
+            alignment._map = arrays["map"]
+        return alignment
 
     def __call__(self, towards: Floats) -> Floats:
         """Weights of the anchors for T items, float32 [A, T], from their kernel, float32 [A, T].

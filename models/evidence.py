@@ -8,7 +8,7 @@ sells, and by what else they lean to, which of the anchors it inherits from coun
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -77,9 +77,42 @@ class Evidence:
     clock_share: Floats
 
 
+class Choices(NamedTuple):
+    """What S users choose from the items that are no anchors; a sample of all users.
+
+    Attributes:
+        history: float32 [S, A], sparse, of 0 and 1.
+        total: float64 [S], sum of the exponentials of their logits.
+        items: how many items they choose from.
+    """
+
+    history: sp.csr_matrix
+    total: Doubles
+    items: int
+
+    def expected_share(
+        self, index: npt.NDArray[np.int32], weight: Floats, teacher: Floats, reference: Floats
+    ) -> Floats:
+        """`Evidence.expected_share` of T items, each as if it came alone: float32 [T].
+
+        Args:
+            index: int32 [T, K], the items' anchors.
+            weight: float32 [T, K].
+            teacher: float32 [A, A].
+            reference: float32 [A], mean weights.
+        """
+        lent, shares = _lent(index, weight, len(teacher)), np.zeros(len(index))
+        for start in range(0, len(self.total), _USERS_AT_ONCE):
+            part = slice(start, start + _USERS_AT_ONCE)
+            logits = _logits(self.history[part] @ teacher, lent, reference)
+            powers = np.exp(logits, dtype=np.float64)
+            shares += (powers / (self.total[part, np.newaxis] + powers)).sum(axis=0)
+        return expected_share(shares / max(len(self.total), 1), self.items + 1)
+
+
 def no_evidence(
     inherited: Inheritance, known: SimulatedLaunch, clock: ShopClock, *, embedding_size: int
-) -> Evidence:
+) -> tuple[Evidence, Choices]:
     """The columns while no item has any: what first interactions will be compared with.
 
     Args:
@@ -93,26 +126,24 @@ def no_evidence(
     others = np.flatnonzero(inherited.anchor_of == PAD)
     rows = others if len(others) else np.arange(items)
     index, weight = inherited.lists(rows)
-    place = np.repeat(np.arange(len(rows)), width)
-    lent = sp.csr_matrix((weight.ravel(), (place, index.ravel())), (len(rows), anchors))
+    lent = _lent(index, weight, anchors)
     reference = np.bincount(index.ravel(), attention(weight).ravel(), minlength=anchors)
     users = np.flatnonzero(known.history.getnnz(axis=1))
     if len(users) > _SAMPLE:
         users = np.sort(np.random.default_rng(0).choice(users, _SAMPLE, replace=False))
     background, shares = np.zeros(anchors, np.float32), np.zeros(len(rows))
+    history, total = known.history[users], np.zeros(len(users))
     for start in range(0, len(users), _USERS_AT_ONCE):
-        scores = known.history[users[start : start + _USERS_AT_ONCE]] @ known.teacher
+        part = slice(start, start + _USERS_AT_ONCE)
+        scores = history[part] @ known.teacher
         background += leanings(scores).sum(axis=0)
-        logits = retrieval_logits(
-            inherited=tf.constant((lent @ scores.T).T),
-            reference=tf.constant((scores @ inherited.reference_weight)[:, np.newaxis]),
-            demand=tf.zeros([len(rows)]),
-        )
-        shares += softmax(logits.numpy()).sum(axis=0, dtype=np.float64)
+        powers = np.exp(_logits(scores, lent, inherited.reference_weight), dtype=np.float64)
+        total[part] = powers.sum(axis=1)
+        shares += (powers / total[part, np.newaxis]).sum(axis=0)
     expected = np.zeros(items, np.float32)
     if len(others):
-        expected[rows] = expected_share(shares / max(len(users), 1))
-    return Evidence(
+        expected[rows] = expected_share(shares / max(len(users), 1), len(rows))
+    evidence = Evidence(
         of=np.full(items, PAD, np.int32),
         row=np.zeros(0, np.int32),
         count=np.zeros((0, 4), np.float32),
@@ -127,6 +158,23 @@ def no_evidence(
         clock_time=clock.time,
         clock_share=clock.share,
     )
+    return evidence, Choices(history, total, len(rows))
+
+
+def _lent(index: npt.NDArray[np.int32], weight: Floats, anchors: int) -> sp.csr_matrix:
+    """Lists of anchors [T, K] as a matrix [T, A]."""
+    place = np.repeat(np.arange(len(index)), index.shape[1])
+    return sp.csr_matrix((weight.ravel(), (place, index.ravel())), (len(index), anchors))
+
+
+def _logits(scores: Floats, lent: sp.csr_matrix, reference: Floats) -> Floats:
+    """Of users' anchor scores [U, A] over items that inherit: float32 [U, T]."""
+    logits: Floats = retrieval_logits(
+        inherited=tf.constant((lent @ scores.T).T),
+        reference=tf.constant((scores @ reference)[:, np.newaxis]),
+        demand=tf.zeros([lent.shape[0]]),
+    ).numpy()
+    return logits
 
 
 def attention(weight: Floats) -> Floats:
@@ -208,9 +256,9 @@ def log_ratio(new: Floats, old: Floats, reference: Floats) -> Floats:
     return ratio
 
 
-def expected_share(shares: Doubles) -> Floats:
-    """Log of mean shares [T] of users' choices, less that of an even share: float32 [T]."""
-    expected: Floats = np.log(shares * len(shares) + TINY).astype(np.float32)
+def expected_share(shares: Doubles, items: int) -> Floats:
+    """Log of mean shares [T] of users' choices among `items`, less that of an even share."""
+    expected: Floats = np.log(shares * items + TINY).astype(np.float32)
     return expected
 
 

@@ -14,6 +14,7 @@ CATEGORY: Final = "category"  # bytes [1], empty where unknown
 BRAND: Final = "brand"  # bytes [1], empty where unknown
 DESCRIPTION: Final = "description"  # bytes [1], further columns of the file appended
 PRICE: Final = "price"  # float [0 or 1], absent where unknown
+AVAILABLE: Final = "available"  # int64 [1], 0 for an item that is not on sale
 INTERACTIONS: Final = "interactions"  # int64 [1], over all splits; 0 is a new product
 
 # Interaction Example; it has ITEM_ID too.
@@ -37,7 +38,7 @@ ALL: Final = "all"
 ITEM_TEXT: Final = (TITLE, CATEGORY, BRAND, DESCRIPTION)
 ITEM_NAME: Final = (TITLE, CATEGORY, BRAND)
 
-# What Transform makes of the catalogue, besides ITEM_ID and INTERACTIONS.
+# What Transform makes of the catalogue, besides ITEM_ID, AVAILABLE and INTERACTIONS.
 TOKENS: Final = "tokens"  # int64 [max_tokens], padded
 TERM_IDS: Final = "term_ids"  # int64 [any], word pieces and pairs of the whole text and of the name
 TERM_WEIGHTS: Final = "term_weights"  # float, aligned with TERM_IDS, of unit length

@@ -8,17 +8,16 @@ what the model would have done without them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from models.alignment import Alignment, keep_strongest
+from models.aligner import Aligner
 from models.columns import WIDENS
 from models.interactions import PAD
-from models.kernel import Floats, ItemKernel, ItemView, KernelSettings
+from models.kernel import Floats, ItemView
 from models.simulation import SimulatedLaunch
 
 _BATCH: Final = 1024
@@ -41,6 +40,8 @@ class Inheritance:
         anchor_weight: float16 [A + L, K].
         demand: float32 [I], logit, 0 for an item of which nothing special is known.
         quality: float32 [I], of `models.quality`.
+        log_popularity: float32 [I], an anchor's own, that which the anchors predict of any other;
+            orders the new items in `fallback`.
         fallback: float32 [I], logit for a user of whom nothing is known.
         anchor_teacher: float32 [A, A], co-purchase scores: of a row's buyer for each column.
         anchor_probe: float32 [D, A], from the anchors' scores to the direction in which the
@@ -55,6 +56,7 @@ class Inheritance:
     anchor_weight: npt.NDArray[np.float16] = field(metadata={WIDENS: True})
     demand: Floats
     quality: Floats
+    log_popularity: Floats
     fallback: Floats
     anchor_teacher: Floats
     anchor_probe: Floats
@@ -77,7 +79,7 @@ class Inheritance:
 def inherit(
     known: SimulatedLaunch,
     view: ItemView,
-    settings: KernelSettings,
+    aligner: Aligner,
     *,
     embedding: Floats,
     quality: Floats,
@@ -90,7 +92,7 @@ def inherit(
     Args:
         known: a launch whose anchors are the seen items; its targets are not used.
         view: the catalogue as the kernel sees it.
-        settings: of the kernel.
+        aligner: of these anchors.
         embedding: float32 [I, D] of the catalogue.
         quality: float32 [I].
         popularity: int64 [I], users of each item.
@@ -108,16 +110,18 @@ def inherit(
     index[:anchors, :1], weight[:anchors, :1] = np.arange(anchors)[:, np.newaxis], 1.0
     log_popularity = np.zeros(len(embedding), np.float32)
     log_popularity[own] = known.log_popularity
-    if width:
-        for rows, weights, strongest in _aligned(known, view, settings, heirs, width):
-            log_popularity[rows] = known.log_popularity @ weights
-            index[source[rows]], weight[source[rows]] = strongest
+    for start in range(0, len(heirs), _BATCH):
+        rows = heirs[start : start + _BATCH]
+        aligned = aligner(view.rows(rows), width)
+        log_popularity[rows] = aligned.log_popularity
+        index[source[rows]], weight[source[rows]] = aligned.anchor, aligned.weight
     inherited = Inheritance(
         source=source,
         anchor_index=index,
         anchor_weight=weight,
         demand=np.zeros(len(embedding), np.float32),
         quality=quality,
+        log_popularity=log_popularity,
         fallback=fallback_logits(popularity, log_popularity),
         anchor_teacher=known.teacher,
         anchor_probe=_probe(embedding[own]),
@@ -127,36 +131,6 @@ def inherit(
     new = (popularity == 0) & covered
     lists = inherited.lists(np.flatnonzero(new if new.any() else covered))
     return replace(inherited, reference_weight=_mean_weight(*lists, anchors))
-
-
-def _aligned(
-    known: SimulatedLaunch,
-    view: ItemView,
-    settings: KernelSettings,
-    heirs: npt.NDArray[np.int64],
-    width: int,
-) -> Iterator[tuple[npt.NDArray[np.int64], Floats, tuple[npt.NDArray[np.int32], Floats]]]:
-    """Some rows of heirs at a time, the weights of all anchors, and the strongest of these."""
-    gram = _score_gram(known)
-    kernel, anchors = ItemKernel(view, settings), view.rows(known.anchors)
-    alignment = Alignment(
-        kernel(anchors, anchors), known.history, ridge=settings.ridge, refine=True
-    )
-    for start in range(0, len(heirs), _BATCH):
-        rows = heirs[start : start + _BATCH]
-        weights = alignment(kernel(anchors, view.rows(rows)))
-        yield rows, weights, keep_strongest(weights, gram, width)
-
-
-def _score_gram(known: SimulatedLaunch) -> npt.NDArray[np.float64]:
-    """Mean over the users of the products of their anchor scores: float64 [A, A]."""
-    count = len(known.anchors)
-    total = np.zeros((count, count))
-    for start in range(0, known.history.shape[0], _BATCH):
-        scores = known.history[start : start + _BATCH] @ known.teacher
-        total += scores.T @ scores
-    gram: npt.NDArray[np.float64] = total / max(known.history.shape[0], 1)
-    return gram
 
 
 def _probe(embedding: Floats) -> Floats:
@@ -180,14 +154,20 @@ def fallback_logits(interactions: npt.NDArray[np.int64], popularity: Floats) -> 
     Returns:
         float32 [I].
     """
-    unsold = np.flatnonzero(interactions == 0)
-    new = deque(unsold[np.argsort(-popularity[unsold], kind="stable")])
-    sold = np.flatnonzero(interactions)
-    old = deque(sold[np.argsort(-interactions[sold], kind="stable")])
+    unsold, sold = np.flatnonzero(interactions == 0), np.flatnonzero(interactions)
+    return interleaved(
+        sold[np.argsort(-interactions[sold], kind="stable")],
+        unsold[np.argsort(-popularity[unsold], kind="stable")],
+    )
+
+
+def interleaved(sold: npt.NDArray[np.int64], unsold: npt.NDArray[np.int64]) -> Floats:
+    """The logits of rows that are in order already, the best first: float32 [I]."""
+    old, new = deque(sold), deque(unsold)
     order: list[int] = []
     while new or old:
         is_new_turn = new and (not old or len(order) % _NEW_ITEM_EVERY == _FIRST_NEW_PLACE)
         order.append(new.popleft() if is_new_turn else old.popleft())
-    logits = np.empty(len(interactions), np.float32)
-    logits[order] = -np.log(np.arange(1, len(interactions) + 1))
+    logits = np.empty(len(order), np.float32)
+    logits[order] = -np.log(np.arange(1, len(order) + 1))
     return logits

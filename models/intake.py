@@ -5,7 +5,7 @@ Nothing is traced or trained. The arithmetic is the model's own signature `adapt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -46,23 +46,34 @@ class Intake(NamedTuple):
     pairs: npt.NDArray[np.int64]
 
 
-def take_in(model: Any, users: Sequence[str], interactions: Sequence[FirstInteraction]) -> Intake:
+def take_in(
+    model: Any,
+    users: Sequence[str],
+    interactions: Sequence[FirstInteraction],
+    *,
+    again: Iterable[int] = (),
+) -> Intake:
     """Compute the new columns; `assign` puts them on the shelf.
 
     Args:
         model: a loaded SavedModel.
         users: ids of the users that the model knows, in order of rows.
-        interactions: at least one.
+        interactions: with items on the shelf.
+        again: rows of items with evidence whose texts changed.
     """
     shelf = model._shelf
-    row_of = {item.decode(): row for row, item in enumerate(shelf.item_id.numpy())}
-    by_row: dict[int, list[FirstInteraction]] = {}
+    ids = [item.decode() for item in shelf.item_id.numpy()]
+    row_of = {item: row for row, item in enumerate(ids)}
+    by_row: dict[int, list[FirstInteraction]] = {row: [] for row in again}
     for interaction in interactions:
         by_row.setdefault(row_of[interaction.item], []).append(interaction)
     # Items with about as many interactions share a batch, which saves padding.
     rows = sorted(by_row, key=lambda row: (len(by_row[row]), row))
+    if not rows:
+        none = np.zeros(0, np.int64)
+        return Intake({}, none, none, np.zeros((0, 2), np.int64))
     parts = [
-        _adapt(model, [by_row[row] for row in rows[start : start + _BATCH]])
+        _adapt(model, {ids[row]: by_row[row] for row in rows[start : start + _BATCH]})
         for start in range(0, len(rows), _BATCH)
     ]
     answer = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -91,19 +102,19 @@ def assign(model: Any, columns: Columns) -> None:
         attrgetter(name)(model._shelf).assign(values)
 
 
-def _adapt(model: Any, groups: list[list[FirstInteraction]]) -> Columns:
+def _adapt(model: Any, groups: dict[str, list[FirstInteraction]]) -> Columns:
     """Ask `adapt_items` for items, each with its interactions."""
-    width = max(map(len, groups))
+    width = max(map(len, groups.values()))
 
     def table(name: str, fill: object, dtype: tf.DType) -> tf.Tensor:
         rows = [
             [getattr(interaction, name) for interaction in group] + [fill] * (width - len(group))
-            for group in groups
+            for group in groups.values()
         ]
-        return tf.constant(rows, dtype)
+        return tf.constant(rows, dtype, [len(groups), width])
 
     answer = model.signatures["adapt_items"](
-        item_id=tf.constant([group[0].item for group in groups]),
+        item_id=tf.constant(list(groups)),
         user_id=table("user", "", tf.string),
         timestamp=table("timestamp", 0, tf.int64),
         rating=table("rating", 1.0, tf.float32),

@@ -31,6 +31,7 @@ class ItemTable:
         price_level: float32 [I], standardised logarithm of the price, 0 where it is unknown.
         brand_code: int64 [I], equal for equal brands.
         interactions: int64 [I], over all splits; 0 is a new product.
+        available: bool [I], False for one that is not on sale.
         popularity: int64 [I], in the train split only; 0 is cold to training.
     """
 
@@ -42,6 +43,7 @@ class ItemTable:
     price_level: npt.NDArray[np.float32]
     brand_code: npt.NDArray[np.int64]
     interactions: npt.NDArray[np.int64]
+    available: npt.NDArray[np.bool_]
     popularity: npt.NDArray[np.int64]
 
     @property
@@ -96,6 +98,7 @@ def read_item_table(
         price_level=joined[features.PRICE_LEVEL][order].astype(np.float32),
         brand_code=joined[features.BRAND_CODE][order].astype(np.int64),
         interactions=joined[features.INTERACTIONS][order].astype(np.int64),
+        available=joined[features.AVAILABLE][order].astype(np.bool_),
         popularity=np.array([popularity.get(item, 0) for item in ids], np.int64),
     )
 

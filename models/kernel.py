@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -59,6 +61,18 @@ class KernelSettings(NamedTuple):
     side: float
 
 
+class KernelScales(NamedTuple):
+    """What makes the kernel 1 on average over a catalogue.
+
+    Attributes:
+        product: of the likeness of texts.
+        side: of what compares no texts.
+    """
+
+    product: float
+    side: float
+
+
 class Comparison(NamedTuple):
     """A items beside B others, before anything is known of the shop: float32 [A, B] each.
 
@@ -104,11 +118,17 @@ class ItemKernel:
 
     def __init__(self, catalogue: ItemView, settings: KernelSettings) -> None:
         """Take the scales from the whole catalogue."""
-        self._settings = settings
         known_price, known_brand = ~np.isnan(catalogue.price), catalogue.brand != NO_BRAND
         own = known_price.astype(np.float32) + known_brand + 2 * settings.order
-        self._product_scale = float((1.0 + own).mean())
-        self._side_scale = max(float(own.mean()), 1e-6)
+        self.settings = settings
+        self.scales = KernelScales(float((1.0 + own).mean()), max(float(own.mean()), 1e-6))
+
+    @classmethod
+    def scaled(cls, settings: KernelSettings, scales: KernelScales) -> ItemKernel:
+        """With the scales of another one."""
+        kernel = cls.__new__(cls)
+        kernel.settings, kernel.scales = settings, scales
+        return kernel
 
     def __call__(self, one: ItemView, other: ItemView) -> Floats:
         """The kernel of A items with B others: float32 [A, B]."""
@@ -116,10 +136,10 @@ class ItemKernel:
 
     def of(self, pairs: Comparison) -> Floats:
         """The kernel of items that are compared already, which takes most of the time."""
-        side, order = self._settings.side, np.float32(self._settings.order)
+        side, order = self.settings.side, np.float32(self.settings.order)
         agreement = pairs.attributes + order * pairs.order
-        product = pairs.text * (1.0 + agreement) / self._product_scale
-        total: Floats = (1.0 - side) * product + side * agreement / self._side_scale
+        product = pairs.text * (1.0 + agreement) / self.scales.product
+        total: Floats = (1.0 - side) * product + side * agreement / self.scales.side
         return total
 
 
@@ -130,3 +150,37 @@ def place_in_order(ids: npt.NDArray[np.object_]) -> Floats:
     place = np.empty(len(ids), np.float32)
     place[order] = np.arange(len(ids)) / max(len(ids) - 1, 1)
     return place
+
+
+def place_beside(ids: Sequence[bytes], trained: int) -> Floats:
+    """Places of ids that came later, beside those of the ids of training.
+
+    An id stands in the gap that it falls into, at equal distances from others there. Before the
+    first and behind the last one each is a step further. A name behind numbers goes to the end.
+
+    Args:
+        ids: the first `trained` are those of `place_in_order`.
+        trained: at least 1.
+
+    Returns:
+        float32 [N], of the ids behind these.
+    """
+    numbers = all(item.isdigit() for item in ids[:trained])
+
+    def key(item: bytes) -> tuple[bool, int, bytes]:
+        return (False, int(item), b"") if numbers and item.isdigit() else (True, 0, item)
+
+    known = sorted(map(key, ids[:trained]))
+    gaps: dict[int, list[int]] = {}
+    for later in sorted(range(trained, len(ids)), key=lambda row: key(ids[row])):
+        gaps.setdefault(bisect_left(known, key(ids[later])), []).append(later - trained)
+    place = np.empty(len(ids) - trained, np.float32)
+    for gap, members in gaps.items():
+        count, step = len(members), np.arange(1, len(members) + 1)
+        if gap == 0:
+            place[members] = step - 1 - count
+        elif gap == trained:
+            place[members] = trained - 1 + step
+        else:
+            place[members] = gap - 1 + step / (count + 1)
+    return place / np.float32(max(trained - 1, 1))

@@ -38,10 +38,11 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
             `price_buckets`.
 
     Returns:
-        item_id string [B], interactions int64 [B], tokens int64 [B, max_tokens], term_ids ragged
-        int64 and term_weights ragged float [B, (terms)] of unit length, one half from the whole
-        text and one from the name, lexical float [B, lexical_size], a sketch of the terms,
-        price_bucket int64 [B], price_level float [B], brand_code int64 [B].
+        item_id string [B], available and interactions int64 [B], tokens int64 [B,
+        max_tokens], term_ids ragged int64 and term_weights ragged float [B, (terms)] of unit
+        length, one half from the whole text and one from the name, lexical float [B,
+        lexical_size], a sketch of the terms, price_bucket int64 [B], price_level float [B],
+        brand_code int64 [B].
     """
     folder = open_encoder(custom_config["encoder"])
     tokenizer = tft.make_and_track_object(
@@ -57,6 +58,7 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
     )
     return {
         features.ITEM_ID: item_id,
+        features.AVAILABLE: tf.reshape(inputs[features.AVAILABLE], [-1]),
         features.INTERACTIONS: tf.reshape(inputs[features.INTERACTIONS], [-1]),
         features.TOKENS: tokenizer.encoder_input(pieces, custom_config["max_tokens"]),
         features.TERM_IDS: term_ids,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,18 @@ class Ratings:
         return Ratings(self.user[rows], self.item[rows], self.rating[rows], self.users, self.items)
 
 
+class FittedQuality(NamedTuple):
+    """Quality of I items by A anchors.
+
+    Attributes:
+        items: float32 [I].
+        weight: float32 [A], of the anchors' kernel with an item that has no ratings.
+    """
+
+    items: Floats
+    weight: Floats
+
+
 def item_quality(
     ratings: Ratings, view: ItemView, settings: KernelSettings, *, max_anchors: int
 ) -> Floats:
@@ -77,10 +89,28 @@ def item_quality(
 
     Of an item with ratings it is mostly its own; of one without, that of items like it.
     """
+    return fit_quality(ratings, view, settings, max_anchors=max_anchors).items
+
+
+def quality_towards(
+    towards: Floats, weight: Floats | npt.NDArray[np.float64]
+) -> Floats | npt.NDArray[np.float64]:
+    """Quality of T items without ratings from their kernel with the anchors, float32 [A, T]."""
+    quality: Floats | npt.NDArray[np.float64] = (towards.T + np.float32(_CONSTANT)) @ weight
+    return quality
+
+
+def fit_quality(
+    ratings: Ratings, view: ItemView, settings: KernelSettings, *, max_anchors: int
+) -> FittedQuality:
+    """`item_quality`, and what gives a later item its own."""
     count = np.bincount(ratings.item, minlength=ratings.items)
-    anchors = most_popular(count, count > 0, max_anchors)
+    users = ratings.purchases().getnnz(axis=0)
+    anchors = most_popular(users, users > 0, max_anchors)
     if not len(anchors) or (ratings.rating == ratings.rating[0]).all():
-        return np.zeros(ratings.items, np.float32)
+        return FittedQuality(
+            np.zeros(ratings.items, np.float32), np.zeros(len(anchors), np.float32)
+        )
     kernel = ItemKernel(view, settings)
     known = view.rows(anchors)
     system = kernel(known, known) + np.float32(_CONSTANT)
@@ -98,10 +128,10 @@ def item_quality(
         quality[anchors] = system @ weights
     unseen = np.setdiff1d(np.arange(ratings.items), anchors)
     for rows in np.array_split(unseen, max(1, len(unseen) // _BATCH)):
-        quality[rows] = (kernel(view.rows(rows), known) + _CONSTANT) @ weights
+        quality[rows] = quality_towards(kernel(known, view.rows(rows)), weights)
     rest = deviation - user[ratings.user] - quality[ratings.item]
     quality += _shrunk_mean(rest, ratings.item, ratings.items, _ITEM_SHRINKAGE)
-    return quality.astype(np.float32)
+    return FittedQuality(quality.astype(np.float32), weights.astype(np.float32))
 
 
 def quality_as_new(

@@ -85,6 +85,11 @@ class ServedModel(tf.Module):
                 **dict.fromkeys(features.ITEM_TEXT, text),
                 price=tf.TensorSpec([None], tf.float32),
             ),
+            "describe_items": trace(
+                self.describe_items,
+                **dict.fromkeys(features.ITEM_TEXT, text),
+                price=tf.TensorSpec([None], tf.float32),
+            ),
             "embed_users": trace(self.embed_users, **user),
             "similar_items": trace(self.similar_items, item_id=text, k=k),
             "adapt_items": trace(
@@ -100,18 +105,19 @@ class ServedModel(tf.Module):
         self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor, k: tf.Tensor,
         new_only: tf.Tensor,
     ) -> Outputs:  # fmt: skip
-        """The best items of each user: item_id string [B, k], score float32 [B, k]."""
+        """The best available items of each user: item_id string [B, k], score float32 [B, k]."""
         query = self._read(user_id, history, profile)
-        allowed = tf.logical_or(tf.logical_not(new_only), self._shelf.is_new)
+        allowed = self._shelf.available & (~new_only | self._shelf.is_new)
         return self._listed(*self._scorer.best(query, allowed, k))
 
     def similar_items(self, item_id: tf.Tensor, k: tf.Tensor) -> Outputs:
-        """The nearest items by cosine: item_id string [B, k], score float32 [B, k]."""
+        """The nearest available items by cosine: item_id string [B, k], score float32 [B, k]."""
         rows = self._known_items(item_id)
         everything = self._shelf.embedding.read_value()
         cosine = tf.matmul(tf.gather(everything, rows), everything, transpose_b=True)
         itself = tf.one_hot(rows, tf.shape(everything)[0], on_value=True, off_value=False)
-        return self._listed(*top(tf.where(itself, OUT, cosine), k))
+        stays = self._shelf.available & ~itself
+        return self._listed(*top(tf.where(stays, cosine, OUT), k))
 
     def score(
         self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor, item_id: tf.Tensor
@@ -133,12 +139,46 @@ class ServedModel(tf.Module):
         price: tf.Tensor,
     ) -> Outputs:  # fmt: skip
         """Embeddings of products, on the shelf or not: float32 [B, D]."""
+        transformed = self._transformed(title, category, brand, description, price)
+        return {"embedding": self._embedded(transformed, self._text(transformed))}
+
+    def describe_items(
+        self, title: tf.Tensor, category: tf.Tensor, brand: tf.Tensor, description: tf.Tensor,
+        price: tf.Tensor,
+    ) -> Outputs:  # fmt: skip
+        """All that items are compared by, of products on the shelf or not.
+
+        Returns:
+            `embedding` float32 [B, D] as of `embed_items`; and what the item kernel looks at
+            (`models.kernel.ItemView`): `text` float32 [B, hidden]; `term` int64 [B, T], PAD at the
+            end, and `term_weight` float32 [B, T]; `price_level` float32 [B], NaN where it is
+            unknown; `brand_code` int64 [B].
+        """
+        transformed = self._transformed(title, category, brand, description, price)
+        text = self._text(transformed)
+        unknown = transformed[features.PRICE_BUCKET] == 0
+        return {
+            "embedding": self._embedded(transformed, text),
+            "text": text,
+            "term": transformed[features.TERM_IDS].to_tensor(PAD),
+            "term_weight": transformed[features.TERM_WEIGHTS].to_tensor(0.0),
+            "price_level": tf.where(unknown, float("nan"), transformed[features.PRICE_LEVEL]),
+            "brand_code": transformed[features.BRAND_CODE],
+        }
+
+    def _transformed(
+        self, title: tf.Tensor, category: tf.Tensor, brand: tf.Tensor, description: tf.Tensor,
+        price: tf.Tensor,
+    ) -> Outputs:  # fmt: skip
+        """Raw products as Transform leaves them."""
         known = tf.where(tf.logical_not(tf.math.is_nan(price)))
         unused = title[:, tf.newaxis]
-        transformed = self._transform.transform_fn(
+        none = tf.zeros(tf.shape(unused), tf.int64)
+        transformed: Outputs = self._transform.transform_fn(
             {
                 features.ITEM_ID: unused,
-                features.INTERACTIONS: tf.zeros(tf.shape(unused), tf.int64),
+                features.AVAILABLE: none,
+                features.INTERACTIONS: none,
                 features.TITLE: title[:, tf.newaxis],
                 features.CATEGORY: category[:, tf.newaxis],
                 features.BRAND: brand[:, tf.newaxis],
@@ -150,11 +190,15 @@ class ServedModel(tf.Module):
                 ),
             }
         )
-        text = self._item_encoder.infer(tf.cast(transformed[features.TOKENS], tf.int32))
-        embedding = self._model.items(
+        return transformed
+
+    def _text(self, transformed: Outputs) -> tf.Tensor:
+        return self._item_encoder.infer(tf.cast(transformed[features.TOKENS], tf.int32))
+
+    def _embedded(self, transformed: Outputs, text: tf.Tensor) -> tf.Tensor:
+        return self._model.items(
             item_features(text, transformed[features.LEXICAL]), transformed[features.PRICE_BUCKET]
         )
-        return {"embedding": embedding}
 
     def adapt_items(
         self, item_id: tf.Tensor, user_id: tf.Tensor, timestamp: tf.Tensor, rating: tf.Tensor

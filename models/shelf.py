@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from models.admission import Admission
+from models.aligner import Aligner
 from models.clock import ShopClock
 from models.columns import Columns, take
 from models.evidence import Evidence, no_evidence
@@ -24,7 +26,7 @@ from models.interactions import PAD, Purchases
 from models.item_table import ItemTable
 from models.kernel import ItemView, KernelSettings
 from models.options import ModelOptions
-from models.quality import Ratings, item_quality
+from models.quality import FittedQuality, Ratings, fit_quality
 from models.simulation import SimulatedLaunch, most_popular
 from models.two_tower import TwoTower
 
@@ -42,6 +44,7 @@ class ShelfData:
         embedding: float32 [I, D], of unit length.
         is_new: bool [I], no interaction in the data.
         is_cold: bool [I], no interaction in the train split.
+        available: bool [I], False for an item that is never recommended.
         user_profile: float32 [U, D], projected; zeros where there is none.
         user_items: int32 [N], all different rows a user has bought, oldest first, user by user.
         user_rating: float32 [N], the latest rating of each.
@@ -57,6 +60,7 @@ class ShelfData:
     embedding: npt.NDArray[np.float32]
     is_new: npt.NDArray[np.bool_]
     is_cold: npt.NDArray[np.bool_]
+    available: npt.NDArray[np.bool_]
     user_profile: npt.NDArray[np.float32]
     user_items: npt.NDArray[np.int32]
     user_rating: npt.NDArray[np.float32]
@@ -125,7 +129,7 @@ def fill_shelf(
     clock: ShopClock,
     user_text: npt.NDArray[np.float32],
     options: ModelOptions,
-) -> ShelfData:
+) -> tuple[ShelfData, Admission]:
     """Run the item tower over the whole catalogue, new products included.
 
     Args:
@@ -140,6 +144,9 @@ def fill_shelf(
         clock: of the shop.
         user_text: float32 [U, hidden], encoded profiles.
         options: widths.
+
+    Returns:
+        The columns, and what gives a later product its own.
     """
     embedding = np.concatenate(
         [
@@ -150,7 +157,7 @@ def fill_shelf(
 
     def inherited(
         ratings: Ratings, covered: npt.NDArray[np.bool_]
-    ) -> tuple[Inheritance, SimulatedLaunch]:
+    ) -> tuple[Inheritance, SimulatedLaunch, Aligner, FittedQuality]:
         purchases = ratings.purchases()
         popularity = purchases.getnnz(axis=0).astype(np.int64)
         known = SimulatedLaunch.hide(
@@ -159,31 +166,38 @@ def fill_shelf(
             anchors=most_popular(popularity, popularity > 0, options.max_anchors),
             regularization=options.teacher_regularization,
         )
+        aligner = Aligner.of(known, view, settings)
+        quality = fit_quality(ratings, view, settings, max_anchors=options.max_anchors)
         inheritance = inherit(
-            known, view, settings,
+            known, view, aligner,
             embedding=embedding,
-            quality=item_quality(ratings, view, settings, max_anchors=options.max_anchors),
+            quality=quality.items,
             popularity=popularity,
             covered=covered,
             per_item=options.anchors_in(len(table)),
         )  # fmt: skip
-        return inheritance, known
+        return inheritance, known, aligner, quality
 
-    served, known = inherited(everything, np.ones(len(table), np.bool_))
-    judged, _ = inherited(train, ~table.is_new)
+    served, known, aligner, quality = inherited(everything, np.ones(len(table), np.bool_))
+    judged, *_ = inherited(train, ~table.is_new)
+    evidence, choices = no_evidence(served, known, clock, embedding_size=embedding.shape[1])
     fingerprint, row = sort_ids(table.ids)
-    return ShelfData(
+    columns = ShelfData(
         item_id=table.ids,
         id_fingerprint=fingerprint,
         id_row=row,
         embedding=embedding,
         is_new=table.is_new,
         is_cold=table.is_cold,
+        available=table.available,
         user_profile=model.profile(tf.constant(user_text)).numpy(),
         user_items=purchases.item,
         user_rating=purchases.rating,
         user_offset=purchases.offset,
         served=served,
         judged=judged,
-        evidence=no_evidence(served, known, clock, embedding_size=embedding.shape[1]),
+        evidence=evidence,
+    )
+    return columns, Admission(
+        aligner=aligner, quality_weight=quality.weight, choices=choices, items=len(table)
     )

@@ -103,7 +103,7 @@ def _save(
 ) -> None:
     """Fill the shelf with the whole catalogue, new products included, and export."""
     inputs, encoders = prepared.inputs, prepared.encoders
-    columns = fill_shelf(
+    columns, admission = fill_shelf(
         model, data.table, inputs.features, prepared.view, prepared.settings,
         train=data.train, everything=data.everything,
         purchases=Purchases.of(list(data.splits.values()), len(data.users)),
@@ -126,6 +126,7 @@ def _save(
             max_tokens=options.features.max_tokens,
         )
         tf.saved_model.save(served, folder, signatures=served.signatures())
+    admission.save(Path(folder))
 
 
 def _write_ids(file: Path, ids: npt.NDArray[np.object_]) -> Path:

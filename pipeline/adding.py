@@ -1,200 +1,97 @@
-"""Takes first interactions into the newest pushed model, and pushes the result as a new version.
+"""Takes new products, first interactions and withdrawals into the newest pushed model.
 
-The same as after a run: a gate, an infra validation on a real server, and one atomic push.
+The same as after a run: a gate, an infra validation on a real server, and one atomic push. Nothing
+is traced or trained.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-import tensorflow as tf
-import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
-
-from components.infra_validator import EmbeddedServerRunner
-from components.ingestion.folder import INTERACTIONS, open_table
-from components.ingestion.options import read_pseudonym_key
-from components.ingestion.support import SetAside, read_support
-from components.pusher import push
+from components.catalogue.gate import Answers, Served
+from components.catalogue.update import Change, Updated, update
+from components.embedded_server import embedded_server
+from components.ingestion.set_aside import SetAside
+from components.push import push
 from models.errors import DebutError, Refused
-from models.intake import Intake, assign, take_in
+from pipeline.config import load_configuration
 from pipeline.layout import MODEL_NAME, serving_folder, set_aside_folder
+from pipeline.lock import one_at_a_time
 from pipeline.pushed import newest_version, read_terms
 from serving.client import Client
 
-_EXTRA: Final = "assets.extra"  # what TFX lays beside a model; TensorFlow does not save it again
-_USERS: Final = 32
-_ITEMS: Final = 32
-_TOLERANCE: Final = 1e-4
-_LIST: Final = 100
 _LOAD_SECONDS: Final = 300.0
+_ANSWER_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.1
 
 
-class Added(NamedTuple):
-    """What `add_interactions` did.
+class Pushed(NamedTuple):
+    """A version that was made of another one.
 
     Attributes:
-        version: folder of the new version.
+        version: its folder.
         base: folder of the version it was made of.
-        interactions: how many were taken in.
-        adapted: how many items were adapted.
-        of_training: how many items were not, because training knew them.
-        purchases: pairs of a known user and an item.
-        set_aside: rows that could not be used.
-        set_aside_file: where these are written, None where there are none.
-        seconds: of the adaptation itself.
+        updated: what was done.
+        set_aside_file: where the rows are listed that could not be used, None without any.
     """
 
     version: Path
     base: Path
-    interactions: int
-    adapted: int
-    of_training: int
-    purchases: int
-    set_aside: list[SetAside]
+    updated: Updated
     set_aside_file: Path | None
-    seconds: float
 
 
-def add_interactions(root: Path, file: Path) -> Added:
-    """Take a file of interactions in.
+def change_items(root: Path, change: Change, *, waiting: Callable[[], None]) -> Pushed:
+    """Change the newest version under a root, and push the result.
+
+    Args:
+        root: that `debut run` was given.
+        change: what is to change.
+        waiting: called where another process is changing the root's items; this one waits.
 
     Raises:
-        BadInput: the file can't be used, or nothing was pushed under `root`.
-        Refused: the gate or the infra validation refused the new version; nothing was pushed.
+        BadInput: a file can't be used, or nothing was pushed under `root`.
+        Refused: the gate or the infra validation refused the new version, or a run has pushed
+            another one meanwhile; nothing was pushed.
     """
     serving = serving_folder(root.resolve())
-    table = open_table(file, INTERACTIONS)
-    base = newest_version(serving)
-    terms = read_terms(root.resolve() / "metadata.sqlite")
-    model = tf.saved_model.load(str(base))
-    if "adapt_items" not in model.signatures:
-        raise Refused(f"{base} was trained before Debut could adapt items. Run `debut run` again.")
-    ids = [item.decode() for item in model._shelf.item_id.numpy()]
-    support = read_support(
-        table, options=terms.options, scale=terms.scale, catalogue=set(ids),
-        pseudonym_key=read_pseudonym_key(terms.options),
-    )  # fmt: skip
-    users = (base / "assets" / "users.txt").read_text(encoding="utf-8").split("\n")[:-1]
-    start = time.perf_counter()
-    intake = take_in(model, users, support.interactions)
-    seconds = time.perf_counter() - start
-    gate = _Gate(model, users, ids, intake)
-    assign(model, intake.columns)
-    with tempfile.TemporaryDirectory(prefix="debut-") as scratch:
+    newest_version(serving)
+    with (
+        one_at_a_time(root, waiting),
+        tempfile.TemporaryDirectory(prefix="debut-") as scratch,
+    ):
+        base = newest_version(serving)
         candidate = Path(scratch) / MODEL_NAME / "1"
-        tf.saved_model.save(model, str(candidate), signatures=model.signatures)
-        if (base / _EXTRA).is_dir():
-            shutil.copytree(base / _EXTRA, candidate / _EXTRA)
-        gate.check(tf.saved_model.load(str(candidate)))
-        _validate(candidate, gate.users)
-        version = push(candidate, serving)
-    return Added(
-        version=version, base=base, interactions=len(support.interactions),
-        adapted=len(intake.adapted), of_training=len(intake.of_training),
-        purchases=len(intake.pairs), set_aside=support.set_aside,
-        set_aside_file=_write(support.set_aside, root, version), seconds=seconds,
-    )  # fmt: skip
-
-
-class _Gate:
-    """Nothing changes for the items that no interaction names, and nobody is offered a purchase."""
-
-    def __init__(
-        self, model: Any, users: Sequence[str], items: Sequence[str], intake: Intake
-    ) -> None:
-        """Ask the model before it is changed."""
-        random = np.random.default_rng(0)
-        supporters = intake.pairs[:, 0]
-        # A purchase of an item of training is a reason for other recommendations.
-        changed = supporters[np.isin(intake.pairs[:, 1], intake.of_training)]
-        same = np.setdiff1d(np.arange(len(users), dtype=np.int64), changed)
-        supporters_same = np.intersect1d(supporters, same)
-        chosen = np.unique(
-            np.concatenate([_some(random, supporters_same, _USERS), _some(random, same, _USERS)])
-        )
-        untouched = np.setdiff1d(np.arange(len(items)), intake.adapted)
-        self.users = [users[row] for row in chosen]
-        self._items = [items[row] for row in _some(random, untouched, _ITEMS)]
-        self._bought = {
-            (users[user], items[item]) for user, item in intake.pairs[np.isin(supporters, chosen)]
-        }
-        self._before = self._scores(model)
-
-    def check(self, model: Any) -> None:
-        """Ask the model that would be pushed.
-
-        Raises:
-            Refused: an answer is not what it has to be.
-        """
-        change = float(np.abs(self._scores(model) - self._before).max(initial=0.0))
-        if not change <= _TOLERANCE:
+        terms = read_terms(root.resolve() / "metadata.sqlite")
+        updated, check = update(
+            base, change, terms, candidate=candidate,
+            beam_args=load_configuration(None, ()).run.beam_args,
+        )  # fmt: skip
+        _validate(candidate, check)
+        if newest_version(serving) != base:
             raise Refused(
-                f"The gate refused the new version: the score of an item that no interaction names "
-                f"changed by {change:g} (refused above {_TOLERANCE:g}). Nothing was pushed."
+                f"A run has pushed another version while {base.name} was being changed. Nothing "
+                "was pushed; give the command again."
             )
-        for user, items in zip(self.users, self._lists(model), strict=True):
-            for item in items:
-                if (user, item) in self._bought:
-                    raise Refused(
-                        "The gate refused the new version: it recommends item "
-                        f"{item} to a user who has bought it. Nothing was pushed."
-                    )
-
-    def _scores(self, model: Any) -> npt.NDArray[np.float32]:
-        pairs = [(user, item) for user in self.users for item in self._items]
-        if not pairs:
-            return np.zeros(0, np.float32)
-        asked, items = zip(*pairs, strict=True)
-        answer = model.signatures["score"](**_nobody_says(asked), item_id=tf.constant(items))
-        scores: npt.NDArray[np.float32] = answer["score"].numpy()
-        return scores
-
-    def _lists(self, model: Any) -> list[list[str]]:
-        if not self.users:
-            return []
-        answer = model.signatures["recommend"](
-            **_nobody_says(self.users), k=tf.constant(_LIST), new_only=tf.constant(False)
-        )
-        return [[item.decode() for item in row] for row in answer["item_id"].numpy()]
+        version = push(candidate, serving)
+    return Pushed(version, base, updated, _write(updated.set_aside, root, version))
 
 
-def _some(
-    random: np.random.Generator, rows: npt.NDArray[np.int64], most: int
-) -> npt.NDArray[np.int64]:
-    rows = np.unique(rows)
-    return random.choice(rows, min(most, len(rows)), replace=False) if len(rows) else rows
-
-
-def _nobody_says(users: Sequence[str]) -> dict[str, tf.Tensor]:
-    """Inputs that leave history and profile to what the model knows."""
-    return {
-        "user_id": tf.constant(list(users)),
-        "history": tf.zeros([len(users), 0], tf.string),
-        "profile": tf.fill([len(users)], ""),
-    }
-
-
-def _validate(candidate: Path, users: Sequence[str]) -> None:
+def _validate(candidate: Path, check: Callable[[Answers], None]) -> None:
     """Load the candidate in a model server, which replays the warm-up requests, and ask it.
 
     Raises:
-        Refused: it does not load or does not answer.
+        Refused: it does not load or does not answer as it has to.
     """
     try:
         with _served(candidate.parent) as client:
-            rankings = client.recommend(list(users) or ["nobody"])
-            if not all(np.isfinite(ranking.scores).all() for ranking in rankings):
-                raise Refused("Infra validation refused the new version: a score is not finite.")
+            check(Served(client))
     except Refused:
         raise
     except DebutError as error:
@@ -206,19 +103,16 @@ def _validate(candidate: Path, users: Sequence[str]) -> None:
 @contextmanager
 def _served(folder: Path) -> Iterator[Client]:
     """A client of an embedded server on the versions in a folder."""
-    runner = EmbeddedServerRunner(folder, MODEL_NAME)
-    runner.Start()
-    try:
-        deadline = time.time() + _LOAD_SECONDS
-        runner.WaitUntilRunning(deadline)
-        with Client(runner.GetEndpoint()) as client:
-            while (status := client.status()[0]).state != "AVAILABLE":
-                if status.state == "END" or time.time() > deadline:
-                    raise DebutError(f"a model server did not load it: {status.error}")
-                time.sleep(_POLL_SECONDS)
-            yield client
-    finally:
-        runner.Stop()
+    deadline = time.time() + _LOAD_SECONDS
+    with (
+        embedded_server(folder, MODEL_NAME, deadline=deadline) as address,
+        Client(address, timeout=_ANSWER_SECONDS) as client,
+    ):
+        while (status := client.status()[0]).state != "AVAILABLE":
+            if status.state == "END" or time.time() > deadline:
+                raise DebutError(f"a model server did not load it: {status.error}")
+            time.sleep(_POLL_SECONDS)
+        yield client
 
 
 def _write(rows: list[SetAside], root: Path, version: Path) -> Path | None:

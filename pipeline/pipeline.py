@@ -32,7 +32,7 @@ from pipeline.layout import MODEL_NAME
 
 SCHEMAS: Final = Path(__file__).parent / "schema"
 # The client protocol that InfraValidator speaks; see `EmbeddedInfraValidator`.
-_SERVING_TAG: Final = "2.16.1"
+SERVING_TAG: Final = "2.16.1"
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def create_pipeline(
         model=trainer.outputs["model"],
         examples=ingestion.outputs["interactions"],
         serving_spec=tfx.proto.ServingSpec(
-            tensorflow_serving=tfx.proto.TensorFlowServing(tags=[_SERVING_TAG]),
+            tensorflow_serving=tfx.proto.TensorFlowServing(tags=[SERVING_TAG]),
             local_docker=tfx.proto.LocalDockerConfig(),
             model_name=MODEL_NAME,
         ),
@@ -234,7 +234,10 @@ def _comparison(
 def _statistics_options(lane: str) -> tfdv.StatsOptions:
     """Statistics over a history would count each interaction up to `history_length` times."""
     allowed = {
-        "catalogue": [features.ITEM_ID, *features.ITEM_TEXT, features.PRICE, features.INTERACTIONS],
+        "catalogue": [
+            features.ITEM_ID, *features.ITEM_TEXT, features.PRICE, features.AVAILABLE,
+            features.INTERACTIONS,
+        ],
         "interactions": [
             features.USER_ID, features.ITEM_ID, features.RATING, features.TIMESTAMP,
             features.PROFILE, features.ITEM_STATE,

@@ -6,25 +6,18 @@ Interactions that arrive later are read by the same rules and on the same rating
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx.types import standard_artifacts
 
 from components.artifacts import Quarantine
+from components.catalogue.update import DataTerms
 from components.ingestion.options import DataOptions
 from components.ingestion.summary import RatingScale, read_summary
 from models.errors import BadInput
 
 _INGESTION = "components.ingestion.component.DataFolderExampleGen"
-
-
-class DataTerms(NamedTuple):
-    """How a run read its data."""
-
-    options: DataOptions
-    scale: RatingScale
 
 
 def newest_version(serving: Path) -> Path:
@@ -63,12 +56,15 @@ def read_terms(metadata: Path) -> DataTerms:
     ]
     if not pushed:
         raise BadInput(f"No run that {metadata} tells of has pushed a model. Run `debut run`.")
-    newest = max(pushed, key=lambda artifact: artifact.id)
-    [run, *_] = sorted(
-        (c for c in store.get_contexts_by_artifact(newest.id) if c.type == "pipeline_run"),
-        key=lambda context: -context.id,
+    # A version may also come from a pipeline that trains nothing.
+    run, ingestion = next(
+        (context, execution)
+        for artifact in sorted(pushed, key=lambda artifact: -artifact.id)
+        for context in sorted(store.get_contexts_by_artifact(artifact.id), key=lambda c: -c.id)
+        if context.type == "pipeline_run"
+        for execution in store.get_executions_by_context(context.id)
+        if execution.type == _INGESTION
     )
-    [ingestion] = [e for e in store.get_executions_by_context(run.id) if e.type == _INGESTION]
     [quarantine] = [
         artifact
         for artifact in store.get_artifacts_by_context(run.id)

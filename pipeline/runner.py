@@ -58,13 +58,17 @@ def define_pipeline(config: Configuration, root: Path) -> tfx.dsl.Pipeline:
             data=fingerprint(folder, read_pseudonym_key(config.data)),
             encoder=encoder.fingerprint(),
         ),
-        places=Places(
-            artifacts=str(root / "artifacts"),
-            serving=str(serving_folder(root)),
-            metadata=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-                str(_metadata(root))
-            ),
-        ),
+        places=places(root),
+    )
+
+
+def places(root: Path) -> Places:
+    """The folders of a root."""
+    root = root.resolve()
+    return Places(
+        artifacts=str(root / "artifacts"),
+        serving=str(serving_folder(root)),
+        metadata=tfx.orchestration.metadata.sqlite_metadata_connection_config(str(_metadata(root))),
     )
 
 

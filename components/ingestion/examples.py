@@ -23,6 +23,7 @@ CATALOGUE: Final = pa.schema(
         features.BRAND: _BYTES,
         features.DESCRIPTION: _BYTES,
         features.PRICE: _FLOAT,
+        features.AVAILABLE: _INT,
         features.INTERACTIONS: _INT,
     }
 )

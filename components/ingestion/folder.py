@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,6 +33,8 @@ REQUIRED_COLUMNS: Final = {
     INTERACTIONS: ("user_id", "item_id", "timestamp"),
 }
 _ID_COLUMNS: Final = ("user_id", "item_id", "group_id")
+# Changes with the features that are written: a cache may hold what an older Debut wrote.
+_FEATURES: Final = b"available"
 _SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
 _SPAN: Final = re.compile(r"span-(\d+)")
 _UNREADABLE: Final = (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException)
@@ -82,7 +84,7 @@ def open_folder(path: str | Path) -> DataFolder:
     if not root.is_dir():
         raise BadInput(f"The data folder {root} does not exist. Give the path of a folder.")
     files = [
-        _open_file(root, found, table=table, span=span)
+        _open_file(root, found, table=table, span=span, required=REQUIRED_COLUMNS[table])
         for table in REQUIRED_COLUMNS
         for span, folder in _span_folders(root)
         if (found := _find(root, folder, table)) is not None
@@ -93,8 +95,13 @@ def open_folder(path: str | Path) -> DataFolder:
     return DataFolder(str(root), tuple(files))
 
 
-def open_table(path: Path, table: str) -> DataFile:
+def open_table(path: Path, table: str, *, required: Sequence[str] | None = None) -> DataFile:
     """Checks one file of a table, whatever its name is before the suffix.
+
+    Args:
+      path: of the file.
+      table: one of the keys of REQUIRED_COLUMNS.
+      required: columns, where they are not those of the table.
 
     Raises:
       BadInput: the file or a column is missing, or it can't be read.
@@ -105,7 +112,8 @@ def open_table(path: Path, table: str) -> DataFile:
         raise BadInput(
             f"{path} is none of {', '.join(_SUFFIXES)}. Give a file in one of these formats."
         )
-    return _open_file(path.parent, path, table=table, span=0)
+    needed = REQUIRED_COLUMNS[table] if required is None else required
+    return _open_file(path.parent, path, table=table, span=0, required=needed)
 
 
 def fingerprint(folder: DataFolder, pseudonym_key: bytes | None = None) -> str:
@@ -114,7 +122,7 @@ def fingerprint(folder: DataFolder, pseudonym_key: bytes | None = None) -> str:
     It is an execution property of the component: TFX's cache sees by it that data changed. The key
     goes in because a new key changes every user id; it can't be had back from the hash.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(_FEATURES)
     for file in folder.files:
         content = hashlib.sha256()
         with open(file.path, "rb") as stream:
@@ -156,7 +164,9 @@ def _find(root: Path, folder: Path, table: str) -> Path | None:
     return found[0] if found else None
 
 
-def _open_file(root: Path, path: Path, *, table: str, span: int) -> DataFile:
+def _open_file(
+    root: Path, path: Path, *, table: str, span: int, required: Sequence[str]
+) -> DataFile:
     name = str(path.relative_to(root))
     if not path.is_file():
         raise BadInput(f"{name} in {root} is a folder. Write the table into one file.")
@@ -171,16 +181,16 @@ def _open_file(root: Path, path: Path, *, table: str, span: int) -> DataFile:
     if not columns:
         raise BadInput(
             f"{name} in {root} is empty. Its first line must name the columns "
-            f"{', '.join(REQUIRED_COLUMNS[table])}."
+            f"{', '.join(required)}."
         )
     columns = [column.strip() for column in columns]
-    _check_columns(columns, table=table, name=f"{name} in {root}")
+    _check_columns(columns, required=required, name=f"{name} in {root}")
     if path.suffix == ".parquet":
         _check_types(parquet_table.column_types(str(path)), name=f"{name} in {root}")
     return DataFile(table, span, name, str(path), tuple(columns))
 
 
-def _check_columns(columns: list[str], *, table: str, name: str) -> None:
+def _check_columns(columns: list[str], *, required: Sequence[str], name: str) -> None:
     # The columns aren't shown: they are bytes of another encoding, or of a compressed file.
     if any(text.fault(column) is not None for column in columns):
         raise BadInput(
@@ -188,7 +198,7 @@ def _check_columns(columns: list[str], *, table: str, name: str) -> None:
             "unless its name ends in .gz."
         )
     found = ", ".join(columns)
-    for column in REQUIRED_COLUMNS[table]:
+    for column in required:
         if column not in columns:
             raise BadInput(
                 f"{name} has no column {column}; it has: {found}. Add or rename the column "

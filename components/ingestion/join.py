@@ -185,7 +185,8 @@ class JoinUser(_Join):
 
 
 def _catalogue_example(item: str, values: tuple[Any, ...], *, interactions: int) -> list[bytes]:
-    *texts, price = values
+    *texts, price, available = values
     columns = [[[value]] for value in (item, *texts)]
     prices = [None if price is None else [price]]
-    return examples.encode(examples.CATALOGUE, [*columns, prices, [[interactions]]])
+    numbers = [[[int(value)]] for value in (available is not False, interactions)]
+    return examples.encode(examples.CATALOGUE, [*columns, prices, *numbers])

@@ -19,6 +19,7 @@ from models.pseudonyms import pseudonym
 MAX_ID_LENGTH: Final = 256
 END_OF_TIME: Final = 4_102_444_800  # 2100-01-01: what lies beyond is in milliseconds, not seconds
 _MAX_FLOAT32: Final = 3.4028234e38
+_WORDS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 # Reasons. They are shown to people as they stand.
 COLUMN_COUNT: Final = "wrong number of columns"
@@ -31,6 +32,7 @@ OUT_OF_RANGE: Final = "number out of range"
 OUTSIDE_SCALE: Final = "outside the rating scale"
 NOT_A_TIME: Final = "neither unix seconds nor ISO 8601"
 TIME_OUT_OF_RANGE: Final = "timestamp out of range"
+NEITHER_TRUE_NOR_FALSE: Final = "neither true nor false"
 UNKNOWN_ITEM: Final = "item not in the catalogue"
 DUPLICATE: Final = "duplicate id"
 
@@ -54,7 +56,8 @@ def row_parser(
 
     The records, by table:
       interactions: (item id, (user id, unix seconds, rating on the file's scale or 1.0))
-      items: (item id, (title, category, brand, description, price or None))
+      items: (item id, (title, category, brand, description, price or None, whether it is available
+        or None))
       users: (user id, (profile text,))
       variant_groups: (item id, (group id,))
     User ids are pseudonyms where a key is given. The function raises RowFault.
@@ -132,7 +135,7 @@ class _InteractionParser(_RowParser):
 class _ItemParser(_RowParser):
     def __init__(self, columns: tuple[str, ...], options: DataOptions, pseudonym_key: bytes | None):
         super().__init__(columns, options, pseudonym_key)
-        known = {"item_id", "title", "category", "brand", "description", "price"}
+        known = {"item_id", "title", "category", "brand", "description", "price", "available"}
         self._further = [column for column in columns if column not in known]
 
     def _parse(self, fields: list[str]) -> Record:
@@ -145,6 +148,7 @@ class _ItemParser(_RowParser):
             self._text(fields, "brand"),
             f"{description} {further}" if description and further else description or further,
             self._price(self._text(fields, "price")),
+            self._available(self._text(fields, "available")),
         )
 
     def _price(self, value: str) -> float | None:
@@ -154,6 +158,13 @@ class _ItemParser(_RowParser):
         if price < 0:
             raise RowFault(OUT_OF_RANGE, "price", value)
         return price
+
+    def _available(self, value: str) -> bool | None:
+        if not value or value.isspace():
+            return None
+        if (word := value.strip().lower()) not in _WORDS:
+            raise RowFault(NEITHER_TRUE_NOR_FALSE, "available", value)
+        return _WORDS[word]
 
 
 class _UserParser(_RowParser):

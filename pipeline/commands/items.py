@@ -1,27 +1,35 @@
-"""`debut items add`: first interactions of new items count at once, without training."""
+"""`debut items`: products come, change and leave without training."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from pipeline.commands.failures import FailingGroup, debug_option, debugging
 
 if TYPE_CHECKING:
-    from pipeline.adding import Added
+    from pipeline.adding import Pushed
 
 _PATH: Final = click.Path(path_type=Path)
 _REASONS: Final = 3
+_ROOT: Final = click.option(
+    "--root",
+    type=_PATH,
+    required=True,
+    metavar="DIR",
+    help="The folder that `debut run` was given.",
+)
 
 
 @click.group(
     cls=FailingGroup,
     epilog="""\b
-Example:
-  debut items add --root runs --interactions today.csv""",
+Examples:
+  debut items add --root runs --items new.csv
+  debut items remove --root runs --item 22726""",
 )
 @debug_option
 def items() -> None:
@@ -30,62 +38,110 @@ def items() -> None:
 
 @items.command(
     epilog="""\b
-Example:
-  debut items add --root runs --interactions today.csv
+Examples:
+  debut items add --root runs --items new.csv
+  debut items add --root runs --items new.csv --interactions today.csv
 
 Ends with 0 where a version was pushed, 2 for bad input, 3 where the gate or the infra validation
 refused it."""
 )
+@_ROOT
 @click.option(
-    "--root",
+    "--items",
     type=_PATH,
-    required=True,
-    metavar="DIR",
-    help="The folder that `debut run` was given.",
+    metavar="FILE",
+    help="New or changed products: CSV, gzipped CSV or Parquet, with the columns of the data "
+    "folder's items.",
 )
 @click.option(
     "--interactions",
     type=_PATH,
-    required=True,
     metavar="FILE",
-    help="CSV, gzipped CSV or Parquet, with the columns of the data folder's interactions.",
+    help="First interactions: the same, with the columns of the data folder's interactions.",
 )
 @debug_option
-def add(root: Path, interactions: Path) -> None:
-    """Take the first interactions of new items in, and push the result as a new version.
+def add(root: Path, items: Path | None, interactions: Path | None) -> None:
+    """Take new products and first interactions in, and push the result as a new version.
 
-    A running server takes it up by itself. Give every interaction once: what was taken in before
-    is kept, and would count twice.
+    A running server takes it up by itself. A product that the model knows is updated. Give every
+    interaction once: what was taken in before is kept, and would count twice.
     """
+    if items is None and interactions is None:
+        raise click.UsageError("Give --items, --interactions, or both.")
+    _change(root, items=items, interactions=interactions)
+
+
+@items.command(
+    epilog="""\b
+Examples:
+  debut items remove --root runs --item 22726 --item 84406B
+  debut items remove --root runs --items gone.csv
+
+Ends as `debut items add` does."""
+)
+@_ROOT
+@click.option("--item", "ids", multiple=True, metavar="ID", help="Repeatable.")
+@click.option(
+    "--items",
+    type=_PATH,
+    metavar="FILE",
+    help="CSV, gzipped CSV or Parquet with a column item_id.",
+)
+@debug_option
+def remove(root: Path, ids: tuple[str, ...], items: Path | None) -> None:
+    """Withdraw products from lists, and push the result as a new version.
+
+    They are neither recommended nor named as similar. What users did with them still counts, and
+    `debut items add` brings them back where the column `available` is true.
+    """
+    if items is None and not ids:
+        raise click.UsageError("Give --item, --items, or both.")
+    _change(root, withdrawn=ids, withdrawn_file=items)
+
+
+def _change(root: Path, **change: Any) -> None:
     from pipeline.commands.console import open_console
     from pipeline.commands.quiet import quiet
 
     with quiet(None, debug=debugging()):
         with open_console().status("Loading TensorFlow"):
-            from pipeline.adding import add_interactions
-        with open_console().status("Adapting, validating and pushing"):
-            added = add_interactions(root, interactions)
-    for line in _told(added):
+            from components.catalogue.update import Change
+            from pipeline.adding import change_items
+        with open_console().status("Changing, validating and pushing"):
+            pushed = change_items(root, Change(**change), waiting=_say_waiting)
+    for line in _told(pushed):
         click.echo(line)
 
 
-def _told(added: Added) -> list[str]:
-    taken = [
-        f"{added.interactions:,} interactions taken in: {added.adapted:,} items adapted "
-        f"in {added.seconds:.2f} s, {added.purchases:,} purchases of known users noted."
-    ]
-    if added.of_training:
-        taken.append(
-            f"{added.of_training:,} items were left as they are: training knew them. Their "
+def _say_waiting() -> None:
+    click.echo("Another `debut items` is at work under this root; waiting for it.", err=True)
+
+
+def _told(pushed: Pushed) -> list[str]:
+    done, told = pushed.updated, []
+    if done.added or done.realigned or done.embedded:
+        told.append(
+            f"{done.added:,} products added, {done.realigned + done.embedded:,} updated; "
+            f"{done.embedding_seconds:.2f} s for their texts, {done.shelf_seconds:.2f} s for the "
+            "shelf."
+        )
+    if done.interactions:
+        told.append(
+            f"{done.interactions:,} interactions taken in: {done.adapted:,} items adapted, "
+            f"{done.purchases:,} purchases of known users noted."
+        )
+    if done.of_training:
+        told.append(
+            f"{done.of_training:,} items were left as they are: training knew them. Their "
             "interactions count in the next run."
         )
-    if added.set_aside:
-        counts = Counter((row.column, row.reason) for row in added.set_aside)
+    if done.withdrawn:
+        told.append(f"{done.withdrawn:,} products withdrawn.")
+    if done.set_aside:
+        counts = Counter((row.column, row.reason) for row in done.set_aside)
         most = "; ".join(
             f"{column + ': ' if column else ''}{reason} ({count})"
             for (column, reason), count in counts.most_common(_REASONS)
         )
-        taken.append(
-            f"{len(added.set_aside):,} rows set aside: {most}. See {added.set_aside_file}."
-        )
-    return [*taken, f"Pushed {added.version}, made of version {added.base.name}."]
+        told.append(f"{len(done.set_aside):,} rows set aside: {most}. See {pushed.set_aside_file}.")
+    return [*told, f"Pushed {pushed.version}, made of version {pushed.base.name}."]

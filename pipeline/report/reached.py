@@ -155,7 +155,7 @@ def _described(data: DataFolder, options: DataOptions) -> dict[str, tuple[str, f
     for file in data.files:
         if file.table == ITEMS:
             firsts: dict[str, tuple[str, float | None]] = {}
-            for item, (title, *_, price) in _records(file, options):
+            for item, (title, *_, price, _) in _records(file, options):
                 firsts.setdefault(item, (title, price))
             described |= firsts
     return described

@@ -19,11 +19,14 @@ from rich.console import Console
 from tensorflow.python.tools import saved_model_utils
 from tensorflow_serving.apis import prediction_log_pb2
 
+from components.catalogue.update import Change
 from models.errors import BadInput, DebutError
+from pipeline.catalogue import run_catalogue_pipeline
 from pipeline.cli import main
 from pipeline.config import load_configuration
 from pipeline.layout import serving_folder
 from pipeline.outcome import Outcome
+from pipeline.pushed import read_terms
 from pipeline.runner import run_pipeline
 from tests.end_to_end.metadata import NewestRun
 from tests.end_to_end.running import (
@@ -50,6 +53,18 @@ CONTRACT = {
         | {"price": (FLOAT, 1)},
         {"embedding": (FLOAT, 2)},
     ),
+    "describe_items": (
+        dict.fromkeys(("title", "category", "brand", "description"), (STRING, 1))
+        | {"price": (FLOAT, 1)},
+        {
+            "embedding": (FLOAT, 2),
+            "text": (FLOAT, 2),
+            "term": (tf.int64, 2),
+            "term_weight": (FLOAT, 2),
+            "price_level": (FLOAT, 1),
+            "brand_code": (tf.int64, 1),
+        },
+    ),
     "embed_users": (USER, {"embedding": (FLOAT, 3)}),
     "similar_items": ({"item_id": (STRING, 1), "k": (INT, 0)}, RANKED),
     "adapt_items": (
@@ -71,8 +86,8 @@ CONTRACT = {
         },
     ),
 }
-# `debut items add` calls it in its own process.
-NEVER_SERVED = {"adapt_items"}
+# `debut items add` calls them in its own process.
+NEVER_SERVED = {"adapt_items", "describe_items"}
 # Those of tensorflow_text 2.12, which the stock model server links.
 TEXT_OPS = {
     "NormalizeUTF8",
@@ -413,8 +428,25 @@ class TestAnswers:
             client.recommend(["u1"], k=0)
 
 
-class TestItemsAdd:
-    """First interactions go into the first run's model, in a root of their own."""
+def changed(command, root, **files):
+    """`debut items COMMAND`, with an option for each file."""
+    options = [text for name, value in files.items() for text in (f"--{name}", str(value))]
+    return CliRunner().invoke(main, ["items", command, "--root", str(root), *options])
+
+
+def listed(version, users, **options):
+    """What a version recommends to each user, all of it."""
+    ask = {
+        "user_id": tf.constant(users), "history": tf.zeros([len(users), 0], tf.string),
+        "profile": tf.fill([len(users)], ""), "k": tf.constant(1000),
+        "new_only": tf.constant(False), **options,
+    }  # fmt: skip
+    answer = tf.saved_model.load(str(version)).signatures["recommend"](**ask)
+    return dict(zip(users, answer["item_id"].numpy().astype(str), strict=True))
+
+
+class TestItems:
+    """Products and interactions go into the first run's model, in a root of their own."""
 
     @pytest.fixture(scope="class")
     def root(self, place, first, tmp_path_factory):
@@ -439,9 +471,7 @@ class TestItemsAdd:
         ]
         file = tmp_path_factory.mktemp("support") / "today.csv"
         file.write_text("\n".join(["user_id,item_id,timestamp,rating", *rows]) + "\n")
-        return CliRunner().invoke(
-            main, ["items", "add", "--root", str(root), "--interactions", str(file)]
-        )
+        return changed("add", root, interactions=file)
 
     def test_a_version_is_pushed_and_said_so(self, root, first, added):
         assert added.exit_code == 0, added.output
@@ -458,37 +488,114 @@ class TestItemsAdd:
     def test_supporters_are_not_offered_the_product_again_and_others_may_be(
         self, root, supported, added
     ):
-        versions = sorted(serving_folder(root).iterdir())
-        old, new = (tf.saved_model.load(str(path)).signatures["recommend"] for path in versions)
         users = ["u1", "u4", "u30"]
-        ask = {
-            "user_id": tf.constant(users), "history": tf.zeros([3, 0], tf.string),
-            "profile": tf.fill([3], ""), "k": tf.constant(1000), "new_only": tf.constant(True),
-        }  # fmt: skip
         before, after = (
-            dict(zip(users, recommend(**ask)["item_id"].numpy().astype(str), strict=True))
-            for recommend in (old, new)
+            listed(version, users, new_only=tf.constant(True))
+            for version in sorted(serving_folder(root).iterdir())
         )
         first, second = supported
         assert first in before["u1"] and first not in after["u1"]
         assert second in before["u4"] and second not in after["u4"]
         assert {first, second} <= set(after["u30"])
 
-    def test_bad_rows_are_set_aside_with_their_reason(self, root, supported, added, tmp_path):
-        item = next(iter(supported))
-        good = [f"u{number},{item},{START},4" for number in range(20, 60)]
-        (tmp_path / "more.csv").write_text(
-            "\n".join(["user_id,item_id,timestamp,rating", *good, f"u1,{item},soon,3"])
+    @pytest.fixture(scope="class")
+    def grown(self, place, root, added, tmp_path_factory):
+        """New products, one of them with buyers, a changed one, and a bad row in each file."""
+        folder = tmp_path_factory.mktemp("grown")
+        changed_item = sorted(place.shop.unsold)[3]
+        goods = [f"2{n:04d},vintage tea cup {n},kitchen,{n}.5,wood,{n != 7}" for n in range(30)]
+        (folder / "new.csv").write_text(
+            "\n".join(
+                [
+                    "item_id,title,category,price,material,available",
+                    *goods,
+                    f"{changed_item},red paper clock,office,3,,",
+                    "20000,again,kitchen,1,,",
+                ]
+            )
         )
-        result = CliRunner().invoke(
-            main,
-            ["items", "add", "--root", str(root), "--interactions", str(tmp_path / "more.csv")],
+        buyers = [f"u{number},20000,{START},4" for number in range(20, 60)]
+        (folder / "today.csv").write_text(
+            "\n".join(["user_id,item_id,timestamp,rating", *buyers, "u1,20000,soon,3"])
         )
-        assert result.exit_code == 0, result.output
-        assert "1 rows set aside: timestamp: neither unix seconds" in result.output
+        return changed("add", root, items=folder / "new.csv", interactions=folder / "today.csv")
+
+    def test_bad_rows_are_set_aside_with_their_reason(self, root, grown):
+        assert grown.exit_code == 0, grown.output
+        assert "2 rows set aside: item_id: duplicate id (1); timestamp: neither" in grown.output
         (file,) = (root / "set-aside").iterdir()
-        (row,) = map(json.loads, file.read_text().splitlines())
-        assert (row["row"], row["column"], row["value"]) == (41, "timestamp", "soon")
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        assert [(row["file"], row["row"], row["column"], row["value"]) for row in rows] == [
+            ("new.csv", 32, "item_id", "20000"),
+            ("today.csv", 41, "timestamp", "soon"),
+        ]
+
+    def test_new_products_are_recommended_unless_they_are_not_available(self, root, grown):
+        assert "30 products added, 1 updated" in grown.output
+        assert "40 interactions taken in: 1 items adapted, 40 purchases" in grown.output
+        newest = sorted(serving_folder(root).iterdir())[-1]
+        lists = listed(newest, ["u20", "u70", "somebody"], new_only=tf.constant(True))
+        new = {f"2{number:04d}" for number in range(30)} - {"20007"}
+        assert "20007" not in set().union(*map(set, lists.values()))
+        assert new <= set(lists["u70"]) and new <= set(lists["somebody"])
+        assert new - set(lists["u20"]) == {"20000"}
+
+    @pytest.fixture(scope="class")
+    def removed(self, root, grown, tmp_path_factory):
+        file = tmp_path_factory.mktemp("removed") / "gone.csv"
+        file.write_text("item_id\n20001\n00003\n")
+        return changed("remove", root, item="20002", items=file)
+
+    def test_removed_products_are_in_no_list(self, root, removed):
+        assert removed.exit_code == 0, removed.output
+        assert "3 products withdrawn." in removed.output
+        before, after = (
+            listed(version, ["somebody"])["somebody"]
+            for version in sorted(serving_folder(root).iterdir())[-2:]
+        )
+        assert set(before) - set(after) == {"20001", "20002", "00003"}
+
+    def test_a_scheduled_pipeline_does_the_same_and_notes_what_was_made_of_what(
+        self, place, root, grown, removed, tmp_path
+    ):
+        base = max(serving_folder(root).iterdir())
+        (tmp_path / "back.csv").write_text("item_id,title,available\n20002,vintage cup,1\n")
+        version = run_catalogue_pipeline(root, Change(items=tmp_path / "back.csv"))
+        assert version.name > base.name and version.parent == base.parent
+        before, after = (listed(path, ["somebody"])["somebody"] for path in (base, version))
+        assert set(after) - set(before) == {"20002"} and not set(before) - set(after)
+        run = NewestRun(root)
+        assert run.inputs("CatalogueUpdater", "base") == [base]
+        made = run.outputs("CatalogueUpdater", "model")
+        assert (
+            run.inputs("AtomicPusher", "model")
+            == run.inputs("EmbeddedInfraValidator", "model")
+            == made
+        )
+        # And whatever comes next finds the run that trained the model.
+        assert read_terms(root / "metadata.sqlite") == read_terms(place.root / "metadata.sqlite")
+
+    def test_an_unknown_product_is_not_removed(self, root, grown):
+        versions = sorted(serving_folder(root).iterdir())
+        result = changed("remove", root, item="no-such-item")
+        assert result.exit_code == 2 and "no-such-item" in result.output
+        assert sorted(serving_folder(root).iterdir()) == versions
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("item_id,title,price\na,Apple,cheap\n", "price"),
+            ("item_id,title,available\na,Apple,perhaps\n", "neither true nor false"),
+            ("item_id,name\na,Apple\n", "no column title"),
+            ("item_id,title\n", "no rows"),
+        ],
+    )
+    def test_bad_products_end_with_2_and_push_nothing(self, root, grown, tmp_path, text, said):
+        versions = sorted(serving_folder(root).iterdir())
+        (tmp_path / "bad.csv").write_text(text)
+        result = changed("add", root, items=tmp_path / "bad.csv")
+        assert result.exit_code == 2 and said in result.output
+        assert sorted(serving_folder(root).iterdir()) == versions
 
     @pytest.mark.parametrize(
         ("text", "said"),
@@ -499,12 +606,10 @@ class TestItemsAdd:
             ("user_id,item_id,timestamp,rating\n", "no rows"),
         ],
     )
-    def test_bad_input_ends_with_2_and_pushes_nothing(self, root, added, tmp_path, text, said):
+    def test_bad_input_ends_with_2_and_pushes_nothing(self, root, grown, tmp_path, text, said):
         versions = sorted(serving_folder(root).iterdir())
         (tmp_path / "bad.csv").write_text(text)
-        result = CliRunner().invoke(
-            main, ["items", "add", "--root", str(root), "--interactions", str(tmp_path / "bad.csv")]
-        )
+        result = changed("add", root, interactions=tmp_path / "bad.csv")
         assert result.exit_code == 2 and said in result.output
         assert sorted(serving_folder(root).iterdir()) == versions
 

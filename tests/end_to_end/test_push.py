@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from components.pusher import push
+from components.push import push
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from models.adaptation import EvidenceWeights
+from models.admission import Admission
 from models.clock import ShopClock
 from models.encoder import TextEncoder
 from models.encoder_folder import EncoderFolder, open_encoder
@@ -113,6 +114,34 @@ def interactions_of(user, item, rating, *, after=0) -> Interactions:
     )
 
 
+def fill(shop, table, model, features, view, profile_text) -> tuple[ShelfData, Admission]:
+    """The shelf of a catalogue that holds at least the items with interactions."""
+    row_of = {item: row for row, item in enumerate(table.ids)}
+    rows = np.array([row_of[item_id(item)] for item in shop.item], np.int32)
+    interactions = interactions_of(shop.user, rows, shop.rating)
+    held_out = interactions_of(
+        np.array([user for user, _ in shop.held_out], np.int32),
+        np.array([row_of[item_id(item)] for _, item in shop.held_out], np.int32),
+        np.full(len(shop.held_out), 0.5, np.float32),
+        after=len(rows),
+    )
+    together = [interactions, held_out]
+    sizes = {"users": NUM_USERS, "items": len(table)}
+    return fill_shelf(
+        model,
+        table,
+        features,
+        view,
+        SETTINGS,
+        train=Ratings.of([interactions], **sizes),
+        everything=Ratings.of(together, **sizes),
+        purchases=Purchases.of(together, NUM_USERS),
+        clock=ShopClock.of(np.concatenate([part.timestamp for part in together])),
+        user_text=profile_text,
+        options=MODEL_OPTIONS,
+    )
+
+
 @pytest.fixture(scope="session")
 def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
     """The whole served model of the shop, saved and loaded again.
@@ -132,33 +161,11 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
     random = np.random.default_rng(11)
     for variable in model.trainable_variables:
         variable.assign_add(random.normal(scale=0.2, size=variable.shape))
-    row_of = {item: row for row, item in enumerate(table.ids)}
-    rows = np.array([row_of[item_id(item)] for item in shop.item], np.int32)
-    interactions = interactions_of(shop.user, rows, shop.rating)
-    held_out = interactions_of(
-        np.array([user for user, _ in shop.held_out], np.int32),
-        np.array([row_of[item_id(item)] for _, item in shop.held_out], np.int32),
-        np.full(len(shop.held_out), 0.5, np.float32),
-        after=len(rows),
-    )
-    together = [interactions, held_out]
     tokenizer = WordPieceTokenizer(bert)
     tokens = tokenizer.encoder_input(tokenizer.pieces(tf.constant(shop.profiles)), 24)
     present = np.array([[profile != b""] for profile in shop.profiles])
     profile_text = np.where(present, encoder(tokens), 0.0).astype(np.float32)
-    data = fill_shelf(
-        model,
-        table,
-        features,
-        view,
-        SETTINGS,
-        train=Ratings.of([interactions], users=NUM_USERS, items=SIZE),
-        everything=Ratings.of(together, users=NUM_USERS, items=SIZE),
-        purchases=Purchases.of(together, NUM_USERS),
-        clock=ShopClock.of(np.concatenate([part.timestamp for part in together])),
-        user_text=profile_text,
-        options=MODEL_OPTIONS,
-    )
+    data, admission = fill(shop, table, model, features, view, profile_text)
     users = folder / "users.txt"
     users.write_bytes(b"".join(user_id(user) + b"\n" for user in range(NUM_USERS)))
     shelf = Shelf(data, user_ids=users)
@@ -175,6 +182,7 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
     module = ServedModel(**parts, implicit=False)
     path = folder / "saved"
     tf.saved_model.save(module, str(path), signatures=module.signatures())
+    admission.save(path)
     return Served(
         module=module, implicit=ServedModel(**parts, implicit=True), model=model, data=data,
         table=table, features=features, view=view, settings=SETTINGS,

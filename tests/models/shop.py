@@ -88,6 +88,7 @@ def make_shop(seed: int = 0) -> Shop:
             "brand": [b"acme" if row % 3 == 0 else b""],
             "description": [b"for the home." if row % 4 == 0 else b""],
             "price": [] if row % 7 == 0 else [float(random.uniform(1, 20))],
+            "available": [1],
             "interactions": [int(counts[row])],
         }
         for row in range(SIZE)

@@ -24,6 +24,7 @@ def test_a_row_of_the_table_is_the_same_item_in_every_column(table, catalogue, s
         np.testing.assert_array_equal(table.terms[row].data, expected["term_weights"])
         assert table.price_bucket[row] == expected["price_bucket"]
         assert table.interactions[row] == expected["interactions"]
+        assert table.available[row] == expected["available"]
     assert table.tokens.dtype == table.price_bucket.dtype == np.int32
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -687,7 +688,8 @@ def test_no_read_of_a_long_column_is_a_copy(served):
         for node in function.node_def
         if node.op == "ResourceGather"
         and "bert" not in node.name  # a fixed table of embeddings
-        and not function.signature.name.startswith("__inference_embed_items")  # that of prices
+        # That of prices.
+        and not re.match("__inference_(embed|describe)_items", function.signature.name)
     }
     assert not gathered, "use models.columns.take"
 
@@ -711,8 +713,9 @@ def test_a_product_is_put_on_the_shelf_of_a_loaded_model_without_tracing(served,
         "embedding": embedding,
         "is_new": True,
         "is_cold": True,
+        "available": True,
     }
-    of_any = {"demand": 50.0, "quality": 0.0, "fallback": 1.0}
+    of_any = {"demand": 50.0, "quality": 0.0, "log_popularity": 0.0, "fallback": 1.0}
     list_place = len(shelf.served.anchor_index.numpy())
     lent = {"anchor_index": [0] * 5, "anchor_weight": [0.2] * 5, "source": list_place}
     blank = len(shelf.judged.anchor_teacher.numpy())

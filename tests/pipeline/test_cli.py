@@ -36,7 +36,8 @@ from tests.serving import saved_models
 from tests.serving.conftest import free_port
 
 COMMANDS = (
-    ("run",), ("serve",), ("items",), ("items", "add"), ("recommend",), ("score",), ("doctor",),
+    ("run",), ("serve",), ("items",), ("items", "add"), ("items", "remove"),
+    ("recommend",), ("score",), ("doctor",),
 )  # fmt: skip
 # As on a user's terminal: the tests' own quiet is not there.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if "LOG_LEVEL" not in name}

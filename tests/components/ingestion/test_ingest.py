@@ -167,6 +167,7 @@ class TestImplicitShop:
             "brand": "Acme",
             "description": "كوب colour: rouge.",
             "price": 2.5,
+            "available": 1,
             "interactions": 2,
         }
 
@@ -188,11 +189,15 @@ def test_spans_are_united_and_newer_item_rows_replace_older_ones(tmp_path):
     write_csv(
         two / "interactions.csv", "user_id,item_id,timestamp", ("ann", "d", 40), ("?", "x", 1)
     )
-    write_csv(two / "items.csv", "item_id,title", ("d", "Dates"), ("b", "Rye"), ("b", "Rusk"))
+    write_csv(
+        two / "items.csv", "item_id,title,available",
+        ("d", "Dates", ""), ("b", "Rye", "false"), ("b", "Rusk", "true"),
+    )  # fmt: skip
     write_csv(two / "users.csv", "user_id,town", ("ann", "Pisa"))
     result = ingest(tmp_path / "data", tmp_path / "out")
     titles = {item: row["title"] for item, row in result.catalogue.items()}
     assert titles == {"a": "Apple", "b": "Rye", "c": "Cup", "d": "Dates"}
+    assert [item for item, row in result.catalogue.items() if not row["available"]] == ["b"]
     assert result.row("ann", "d")["history"] == ["a", "b", "c"]
     assert result.row("ann", "a")["profile"] == "town: Pisa."
     assert result.set_aside("span-2/items.csv") == [(3, "duplicate id", "item_id")]

@@ -37,9 +37,22 @@ def test_interaction_without_ratings_is_a_positive():
 def test_item_with_further_columns_in_its_description():
     parse = parser("items", ITEMS)
     record = parse(["01", "Cup", "Kitchen", "Acme", "Blue rim.", "2.50", "red", " XL "])
-    assert record == ("01", ("Cup", "Kitchen", "Acme", "Blue rim. colour: red. size: XL.", 2.5))
+    assert record == (
+        "01",
+        ("Cup", "Kitchen", "Acme", "Blue rim. colour: red. size: XL.", 2.5, None),
+    )
     record = parse(["01", "", "", "", "", " ", "", "XL"])
-    assert record == ("01", ("", "", "", "size: XL.", None))
+    assert record == ("01", ("", "", "", "size: XL.", None, None))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("true", True), ("FALSE", False), (" 1", True), ("0", False), ("", None), (" ", None)],
+)
+def test_item_says_whether_it_is_available_or_nothing(value, expected):
+    parse = parser("items", ("item_id", "title", "available"))
+    assert parse(["i", "Cup", value]) == ("i", ("Cup", "", "", "", None, expected))
+    assert fault(parse, "i", "Cup", "perhaps") == ("neither true nor false", "available")
 
 
 def test_user_profile_leaves_out_empty_values():

@@ -1,0 +1,1 @@
+"""Changes a served catalogue without training: products come, change and leave."""

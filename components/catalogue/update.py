@@ -1,0 +1,240 @@
+"""Makes a version of another one with products added, changed or withdrawn, without training.
+
+One mechanism for the command line and for the pipeline: read and check the files, change the shelf
+of the loaded model, ask the gate, save.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
+
+from components.catalogue.describing import describe_products
+from components.catalogue.gate import Answers, Gate, Loaded
+from components.ingestion.folder import INTERACTIONS, ITEMS, open_table
+from components.ingestion.newcomers import read_products, read_withdrawn
+from components.ingestion.options import DataOptions, read_pseudonym_key
+from components.ingestion.set_aside import SetAside
+from components.ingestion.summary import RatingScale
+from components.ingestion.support import read_support
+from models.admission import FILE, Admission
+from models.errors import BadInput, Refused
+from models.intake import FirstInteraction, Intake, assign, take_in
+from models.newcomers import Placed, place, withdraw
+from models.products import Described, Product
+
+_ITEM_IDS: Final = "_shelf/item_id/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+class DataTerms(NamedTuple):
+    """How a run read its data."""
+
+    options: DataOptions
+    scale: RatingScale
+
+    def to_json(self) -> str:
+        """As a property of a component."""
+        return json.dumps({"options": self.options.model_dump(), "scale": self.scale._asdict()})
+
+    @classmethod
+    def from_json(cls, text: str) -> DataTerms:
+        """What `to_json` wrote."""
+        terms = json.loads(text)
+        return cls(DataOptions.model_validate(terms["options"]), RatingScale(**terms["scale"]))
+
+
+class Change(NamedTuple):
+    """What is to change; at least one of it.
+
+    Attributes:
+        items: file of products to add or update.
+        interactions: file of interactions to take in.
+        withdrawn: ids of items to withdraw.
+        withdrawn_file: file of such ids.
+    """
+
+    items: Path | None = None
+    interactions: Path | None = None
+    withdrawn: tuple[str, ...] = ()
+    withdrawn_file: Path | None = None
+
+    def to_json(self) -> str:
+        """As a property of a component."""
+        return json.dumps(
+            {name: value for name, value in self._asdict().items() if value}, default=str
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Change:
+        """What `to_json` wrote."""
+        values = json.loads(text)
+        withdrawn = tuple(values.pop("withdrawn", ()))
+        files = {name: Path(value) for name, value in values.items()}
+        return cls(**files, withdrawn=withdrawn)
+
+
+class Updated(NamedTuple):
+    """What `update` did.
+
+    Attributes:
+        added: products that came to the shelf.
+        realigned: products whose changed texts decide what they inherit.
+        embedded: products of which only the embedding changed.
+        interactions: how many were taken in.
+        adapted: items that first interactions adapted.
+        of_training: items that they did not, because training knew them.
+        purchases: pairs of a known user and an item.
+        withdrawn: items that were withdrawn by id.
+        set_aside: rows that could not be used.
+        embedding_seconds: of the encoder.
+        shelf_seconds: of all else that fills the shelf.
+    """
+
+    added: int
+    realigned: int
+    embedded: int
+    interactions: int
+    adapted: int
+    of_training: int
+    purchases: int
+    withdrawn: int
+    set_aside: list[SetAside]
+    embedding_seconds: float
+    shelf_seconds: float
+
+
+class _Read(NamedTuple):
+    products: list[Product]
+    interactions: list[FirstInteraction]
+    withdrawn: list[str]
+    set_aside: list[SetAside]
+
+
+def update(
+    base: Path, change: Change, terms: DataTerms, *, candidate: Path, beam_args: Sequence[str] = ()
+) -> tuple[Updated, Callable[[Answers], None]]:
+    """Save a changed version that the gate has passed.
+
+    Args:
+        base: the version it is made of.
+        change: what is to change.
+        terms: of the run that trained it.
+        candidate: folder of the new version, which does not exist yet.
+        beam_args: of the pipeline that describes many products.
+
+    Returns:
+        What was done, and the gate for whoever serves the version.
+
+    Raises:
+        BadInput: a file can't be used.
+        Refused: the version is too old, or the gate refused the new one.
+    """
+    if not (base / FILE).is_file():
+        raise Refused(
+            f"{base} was trained before Debut could add products to it. Run `debut run` again."
+        )
+    # Alone, because bad input should not have to wait for the model.
+    column = tf.train.load_variable(str(base / "variables" / "variables"), _ITEM_IDS)
+    ids = [item.decode() for item in column]
+    given = _read(change, terms, set(ids))
+    model = tf.saved_model.load(str(base))
+    users = (base / "assets" / "users.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    gate = Gate(
+        Loaded(model), users=users, items=ids,
+        named={p.item for p in given.products} | {i.item for i in given.interactions},
+        anchors=_anchors(model, ids), interactions=given.interactions,
+    )  # fmt: skip
+    start = time.perf_counter()
+    described = describe_products(base, model, given.products, beam_args)
+    embedded = time.perf_counter()
+    placed, intake = _change(model, base, given, described, users)
+    filled = time.perf_counter()
+    shelf = model._shelf
+    gone = [item.decode() for item in shelf.item_id.numpy()[~shelf.available.numpy()]]
+
+    def check(answers: Answers) -> None:
+        gate.check(answers, gone)
+
+    check(Loaded(model))
+    tf.saved_model.save(model, str(candidate), signatures=model.signatures)
+    # TensorFlow doesn't save again what lies beside a model: its warm-up, its admission.
+    shutil.copytree(base / FILE.parent, candidate / FILE.parent)
+    return _told(given, placed, intake, embedded - start, filled - embedded), check
+
+
+def _change(
+    model: Any, base: Path, given: _Read, described: Described | None, users: Sequence[str]
+) -> tuple[Placed | None, Intake]:
+    """Change the shelf of a loaded model."""
+    placed = None
+    if described is not None:
+        placed = place(model, Admission.load(base), given.products, described)
+        assign(model, placed.columns)
+    intake = take_in(
+        model, users, given.interactions, again=() if placed is None else placed.heard.tolist()
+    )
+    assign(model, intake.columns)
+    if given.withdrawn:
+        assign(model, withdraw(model, given.withdrawn))
+    return placed, intake
+
+
+def _read(change: Change, terms: DataTerms, catalogue: set[str]) -> _Read:
+    products: list[Product] = []
+    interactions: list[FirstInteraction] = []
+    set_aside: list[SetAside] = []
+    if change.items is not None:
+        newcomers = read_products(open_table(change.items, ITEMS), terms.options)
+        products, set_aside = newcomers.products, [*newcomers.set_aside]
+    if change.interactions is not None:
+        support = read_support(
+            open_table(change.interactions, INTERACTIONS),
+            options=terms.options,
+            scale=terms.scale,
+            catalogue=catalogue | {product.item for product in products},
+            pseudonym_key=read_pseudonym_key(terms.options),
+        )
+        interactions, set_aside = support.interactions, [*set_aside, *support.set_aside]
+    if unknown := [item for item in change.withdrawn if item not in catalogue]:
+        raise BadInput(
+            f"The model does not know {', '.join(unknown)[:200]}, so nothing was withdrawn. Give "
+            "ids of items on its shelf."
+        )
+    withdrawn = list(change.withdrawn)
+    if change.withdrawn_file is not None:
+        file = open_table(change.withdrawn_file, ITEMS, required=("item_id",))
+        more, aside = read_withdrawn(file, terms.options, catalogue)
+        withdrawn, set_aside = [*withdrawn, *more], [*set_aside, *aside]
+    return _Read(products, interactions, withdrawn, set_aside)
+
+
+def _anchors(model: Any, ids: Sequence[str]) -> set[str]:
+    shelf = model._shelf
+    is_anchor = shelf.served.source.numpy() < len(shelf.served.reference_weight.numpy())
+    return {ids[row] for row in np.flatnonzero(is_anchor)}
+
+
+def _told(
+    given: _Read, placed: Placed | None, intake: Intake, embedding: float, shelf: float
+) -> Updated:
+    return Updated(
+        added=0 if placed is None else len(placed.new),
+        realigned=0 if placed is None else len(placed.realigned),
+        embedded=0 if placed is None else len(placed.anchors) + len(placed.heard),
+        interactions=len(given.interactions),
+        adapted=len({one.item for one in given.interactions}) - len(intake.of_training),
+        of_training=len(intake.of_training),
+        purchases=len(intake.pairs),
+        withdrawn=len(set(given.withdrawn)),
+        set_aside=given.set_aside,
+        embedding_seconds=embedding,
+        shelf_seconds=shelf,
+    )

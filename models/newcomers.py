@@ -1,0 +1,171 @@
+"""Puts products on the shelf of a loaded SavedModel: new values for its columns.
+
+Nothing is traced or trained. What a product inherits is computed as in training
+(`models.admission`); first interactions are `models.intake`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from models.admission import Admission
+from models.id_index import sort_ids
+from models.inheritance import interleaved
+from models.intake import Columns
+from models.interactions import PAD
+from models.kernel import Floats, ItemView, place_beside, place_in_order
+from models.products import Described, Product
+
+Rows = npt.NDArray[np.int64]
+# What a product begins with, by column; the others come from its texts.
+_BLANK: Final = {
+    "embedding": 0.0,
+    "is_new": True,
+    "is_cold": True,
+    "available": True,
+    "served.demand": 0.0,
+    "served.quality": 0.0,
+    "served.log_popularity": 0.0,
+    "served.fallback": 0.0,
+    "judged.demand": 0.0,
+    "judged.quality": 0.0,
+    "judged.log_popularity": 0.0,
+    "judged.fallback": np.finfo(np.float32).min,
+    "evidence.of": PAD,
+    "evidence.expected_share": 0.0,
+}
+
+
+class Placed(NamedTuple):
+    """What putting N products on the shelf changes.
+
+    Attributes:
+        columns: new values by the name of the column, such as "embedding" or "served.source".
+        new: int64 [n], rows of the products that came to the shelf.
+        realigned: int64 [r], rows of those that inherit anew, because their texts changed.
+        heard: int64 [h], rows of those of whom interactions say more than the changed texts: they
+            keep their anchors, and `models.intake` moves their embedding again.
+        anchors: int64 [a], rows of those that lend: only their embedding changes.
+    """
+
+    columns: Columns
+    new: Rows
+    realigned: Rows
+    heard: Rows
+    anchors: Rows
+
+
+def place(
+    model: Any, admission: Admission, products: Sequence[Product], described: Described
+) -> Placed:
+    """Compute the new columns; `models.intake.assign` puts them on the shelf.
+
+    A product that is on the shelf is updated. No other item's row changes but in `served.fallback`,
+    which makes room.
+
+    Args:
+        model: a loaded SavedModel.
+        admission: the file beside it.
+        products: at least one, of different ids.
+        described: of these.
+    """
+    shelf = model._shelf
+    known = shelf.item_id.numpy()
+    row_of = {item: row for row, item in enumerate(known)}
+    ids = [product.item.encode() for product in products]
+    new_ids = [item for item in ids if item not in row_of]
+    row_of |= {item: len(known) + more for more, item in enumerate(new_ids)}
+    row = np.array([row_of[item] for item in ids], np.int64)
+    columns = _longer(shelf, np.array([*known, *new_ids], object), len(new_ids))
+
+    is_new, noted = row >= len(known), columns["evidence.of"][row]
+    is_anchor = columns["served.source"][row] < len(shelf.served.reference_weight.numpy())
+    is_heard = ~is_anchor & (noted != PAD)
+    columns["embedding"][row] = described.embedding
+    columns["evidence.text"][noted[is_heard]] = described.embedding[is_heard]
+    for product, at in zip(products, row, strict=True):
+        if product.available is not None:
+            columns["available"][at] = product.available
+    heirs = np.flatnonzero(~is_anchor & ~is_heard)
+    if len(heirs):
+        _inherit(shelf, admission, columns, row[heirs], described.rows(heirs))
+    columns["served.fallback"] = _fallback(columns)
+    return Placed(
+        columns=columns,
+        new=row[is_new],
+        realigned=row[heirs][~is_new[heirs]],
+        heard=row[is_heard],
+        anchors=row[is_anchor],
+    )
+
+
+def withdraw(model: Any, ids: Iterable[str]) -> Columns:
+    """The new column that keeps items from being recommended.
+
+    Args:
+        model: a loaded SavedModel.
+        ids: of items on its shelf.
+    """
+    gone = {item.encode() for item in ids}
+    known = model._shelf.item_id.numpy().tolist()
+    available: npt.NDArray[np.bool_] = model._shelf.available.numpy()
+    return {"available": available & [item not in gone for item in known]}
+
+
+def _longer(shelf: Any, ids: npt.NDArray[np.object_], count: int) -> Columns:
+    """The columns of items with `count` new ones at the end, which inherit nothing yet."""
+    columns: Columns = {"item_id": ids, "evidence.text": shelf.evidence.text.numpy()}
+    columns["id_fingerprint"], columns["id_row"] = sort_ids(ids)
+    for name, value in _BLANK.items():
+        column = attrgetter(name)(shelf).numpy()
+        more = np.full((count, *column.shape[1:]), value, column.dtype)
+        columns[name] = np.concatenate([column, more])
+    # In the evaluation a new product has the blank list, which is behind the anchors' own.
+    own = len(shelf.served.anchor_index.numpy()) + np.arange(count)
+    blank = np.full(count, len(shelf.judged.reference_weight.numpy()))
+    for name, more in (("served.source", own), ("judged.source", blank)):
+        source = attrgetter(name)(shelf).numpy()
+        columns[name] = np.concatenate([source, more.astype(source.dtype)])
+    for name in ("anchor_index", "anchor_weight"):
+        column = getattr(shelf.served, name).numpy()
+        more = np.zeros((count, column.shape[1]), column.dtype)
+        columns[f"served.{name}"] = np.concatenate([column, more])
+    return columns
+
+
+def _inherit(
+    shelf: Any, admission: Admission, columns: Columns, rows: Rows, described: Described
+) -> None:
+    """Fill in what items that are no anchors inherit."""
+    ids, trained = columns["item_id"], admission.items
+    places = np.concatenate([place_in_order(ids[:trained]), place_beside(ids.tolist(), trained)])
+    # A term that no anchor has is like none of theirs.
+    terms = described.terms.tocsc()[:, : admission.aligner.anchors.terms.shape[1]]
+    terms.resize(len(rows), admission.aligner.anchors.terms.shape[1])
+    admitted = admission(
+        ItemView(described.text, terms.tocsr(), places[rows], described.price, described.brand),
+        columns["served.anchor_index"].shape[1],
+        teacher=shelf.served.anchor_teacher.numpy(),
+        reference=shelf.served.reference_weight.numpy(),
+    )
+    lists = columns["served.source"][rows]
+    columns["served.anchor_index"][lists] = admitted.anchor_index
+    columns["served.anchor_weight"][lists] = admitted.anchor_weight
+    columns["served.log_popularity"][rows] = admitted.log_popularity
+    columns["served.quality"][rows] = admitted.quality
+    columns["evidence.expected_share"][rows] = admitted.expected_share
+
+
+def _fallback(columns: Columns) -> Floats:
+    """The order for somebody unknown, in which all old items stay in their order."""
+    before, is_new = columns["served.fallback"], columns["is_new"]
+    sold, unsold = np.flatnonzero(~is_new), np.flatnonzero(is_new)
+    return interleaved(
+        sold[np.argsort(-before[sold], kind="stable")],
+        unsold[np.argsort(-columns["served.log_popularity"][unsold], kind="stable")],
+    )
