@@ -23,9 +23,10 @@ from components.infra_validator import EmbeddedServerRunner
 from components.ingestion.folder import INTERACTIONS, open_table
 from components.ingestion.options import read_pseudonym_key
 from components.ingestion.support import SetAside, read_support
-from components.pusher import push
+from components.lineage import ITEMS_ADD
 from models.errors import DebutError, Refused
 from models.intake import Intake, assign, take_in
+from pipeline.derived import push_made_of
 from pipeline.layout import MODEL_NAME, serving_folder, set_aside_folder
 from pipeline.pushed import newest_version, read_terms
 from serving.client import Client
@@ -97,7 +98,8 @@ def add_interactions(root: Path, file: Path) -> Added:
             shutil.copytree(base / _EXTRA, candidate / _EXTRA)
         gate.check(tf.saved_model.load(str(candidate)))
         _validate(candidate, gate.users)
-        version = push(candidate, serving)
+        taken = {"interactions": str(len(support.interactions)), "file": file.name}
+        version = push_made_of(base, candidate, root=root, kind=ITEMS_ADD, details=taken)
     return Added(
         version=version, base=base, interactions=len(support.interactions),
         adapted=len(intake.adapted), of_training=len(intake.of_training),

@@ -8,9 +8,11 @@ from pipeline.commands.doctor import doctor
 from pipeline.commands.failures import FailingGroup, debug_option
 from pipeline.commands.items import items
 from pipeline.commands.recommend import recommend
+from pipeline.commands.rollback import promote, rollback
 from pipeline.commands.run import run
 from pipeline.commands.score import score
 from pipeline.commands.serve import serve
+from pipeline.commands.versions import versions
 
 
 @click.group(
@@ -31,7 +33,7 @@ def main() -> None:
     """Recommend products on the day they appear."""
 
 
-for _command in (run, serve, items, recommend, score, doctor):
+for _command in (run, serve, items, versions, rollback, promote, recommend, score, doctor):
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ from tests.serving import saved_models
 from tests.serving.conftest import free_port
 
 COMMANDS = (
-    ("run",), ("serve",), ("items",), ("items", "add"), ("recommend",), ("score",), ("doctor",),
+    ("run",), ("serve",), ("items",), ("items", "add"), ("versions",), ("rollback",), ("promote",),
+    ("recommend",), ("score",), ("doctor",),
 )  # fmt: skip
 # As on a user's terminal: the tests' own quiet is not there.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if "LOG_LEVEL" not in name}
@@ -278,7 +279,7 @@ def finished(tmp_path, monkeypatch):
     def run(made, *arguments, meanwhile=lambda: None):
         seen = []
 
-        def pretend(config, *, root, console):
+        def pretend(config, *, root, console, override):
             meanwhile()
             seen.append(config)
             return made
