@@ -7,6 +7,7 @@ import click
 from benchmarks.ablation import ablation
 from benchmarks.items import items
 from benchmarks.quality import quality
+from benchmarks.resume import resume
 from benchmarks.serving import serving
 from benchmarks.training import training
 
@@ -25,6 +26,7 @@ benchmarks.add_command(training)
 benchmarks.add_command(quality)
 benchmarks.add_command(items)
 benchmarks.add_command(ablation)
+benchmarks.add_command(resume)
 
 if __name__ == "__main__":
     benchmarks()

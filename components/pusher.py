@@ -1,24 +1,57 @@
 """A Pusher whose version appears all at once, for servers that poll the folder.
 
 The stock one copies in place, so a server may load half a version, and it names versions by the
-second, so two pushes in one second collide (tfx.components.pusher.executor).
+second, so two pushes in one second collide (tfx.components.pusher.executor). This one also knows
+two exceptions from the gates: a reason to push what Evaluator refused, and models that a rollback
+took out of service, which are not pushed again without such a reason.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tfx import types
 from tfx.components import Pusher
 from tfx.components.pusher import executor
+from tfx.components.util import model_utils
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.push import push
+from components.lineage import BASE, LABEL, OVERRIDE, WITHDRAWN
+from components.version_folder import KEEP, label_of, push
+
+_MODEL_ID: Final = "current_model_id"
+
+
+@dataclass(frozen=True)
+class PushTerms:
+    """How a model is pushed; a JSON object in the node's `custom_config`, so the cache knows it.
+
+    Attributes:
+        keep: versions that stay; see `push`.
+        canary: whether the version becomes the canary only.
+        override: why a refusal of Evaluator, or a withdrawal, is passed over; empty for not.
+        base: version that the model was made of; empty where a run trained it.
+        withdrawn: id of a model that a rollback took out of service, to the reason. JSON has no
+            other keys than text.
+    """
+
+    keep: int = KEEP
+    canary: bool = False
+    override: str = ""
+    base: str = ""
+    withdrawn: Mapping[str, str] = field(default_factory=dict)
+
+    def to_config(self) -> dict[str, Any]:
+        """For `custom_config`."""
+        return asdict(self)
 
 
 class Executor(executor.Executor):
@@ -30,25 +63,45 @@ class Executor(executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Push where both blessings are given, else mark the artifact as not pushed."""
+        """Push where both judges and `PushTerms` allow it, else mark the artifact as not pushed."""
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
         )
-        if not self.CheckBlessing(input_dict):
+        config = json.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
+        terms = PushTerms(**config)
+        # What was made of a pushed version has a gate of its own, and no Evaluator.
+        is_due, withdrawal = True, ""
+        for blessing in input_dict.get(standard_component_specs.MODEL_BLESSING_KEY, ()):
+            model_id = str(blessing.get_int_custom_property(_MODEL_ID))
+            withdrawal = terms.withdrawn.get(model_id, "")
+            is_due = model_utils.is_model_blessed(blessing) and not withdrawal
+        if not self._is_servable(input_dict) or not (is_due or terms.override):
+            if withdrawal:
+                pushed.set_string_custom_property(WITHDRAWN, withdrawal)
             self._MarkNotPushed(pushed)
             return
+        if not is_due:
+            pushed.set_string_custom_property(OVERRIDE, terms.override)
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(
             exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination
         )
         model = Path(self.GetModelPath(input_dict))
-        version = push(model, Path(destination.filesystem.base_directory))
+        base = Path(destination.filesystem.base_directory)
+        version = push(model, base, canary=terms.canary, keep=terms.keep)
         shutil.copytree(model, pushed.uri, dirs_exist_ok=True)
+        pushed.set_string_custom_property(LABEL, label_of(version))
+        pushed.set_string_custom_property(BASE, terms.base)
         self._MarkPushed(pushed, pushed_destination=str(version), pushed_version=version.name)
+
+    def _is_servable(self, input_dict: dict[str, list[types.Artifact]]) -> bool:
+        """InfraValidator's word, which nothing overrides."""
+        [infra] = input_dict[standard_component_specs.INFRA_BLESSING_KEY]
+        return bool(model_utils.is_infra_validated(infra))
 
 
 class AtomicPusher(Pusher):
-    """The stock component with the executor above."""
+    """The stock component with the executor above; `custom_config` is a `PushTerms`'."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)

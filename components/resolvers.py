@@ -1,46 +1,37 @@
-"""What a run is compared with: the last model that passed every gate, and the data it came from."""
+"""What a run is compared with: the model that customers are served from, and the data behind it.
+
+That is the last push with the label `stable`, not the last blessing: a rollback serves an earlier
+model again, an override serves one that Evaluator refused, and a canary is on trial only.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Collection
-from typing import Final
 
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.dsl.components.common.resolver import ResolverStrategy
-from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
-    LatestBlessedModelStrategy,
-)
-from tfx.types import standard_artifacts
 
-_MODEL: Final = standard_artifacts.Model.TYPE_NAME
+from components.lineage import Push, read_pushes, stable_push
 
 
-class LatestBlessedByBothStrategy(LatestBlessedModelStrategy):
-    """Newest model that Evaluator and InfraValidator both blessed.
+class ServedModelStrategy(ResolverStrategy):
+    """The trained model behind the stable version; none before the first push.
 
-    TFX's own strategy only knows Evaluator's blessing, and would make a model that no server can
-    load the baseline of the next run.
+    TFX's own strategy takes the newest model that Evaluator blessed. That may be one that no server
+    can load, or one that was taken out of service.
     """
 
     def resolve_artifacts(
         self, store: MetadataStore, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]] | None:
-        """Choose a model and its blessing, or empty lists where there is none."""
-        servable = _infra_blessed_models(store)
-        chosen: dict[str, list[types.Artifact]] | None = super().resolve_artifacts(
-            store,
-            {
-                key: [a for a in artifacts if a.type_name != _MODEL or int(a.id) in servable]
-                for key, artifacts in input_dict.items()
-            },
-        )
-        return chosen
+        """Choose one model for each key, or empty lists where there is none."""
+        served = _served(store)
+        model = served and served.model
+        return {key: [a for a in found if int(a.id) == model] for key, found in input_dict.items()}
 
 
 class LastPushedStatisticsStrategy(ResolverStrategy):
-    """Newest statistics among the runs in which Pusher pushed; nothing before the first push.
+    """Statistics of the run behind the stable version; nothing before the first push.
 
     TFX's latest-artifact strategy would take the statistics of a run that the drift gate itself
     had stopped. The same data would then be compared with itself, and pass at the second try.
@@ -50,9 +41,9 @@ class LastPushedStatisticsStrategy(ResolverStrategy):
         self, store: MetadataStore, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]] | None:
         """Choose one artifact for each key, or None where any key has none."""
-        pushed = _pushed_runs(store)
+        served = _served(store)
         chosen = {
-            key: [a for a in artifacts if _runs(store, a.id) & pushed]
+            key: [a for a in artifacts if served and served.run in _runs(store, a.id)]
             for key, artifacts in input_dict.items()
         }
         if not all(chosen.values()):
@@ -60,36 +51,20 @@ class LastPushedStatisticsStrategy(ResolverStrategy):
         return {key: [max(found, key=lambda a: int(a.id))] for key, found in chosen.items()}
 
 
-def _infra_blessed_models(store: MetadataStore) -> set[int]:
-    blessings = store.get_artifacts_by_type(standard_artifacts.InfraBlessing.TYPE_NAME)
-    blessed = [a.id for a in blessings if a.custom_properties["blessed"].int_value == 1]
-    producers = _producers(store, blessed)
-    return {
-        event.artifact_id
-        for event in store.get_events_by_execution_ids(producers)
-        if event.type == metadata_store_pb2.Event.INPUT
-    }
-
-
-def _pushed_runs(store: MetadataStore) -> set[int]:
-    artifacts = store.get_artifacts_by_type(standard_artifacts.PushedModel.TYPE_NAME)
-    pushed = [a.id for a in artifacts if a.custom_properties["pushed"].int_value == 1]
-    return {run for artifact in pushed for run in _runs(store, artifact)}
+def _served(store: MetadataStore) -> Push | None:
+    return stable_push(read_pushes(store))
 
 
 def _runs(store: MetadataStore, artifact: int) -> set[int]:
     """Contexts of the pipeline runs that produced an artifact or took it from the cache."""
+    executions = {
+        event.execution_id
+        for event in store.get_events_by_artifact_ids([artifact])
+        if event.type == metadata_store_pb2.Event.OUTPUT
+    }
     return {
         context.id
-        for execution in _producers(store, [artifact])
+        for execution in executions
         for context in store.get_contexts_by_execution(execution)
         if context.type == "pipeline_run"
-    }
-
-
-def _producers(store: MetadataStore, artifacts: Collection[int]) -> set[int]:
-    return {
-        event.execution_id
-        for event in store.get_events_by_artifact_ids(artifacts)
-        if event.type == metadata_store_pb2.Event.OUTPUT
     }

@@ -18,10 +18,11 @@ from components.catalogue.gate import Answers, Served
 from components.catalogue.update import Change, Updated, update
 from components.embedded_server import embedded_server
 from components.ingestion.set_aside import SetAside
-from components.push import push
+from components.lineage import ITEMS_ADD
 from models.errors import DebutError, Refused
 from pipeline.config import load_configuration
-from pipeline.layout import MODEL_NAME, serving_folder, set_aside_folder
+from pipeline.derived import push_made_of
+from pipeline.layout import MODEL_NAME, metadata_file, serving_folder, set_aside_folder
 from pipeline.lock import one_at_a_time
 from pipeline.pushed import newest_version, read_terms
 from serving.client import Client
@@ -68,7 +69,7 @@ def change_items(root: Path, change: Change, *, waiting: Callable[[], None]) -> 
     ):
         base = newest_version(serving)
         candidate = Path(scratch) / MODEL_NAME / "1"
-        terms = read_terms(root.resolve() / "metadata.sqlite")
+        terms = read_terms(metadata_file(root.resolve()))
         updated, check = update(
             base, change, terms, candidate=candidate,
             beam_args=load_configuration(None, ()).run.beam_args,
@@ -79,8 +80,21 @@ def change_items(root: Path, change: Change, *, waiting: Callable[[], None]) -> 
                 f"A run has pushed another version while {base.name} was being changed. Nothing "
                 "was pushed; give the command again."
             )
-        version = push(candidate, serving)
+        version = push_made_of(
+            base, candidate, root=root, kind=ITEMS_ADD, details=_told(change, updated)
+        )
     return Pushed(version, base, updated, _write(updated.set_aside, root, version))
+
+
+def _told(change: Change, updated: Updated) -> dict[str, str]:
+    """What ML Metadata notes: the files' names, and what was done where it was anything."""
+    files = {
+        name: file.name for name in ("items", "interactions") if (file := getattr(change, name))
+    }
+    done = {"taken_in": updated.interactions} | {
+        name: getattr(updated, name) for name in ("added", "realigned", "embedded", "withdrawn")
+    }
+    return files | {name: str(count) for name, count in done.items() if count}
 
 
 def _validate(candidate: Path, check: Callable[[Answers], None]) -> None:

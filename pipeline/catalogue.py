@@ -16,8 +16,10 @@ from tfx.types import standard_artifacts
 from components.catalogue.component import CatalogueUpdater
 from components.catalogue.update import Change, DataTerms
 from components.infra_validator import EmbeddedInfraValidator
-from components.pusher import AtomicPusher
-from pipeline.layout import MODEL_NAME
+from components.pusher import AtomicPusher, PushTerms
+from pipeline.abandoned import alone, clear_abandoned
+from pipeline.derived import terms_of
+from pipeline.layout import MODEL_NAME, metadata_file
 from pipeline.lock import one_at_a_time
 from pipeline.pipeline import SERVING_TAG, Places
 from pipeline.pushed import newest_version, read_terms
@@ -27,14 +29,16 @@ _NAME: Final = "catalogue"
 
 
 def create_catalogue_pipeline(
-    change: Change, *, base: str, terms: DataTerms, places: Places, beam_args: Sequence[str]
-) -> tfx.dsl.Pipeline:
+    change: Change, *, base: str, terms: DataTerms, push: PushTerms, places: Places,
+    beam_args: Sequence[str],
+) -> tfx.dsl.Pipeline:  # fmt: skip
     """Build the graph.
 
     Args:
         change: files of products, of interactions, of ids to withdraw.
         base: folder of the pushed version that is changed.
         terms: of the run that trained it.
+        push: how the result is pushed.
         places: where artifacts, metadata and pushed versions go.
         beam_args: of the pipeline that describes many products.
     """
@@ -58,6 +62,7 @@ def create_catalogue_pipeline(
         push_destination=tfx.proto.PushDestination(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=places.serving)
         ),
+        custom_config=push.to_config(),
     )
     return tfx.dsl.Pipeline(
         pipeline_name=_NAME,
@@ -83,11 +88,15 @@ def run_catalogue_pipeline(root: Path, change: Change, *, beam_args: Sequence[st
     found = places(root)
     serving = Path(found.serving)
     newest_version(serving)
-    with one_at_a_time(root, waiting=lambda: None):
+    root = root.resolve()
+    with alone(root), one_at_a_time(root, waiting=lambda: None):
+        clear_abandoned(root)
+        base = newest_version(serving)
         pipeline = create_catalogue_pipeline(
             change,
-            base=str(newest_version(serving)),
-            terms=read_terms(root.resolve() / "metadata.sqlite"),
+            base=str(base),
+            terms=read_terms(metadata_file(root)),
+            push=terms_of(base, root),
             places=found,
             beam_args=beam_args,
         )

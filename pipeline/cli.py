@@ -9,9 +9,11 @@ from pipeline.commands.failures import FailingGroup, debug_option
 from pipeline.commands.feedback import feedback
 from pipeline.commands.items import items
 from pipeline.commands.recommend import recommend
+from pipeline.commands.rollback import promote, rollback
 from pipeline.commands.run import run
 from pipeline.commands.score import score
 from pipeline.commands.serve import serve
+from pipeline.commands.versions import versions
 
 
 @click.group(
@@ -32,7 +34,9 @@ def main() -> None:
     """Recommend products on the day they appear."""
 
 
-for _command in (run, serve, items, feedback, recommend, score, doctor):
+for _command in (
+    run, serve, items, versions, rollback, promote, feedback, recommend, score, doctor,
+):  # fmt: skip
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -70,6 +70,13 @@ class GateOptions(_Section):
     infra_requests: int = Field(ge=1, description="Examples sent to the candidate.")
 
 
+class PushOptions(_Section):
+    """What becomes of a model that passed the gates."""
+
+    canary: bool = Field(description="Push as canary; `stable` stays where it is.")
+    keep: int = Field(ge=2, description="Newest versions that stay on disk.")
+
+
 class Configuration(_Section):
     """Everything a run depends on besides the root folder."""
 
@@ -84,6 +91,7 @@ class Configuration(_Section):
     training: TrainingOptions
     tuner: TunerOptions
     gates: GateOptions
+    push: PushOptions
 
     @model_validator(mode="after")
     def _encoder_is_trained_where_that_is_asked_for(self) -> Configuration:

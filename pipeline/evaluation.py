@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 import tensorflow_model_analysis as tfma
@@ -17,6 +18,8 @@ from models.errors import BadInput
 from pipeline.config import Gate
 
 SIGNATURE: Final = "evaluate"
+BASELINE: Final = "baseline"
+CANDIDATE: Final = "candidate"
 KS: Final = (10, 20, 50)
 
 # What a person looks at first; the report holds the others too.
@@ -72,6 +75,21 @@ def evaluation_config(gates: Iterable[Gate]) -> tfma.EvalConfig:
         slicing_specs=list(SLICES.values()),
         metrics_specs=specs,
     )
+
+
+def read_metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """Model ("candidate", "baseline") to slice to metric to value, from Evaluator's folder."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for slice_metrics in tfma.load_metrics(str(evaluation)):
+        keys = slice_metrics.slice_key.single_slice_keys
+        name = keys[0].bytes_value.decode() if keys else "overall"
+        for entry in slice_metrics.metric_keys_and_values:
+            if entry.key.is_diff:
+                continue
+            model = BASELINE if entry.key.model_name == BASELINE else CANDIDATE
+            values = found.setdefault(model, {}).setdefault(name, {})
+            values[entry.key.name] = entry.value.double_value.value
+    return found
 
 
 def _add_thresholds(metric: tfma.MetricConfig, gates: list[Gate]) -> None:

@@ -17,6 +17,16 @@ def serving_folder(root: Path) -> Path:
     return root / "serving" / MODEL_NAME
 
 
+def artifacts_folder(root: Path) -> Path:
+    """What the nodes wrote."""
+    return root / "artifacts"
+
+
+def metadata_file(root: Path) -> Path:
+    """What ML Metadata knows of all runs, pushes and labels."""
+    return root / "metadata.sqlite"
+
+
 def report_folder(root: Path) -> Path:
     """Where the report of each run is written."""
     return root / "report"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-import tensorflow_model_analysis as tfma
 from ml_metadata import errors
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
@@ -15,12 +13,19 @@ from tfx.types import standard_artifacts
 
 from components.artifacts import Quarantine
 from components.ingestion.summary import IngestionSummary, read_summary
+from components.lineage import (
+    LABEL,
+    OVERRIDE,
+    WITHDRAWN,
+    open_store,
+    push_of,
+    read_pushes,
+)
 from models.errors import DebutError
 from models.record import TrainingRecord, read_record
 from pipeline.config import Configuration, Gate
-
-_BASELINE: Final = "baseline"
-_CANDIDATE: Final = "candidate"
+from pipeline.evaluation import BASELINE, CANDIDATE, read_metrics
+from serving.version_labels import STABLE, versions_on_disk
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,12 @@ class Outcome:
         blessed: Evaluator's decision.
         infra_blessed: InfraValidator's decision.
         version: folder of the pushed version, None where nothing was pushed.
+        label: of that version when it was pushed.
+        override: why a refusal was passed over; empty where none was.
+        withdrawn: why the model was not pushed though blessed: a rollback's reason; else empty.
         is_repeat: nothing had changed since an earlier run, which had pushed that version.
         durations: seconds per node of this run.
+        served: the newest version; another one than `version` where something was pushed since.
     """
 
     run_id: str
@@ -83,6 +92,10 @@ class Outcome:
     version: Path | None
     is_repeat: bool
     durations: dict[str, float]
+    label: str = STABLE
+    override: str = ""
+    withdrawn: str = ""
+    served: str = ""
 
 
 def read_outcome(metadata: Path, config: Configuration, durations: dict[str, float]) -> Outcome:
@@ -94,22 +107,20 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
         durations: seconds per node.
 
     Raises:
-        DebutError: an earlier run of the same has pushed the model, and the version is gone.
+        DebutError: an earlier run of the same has pushed the model, and neither that version nor
+            one that was made of it is there.
     """
     run = _NewestRun(metadata, config.run.name)
     evaluation = run.artifact(standard_artifacts.ModelEvaluation.TYPE_NAME)
-    metrics = _metrics(Path(evaluation.uri))
+    metrics = read_metrics(Path(evaluation.uri))
     blessing = run.artifact(standard_artifacts.ModelBlessing.TYPE_NAME)
     infra = run.artifact(standard_artifacts.InfraBlessing.TYPE_NAME)
     pushed = run.artifact(standard_artifacts.PushedModel.TYPE_NAME)
     destination = pushed.custom_properties["pushed_destination"].string_value
     version = Path(destination) if destination else None
     is_repeat = run.is_cached(pushed)
-    if version is not None and is_repeat and not version.is_dir():
-        raise DebutError(
-            f"Nothing has changed since an earlier run pushed {version}, but that folder is gone. "
-            "Run again with --set run.enable_cache=false to push the model anew."
-        )
+    if version is not None and is_repeat:
+        version = _standing(metadata, version)
     return Outcome(
         run_id=run.name,
         summary=read_summary(run.artifact(Quarantine.TYPE_NAME).uri),
@@ -121,7 +132,34 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
         version=version,
         is_repeat=is_repeat,
         durations=durations,
+        label=pushed.custom_properties[LABEL].string_value or STABLE,
+        override=pushed.custom_properties[OVERRIDE].string_value,
+        withdrawn=pushed.custom_properties[WITHDRAWN].string_value,
+        served=_newest(version.parent) if version else "",
     )
+
+
+def _standing(metadata: Path, version: Path) -> Path:
+    """The version, or where it was removed, the newest one if it holds the same trained model.
+
+    Raises:
+        DebutError: neither is there.
+    """
+    if version.is_dir():
+        return version
+    pushes = read_pushes(open_store(metadata))
+    newest = _newest(version.parent)
+    own, latest = push_of(pushes, int(version.name)), push_of(pushes, int(newest or 0))
+    if own is None or latest is None or own.model != latest.model:
+        raise DebutError(
+            f"Nothing has changed since an earlier run pushed {version}, but that folder is gone. "
+            "Run again with --set run.enable_cache=false to push the model anew."
+        )
+    return version.with_name(newest)
+
+
+def _newest(base: Path) -> str:
+    return next(map(str, versions_on_disk(base)), "")
 
 
 class _NewestRun:
@@ -156,24 +194,10 @@ class _NewestRun:
         return bool(state == metadata_store_pb2.Execution.CACHED)
 
 
-def _metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for slice_metrics in tfma.load_metrics(str(evaluation)):
-        keys = slice_metrics.slice_key.single_slice_keys
-        name = keys[0].bytes_value.decode() if keys else "overall"
-        for entry in slice_metrics.metric_keys_and_values:
-            if entry.key.is_diff:
-                continue
-            model = _BASELINE if entry.key.model_name == _BASELINE else _CANDIDATE
-            values = found.setdefault(model, {}).setdefault(name, {})
-            values[entry.key.name] = entry.value.double_value.value
-    return found
-
-
 def _decision(gate: Gate, metrics: dict[str, dict[str, dict[str, float]]]) -> GateDecision:
-    baseline = metrics.get(_BASELINE)
+    baseline = metrics.get(BASELINE)
     return GateDecision(
         gate=gate,
-        candidate=metrics[_CANDIDATE].get(gate.slice, {}).get(gate.metric, float("nan")),
+        candidate=metrics[CANDIDATE].get(gate.slice, {}).get(gate.metric, float("nan")),
         baseline=baseline.get(gate.slice, {}).get(gate.metric) if baseline else None,
     )

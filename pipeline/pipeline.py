@@ -6,8 +6,8 @@ interactions' lane handles ids. Runners decide where the graph runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +21,8 @@ from tfx.proto import distribution_validator_pb2
 from components.example_validator import StrictDistributionValidator, StrictExampleValidator
 from components.infra_validator import EmbeddedInfraValidator
 from components.ingestion.component import DataFolderExampleGen
-from components.pusher import AtomicPusher
-from components.resolvers import LastPushedStatisticsStrategy, LatestBlessedByBothStrategy
+from components.pusher import AtomicPusher, PushTerms
+from components.resolvers import LastPushedStatisticsStrategy, ServedModelStrategy
 from components.trainer import TwoTowerTrainer
 from components.tuner import TwoTowerTuner
 from models import features
@@ -52,8 +52,26 @@ class Places:
     metadata: metadata_store_pb2.ConnectionConfig
 
 
+@dataclass(frozen=True)
+class Exceptions:
+    """What is pushed though a gate refused it, or not pushed though the gates passed it.
+
+    Attributes:
+        override: a person's reason to push what Evaluator refuses; empty for none.
+        withdrawn: id of each model that a rollback took out of service, to the reason.
+    """
+
+    override: str = ""
+    withdrawn: Mapping[str, str] = field(default_factory=dict)
+
+
 def create_pipeline(
-    config: Configuration, *, data: str, fingerprints: Fingerprints, places: Places
+    config: Configuration,
+    *,
+    data: str,
+    fingerprints: Fingerprints,
+    places: Places,
+    exceptions: Exceptions | None = None,
 ) -> tfx.dsl.Pipeline:
     """Build the graph.
 
@@ -62,7 +80,9 @@ def create_pipeline(
         data: the data folder.
         fingerprints: of the data folder and of the encoder's.
         places: where artifacts, metadata and pushed versions go.
+        exceptions: from what the gates say; None for none.
     """
+    exceptions = exceptions or Exceptions()
     nodes: list[BaseNode] = []
     ingestion = DataFolderExampleGen(
         data=data, options=config.data.options(), fingerprint=fingerprints.data
@@ -117,10 +137,9 @@ def create_pipeline(
         hyperparameters=tuner and tuner.outputs["best_hyperparameters"],
     )
     baseline = tfx.dsl.Resolver(
-        strategy_class=LatestBlessedByBothStrategy,
+        strategy_class=ServedModelStrategy,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-    ).with_id("LatestBlessedModel")
+    ).with_id("ServedModel")
     evaluator = tfx.components.Evaluator(
         examples=ingestion.outputs["interactions"],
         example_splits=[features.EVAL, features.NEW_ITEMS],
@@ -152,6 +171,12 @@ def create_pipeline(
         push_destination=tfx.proto.PushDestination(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=places.serving)
         ),
+        custom_config=PushTerms(
+            keep=config.push.keep,
+            canary=config.push.canary,
+            override=exceptions.override,
+            withdrawn=exceptions.withdrawn,
+        ).to_config(),
     )
     return tfx.dsl.Pipeline(
         pipeline_name=config.run.name,

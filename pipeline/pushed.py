@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ml_metadata.metadata_store import MetadataStore
-from ml_metadata.proto import metadata_store_pb2
-from tfx.types import standard_artifacts
-
 from components.artifacts import Quarantine
 from components.catalogue.update import DataTerms
 from components.ingestion.options import DataOptions
 from components.ingestion.summary import RatingScale, read_summary
+from components.lineage import open_store, read_pushes
 from models.errors import BadInput
 
 _INGESTION = "components.ingestion.component.DataFolderExampleGen"
@@ -36,7 +33,7 @@ def newest_version(serving: Path) -> Path:
 
 
 def read_terms(metadata: Path) -> DataTerms:
-    """Read the terms of the newest run that pushed a model.
+    """Read the terms of the run behind the newest push.
 
     Raises:
         BadInput: there is no such run.
@@ -46,28 +43,14 @@ def read_terms(metadata: Path) -> DataTerms:
             f"{metadata} does not exist, so nothing tells how the model's data was read. Give "
             "--root the folder that `debut run` was given."
         )
-    connection = metadata_store_pb2.ConnectionConfig()
-    connection.sqlite.filename_uri = str(metadata)
-    store = MetadataStore(connection)
-    pushed = [
-        artifact
-        for artifact in store.get_artifacts_by_type(standard_artifacts.PushedModel.TYPE_NAME)
-        if artifact.custom_properties["pushed"].int_value == 1
-    ]
-    if not pushed:
+    store = open_store(metadata)
+    newest = next((push for push in reversed(read_pushes(store)) if push.run is not None), None)
+    if newest is None:
         raise BadInput(f"No run that {metadata} tells of has pushed a model. Run `debut run`.")
-    # A version may also come from a pipeline that trains nothing.
-    run, ingestion = next(
-        (context, execution)
-        for artifact in sorted(pushed, key=lambda artifact: -artifact.id)
-        for context in sorted(store.get_contexts_by_artifact(artifact.id), key=lambda c: -c.id)
-        if context.type == "pipeline_run"
-        for execution in store.get_executions_by_context(context.id)
-        if execution.type == _INGESTION
-    )
+    [ingestion] = [e for e in store.get_executions_by_context(newest.run) if e.type == _INGESTION]
     [quarantine] = [
         artifact
-        for artifact in store.get_artifacts_by_context(run.id)
+        for artifact in store.get_artifacts_by_context(newest.run)
         if artifact.type == Quarantine.TYPE_NAME
     ]
     summary = read_summary(quarantine.uri)

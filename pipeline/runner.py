@@ -21,26 +21,39 @@ from tfx.proto.orchestration import execution_result_pb2
 
 from components.ingestion.folder import fingerprint, open_folder
 from components.ingestion.options import read_pseudonym_key
+from components.lineage import open_store, read_pushes, withdrawn_models
 from models.encoder_folder import open_encoder
+from pipeline.abandoned import alone, clear_abandoned
 from pipeline.config import Configuration
-from pipeline.layout import SAMPLE, serving_folder
+from pipeline.layout import SAMPLE, artifacts_folder, metadata_file, serving_folder
 from pipeline.outcome import Outcome, read_outcome
-from pipeline.pipeline import Fingerprints, Places, create_pipeline
+from pipeline.pipeline import Exceptions, Fingerprints, Places, create_pipeline
 
 
-def run_pipeline(config: Configuration, *, root: Path, console: Console) -> Outcome:
+def run_pipeline(
+    config: Configuration, *, root: Path, console: Console, override: str = ""
+) -> Outcome:
     """Check the inputs, run every node, and read what came out of it.
 
+    Args:
+        config: of the run.
+        root: where everything is kept.
+        console: for the progress.
+        override: a reason to push what Evaluator refuses; empty for none.
+
     Raises:
-        BadInput: the data folder or the encoder can't be used; nothing was computed.
+        BadInput: the data folder or the encoder can't be used, or another run is under way in the
+            root; nothing was computed.
     """
-    pipeline = define_pipeline(config, root)
-    with _progress(console, len(pipeline.components)) as durations:
+    pipeline = define_pipeline(config, root, override)
+    root = root.resolve()
+    with alone(root), _progress(console, len(pipeline.components)) as durations:
+        clear_abandoned(root)
         tfx.orchestration.LocalDagRunner().run(pipeline)
-    return read_outcome(_metadata(root), config, durations)
+        return read_outcome(metadata_file(root), config, durations)
 
 
-def define_pipeline(config: Configuration, root: Path) -> tfx.dsl.Pipeline:
+def define_pipeline(config: Configuration, root: Path, override: str = "") -> tfx.dsl.Pipeline:
     """Check the inputs and build the graph over the folders of a root, which is made.
 
     Raises:
@@ -59,6 +72,7 @@ def define_pipeline(config: Configuration, root: Path) -> tfx.dsl.Pipeline:
             encoder=encoder.fingerprint(),
         ),
         places=places(root),
+        exceptions=Exceptions(override=override, withdrawn=_withdrawn(metadata_file(root))),
     )
 
 
@@ -66,14 +80,20 @@ def places(root: Path) -> Places:
     """The folders of a root."""
     root = root.resolve()
     return Places(
-        artifacts=str(root / "artifacts"),
+        artifacts=str(artifacts_folder(root)),
         serving=str(serving_folder(root)),
-        metadata=tfx.orchestration.metadata.sqlite_metadata_connection_config(str(_metadata(root))),
+        metadata=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+            str(metadata_file(root))
+        ),
     )
 
 
-def _metadata(root: Path) -> Path:
-    return root.resolve() / "metadata.sqlite"
+def _withdrawn(metadata: Path) -> dict[str, str]:
+    """Ids of models that a rollback took out of service, with the reason."""
+    if not metadata.is_file():
+        return {}
+    models = withdrawn_models(read_pushes(open_store(metadata)))
+    return {str(model): reason for model, reason in models.items()}
 
 
 @contextmanager

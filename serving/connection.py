@@ -13,7 +13,7 @@ import grpc
 
 from models.errors import BadInput, DebutError, Unreachable
 from serving.client_credentials import Tls, bearer_metadata
-from serving.questions import RESPONSES, Question
+from serving.questions import RESPONSES, STATUS, Question
 from serving.wire import MESSAGES
 
 Answer = TypeVar("Answer")
@@ -41,6 +41,7 @@ class Connection(ABC):
         target: str,
         *,
         model: str = "debut",
+        label: str = "",
         timeout: float = 10.0,
         tls: Tls | None = None,
         token: str | None = None,
@@ -52,6 +53,7 @@ class Connection(ABC):
         Args:
             target: `HOST:PORT` or `unix:PATH`.
             model: name under which the model is served.
+            label: such as `stable`: ask the version that has it; empty for the newest one.
             timeout: seconds that a call may take, its retries included.
             tls: encrypts the connection, and may name a client certificate; None for plain text.
             token: sent with every call as `authorization: Bearer TOKEN`; needs `tls`.
@@ -64,6 +66,7 @@ class Connection(ABC):
         """
         self.target = target
         self.model = model
+        self.label = label
         self.timeout = timeout
         self.fallback = tuple(fallback)
         self._credentials = None if tls is None else tls.channel_credentials()
@@ -95,6 +98,8 @@ class Connection(ABC):
 
     def _call(self, question: Question[Any], attempts: Attempts) -> Any:
         """Starts the call of one attempt."""
+        if self.label and question.method != STATUS:
+            question.request.model_spec.version_label = self.label
         return self._methods[question.method](
             question.request, timeout=attempts.remaining(), metadata=self._metadata
         )

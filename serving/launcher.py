@@ -19,6 +19,7 @@ from typing import Literal
 
 from models.errors import BadInput, DebutError
 from serving.client import Client
+from serving.version_labels import POLL_SECONDS
 
 Engine = Literal["binary", "docker", "embedded"]
 BINARY = "tensorflow_model_server"
@@ -54,6 +55,7 @@ def command(
     host: str,
     grpc_port: int,
     rest_port: int,
+    model_config: str = "",
 ) -> list[str]:
     """The command line that serves a model.
 
@@ -64,31 +66,43 @@ def command(
         host: address to listen on; the stock binary listens on all of them whatever this says.
         grpc_port: port for gRPC.
         rest_port: port for HTTP/REST; 0 for none.
+        model_config: a ModelServerConfig with the labels of the versions, in the folder above
+            `base_path`; without it the newest version is served, and no label.
     """
     base_path = os.path.abspath(base_path)
     if engine == "docker":
-        inside = f"/models/{model_name}"
+        # The configuration names the folder by its path here, so it has the same one inside.
+        folder = os.path.dirname(base_path) if model_config else base_path
+        inside = folder if model_config else f"/models/{model_name}"
         publish = [f"--publish={host}:{grpc_port}:8500"]
         if rest_port:
             publish.append(f"--publish={host}:{rest_port}:8501")
         return [
             # --init: as the container's first process the server would ignore SIGTERM.
             *["docker", "run", "--rm", "--init", *publish],
-            *[f"--volume={base_path}:{inside}:ro", f"--entrypoint={BINARY}", IMAGE],
-            *_flags(inside, model_name, 8500, 8501 if rest_port else 0),
+            *[f"--volume={folder}:{inside}:ro", f"--entrypoint={BINARY}", IMAGE],
+            *_flags(8500, 8501 if rest_port else 0),
+            *_what(inside, model_name, model_config),
         ]
-    flags = _flags(base_path, model_name, grpc_port, rest_port)
+    flags = [*_flags(grpc_port, rest_port), *_what(base_path, model_name, model_config)]
     if engine == "binary":
         return [BINARY, *flags]
     return [sys.executable, "-m", "serving.main", *flags, f"--bind_address={host}"]
 
 
-def _flags(base_path: str, model_name: str, grpc_port: int, rest_port: int) -> list[str]:
+def _flags(grpc_port: int, rest_port: int) -> list[str]:
+    return [f"--port={grpc_port}", f"--rest_api_port={rest_port}"]
+
+
+def _what(base_path: str, model_name: str, model_config: str) -> list[str]:
+    """What is served: the versions in a folder, or what a configuration says of them."""
+    if not model_config:
+        return [f"--model_name={model_name}", f"--model_base_path={base_path}"]
     return [
-        f"--port={grpc_port}",
-        f"--rest_api_port={rest_port}",
-        f"--model_name={model_name}",
-        f"--model_base_path={base_path}",
+        f"--model_config_file={os.path.abspath(model_config)}",
+        f"--model_config_file_poll_wait_seconds={POLL_SECONDS}",
+        # At the start no version answers yet, and a label could not be given to any.
+        "--allow_version_labels_for_unavailable_models=true",
     ]
 
 
@@ -100,6 +114,7 @@ def serve(
     host: str = "127.0.0.1",
     grpc_port: int = 8500,
     rest_port: int = 8501,
+    model_config: str = "",
     say: Callable[[str], None] = print,
 ) -> int:
     """Runs a server, says one line when it is ready, and passes SIGTERM and SIGINT on to it.
@@ -124,6 +139,7 @@ def serve(
             host=host,
             grpc_port=grpc_port,
             rest_port=rest_port,
+            model_config=model_config,
         )
     )
 

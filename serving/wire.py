@@ -29,6 +29,7 @@ SCHEMA: Schema = {
         "name": (1, "string"),
         "version": (2, "Int64Value"),
         "signature_name": (3, "string"),
+        "version_label": (4, "string"),
     },
     "PredictRequest": {"model_spec": (1, "ModelSpec"), "inputs": (2, "repeated TensorEntry")},
     "PredictResponse": {"outputs": (1, "repeated TensorEntry"), "model_spec": (2, "ModelSpec")},

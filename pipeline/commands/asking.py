@@ -54,13 +54,14 @@ def server_options(function: Callable[..., None]) -> Callable[..., None]:
     def with_client(
         *,
         target: str,
+        label: str,
         tls_ca: Path | None,
         tls_cert: Path | None,
         tls_key: Path | None,
         token_file: Path | None,
         **others: Any,
     ) -> None:
-        with _connect(target, tls_ca, tls_cert, tls_key, token_file) as client:
+        with _connect(target, label, tls_ca, tls_cert, tls_key, token_file) as client:
             function(client=client, **others)
 
     decorated: Callable[..., None] = with_client
@@ -84,6 +85,12 @@ def server_options(function: Callable[..., None]) -> Callable[..., None]:
             help="Connect over TLS; the authority that signed the server's certificate, PEM.",
         ),
         click.option(
+            "--label",
+            default="",
+            metavar="LABEL",
+            help="Ask the version with this label, stable or canary  [default: the newest version]",
+        ),
+        click.option(
             "--target",
             default="localhost:8500",
             show_default=True,
@@ -97,6 +104,7 @@ def server_options(function: Callable[..., None]) -> Callable[..., None]:
 
 def _connect(
     target: str,
+    label: str,
     tls_ca: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -111,6 +119,7 @@ def _connect(
     encrypted = any((tls_ca, tls_cert, tls_key))
     return Client(
         target,
+        label=label,
         tls=Tls.from_files(tls_ca, tls_cert, tls_key) if encrypted else None,
         token=None if token_file is None else token_from_file(token_file),
     )

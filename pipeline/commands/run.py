@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from models.errors import DebutError, Refused
+from models.errors import BadInput, DebutError, Refused
 from pipeline.commands.failures import debug_option, debugging
 from pipeline.layout import SAMPLE, log_file, report_folder
 
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 _PATH: Final = click.Path(path_type=Path)
 _LONGEST: Final = 400  # characters of a server's words; the last ones tell what happened
+
+
+def _reason(_: click.Context, __: click.Parameter, text: str | None) -> str:
+    if text is not None and not text.strip():
+        raise BadInput("--override-gates has no reason. Say why the refused model is to be pushed.")
+    return (text or "").strip()
 
 
 @click.command(
@@ -49,8 +55,17 @@ pushed, 2 for bad input, 3 where a gate refused the model."""
     metavar="KEY=VALUE",
     help="One option, over the file. Repeatable.",
 )
+@click.option(
+    "--override-gates",
+    "override",
+    callback=_reason,
+    metavar="REASON",
+    help="Push even what Evaluator refuses; the reason is recorded.",
+)
 @debug_option
-def run(data: Path | None, root: Path, config: Path | None, settings: tuple[str, ...]) -> None:
+def run(
+    data: Path | None, root: Path, config: Path | None, settings: tuple[str, ...], override: str
+) -> None:
     """Train on a shop's data, and push what passes the gates.
 
     A gate compares the model with a bound, and with the last model that passed.
@@ -71,7 +86,7 @@ def run(data: Path | None, root: Path, config: Path | None, settings: tuple[str,
             from pipeline.commands.summary import print_summary
             from pipeline.report import new_products_reached, write_report
             from pipeline.runner import run_pipeline
-        outcome = run_pipeline(loaded, root=root, console=console)
+        outcome = run_pipeline(loaded, root=root, console=console, override=override)
         with console.status("Writing the report"):
             reached = (
                 new_products_reached(outcome.version, folder, loaded.data.options())
@@ -111,6 +126,8 @@ def quiet_run(root: Path) -> Iterator[list[str]]:
 def _stop_where_refused(
     outcome: Outcome, config: Configuration, *, infra_words: list[str], log: Path
 ) -> None:
+    if outcome.override:
+        return
     reasons = []
     refusing = [decision for decision in outcome.decisions if not decision.passed]
     if not outcome.blessed or refusing:
@@ -125,6 +142,12 @@ def _stop_where_refused(
         reasons.append(
             "InfraValidator refused the model: a model server could not load it or did not answer "
             f"{config.gates.infra_requests} requests from the data.{said} {log} has the details."
+        )
+    if outcome.withdrawn:
+        reasons.append(
+            f"A rollback took this model out of service ({outcome.withdrawn}), so it is not pushed "
+            "again by itself. `debut rollback` to its version brings it back, and --override-gates "
+            "REASON pushes it anew."
         )
     if reasons:
         raise Refused(f"{' '.join(reasons)} Nothing was pushed; the last version keeps serving.")

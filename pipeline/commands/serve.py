@@ -48,14 +48,18 @@ def serve(root: Path, grpc_port: int, rest_port: int, host: str, engine: str) ->
     Says one line when it is ready. New versions are taken up as they are pushed. SIGTERM or Ctrl-C
     finishes the requests in flight and ends with 0.
     """
+    from components.version_folder import refresh_labels
     from serving import launcher
 
+    base = serving_folder(root)
     launcher.serve(
         engine,
-        base_path=str(serving_folder(root)),
+        base_path=str(base),
         model_name=MODEL_NAME,
         host=host,
         grpc_port=grpc_port,
         rest_port=rest_port,
+        # A root may have been moved, or be of a Debut that wrote no labels.
+        model_config=str(refresh_labels(base)) if base.is_dir() else "",
         say=click.echo,
     )

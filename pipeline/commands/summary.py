@@ -14,6 +14,7 @@ from models.record import TrainingRecord
 from pipeline.commands.console import new_table, print_table
 from pipeline.evaluation import HEADLINE_METRICS, SLICES
 from pipeline.outcome import GateDecision, Outcome
+from serving.version_labels import CANARY
 
 _ON_COLD: Final = "cold_"  # only the new slice has its true item among the cold ones
 
@@ -32,13 +33,22 @@ def print_summary(console: Console, outcome: Outcome, *, report: Path, root: Pat
         "Gates": _decisions_table(outcome.decisions),
     }.items():
         print_table(console, title, table)
+    if outcome.override:
+        console.print(f"A gate's refusal was overridden: {outcome.override}", soft_wrap=True)
     if outcome.version is not None:
-        pushed = "Nothing has changed since the run that pushed" if outcome.is_repeat else "Pushed"
-        console.print(
-            f"{pushed} version {outcome.version.name}; `debut serve --root {root}` serves it.",
-            soft_wrap=True,
-        )
+        console.print(_pushed(outcome, outcome.version.name, root), soft_wrap=True)
     console.print(f"Report: {report}", soft_wrap=True)
+
+
+def _pushed(outcome: Outcome, version: str, root: Path) -> str:
+    if not outcome.is_repeat:
+        canary = f" as the canary; `debut promote --root {root}` makes it stable"
+        what = canary if outcome.label == CANARY else ""
+        return f"Pushed version {version}{what}; `debut serve --root {root}` serves it."
+    since = f"Nothing has changed since the run that pushed version {version}"
+    if outcome.served in ("", version):
+        return f"{since}; `debut serve --root {root}` serves it."
+    return f"{since}, and version {outcome.served} came after it; `debut versions --root {root}`."
 
 
 def _data_lines(summary: IngestionSummary) -> list[str]:

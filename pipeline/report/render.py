@@ -26,6 +26,7 @@ from pipeline.evaluation import HEADLINE_METRICS, SLICES, evaluation_metrics
 from pipeline.outcome import Outcome
 from pipeline.report.plots import curve_svg
 from pipeline.report.reached import NewProduct
+from serving.version_labels import CANARY
 
 INDEX: Final = "index.html"
 _VERDICT: Final = "debut-verdict"  # name of the `meta` element that the index reads
@@ -131,14 +132,22 @@ def write_report(
 
 def verdict(outcome: Outcome) -> Verdict:
     """Whether the candidate was pushed, and else which gate refused it, with the values."""
-    if outcome.version is not None:
-        return Verdict(True, f"Pushed version {outcome.version.name}", ())
     reasons = []
     if not outcome.blessed:
         refusing = [
             f"{decision.explain()}." for decision in outcome.decisions if not decision.passed
         ]
         reasons += refusing or ["Evaluator refused the model, though it keeps the gates below."]
+    if outcome.withdrawn:
+        reasons.append(f"A rollback took this model out of service: {outcome.withdrawn}")
+    if outcome.version is not None:
+        place = " as the canary" if outcome.label == CANARY else ""
+        headline = f"Pushed version {outcome.version.name}{place}"
+        if not outcome.override:
+            return Verdict(True, headline, ())
+        return Verdict(
+            True, f"{headline}, over a refusal", (f"Reason: {outcome.override}", *reasons)
+        )
     if not outcome.infra_blessed:
         reasons.append("InfraValidator refused the model: a server with it did not answer.")
     if not reasons:

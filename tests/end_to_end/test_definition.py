@@ -16,11 +16,11 @@ from tests.tiny_bert import write_tiny_bert
 # In a topological order; what stands later never feeds what stands earlier.
 NODES = [
     "DataFolderExampleGen",
-    "LatestBlessedModel",
     "PreviousStatisticsCatalogue",
     "PreviousStatisticsInteractions",
     "SchemaCatalogue",
     "SchemaInteractions",
+    "ServedModel",
     "StatisticsCatalogue",
     "StatisticsInteractions",
     "DriftValidatorCatalogue",
@@ -97,7 +97,7 @@ def test_computing_waits_for_every_validator(folder):
     for transform in ("TransformCatalogue", "TransformInteractions"):
         assert validators <= upstream[transform]
     assert {"Evaluator", "EmbeddedInfraValidator"} <= upstream["AtomicPusher"]
-    assert "LatestBlessedModel" in upstream["Evaluator"]
+    assert "ServedModel" in upstream["Evaluator"]
 
 
 def test_name_and_cache_are_those_of_the_configuration(folder):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -121,12 +122,14 @@ class Workplace:
     def versions(self) -> list[str]:
         return sorted(path.name for path in self.serving.iterdir())
 
-    def run(self, *settings: str, data: Path | None = None) -> Run:
+    def run(self, *settings: str, data: Path | None = None, override: str = "") -> Run:
         text = io.StringIO()
         config = load_configuration(
             None, [*small(data or self.shop.folder, self.encoder), *settings]
         )
-        outcome = run_pipeline(config, root=self.root, console=Console(file=text, width=200))
+        outcome = run_pipeline(
+            config, root=self.root, console=Console(file=text, width=200), override=override
+        )
         return Run(outcome, NewestRun(self.root), text.getvalue().splitlines())
 
 
@@ -182,6 +185,15 @@ def third(place, second, client, answers):
     finally:
         stop.set()
         asking.join()
+
+
+def rollback(root, version, reason):
+    return CliRunner().invoke(main, ["rollback", version, "--root", str(root), "--reason", reason])
+
+
+def pushed_versions(root):
+    """What `debut versions` says."""
+    return json.loads(CliRunner().invoke(main, ["versions", "--root", str(root), "--json"]).stdout)
 
 
 def examples(run, split):
@@ -573,6 +585,7 @@ class TestItems:
             == made
         )
         # And whatever comes next finds the run that trained the model.
+        assert [one["base"] for one in pushed_versions(root)[:1]] == [int(base.name)]
         assert read_terms(root / "metadata.sqlite") == read_terms(place.root / "metadata.sqlite")
 
     def test_an_unknown_product_is_not_removed(self, root, grown):
@@ -715,7 +728,101 @@ class TestUnchanged:
         assert repeat.outcome.is_repeat and not second.outcome.is_repeat
         assert place.versions()[-1] == second.outcome.version.name
 
-    def test_version_that_is_gone_is_missed_by_name(self, place, repeat):
-        shutil.rmtree(repeat.outcome.version)
-        with pytest.raises(DebutError, match=rf"{repeat.outcome.version}.*enable_cache=false"):
+
+class TestGoingBack:
+    """A refused model is pushed all the same, taken back, and served again."""
+
+    WORSE = ("training.steps=0", "model.embedding_size=2")
+
+    @pytest.fixture(scope="class")
+    def overridden(self, place, third):
+        return place.run(*self.WORSE, override="the gate looks at the wrong week")
+
+    @pytest.fixture(scope="class")
+    def back(self, place, second, overridden):
+        """Back to the second run's model, and then to the worse one once more."""
+        results = []
+        for version in (second.outcome.version.name, overridden.outcome.version.name):
+            results.append(rollback(place.root, version, "it recommends what is sold out"))
+        return results
+
+    @pytest.fixture(scope="class")
+    def withheld(self, place, back):
+        return place.run()
+
+    def test_an_override_pushes_what_evaluator_still_refuses(self, place, third, overridden):
+        outcome = overridden.outcome
+        assert overridden.metadata.states["Evaluator"] == "CACHED"
+        assert not outcome.blessed and outcome.infra_blessed
+        assert outcome.override == "the gate looks at the wrong week"
+        assert outcome.version.name == place.versions()[-1]
+        assert not third.outcome.override
+
+    def test_versions_says_where_each_came_from(self, place, second, overridden):
+        newest, before, *_ = pushed_versions(place.root)
+        assert newest["version"] == int(overridden.outcome.version.name)
+        assert newest["by"] == overridden.outcome.run_id
+        assert newest["gates"] == "overridden: the gate looks at the wrong week"
+        assert newest["labels"] == ["stable"] and newest["is_newest"]
+        assert before["version"] == int(second.outcome.version.name)
+        assert before["gates"] == "passed" and before["labels"] == []
+        days = sorted(START + 86_400 * i + u for u in range(80) for i in range(len(
+            place.shop.histories[f"u{u}"])))  # fmt: skip
+        assert before["data"] == [
+            datetime.fromtimestamp(day, timezone.utc).strftime("%Y-%m-%d")
+            for day in (days[0], days[-1])
+        ]
+        for decision in second.outcome.decisions:
+            shown = before["metrics"][f"{decision.gate.metric} {decision.gate.slice}"]
+            assert shown == pytest.approx(decision.candidate)
+        size = sum(f.stat().st_size for f in second.outcome.version.rglob("*") if f.is_file())
+        assert before["megabytes"] == pytest.approx(size / 1e6)
+
+    def test_rollback_serves_the_earlier_answers_under_the_newest_number(
+        self, place, second, overridden, back, client
+    ):
+        assert [result.exit_code for result in back] == [0, 0], back[-1].output
+        good, bad = pushed_versions(place.root)[1], pushed_versions(place.root)[0]
+        assert (good["base"], bad["base"]) == (
+            int(second.outcome.version.name), int(overridden.outcome.version.name)
+        )  # fmt: skip
+        assert bad["labels"] == ["stable"] and not bad["withdrawn"]
+        assert good["withdrawn"] == bad["reason"] == "it recommends what is sold out"
+        wait_until_available(client, bad["version"])
+        (ranking,) = client.recommend(["u1"], k=5)
+        alone = tf.saved_model.load(str(overridden.outcome.version)).signatures["recommend"](
+            user_id=tf.constant(["u1"]), history=tf.zeros([1, 0], tf.string),
+            profile=tf.constant([""]), k=tf.constant(5), new_only=tf.constant(False),
+        )  # fmt: skip
+        assert ranking.version == bad["version"]
+        assert ranking.item_ids == list(alone["item_id"].numpy()[0].astype(str))
+
+    def test_the_next_run_is_compared_with_what_is_served_and_not_pushed_if_withdrawn(
+        self, place, overridden, withheld
+    ):
+        baseline = withheld.metadata.inputs("Evaluator", "baseline_model")
+        assert baseline == overridden.metadata.outputs("TwoTowerTrainer", "model")
+        assert withheld.outcome.blessed and withheld.outcome.version is None
+        assert withheld.outcome.withdrawn == "it recommends what is sold out"
+
+    @pytest.mark.parametrize(
+        ("version", "said"),
+        [("7", "There are "), ("..", "no version"), ("newest", "nothing to go")],
+    )
+    def test_a_version_that_is_not_there_or_is_served_ends_with_2(
+        self, place, withheld, version, said
+    ):
+        versions = place.versions()
+        name = versions[-1] if version == "newest" else version
+        result = rollback(place.root, name, "why not")
+        assert result.exit_code == 2 and said in result.output
+        assert place.versions() == versions
+
+
+class TestGone:
+    def test_version_that_is_gone_is_missed_by_name(self, place, second):
+        rollback(place.root, second.outcome.version.name, "the better one")
+        pushed = place.run().outcome.version
+        shutil.rmtree(place.serving)
+        with pytest.raises(DebutError, match=rf"{pushed}.*enable_cache=false"):
             place.run()

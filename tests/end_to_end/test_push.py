@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from components.push import push
+from components.version_folder import push
 
 
 @pytest.fixture

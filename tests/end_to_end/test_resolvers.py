@@ -1,55 +1,98 @@
-"""What becomes the baseline, asked of a metadata store that recorded what the nodes did."""
+"""What a run is compared with, asked of a metadata store that recorded what was pushed."""
+
+from pathlib import Path
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.orchestration import metadata
-from tfx.orchestration.portable.mlmd import execution_lib
+from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 from tfx.types import standard_artifacts
 
-from components.resolvers import LatestBlessedByBothStrategy
+from components.lineage import (
+    INSTEAD_OF,
+    ITEMS_ADD,
+    REASON,
+    ROLLBACK,
+    read_pushes,
+    record_promotion,
+    record_push,
+    withdrawn_models,
+)
+from components.resolvers import LastPushedStatisticsStrategy, ServedModelStrategy
 
 
 class History:
-    """Models and what became of them."""
+    """Runs, what became of their models, and what was pushed outside TFX."""
 
     def __init__(self, handle):
         self._handle = handle
         self._models = []
-        self._blessings = []
+        self._statistics = []
+        self._versions = 0
 
-    def train(self, *, evaluator=None, infra=None):
-        """Record a model; a blessing is True, False, or None where the node never came to it."""
+    @property
+    def store(self):
+        return self._handle.store
+
+    def run(self, *, blessed=True, pushed=True, label="stable"):
+        """Record a run; returns its model, its statistics and its version, if it pushed one."""
+        context = context_lib.register_context_if_not_exists(
+            self._handle, "pipeline_run", f"run-{len(self._models)}"
+        )
+        statistics = standard_artifacts.ExampleStatistics()
+        self._record(context, "StatisticsGen", {}, {"statistics": [statistics]})
+        self._statistics.append(statistics)
         model = standard_artifacts.Model()
-        self._record("Trainer", {}, {"model": [model]})
+        self._record(context, "Trainer", {}, {"model": [model]})
         self._models.append(model)
-        if evaluator is not None:
-            self._blessings.append(
-                self._bless(standard_artifacts.ModelBlessing(), "Evaluator", model, evaluator)
-            )
-        if infra is not None:
-            self._bless(standard_artifacts.InfraBlessing(), "InfraValidator", model, infra)
-        return model
+        blessing = standard_artifacts.ModelBlessing()
+        blessing.set_int_custom_property("blessed", int(blessed))
+        blessing.set_int_custom_property("current_model_id", model.id)
+        self._record(context, "Evaluator", {"model": [model]}, {"blessing": [blessing]})
+        out = standard_artifacts.PushedModel()
+        out.set_int_custom_property("pushed", int(pushed))
+        if pushed:
+            self._versions += 1
+            out.set_string_custom_property("pushed_version", str(self._versions))
+            out.set_string_custom_property("label", label)
+        self._record(
+            context, "Pusher", {"model_blessing": [blessing]}, {"pushed_model": [out]}
+        )  # fmt: skip
+        return model, statistics, self._versions
+
+    def derive(self, base, kind, **details):
+        """Record a push that no run made."""
+        self._versions += 1
+        record_push(
+            self.store, Path("/serving", str(self._versions)), base=Path("/serving", str(base)),
+            kind=kind, label="stable", details=details,
+        )  # fmt: skip
+        return self._versions
+
+    def roll_back(self, *, to, instead_of, reason="it sold nothing"):
+        return self.derive(to, ROLLBACK, **{INSTEAD_OF: instead_of, REASON: reason})
 
     def baseline(self):
         """The model that a run would now be compared with, or None."""
-        chosen = LatestBlessedByBothStrategy().resolve_artifacts(
-            self._handle.store,
-            {"model": list(self._models), "model_blessing": list(self._blessings)},
-        )
+        chosen = ServedModelStrategy().resolve_artifacts(self.store, {"model": list(self._models)})
         assert chosen is not None
         return chosen["model"][0].id if chosen["model"] else None
 
-    def _bless(self, blessing, node, model, blessed):
-        blessing.set_int_custom_property("blessed", int(blessed))
-        blessing.set_int_custom_property("current_model_id", model.id)
-        self._record(node, {"model": [model]}, {"blessing": [blessing]})
-        return blessing
+    def drift_baseline(self):
+        """The statistics that a run would now be compared with, or None."""
+        chosen = LastPushedStatisticsStrategy().resolve_artifacts(
+            self.store, {"statistics": list(self._statistics)}
+        )
+        return chosen and chosen["statistics"][0].id
 
-    def _record(self, node, inputs, outputs):
+    def withdrawn(self):
+        return withdrawn_models(read_pushes(self.store))
+
+    def _record(self, context, node, inputs, outputs):
         execution = execution_lib.prepare_execution(
             self._handle, mlmd.ExecutionType(name=node), state=mlmd.Execution.COMPLETE
         )
-        execution_lib.put_execution(self._handle, execution, [], inputs, outputs)
+        execution_lib.put_execution(self._handle, execution, [context], inputs, outputs)
 
 
 @pytest.fixture
@@ -60,28 +103,87 @@ def history(tmp_path):
 
 
 def test_nothing_was_ever_trained(history):
+    assert history.baseline() is None and history.drift_baseline() is None
+
+
+def test_the_newest_pushed_model_and_its_data_are_the_baseline(history):
+    history.run()
+    model, statistics, _ = history.run()
+    assert history.baseline() == model.id
+    assert history.drift_baseline() == statistics.id
+
+
+@pytest.mark.parametrize("blessed", [False, True])
+def test_a_model_that_was_not_pushed_is_no_baseline(history, blessed):
+    """Evaluator refused it, or no server loads it, or the run was killed before the push."""
+    model, statistics, _ = history.run()
+    history.run(blessed=blessed, pushed=False)
+    assert history.baseline() == model.id
+    assert history.drift_baseline() == statistics.id
+
+
+def test_first_model_that_is_not_pushed_leaves_no_baseline(history):
+    history.run(pushed=False)
     assert history.baseline() is None
 
 
-def test_the_newest_of_two_good_models_is_the_baseline(history):
-    history.train(evaluator=True, infra=True)
-    newest = history.train(evaluator=True, infra=True)
-    assert history.baseline() == newest.id
+def test_a_refused_model_that_was_pushed_all_the_same_is_the_baseline(history):
+    history.run()
+    model, _, _ = history.run(blessed=False, pushed=True)
+    assert history.baseline() == model.id
 
 
-@pytest.mark.parametrize("infra", [False, None])
-def test_a_model_that_no_server_loads_is_no_baseline(history, infra):
-    good = history.train(evaluator=True, infra=True)
-    history.train(evaluator=True, infra=infra)
-    assert history.baseline() == good.id
+def test_items_that_were_added_leave_the_trained_model_the_baseline(history):
+    model, statistics, version = history.run()
+    history.derive(history.derive(version, ITEMS_ADD), ITEMS_ADD)
+    assert history.baseline() == model.id
+    assert history.drift_baseline() == statistics.id
 
 
-def test_a_model_that_evaluator_refused_is_no_baseline(history):
-    good = history.train(evaluator=True, infra=True)
-    history.train(evaluator=False, infra=True)
-    assert history.baseline() == good.id
+def test_after_a_rollback_what_is_served_is_the_baseline_and_the_other_is_withdrawn(history):
+    old, statistics, first = history.run()
+    new, _, second = history.run()
+    with_items = history.derive(second, ITEMS_ADD)
+    history.roll_back(to=first, instead_of=str(with_items))
+    assert history.baseline() == old.id
+    assert history.drift_baseline() == statistics.id
+    assert history.withdrawn() == {new.id: "it sold nothing"}
 
 
-def test_first_model_that_no_server_loads_leaves_no_baseline(history):
-    history.train(evaluator=True, infra=False)
-    assert history.baseline() is None
+def test_rolling_back_added_items_withdraws_no_model(history):
+    model, _, version = history.run()
+    history.roll_back(to=version, instead_of=str(history.derive(version, ITEMS_ADD)))
+    assert history.baseline() == model.id and history.withdrawn() == {}
+
+
+def test_a_withdrawn_model_that_is_brought_back_is_withdrawn_no_more(history):
+    old, _, first = history.run()
+    new, _, second = history.run()
+    third = history.roll_back(to=first, instead_of=str(second))
+    history.roll_back(to=second, instead_of=str(third), reason="it was the shop's fault")
+    assert history.baseline() == new.id
+    assert history.withdrawn() == {old.id: "it was the shop's fault"}
+
+
+def test_a_canary_is_no_baseline_until_it_is_promoted(history):
+    stable, _, _ = history.run()
+    canary, statistics, version = history.run(label="canary")
+    assert history.baseline() == stable.id
+    record_promotion(history.store, version, "it sells")
+    assert history.baseline() == canary.id
+    assert history.drift_baseline() == statistics.id
+
+
+def test_a_rollback_withdraws_the_canary_too(history):
+    old, _, first = history.run()
+    stable, _, second = history.run()
+    canary, _, third = history.run(label="canary")
+    history.roll_back(to=first, instead_of=f"{second},{third}")
+    assert history.baseline() == old.id
+    assert set(history.withdrawn()) == {stable.id, canary.id}
+
+
+def test_a_version_that_nobody_recorded_leaves_the_last_known_model_the_baseline(history):
+    model, _, _ = history.run()
+    history.derive(99, ITEMS_ADD)
+    assert history.baseline() == model.id

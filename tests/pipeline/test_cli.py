@@ -36,7 +36,8 @@ from tests.serving import saved_models
 from tests.serving.conftest import free_port
 
 COMMANDS = (
-    ("run",), ("serve",), ("items",), ("items", "add"), ("items", "remove"),
+    ("run",), ("serve",), ("items",), ("items", "add"), ("items", "remove"), ("versions",),
+    ("rollback",), ("promote",), ("feedback",), ("feedback", "export"),
     ("recommend",), ("score",), ("doctor",),
 )  # fmt: skip
 # As on a user's terminal: the tests' own quiet is not there.
@@ -279,7 +280,7 @@ def finished(tmp_path, monkeypatch):
     def run(made, *arguments, meanwhile=lambda: None):
         seen = []
 
-        def pretend(config, *, root, console):
+        def pretend(config, *, root, console, override):
             meanwhile()
             seen.append(config)
             return made

@@ -1,0 +1,255 @@
+"""Every push as ML Metadata knows it: those of runs, and those made of an earlier version.
+
+A run's push is the output of the node `AtomicPusher`. `debut items add` and `debut rollback` push
+outside TFX: each is an execution of a type of its own, with the `PushedModel` it started from as
+its input. So each push leads back to the run that trained its model.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from serving.version_labels import STABLE
+
+PUSHED_MODEL: Final = "PushedModel"
+ITEMS_ADD: Final = "debut.items_add"
+ROLLBACK: Final = "debut.rollback"
+PROMOTE: Final = "debut.promote"
+
+# Custom properties of a `PushedModel`, beside TFX's own.
+BASE: Final = "base"  # version that it was made of
+LABEL: Final = "label"
+OVERRIDE: Final = "override"  # why a gate's refusal was passed over
+WITHDRAWN: Final = "withdrawn"  # why the model was not pushed, though blessed
+# Of an execution outside TFX.
+BY: Final = "by"
+REASON: Final = "reason"
+INSTEAD_OF: Final = "instead_of"  # versions that a rollback took out of service, by commas
+
+_PUSHED: Final = "pushed"
+_VERSION: Final = "pushed_version"
+_DESTINATION: Final = "pushed_destination"
+_RUN: Final = "pipeline_run"
+_MODEL_ID: Final = "current_model_id"  # TFX's, of a blessing
+_INPUT, _OUTPUT = mlmd.Event.INPUT, mlmd.Event.OUTPUT
+
+
+@dataclass(frozen=True)
+class Push:
+    """One version that was pushed.
+
+    Attributes:
+        artifact: id of the `PushedModel`.
+        version: number of its folder.
+        kind: type of the execution that pushed it.
+        seconds: unix time.
+        by: run id, or the person and machine.
+        base: version that it was made of; None where a run trained it.
+        label: `stable` or `canary`, what it was promoted to included.
+        override: why a gate's refusal was passed over; empty where none was.
+        details: what else the execution noted.
+        run: context of the pipeline run behind it, None where none is known.
+        model: id of the Trainer's artifact behind it, likewise.
+    """
+
+    artifact: int
+    version: int
+    kind: str
+    seconds: float
+    by: str
+    base: int | None
+    label: str
+    override: str
+    details: Mapping[str, str]
+    run: int | None
+    model: int | None
+
+
+def open_store(metadata: Path) -> MetadataStore:
+    """The store in a SQLite file, which is made where it is missing."""
+    connection = mlmd.ConnectionConfig()
+    connection.sqlite.filename_uri = str(metadata)
+    return MetadataStore(connection)
+
+
+def read_pushes(store: MetadataStore) -> list[Push]:
+    """All pushes in their order."""
+    artifacts = sorted(
+        (
+            artifact
+            for artifact in store.get_artifacts_by_type(PUSHED_MODEL)
+            if artifact.custom_properties[_PUSHED].int_value == 1
+        ),
+        key=lambda artifact: artifact.id,
+    )
+    found: dict[int, Push] = {}
+    for artifact in artifacts:
+        found[artifact.id] = _push(store, artifact, found)
+    return list(found.values())
+
+
+def stable_push(pushes: Sequence[Push]) -> Push | None:
+    """The newest stable push with a run behind it; None before the first one.
+
+    It is what customers are served from, unless that was made of a version that nobody recorded.
+    """
+    known = (push for push in reversed(pushes) if push.label == STABLE and push.run is not None)
+    return next(known, None)
+
+
+def push_of(pushes: Sequence[Push], version: int) -> Push | None:
+    """The push of a version; None where it was not recorded, as of a process that was killed."""
+    return next((push for push in reversed(pushes) if push.version == version), None)
+
+
+def withdrawn_models(pushes: Sequence[Push]) -> dict[int, str]:
+    """Models that a rollback took out of service and nothing brought back, with the reason."""
+    withdrawn: dict[int, str] = {}
+    for push in pushes:
+        if push.kind == ROLLBACK:
+            for version in push.details[INSTEAD_OF].split(","):
+                left = push_of(pushes, int(version))
+                if left is not None and left.model is not None:
+                    withdrawn[left.model] = push.details[REASON]
+        if push.model is not None:
+            withdrawn.pop(push.model, None)
+    return withdrawn
+
+
+def record_push(
+    store: MetadataStore,
+    version: Path,
+    *,
+    base: Path,
+    kind: str,
+    label: str,
+    details: Mapping[str, str],
+) -> None:
+    """Record a push that no run made.
+
+    Args:
+        store: the root's.
+        version: folder that was pushed.
+        base: folder that it was made of.
+        kind: `ITEMS_ADD` or `ROLLBACK`.
+        label: of the version.
+        details: what else to note on the execution.
+    """
+    pushed = mlmd.Artifact(
+        type_id=store.put_artifact_type(
+            mlmd.ArtifactType(name=PUSHED_MODEL, base_type=mlmd.ArtifactType.MODEL),
+            can_add_fields=True,
+            can_omit_fields=True,
+        ),
+        uri=str(version),
+        state=mlmd.Artifact.LIVE,
+    )
+    pushed.custom_properties[_PUSHED].int_value = 1
+    noted = {_VERSION: version.name, _DESTINATION: str(version), LABEL: label, BASE: base.name}
+    for name, value in noted.items():
+        pushed.custom_properties[name].string_value = value
+    origin = push_of(read_pushes(store), int(base.name))
+    inputs = store.get_artifacts_by_id([origin.artifact]) if origin else []
+    store.put_execution(
+        _execution(store, kind, details),
+        [*((artifact, _event(_INPUT)) for artifact in inputs), (pushed, _event(_OUTPUT))],
+        [],
+    )
+
+
+def record_promotion(store: MetadataStore, version: int, reason: str) -> None:
+    """Record that a canary became the stable version."""
+    push = push_of(read_pushes(store), version)
+    execution = _execution(store, PROMOTE, {"version": str(version), REASON: reason})
+    inputs = []
+    if push is not None:
+        [artifact] = store.get_artifacts_by_id([push.artifact])
+        artifact.custom_properties[LABEL].string_value = STABLE
+        inputs.append((artifact, _event(_INPUT)))
+    store.put_execution(execution, inputs, [])
+
+
+def _push(store: MetadataStore, artifact: mlmd.Artifact, earlier: Mapping[int, Push]) -> Push:
+    execution = _producer(store, artifact.id)
+    inputs = [
+        event.artifact_id
+        for event in store.get_events_by_execution_ids([execution.id])
+        if event.type == _INPUT
+    ]
+    properties = {
+        name: value.string_value
+        for name, value in execution.custom_properties.items()
+        if value.HasField("string_value")
+    }
+    noted = artifact.custom_properties[BASE].string_value
+    made_of = int(noted) if noted else None
+    base = None if made_of is None else push_of(list(earlier.values()), made_of)
+    # ML Metadata has an error where an execution has no context, as ours outside TFX have none.
+    is_outside = execution.type in (ITEMS_ADD, ROLLBACK)
+    contexts = [] if is_outside else store.get_contexts_by_execution(execution.id)
+    runs = [context for context in contexts if context.type == _RUN]
+    if made_of is None:
+        run, model = (runs[0].id if runs else None), _trained(store, inputs)
+    else:
+        run, model = (base.run, base.model) if base else (None, None)
+    return Push(
+        artifact=artifact.id,
+        version=int(artifact.custom_properties[_VERSION].string_value),
+        kind=execution.type,
+        seconds=artifact.create_time_since_epoch / 1000,
+        by=runs[0].name if runs else properties.get(BY, ""),
+        base=made_of,
+        # An older Debut knew no labels: each push was what is now called stable.
+        label=artifact.custom_properties[LABEL].string_value or STABLE,
+        override=artifact.custom_properties[OVERRIDE].string_value,
+        details=properties,
+        run=run,
+        model=model,
+    )
+
+
+def _producer(store: MetadataStore, artifact: int) -> mlmd.Execution:
+    """The execution that made an artifact: the first, as later ones took it from the cache."""
+    events = store.get_events_by_artifact_ids([artifact])
+    first = min(event.execution_id for event in events if event.type == _OUTPUT)
+    [execution] = store.get_executions_by_id([first])
+    return execution
+
+
+def _trained(store: MetadataStore, inputs: Sequence[int]) -> int | None:
+    """The Trainer's artifact, which the blessing among a Pusher's inputs names."""
+    for artifact in store.get_artifacts_by_id(inputs):
+        if _MODEL_ID in artifact.custom_properties:
+            return int(artifact.custom_properties[_MODEL_ID].int_value)
+    return None
+
+
+def _execution(store: MetadataStore, kind: str, details: Mapping[str, str]) -> mlmd.Execution:
+    execution = mlmd.Execution(
+        type_id=store.put_execution_type(mlmd.ExecutionType(name=kind)),
+        last_known_state=mlmd.Execution.COMPLETE,
+    )
+    for name, value in {**details, BY: _person()}.items():
+        execution.custom_properties[name].string_value = value
+    return execution
+
+
+def _event(kind: mlmd.Event.Type) -> mlmd.Event:
+    return mlmd.Event(type=kind)
+
+
+def _person() -> str:
+    try:
+        user = getpass.getuser()
+    except KeyError:  # as in a container, where the user's number has no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,109 @@
+"""The folder of the versions that model servers poll: how a version gets in, and out again.
+
+Everything that changes it holds a lock, so two pushes never take the same number, and what lies
+half-written beside the versions is known to be left over from a push that was killed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from serving.version_labels import CANARY, STABLE, read_labels, versions_on_disk, write_labels
+
+KEEP: Final = 10
+"""Versions that are kept where nothing says how many."""
+
+_INCOMING: Final = ".incoming-"
+_OUTGOING: Final = ".outgoing-"
+
+
+def push(model: Path, base: Path, *, canary: bool = False, keep: int = KEEP) -> Path:
+    """Make `model` the newest version under `base`, and remove versions that are too old.
+
+    The copy is written under a name that is no number, which model servers ignore, and renamed
+    when it is complete. The version is the unix time in seconds, or one more than the newest.
+
+    Args:
+        model: a SavedModel's folder.
+        base: the folder of the version folders.
+        canary: give the version the label `canary` and leave `stable` where it is. Otherwise, and
+            where there is no other version, it becomes `stable`, and no version is the canary.
+        keep: how many of the newest versions stay; what a label names stays too.
+
+    Returns:
+        The folder of the new version.
+    """
+    with _locked(base):
+        _clear(base)
+        copy = base / f"{_INCOMING}{os.getpid()}-{time.time_ns()}"
+        try:
+            shutil.copytree(model, copy)
+            labels = read_labels(base)
+            newest = max(versions_on_disk(base), default=0)
+            number = max(int(time.time()), newest + 1)
+            version = base / str(number)
+            copy.rename(version)
+        finally:
+            shutil.rmtree(copy, ignore_errors=True)
+        labels = {STABLE: labels[STABLE], CANARY: number} if canary and labels else {STABLE: number}
+        _prune(base, keep=keep, spared=set(labels.values()))
+        write_labels(base, labels)
+    return version
+
+
+def promote(base: Path) -> int | None:
+    """Make the canary the stable version.
+
+    Returns:
+        Its number; None where there is no canary.
+    """
+    with _locked(base):
+        canary = read_labels(base).get(CANARY)
+        if canary is not None:
+            write_labels(base, {STABLE: canary})
+    return canary
+
+
+def refresh_labels(base: Path) -> Path:
+    """Write the labels' file for where the root lies now and what is there, and return it.
+
+    It takes no lock, so that a server can start where nobody may write and nothing is to be
+    written. A push that goes on meanwhile writes the file again.
+    """
+    return write_labels(base, read_labels(base))
+
+
+def label_of(version: Path) -> str:
+    """`canary` or `stable`, or an empty text for a version without a label."""
+    labels = read_labels(version.parent)
+    return next((label for label, number in labels.items() if str(number) == version.name), "")
+
+
+@contextmanager
+def _locked(base: Path) -> Iterator[None]:
+    """Alone among the processes that change the folder; the system frees a killed one's lock."""
+    base.mkdir(parents=True, exist_ok=True)
+    with (base.parent / f".{base.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _clear(base: Path) -> None:
+    for path in [*base.glob(f"{_INCOMING}*"), *base.glob(f"{_OUTGOING}*")]:
+        shutil.rmtree(path)
+
+
+def _prune(base: Path, *, keep: int, spared: set[int]) -> None:
+    """Each old version goes at once, as it came, and only then file by file."""
+    for number in versions_on_disk(base)[keep:]:
+        if number not in spared:
+            gone = base / f"{_OUTGOING}{number}"
+            (base / str(number)).rename(gone)
+            shutil.rmtree(gone)

@@ -1,0 +1,67 @@
+"""`debut rollback` and `debut promote`: an earlier version, or the canary, becomes stable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.commands.failures import debug_option, debugging
+
+_ROOT: Any = click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="The folder that `debut run` was given.",
+)
+
+
+@click.command(
+    epilog="""\b
+Example:
+  debut rollback 1764252000 --root runs --reason "recommends what is sold out" """
+)
+@click.argument("version")
+@_ROOT
+@click.option("--reason", required=True, metavar="TEXT", help="Why; kept in ML Metadata.")
+@debug_option
+def rollback(version: str, root: Path, reason: str) -> None:
+    """Go back to an earlier version.
+
+    Its content is pushed again under the newest number, as the stable version, and running servers
+    take it up by themselves. A canary is dropped. The next run is compared with what is served
+    then, and does not push the withdrawn model again. Ends with 2 where there is no such version.
+    """
+    from pipeline.commands.quiet import quiet
+
+    with quiet(None, debug=debugging()):
+        from pipeline.going_back import roll_back
+
+        done = roll_back(root, version, reason=reason)
+    left = " and ".join(map(str, done.instead_of))
+    click.echo(f"Pushed {done.version}, the same as version {done.base.name}, instead of {left}.")
+
+
+@click.command(
+    epilog="""\b
+Example:
+  debut promote --root runs"""
+)
+@_ROOT
+@click.option("--reason", default="", metavar="TEXT", help="Why; kept in ML Metadata.")
+@debug_option
+def promote(root: Path, reason: str) -> None:
+    """Make the canary the stable version.
+
+    A running server moves the label when it reads models.config again. Ends with 2 where there is
+    no canary.
+    """
+    from pipeline.commands.quiet import quiet
+
+    with quiet(None, debug=debugging()):
+        from pipeline.going_back import promote_canary
+
+        version = promote_canary(root, reason=reason)
+    click.echo(f"Version {version} is stable now.")

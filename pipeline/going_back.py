@@ -1,0 +1,91 @@
+"""Goes back to an earlier version, or lets a canary take over: pushes and labels, nothing trained.
+
+A rollback pushes the earlier version's content once more, under the newest number. So every server
+that polls follows, version numbers never go back, and what was served when stays readable.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from components.lineage import (
+    INSTEAD_OF,
+    REASON,
+    ROLLBACK,
+    open_store,
+    record_promotion,
+)
+from components.version_folder import promote
+from models.errors import BadInput
+from pipeline.derived import push_made_of
+from pipeline.layout import metadata_file, serving_folder
+from pipeline.pushed import newest_version
+from serving.version_labels import STABLE, read_labels, versions_on_disk
+
+
+class RolledBack(NamedTuple):
+    """What `roll_back` did.
+
+    Attributes:
+        version: folder of the new version.
+        base: folder of the version whose content it has.
+        instead_of: versions that had a label before.
+    """
+
+    version: Path
+    base: Path
+    instead_of: tuple[int, ...]
+
+
+def roll_back(root: Path, version: str, *, reason: str) -> RolledBack:
+    """Push the content of `version` again, as the stable version; a canary is dropped.
+
+    Raises:
+        BadInput: there is no such version, or it is what is served, or no reason is given.
+    """
+    _require(reason)
+    serving = serving_folder(root.resolve())
+    newest = newest_version(serving)
+    base = serving / version
+    if not version.isdigit() or not (base / "saved_model.pb").is_file():
+        known = ", ".join(map(str, versions_on_disk(serving)))
+        raise BadInput(
+            f"There is no version {version!r} under {serving}. There are {known}; "
+            f"`debut versions --root {root}` says what they are."
+        )
+    labels = read_labels(serving)
+    if base == newest and labels[STABLE] == int(version):
+        raise BadInput(f"Version {version} is the newest and stable already; nothing to go back.")
+    instead_of = tuple(sorted(set(labels.values())))
+    pushed = push_made_of(
+        base, base, root=root, kind=ROLLBACK, is_stable=True,
+        details={REASON: reason, INSTEAD_OF: ",".join(map(str, instead_of))},
+    )  # fmt: skip
+    return RolledBack(pushed, base, instead_of)
+
+
+def promote_canary(root: Path, *, reason: str) -> int:
+    """Give the canary the label `stable`.
+
+    Returns:
+        Its version.
+
+    Raises:
+        BadInput: there is no canary, or nothing was pushed.
+    """
+    serving = serving_folder(root.resolve())
+    newest_version(serving)
+    version = promote(serving)
+    if version is None:
+        raise BadInput(
+            f"No version under {serving} is a canary. `debut run --set push.canary=true` pushes "
+            "one."
+        )
+    record_promotion(open_store(metadata_file(root.resolve())), version, reason)
+    return version
+
+
+def _require(reason: str) -> None:
+    if not reason.strip():
+        raise BadInput("--reason is empty. Say why, so that the next person knows.")

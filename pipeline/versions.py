@@ -1,0 +1,184 @@
+"""What each pushed version is: where it came from, what was measured, and who is served it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Final
+
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from components.lineage import (
+    ITEMS_ADD,
+    REASON,
+    ROLLBACK,
+    Push,
+    open_store,
+    push_of,
+    read_pushes,
+    withdrawn_models,
+)
+from models import features
+from pipeline.evaluation import read_metrics
+from pipeline.layout import metadata_file, serving_folder
+from pipeline.pushed import newest_version
+from serving.version_labels import read_labels, versions_on_disk
+
+NOT_RECORDED: Final = "not recorded"
+_KINDS: Final = {ITEMS_ADD: "items add", ROLLBACK: "rollback"}
+_STATISTICS: Final = "StatisticsInteractions"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version folder.
+
+    Attributes:
+        version: its number.
+        pushed: when, ISO 8601 in UTC; from ML Metadata, else from the folder.
+        by: TFX's run id, or `items add` or `rollback` with the person, or that it isn't recorded.
+        base: the version it was made of; None where a run trained it.
+        data: first and last day of the interactions of the run behind it; None where unknown.
+        metrics: `metric slice` to value, of the gates of the run behind it.
+        gates: `passed`, or that they were overridden and why; empty where nothing is known.
+        reason: of a rollback.
+        labels: `stable`, `canary`, both or neither.
+        is_newest: whether a request without version and label gets it.
+        withdrawn: why a rollback took its model out of service; empty where none did.
+        megabytes: of the folder, in units of a million bytes.
+    """
+
+    version: int
+    pushed: str
+    by: str
+    base: int | None
+    data: tuple[str, str] | None
+    metrics: Mapping[str, float]
+    gates: str
+    reason: str
+    labels: tuple[str, ...]
+    is_newest: bool
+    withdrawn: str
+    megabytes: float
+
+
+def read_versions(root: Path) -> list[Version]:
+    """The versions that a root holds, newest first.
+
+    Raises:
+        BadInput: there is none.
+    """
+    serving = serving_folder(root.resolve())
+    newest = int(newest_version(serving).name)
+    store = open_store(metadata_file(root.resolve()))
+    pushes = read_pushes(store)
+    withdrawn = withdrawn_models(pushes)
+    labels = read_labels(serving)
+    runs: dict[int, _Run] = {}
+    found = []
+    for number in versions_on_disk(serving):
+        push = push_of(pushes, number)
+        run = None
+        if push is not None and push.run is not None:
+            run = runs.setdefault(push.run, _read_run(store, push.run))
+        folder = serving / str(number)
+        found.append(
+            Version(
+                version=number,
+                pushed=_time(push.seconds if push else folder.stat().st_ctime),
+                by=_by(push),
+                base=push.base if push else None,
+                data=run.data if run else None,
+                metrics=run.metrics if run else {},
+                gates=_gates(push, pushes),
+                reason=push.details.get(REASON, "") if push else "",
+                labels=tuple(label for label, held in sorted(labels.items()) if held == number),
+                is_newest=number == newest,
+                withdrawn=withdrawn.get(push.model, "") if push and push.model else "",
+                megabytes=_size(folder) / 1e6,
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is shown of the run behind a version."""
+
+    data: tuple[str, str] | None
+    metrics: Mapping[str, float]
+
+
+def _read_run(store: MetadataStore, context: int) -> _Run:
+    executions = {e.id: e for e in store.get_executions_by_context(context)}
+    events = store.get_events_by_execution_ids(executions)
+    outputs = [event for event in events if event.type == mlmd.Event.OUTPUT]
+    made = {event.artifact_id: executions[event.execution_id] for event in outputs}
+    artifacts = store.get_artifacts_by_id(made)
+    evaluations = [a for a in artifacts if a.type == "ModelEvaluation"]
+    statistics = [
+        a for a in artifacts if a.type == "ExampleStatistics" and f"/{_STATISTICS}/" in a.uri
+    ]
+    metrics: dict[str, float] = {}
+    if evaluations:
+        measured = read_metrics(Path(evaluations[-1].uri))["candidate"]
+        config = made[evaluations[-1].id].custom_properties["eval_config"].string_value
+        for metric, name in _gated(json.loads(config)):
+            if metric in measured.get(name, {}):
+                metrics[f"{metric} {name}"] = measured[name][metric]
+    return _Run(_days(Path(statistics[-1].uri)) if statistics else None, metrics)
+
+
+def _gated(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Metric and slice of each gate in TFMA's configuration, as JSON."""
+    found = []
+    for spec in config.get("metrics_specs", config.get("metricsSpecs", [])):
+        for metric in spec.get("metrics", []):
+            name = json.loads(metric.get("config", "{}")).get("name", "")
+            for entry in metric.get("per_slice_thresholds", metric.get("perSliceThresholds", [])):
+                for slicing in entry.get("slicing_specs", entry.get("slicingSpecs", [])):
+                    values = slicing.get("feature_values", slicing.get("featureValues", {}))
+                    found.append((name, next(iter(values.values()), "overall")))
+    return found
+
+
+def _days(statistics: Path) -> tuple[str, str] | None:
+    """First and last day among the interactions of all splits."""
+    low, high = [], []
+    for file in statistics.glob("Split-*/FeatureStats.pb"):
+        read = statistics_pb2.DatasetFeatureStatisticsList()
+        read.ParseFromString(file.read_bytes())
+        for data_set in read.datasets:
+            for feature in data_set.features:
+                if feature.path.step[0] == features.TIMESTAMP and data_set.num_examples:
+                    low.append(feature.num_stats.min)
+                    high.append(feature.num_stats.max)
+    return (_time(min(low))[:10], _time(max(high))[:10]) if low else None
+
+
+def _by(push: Push | None) -> str:
+    if push is None:
+        return NOT_RECORDED
+    kind = _KINDS.get(push.kind)
+    return f"{kind} by {push.by}" if kind else push.by
+
+
+def _gates(push: Push | None, pushes: list[Push]) -> str:
+    """Of the run that trained it, as what is made of an overridden version stays so."""
+    if push is None:
+        return ""
+    origin = next((p for p in pushes if p.run == push.run and p.base is None), push)
+    return f"overridden: {origin.override}" if origin.override else "passed"
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
