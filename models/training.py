@@ -200,7 +200,8 @@ class Trainer:
             ratings=rated["history_rating"],
             expected=rated["expected"],
             rated=present,
-            like=likeness(tf.linalg.matvec(interests, items)),
+            # What items are alike is for the catalogue to say, not for some users' ratings.
+            like=tf.stop_gradient(likeness(tf.linalg.matvec(interests, items))),
             history=mean_interest(interests, present),
             recent=recent,
             interests=tf.gather(interests, recent, batch_dims=1) * latest[:, :, tf.newaxis],
