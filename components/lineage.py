@@ -205,8 +205,8 @@ def _push(store: MetadataStore, artifact: mlmd.Artifact, earlier: Mapping[int, P
         label=artifact.custom_properties[LABEL].string_value or STABLE,
         override=artifact.custom_properties[OVERRIDE].string_value,
         details=properties,
-        run=runs[0].id if runs else base and base.run,
-        model=_trained(store, inputs) if runs else base and base.model,
+        run=runs[0].id if runs else base.run if base else None,
+        model=_trained(store, inputs) if runs else base.model if base else None,
     )
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from components.pusher import push
+from components.version_folder import push
 
 
 @pytest.fixture
