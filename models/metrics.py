@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
 from tensorflow_model_analysis.metrics import metric_types
 
 # Outputs of the `evaluate` signature.
@@ -21,6 +23,9 @@ RANK = "rank"  # 1 is best, among every item outside the history
 COLD_RANK = "cold_rank"  # the same among the items that training never saw
 SQUARED_ERROR = "squared_error"
 RATING = "rating"
+
+RATING_COUNTS: Final = "rating_counts"
+RATING_BINS: Final = 100
 
 
 def recall(rank: float, k: int) -> float:
@@ -105,6 +110,54 @@ def _squared_error(
     return _means(name, SQUARED_ERROR, float, model_names)
 
 
+class _Counts(beam.CombineFn):
+    """Counts of the ratings in `RATING_BINS` equal parts of [0, 1]."""
+
+    def __init__(self, key: metric_types.MetricKey) -> None:
+        self._key = key
+
+    def create_accumulator(self) -> npt.NDArray[np.float64]:
+        return np.zeros(RATING_BINS)
+
+    def add_input(
+        self, accumulator: npt.NDArray[np.float64], element: metric_types.StandardMetricInputs
+    ) -> npt.NDArray[np.float64]:
+        outputs = element.get_predictions(self._key.model_name or None)
+        part = int(float(outputs[RATING].item()) * RATING_BINS)
+        accumulator[min(max(part, 0), RATING_BINS - 1)] += 1
+        return accumulator
+
+    def merge_accumulators(
+        self, accumulators: Iterable[npt.NDArray[np.float64]]
+    ) -> npt.NDArray[np.float64]:
+        return np.sum(list(accumulators), axis=0)
+
+    def extract_output(
+        self, accumulator: npt.NDArray[np.float64]
+    ) -> dict[metric_types.MetricKey, npt.NDArray[np.float64]]:
+        return {self._key: accumulator}
+
+
+def _rating_counts(
+    name: str, model_names: list[str] | None = None
+) -> metric_types.MetricComputations:
+    keys = [metric_types.MetricKey(name=name, model_name=model) for model in model_names or [""]]
+    return [
+        metric_types.MetricComputation(keys=[key], preprocessors=None, combiner=_Counts(key))
+        for key in keys
+    ]
+
+
+class RatingCounts(metric_types.Metric):
+    """How many ratings the model predicts in each of `RATING_BINS` equal parts of [0, 1].
+
+    An array, which no gate takes: drift is told from it.
+    """
+
+    def __init__(self, name: str = RATING_COUNTS) -> None:
+        super().__init__(_rating_counts, name=name)
+
+
 class RankingMetric(metric_types.Metric):
     """A ranking metric of the true item among all items, or among the cold ones.
 
@@ -128,3 +181,4 @@ class SquaredError(metric_types.Metric):
 
 metric_types.register_metric(RankingMetric)
 metric_types.register_metric(SquaredError)
+metric_types.register_metric(RatingCounts)

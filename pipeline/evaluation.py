@@ -64,7 +64,11 @@ def evaluation_config(gates: Iterable[Gate]) -> tfma.EvalConfig:
             f"{', '.join(evaluation_metrics())}."
         )
     specs = tfma.metrics.specs_from_metrics(
-        [*evaluation_metrics().values(), tfma.metrics.ExampleCount(name="example_count")]
+        [
+            *evaluation_metrics().values(),
+            metrics.RatingCounts(),
+            tfma.metrics.ExampleCount(name="example_count"),
+        ]
     )
     for spec in specs:
         for metric in spec.metrics:
@@ -84,12 +88,26 @@ def read_metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:
         keys = slice_metrics.slice_key.single_slice_keys
         name = keys[0].bytes_value.decode() if keys else "overall"
         for entry in slice_metrics.metric_keys_and_values:
-            if entry.key.is_diff:
+            if entry.key.is_diff or entry.key.name == metrics.RATING_COUNTS:
                 continue
             model = BASELINE if entry.key.model_name == BASELINE else CANDIDATE
             values = found.setdefault(model, {}).setdefault(name, {})
             values[entry.key.name] = entry.value.double_value.value
     return found
+
+
+def read_rating_counts(evaluation: Path) -> list[float]:
+    """Of the candidate on all held-out interactions; empty where an older Debut measured none."""
+    for slice_metrics in tfma.load_metrics(str(evaluation)):
+        for entry in slice_metrics.metric_keys_and_values:
+            if (
+                entry.key.name == metrics.RATING_COUNTS
+                and not slice_metrics.slice_key.single_slice_keys
+                and not entry.key.is_diff
+                and entry.key.model_name != BASELINE
+            ):
+                return list(entry.value.array_value.float64_values)
+    return []
 
 
 def _add_thresholds(metric: tfma.MetricConfig, gates: list[Gate]) -> None:

@@ -24,6 +24,7 @@ from components.lineage import (
 from models.errors import DebutError
 from models.record import TrainingRecord, read_record
 from pipeline.config import Configuration, Gate
+from pipeline.drift import NO_DRIFT, Drift, read_drift
 from pipeline.evaluation import BASELINE, CANDIDATE, read_metrics
 from serving.version_labels import STABLE, versions_on_disk
 
@@ -79,6 +80,7 @@ class Outcome:
         withdrawn: why the model was not pushed though blessed: a rollback's reason; else empty.
         is_repeat: nothing had changed since an earlier run, which had pushed that version.
         durations: seconds per node of this run.
+        drift: from the last run that pushed.
         served: the newest version; another one than `version` where something was pushed since.
     """
 
@@ -96,6 +98,7 @@ class Outcome:
     override: str = ""
     withdrawn: str = ""
     served: str = ""
+    drift: Drift = NO_DRIFT
 
 
 def read_outcome(metadata: Path, config: Configuration, durations: dict[str, float]) -> Outcome:
@@ -136,6 +139,7 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
         override=pushed.custom_properties[OVERRIDE].string_value,
         withdrawn=pushed.custom_properties[WITHDRAWN].string_value,
         served=_newest(version.parent) if version else "",
+        drift=run.drift(Path(evaluation.uri)),
     )
 
 
@@ -173,6 +177,7 @@ class _NewestRun:
             raise errors.NotFoundError(f"No run of the pipeline {pipeline!r} in {metadata}")
         newest = max(runs, key=lambda context: context.id)
         self.name: str = newest.name
+        self._id: int = newest.id
         executions = {e.id: e for e in self._store.get_executions_by_context(newest.id)}
         self._producer = {
             event.artifact_id: executions[event.execution_id]
@@ -187,6 +192,21 @@ class _NewestRun:
         if not found:
             raise errors.NotFoundError(f"Run {self.name} has no artifact of type {type_name}")
         return max(found, key=lambda artifact: artifact.id)
+
+    def drift(self, evaluation: Path) -> Drift:
+        """From the last run that pushed, as the validators and Evaluator measured it."""
+        return read_drift(
+            self._store,
+            read_pushes(self._store),
+            run=self._id,
+            anomalies=[
+                Path(artifact.uri)
+                for artifact in self._artifacts
+                if artifact.type == standard_artifacts.ExampleAnomalies.TYPE_NAME
+                and "/DriftValidator" in artifact.uri
+            ],
+            evaluation=evaluation,
+        )
 
     def is_cached(self, artifact: metadata_store_pb2.Artifact) -> bool:
         """Whether the run took an artifact from an earlier one."""

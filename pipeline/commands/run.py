@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +85,7 @@ def run(
     with quiet_run(root) as infra_words:
         with console.status("Loading TensorFlow and TFX"):
             from pipeline.commands.summary import print_summary
+            from pipeline.drift import write_drift_metrics
             from pipeline.report import new_products_reached, write_report
             from pipeline.runner import run_pipeline
         outcome = run_pipeline(loaded, root=root, console=console, override=override)
@@ -94,6 +96,7 @@ def run(
                 else []
             )
             page = write_report(outcome, loaded, reached, report_folder(root))
+            write_drift_metrics(outcome.drift, report_folder(root), seconds=time.time())
     print_summary(console, outcome, report=page, root=root)
     _stop_where_refused(outcome, loaded, infra_words=infra_words, log=log_file(root))
 

@@ -33,6 +33,12 @@ def print_summary(console: Console, outcome: Outcome, *, report: Path, root: Pat
         "Gates": _decisions_table(outcome.decisions),
     }.items():
         print_table(console, title, table)
+    if outcome.drift.verdict in ("notice", "alert"):
+        console.print(
+            f"{outcome.drift.verdict.capitalize()}: the predicted ratings have moved since run "
+            f"{outcome.drift.since} (stability index {outcome.drift.ratings:.3f}).",
+            soft_wrap=True,
+        )
     if outcome.override:
         console.print(f"A gate's refusal was overridden: {outcome.override}", soft_wrap=True)
     if outcome.version is not None:

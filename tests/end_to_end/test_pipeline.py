@@ -22,9 +22,11 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from components.catalogue.update import Change
 from models.errors import BadInput, DebutError
+from models.stability import stability_index
 from pipeline.catalogue import run_catalogue_pipeline
 from pipeline.cli import main
 from pipeline.config import load_configuration
+from pipeline.evaluation import read_rating_counts
 from pipeline.layout import serving_folder
 from pipeline.outcome import Outcome
 from pipeline.pushed import read_terms
@@ -272,6 +274,11 @@ class TestFirstRun:
             assert rows.any()
             # A rank may differ by one where batches of other widths round differently.
             assert {key: metrics[key] for key in expected} == pytest.approx(expected, abs=0.01)
+        (evaluation,) = first.metadata.outputs("Evaluator", "evaluation")
+        counts = np.array(read_rating_counts(evaluation))
+        by_hand = np.histogram(outputs["rating"], len(counts), (0, 1))[0]
+        # Ratings on a border may fall to either side of it.
+        assert np.abs(np.cumsum(counts) - np.cumsum(by_hand)).max() <= 2
         splits = first.outcome.summary.splits
         assert (state == b"seen").sum() == splits["eval"]
         assert (state == b"new").sum() == splits["new_items"]
@@ -661,6 +668,17 @@ class TestSecondRun:
             baseline = second.metadata.inputs(f"DriftValidator{lane}", "baseline_statistics")
             assert baseline == first.metadata.outputs(f"Statistics{lane}", "statistics")
 
+    def test_nothing_has_moved_since_the_first_run(self, first, second):
+        assert first.outcome.drift.since == "" and first.outcome.drift.ratings is None
+        drift = second.outcome.drift
+        assert drift.since == first.outcome.run_id
+        assert drift.ratings == pytest.approx(0) and drift.verdict == "none"
+        assert {(f.feature, f.split) for f in drift.features} == {
+            ("price", "all"), ("category", "all"),
+            ("rating", "train"), ("rating", "eval"), ("rating", "new_items"),
+        }  # fmt: skip
+        assert {f.divergence for f in drift.features} == {0.0}
+
     def test_model_is_pushed_again_and_the_server_takes_the_newer_version(
         self, place, first, second, client
     ):
@@ -678,6 +696,15 @@ class TestWorseModel:
         assert third.outcome.infra_blessed  # it could be served, it only should not
         assert third.outcome.version is None
         assert place.versions() == [first.outcome.version.name, second.outcome.version.name]
+
+    def test_other_ratings_are_told_against_the_last_pushed_run(self, second, third):
+        before, now = (
+            read_rating_counts(run.metadata.outputs("Evaluator", "evaluation")[0])
+            for run in (second, third)
+        )
+        drift = third.outcome.drift
+        assert drift.since == second.outcome.run_id
+        assert drift.ratings == stability_index(before, now) > 0
 
     def test_refusal_names_metric_slice_and_both_values(self, second, third):
         refusing = [decision for decision in third.outcome.decisions if not decision.passed]

@@ -293,6 +293,32 @@ def finished(tmp_path, monkeypatch):
     return run
 
 
+def test_an_override_without_a_reason_is_bad_input(finished):
+    result, _ = finished(outcome(None), "--override-gates", "  ")
+    assert_one_paragraph(result, 2)
+    assert "--override-gates has no reason" in result.stderr
+
+
+def test_an_override_that_pushed_ends_with_0_and_says_why(finished, tmp_path):
+    made = outcome(tmp_path / "serving" / "debut" / "5", blessed=False, override="one odd week")
+    result, _ = finished(made, "--override-gates", "one odd week")
+    assert result.exit_code == 0, result.output
+    assert "overridden: one odd week" in result.stdout
+
+
+def test_a_withdrawn_model_ends_with_3_and_claims_no_version(finished):
+    result, _ = finished(outcome(None, withdrawn="it sold nothing"))
+    assert_one_paragraph(result, 3)
+    assert "out of service (it sold nothing)" in result.stderr
+    assert "Pushed" not in result.stdout
+
+
+def test_a_run_whose_version_others_came_after_does_not_say_it_is_served(finished, tmp_path):
+    made = outcome(tmp_path / "serving" / "debut" / "5", is_repeat=True, served="6")
+    result, _ = finished(made)
+    assert "pushed version 5, and version 6 came after it" in result.stdout
+
+
 def test_a_run_that_changed_nothing_says_which_version_still_stands(finished, tmp_path):
     made = outcome(tmp_path / "serving" / "debut" / "1767322000", is_repeat=True)
     result, _ = finished(made)

@@ -1,5 +1,6 @@
 """The report: what it shows of a run, that it loads nothing, and that no half page is seen."""
 
+import dataclasses
 import gzip
 import hashlib
 import hmac
@@ -11,12 +12,14 @@ import pytest
 import tensorflow as tf
 import yaml
 from lxml import html  # type: ignore[import-untyped]
+from prometheus_client.parser import text_string_to_metric_families
 
 from components.ingestion.folder import open_folder
 from components.ingestion.summary import FileCounts, IngestionSummary, QuarantineReason
 from models.finetuning import FineTuned
 from models.record import CurvePoint, MeasuredPoint, TrainingRecord
 from pipeline.config import load_configuration
+from pipeline.drift import Drift, FeatureDrift, write_drift_metrics
 from pipeline.outcome import GateDecision, Outcome
 from pipeline.report import NewProduct, ReachedCustomer, new_products_reached, write_report
 
@@ -412,6 +415,50 @@ def test_page_can_be_read_by_a_screen_reader(page):
     assert len(ids) == len(set(ids))
     references = page.xpath("//@aria-labelledby") + page.xpath("//@href[starts-with(., '#')]")
     assert {reference.lstrip("#") for reference in references} <= set(ids)
+
+
+def test_override_is_seen_at_once_with_its_reason_and_what_was_refused(tmp_path):
+    refused = tuple(dataclasses.replace(d, candidate=float("nan")) for d in decisions())
+    run = outcome(blessed=False, override="the holiday week", decisions=refused)
+    page = write(tmp_path, run)
+    assert "Pushed version 1795453738, over a refusal" in banner(page)
+    assert "Reason: the holiday week" in banner(page)
+    assert refused[0].explain() in banner(page)
+    assert "bad" in page.find_class("banner")[0].classes
+
+
+def test_a_canary_and_a_withdrawn_model_are_called_so(tmp_path):
+    assert "as the canary" in banner(write(tmp_path, outcome(label="canary")))
+    page = write(tmp_path, outcome(version=None, withdrawn="it sold nothing"))
+    assert "Refused" in banner(page) and "it sold nothing" in banner(page)
+
+
+@pytest.mark.parametrize(
+    ("ratings", "said"), [(0.05, "no drift"), (0.1, "notice"), (0.25, "alert"), (None, "")]
+)
+def test_drift_is_shown_against_the_run_it_was_measured_from(tmp_path, ratings, said):
+    found = Drift((FeatureDrift("price", "all", 0.125, 0.3),), ratings, "2026-11-01T00:00:00")
+    page = write(tmp_path, outcome(drift=found))
+    [section] = page.xpath("//section[@aria-labelledby='drift']")
+    text = " ".join(section.text_content().split())
+    assert "Against run 2026-11-01T00:00:00" in text and said in text
+    assert table(page, "Jensen-Shannon")[1] == ["price", "all", "0.1250", "0.3"]
+
+
+def test_drift_is_written_for_prometheus(tmp_path):
+    found = Drift((FeatureDrift("price", "all", 0.125, 0.3),), 0.5, "2026-11-01T00:00:00")
+    file = write_drift_metrics(found, tmp_path, seconds=1_795_453_738)
+    values = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(file.read_text())
+        for sample in family.samples
+    }
+    assert values == {
+        ("debut_feature_divergence", "price", "all"): 0.125,
+        ("debut_rating_stability_index",): 0.5,
+        ("debut_drift_measured_seconds",): 1_795_453_738,
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["drift.prom"]
 
 
 def test_index_lists_all_runs_newest_first_with_their_verdicts(tmp_path):

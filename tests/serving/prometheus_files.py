@@ -8,6 +8,7 @@ import yaml
 SERVING = Path(__file__).parents[2] / "serving"
 DOCKER = SERVING / "docker"
 ALERTS = DOCKER / "prometheus" / "alerts.yml"
+DRIFT_ALERTS = DOCKER / "prometheus" / "drift-alerts.yml"
 CONFIG = DOCKER / "prometheus" / "prometheus.yml"
 ADAPTER = SERVING / "k8s" / "prometheus-adapter" / "values.yaml"
 

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import yaml
 
-from tests.serving.prometheus_files import ALERTS, CONFIG
+from tests.serving.prometheus_files import ALERTS, CONFIG, DRIFT_ALERTS
 
 pytestmark = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="no promtool here (Debian package prometheus)"
@@ -19,6 +19,9 @@ SEVERITY = {
     "DebutRefuses": "warning",
     "DebutSlow": "warning",
     "DebutLoadFails": "warning",
+    "DebutRatingsDrift": "warning",
+    "DebutDataDrifts": "warning",
+    "DebutNotTrained": "warning",
 }
 
 
@@ -89,6 +92,21 @@ CASES = {
         None,
     ),
     "another model does not load": (UP | loads("other/7", "fail", "_x55 1 2 3 4 5"), None),
+    "ratings drift": (UP | {"debut_rating_stability_index": "0.25x60"}, "DebutRatingsDrift"),
+    "ratings are noticed": (UP | {"debut_rating_stability_index": "0.24x60"}, None),
+    "prices drift": (
+        UP | {'debut_feature_divergence{feature="price",split="all"}': "0.2x60"},
+        "DebutDataDrifts",
+    ),
+    "prices differ": (
+        UP | {'debut_feature_divergence{feature="price",split="all"}': "0.1x60"},
+        None,
+    ),
+    "a run was a minute ago": (UP | {"debut_drift_measured_seconds": "3540x60"}, None),
+    "no run for over a week": (
+        UP | {"debut_drift_measured_seconds": "-700000x60"},
+        "DebutNotTrained",
+    ),
 }
 
 
@@ -97,7 +115,7 @@ def test_alert_fires_where_it_should_and_no_other(case, tmp_path):
     series, alert = CASES[case]
     firing = [f'{{alertname="{alert}",severity="{SEVERITY[alert]}"}}'] if alert else []
     document = {
-        "rule_files": [str(ALERTS)],
+        "rule_files": [str(ALERTS), str(DRIFT_ALERTS)],
         "evaluation_interval": "1m",
         "tests": [
             {
@@ -121,7 +139,9 @@ def test_alert_fires_where_it_should_and_no_other(case, tmp_path):
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
-@pytest.mark.parametrize(("what", "file"), [("rules", ALERTS), ("config", CONFIG)])
+@pytest.mark.parametrize(
+    ("what", "file"), [("rules", ALERTS), ("rules", DRIFT_ALERTS), ("config", CONFIG)]
+)
 def test_promtool_accepts_the_files(what, file):
     checked = subprocess.run(
         ["promtool", "check", what, file], capture_output=True, text=True, timeout=60, check=False
