@@ -7,6 +7,7 @@ import click
 from benchmarks.ablation import ablation
 from benchmarks.quality import quality
 from benchmarks.serving import serving
+from benchmarks.spans import spans
 from benchmarks.training import training
 
 
@@ -23,6 +24,7 @@ benchmarks.add_command(serving)
 benchmarks.add_command(training)
 benchmarks.add_command(quality)
 benchmarks.add_command(ablation)
+benchmarks.add_command(spans)
 
 if __name__ == "__main__":
     benchmarks()

@@ -14,6 +14,7 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
 )
 from tfx.types import standard_artifacts
 
+EXAMPLES: Final = "examples"
 _MODEL: Final = standard_artifacts.Model.TYPE_NAME
 
 
@@ -37,6 +38,36 @@ class LatestBlessedByBothStrategy(LatestBlessedModelStrategy):
             },
         )
         return chosen
+
+
+class LatestBlessedOfOlderSpanStrategy(LatestBlessedByBothStrategy):
+    """Newest model that both blessed and that was trained on an older span than the data now.
+
+    Nothing for the first span and for data without spans. A model of the same span is never chosen:
+    the same run again would find another base than the first time, and could take nothing from the
+    cache.
+    """
+
+    def resolve_artifacts(
+        self, store: MetadataStore, input_dict: dict[str, list[types.Artifact]]
+    ) -> dict[str, list[types.Artifact]] | None:
+        """Choose a model and its blessing, or empty lists where there is none.
+
+        Args:
+            store: which records what models were trained on.
+            input_dict: models, blessings, and under EXAMPLES the data of the run, which is
+                handed on as it is.
+        """
+        now = max((int(examples.span) for examples in input_dict[EXAMPLES]), default=0)
+        chosen = super().resolve_artifacts(
+            store,
+            {
+                key: [a for a in artifacts if a.type_name != _MODEL or 0 < _span(store, a) < now]
+                for key, artifacts in input_dict.items()
+                if key != EXAMPLES
+            },
+        )
+        return chosen and chosen | {EXAMPLES: input_dict[EXAMPLES]}
 
 
 class LastPushedStatisticsStrategy(ResolverStrategy):
@@ -69,6 +100,17 @@ def _infra_blessed_models(store: MetadataStore) -> set[int]:
         for event in store.get_events_by_execution_ids(producers)
         if event.type == metadata_store_pb2.Event.INPUT
     }
+
+
+def _span(store: MetadataStore, model: types.Artifact) -> int:
+    """The newest span among the Examples that a model was trained on; 0 where none is recorded."""
+    read = [
+        event.artifact_id
+        for event in store.get_events_by_execution_ids(_producers(store, [int(model.id)]))
+        if event.type == metadata_store_pb2.Event.INPUT
+    ]
+    spans = [a.properties["span"].int_value for a in store.get_artifacts_by_id(read)]
+    return max(spans, default=0)
 
 
 def _pushed_runs(store: MetadataStore) -> set[int]:

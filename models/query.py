@@ -144,6 +144,7 @@ def parse_interactions(examples: tf.Tensor) -> Parsed:
             features.ITEM_ID: tf.io.FixedLenFeature([], tf.string),
             features.PROFILE: tf.io.FixedLenFeature([], tf.string, ""),
             features.RATING: tf.io.FixedLenFeature([], tf.float32, 0.0),
+            features.SPAN: tf.io.FixedLenFeature([], tf.int64, 0),
             features.HISTORY: tf.io.RaggedFeature(tf.string),
             features.HISTORY_RATING: tf.io.RaggedFeature(tf.float32),
         },

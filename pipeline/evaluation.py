@@ -7,7 +7,7 @@ saw, which is the question a shop asks about its new products.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import tensorflow_model_analysis as tfma
@@ -29,11 +29,28 @@ HEADLINE_METRICS: Final = (
     "cold_ndcg_at_20",
 )
 
+_SEEN: Final = {features.ITEM_STATE: features.SEEN.decode()}
+_NEW: Final = {features.ITEM_STATE: features.NEW.decode()}
+_EARLIER: Final = {features.SPAN_AGE: features.EARLIER.decode()}
+_LATEST: Final = {features.SPAN_AGE: features.LATEST.decode()}
+
 SLICES: Final = {
     "overall": tfma.SlicingSpec(),
-    "seen": tfma.SlicingSpec(feature_values={features.ITEM_STATE: features.SEEN.decode()}),
-    "new": tfma.SlicingSpec(feature_values={features.ITEM_STATE: features.NEW.decode()}),
+    "seen": tfma.SlicingSpec(feature_values=_SEEN),
+    "new": tfma.SlicingSpec(feature_values=_NEW),
 }
+# Where the data has an earlier span than the latest.
+SPAN_SLICES: Final = {
+    "earlier": tfma.SlicingSpec(feature_values=_EARLIER),
+    "latest": tfma.SlicingSpec(feature_values=_LATEST),
+    "earlier_new": tfma.SlicingSpec(feature_values=_EARLIER | _NEW),
+    "latest_new": tfma.SlicingSpec(feature_values=_LATEST | _NEW),
+}
+# One for each span, for the report: no gate is on them, for a single old span may be small.
+_EACH_SPAN: Final = (
+    tfma.SlicingSpec(feature_keys=[features.SPAN]),
+    tfma.SlicingSpec(feature_keys=[features.SPAN], feature_values=_NEW),
+)
 
 
 def evaluation_metrics() -> dict[str, tfma.metrics.Metric]:
@@ -47,13 +64,36 @@ def evaluation_metrics() -> dict[str, tfma.metrics.Metric]:
     return found
 
 
-def evaluation_config(gates: Iterable[Gate]) -> tfma.EvalConfig:
+def applicable_gates(gates: Iterable[Gate], *, by_span: bool) -> tuple[Gate, ...]:
+    """Those whose slices there are: gates on spans need data with an earlier one."""
+    return tuple(gate for gate in gates if by_span or gate.slice not in SPAN_SLICES)
+
+
+def slice_name(values: Mapping[str, str | int]) -> str:
+    """The name of a slice, given the features and values that make it."""
+    parts = dict(values)
+    state, age = parts.pop(features.ITEM_STATE, ""), parts.pop(features.SPAN_AGE, "")
+    if (span := parts.pop(features.SPAN, None)) is not None:
+        return span_slice(int(span), is_new=bool(state))
+    return "_".join(str(part) for part in (age, state) if part) or "overall"
+
+
+def span_slice(span: int, *, is_new: bool) -> str:
+    """The name of a span's slice, of all its interactions or of those with new items."""
+    return f"span {span}, new" if is_new else f"span {span}"
+
+
+def evaluation_config(gates: Iterable[Gate], *, by_span: bool) -> tfma.EvalConfig:
     """TFMA's configuration: metrics, slices, value and change thresholds.
+
+    Args:
+        gates: those on spans are left out where there is no earlier one.
+        by_span: whether the data has an earlier span than the latest.
 
     Raises:
         BadInput: a gate names a metric that is not measured.
     """
-    gates = list(gates)
+    gates = applicable_gates(gates, by_span=by_span)
     unknown = sorted({gate.metric for gate in gates} - set(evaluation_metrics()))
     if unknown:
         raise BadInput(
@@ -69,7 +109,10 @@ def evaluation_config(gates: Iterable[Gate]) -> tfma.EvalConfig:
     return tfma.EvalConfig(
         # Any other type makes TFMA load the model through Keras to look at it.
         model_specs=[tfma.ModelSpec(signature_name=SIGNATURE, model_type="tf_generic")],
-        slicing_specs=list(SLICES.values()),
+        slicing_specs=[
+            *SLICES.values(),
+            *((*SPAN_SLICES.values(), *_EACH_SPAN) if by_span else ()),
+        ],
         metrics_specs=specs,
     )
 
@@ -93,7 +136,7 @@ def _add_thresholds(metric: tfma.MetricConfig, gates: list[Gate]) -> None:
         )
         metric.per_slice_thresholds.append(
             tfma.PerSliceMetricThreshold(
-                slicing_specs=[SLICES[gate.slice]],
+                slicing_specs=[(SLICES | SPAN_SLICES)[gate.slice]],
                 threshold=tfma.MetricThreshold(value_threshold=bound, change_threshold=change),
             )
         )

@@ -10,6 +10,7 @@ import tensorflow_model_analysis as tfma
 from ml_metadata import errors
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
+from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.types import standard_artifacts
 
@@ -18,6 +19,7 @@ from components.ingestion.summary import IngestionSummary, read_summary
 from models.errors import DebutError
 from models.record import TrainingRecord, read_record
 from pipeline.config import Configuration, Gate
+from pipeline.evaluation import applicable_gates, slice_name
 
 _BASELINE: Final = "baseline"
 _CANDIDATE: Final = "candidate"
@@ -99,6 +101,8 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
     run = _NewestRun(metadata, config.run.name)
     evaluation = run.artifact(standard_artifacts.ModelEvaluation.TYPE_NAME)
     metrics = _metrics(Path(evaluation.uri))
+    summary = read_summary(run.artifact(Quarantine.TYPE_NAME).uri)
+    gates = applicable_gates(config.gates.model, by_span=len(summary.spans) > 1)
     blessing = run.artifact(standard_artifacts.ModelBlessing.TYPE_NAME)
     infra = run.artifact(standard_artifacts.InfraBlessing.TYPE_NAME)
     pushed = run.artifact(standard_artifacts.PushedModel.TYPE_NAME)
@@ -112,10 +116,10 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
         )
     return Outcome(
         run_id=run.name,
-        summary=read_summary(run.artifact(Quarantine.TYPE_NAME).uri),
+        summary=summary,
         training=read_record(Path(run.artifact(standard_artifacts.ModelRun.TYPE_NAME).uri)),
         metrics=metrics,
-        decisions=tuple(_decision(gate, metrics) for gate in config.gates.model),
+        decisions=tuple(_decision(gate, metrics) for gate in gates),
         blessed=blessing.custom_properties["blessed"].int_value == 1,
         infra_blessed=infra.custom_properties["blessed"].int_value == 1,
         version=version,
@@ -160,7 +164,7 @@ def _metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:
     found: dict[str, dict[str, dict[str, float]]] = {}
     for slice_metrics in tfma.load_metrics(str(evaluation)):
         keys = slice_metrics.slice_key.single_slice_keys
-        name = keys[0].bytes_value.decode() if keys else "overall"
+        name = slice_name({key.column: _slice_value(key) for key in keys})
         for entry in slice_metrics.metric_keys_and_values:
             if entry.key.is_diff:
                 continue
@@ -168,6 +172,13 @@ def _metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:
             values = found.setdefault(model, {}).setdefault(name, {})
             values[entry.key.name] = entry.value.double_value.value
     return found
+
+
+def _slice_value(key: metrics_for_slice_pb2.SingleSliceKey) -> str | int:
+    if key.HasField("int64_value"):
+        return int(key.int64_value)
+    value: str = key.bytes_value.decode()
+    return value
 
 
 def _decision(gate: Gate, metrics: dict[str, dict[str, dict[str, float]]]) -> GateDecision:

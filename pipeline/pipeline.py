@@ -22,7 +22,11 @@ from components.example_validator import StrictDistributionValidator, StrictExam
 from components.infra_validator import EmbeddedInfraValidator
 from components.ingestion.component import DataFolderExampleGen
 from components.pusher import AtomicPusher
-from components.resolvers import LastPushedStatisticsStrategy, LatestBlessedByBothStrategy
+from components.resolvers import (
+    LastPushedStatisticsStrategy,
+    LatestBlessedByBothStrategy,
+    LatestBlessedOfOlderSpanStrategy,
+)
 from components.trainer import TwoTowerTrainer
 from components.tuner import TwoTowerTuner
 from models import features
@@ -53,7 +57,12 @@ class Places:
 
 
 def create_pipeline(
-    config: Configuration, *, data: str, fingerprints: Fingerprints, places: Places
+    config: Configuration,
+    *,
+    data: str,
+    fingerprints: Fingerprints,
+    places: Places,
+    by_span: bool = False,
 ) -> tfx.dsl.Pipeline:
     """Build the graph.
 
@@ -62,6 +71,8 @@ def create_pipeline(
         data: the data folder.
         fingerprints: of the data folder and of the encoder's.
         places: where artifacts, metadata and pushed versions go.
+        by_span: whether the data has an earlier span than the latest. Then training goes on from
+            an earlier model, and gates look at spans too.
     """
     nodes: list[BaseNode] = []
     ingestion = DataFolderExampleGen(
@@ -111,10 +122,21 @@ def create_pipeline(
         if config.tuner.enabled
         else None
     )
+    base = (
+        tfx.dsl.Resolver(
+            strategy_class=LatestBlessedOfOlderSpanStrategy,
+            model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+            model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+            examples=ingestion.outputs["interactions"],
+        ).with_id("LatestModelOfOlderSpan")
+        if by_span and config.continual.start == "warm"
+        else None
+    )
     trainer = TwoTowerTrainer(
         **inputs,
         options=options,
         hyperparameters=tuner and tuner.outputs["best_hyperparameters"],
+        base_model=base and base.outputs["model"],
     )
     baseline = tfx.dsl.Resolver(
         strategy_class=LatestBlessedByBothStrategy,
@@ -126,7 +148,7 @@ def create_pipeline(
         example_splits=[features.EVAL, features.NEW_ITEMS],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        eval_config=evaluation_config(config.gates.model),
+        eval_config=evaluation_config(config.gates.model, by_span=by_span),
     )
     infra_validator = EmbeddedInfraValidator(
         model=trainer.outputs["model"],
@@ -158,7 +180,7 @@ def create_pipeline(
         pipeline_root=places.artifacts,
         components=[
             *nodes, catalogue_transform, interactions_transform, *([tuner] if tuner else []),
-            trainer, baseline, evaluator, infra_validator, pusher,
+            *([base] if base else []), trainer, baseline, evaluator, infra_validator, pusher,
         ],
         metadata_connection_config=places.metadata,
         enable_cache=config.run.enable_cache,
@@ -172,6 +194,7 @@ def training_options(config: Configuration, *, encoder_fingerprint: str) -> dict
         section: getattr(config, section).model_dump(mode="json")
         for section in (
             "encoder", "features", "model", "rating", "pretraining", "finetuning", "training",
+            "continual",
         )
     } | {
         "encoder_fingerprint": encoder_fingerprint,
@@ -237,7 +260,7 @@ def _statistics_options(lane: str) -> tfdv.StatsOptions:
         "catalogue": [features.ITEM_ID, *features.ITEM_TEXT, features.PRICE, features.INTERACTIONS],
         "interactions": [
             features.USER_ID, features.ITEM_ID, features.RATING, features.TIMESTAMP,
-            features.PROFILE, features.ITEM_STATE,
+            features.PROFILE, features.ITEM_STATE, features.SPAN, features.SPAN_AGE,
         ],
     }  # fmt: skip
     return tfdv.StatsOptions(feature_allowlist=allowed[lane])

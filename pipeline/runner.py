@@ -65,6 +65,7 @@ def define_pipeline(config: Configuration, root: Path) -> tfx.dsl.Pipeline:
                 str(_metadata(root))
             ),
         ),
+        by_span=len(folder.spans) > 1,
     )
 
 
