@@ -56,6 +56,10 @@ class QueryReader(tf.Module):
         self._encoder = encoder
         self._model = model
         self._max_tokens = max_tokens
+        # Traced once for all signatures: the tokenizer's graph is large.
+        self._encode_profile = tf.function(
+            self._encoded, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
+        )
 
     def __call__(
         self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor,
@@ -115,7 +119,7 @@ class QueryReader(tf.Module):
             profile=self._encode_profile(parsed[features.PROFILE]),
         )
 
-    def _encode_profile(self, profile: tf.Tensor) -> tf.Tensor:
+    def _encoded(self, profile: tf.Tensor) -> tf.Tensor:
         """Projected profiles [B, D]; the encoder only runs where there is one to read."""
         present = profile != ""
 

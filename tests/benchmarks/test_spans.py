@@ -4,8 +4,8 @@ import csv
 
 import pytest
 
-from benchmarks.span_split import BOTH, FIRST, cut
-from benchmarks.spans import recall_at
+from benchmarks.span_split import BOTH, FIRST, Question, cut
+from benchmarks.spans import mean_recall
 from components.ingestion.folder import open_folder
 from models.errors import BadInput
 from tests.benchmarks.shop import write_shop
@@ -87,8 +87,13 @@ def test_the_cut_is_the_same_again_and_needs_a_folder_without_spans(shop, tmp_pa
         cut(out / BOTH, tmp_path / "more", seed=7)
 
 
-def test_recall_is_by_what_could_be_hit():
+def test_recall_is_among_a_span_s_new_products_and_by_what_could_be_hit():
     listed = [f"i{place}" for place in range(40)]
-    assert recall_at(listed, {"i0", "i19", "i20"}) == pytest.approx(2 / 3)
-    assert recall_at(listed, set(listed)) == 1.0
-    assert recall_at([], {"i1"}) == 0.0
+    wanted = {
+        "one": {"i0", "i38", "i1"}, "all": set(listed[::2]), "none": {"i9"},
+    }  # fmt: skip
+    question = Question(listed[::2], wanted)
+    found = mean_recall(lambda users: [listed for _ in users], question)
+    assert found == pytest.approx((2 / 3 + 1.0 + 0.0) / 3)
+    late = Question(listed, {"late": {"i19", "i20"}})
+    assert mean_recall(lambda users: [listed for _ in users], late) == 0.5

@@ -24,10 +24,13 @@ from tests.end_to_end.shop import write_shop
 from tests.tiny_bert import write_tiny_bert
 
 REPLAY = 60
+STEPS = 20
 RESOLVER = "LatestModelOfOlderSpan"
 TRAINER = "TwoTowerTrainer"
 # The shop's few bad rows are a large share of the smaller span's.
-SETTINGS = ("data.max_quarantined_share=0.3", f"continual.replay={REPLAY}")
+SETTINGS = (
+    "data.max_quarantined_share=0.3", f"continual.replay={REPLAY}", f"continual.steps={STEPS}",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ def test_the_first_span_has_nothing_to_go_on_from(first):
 def test_the_second_span_goes_on_from_the_first_one_s_model(first, second):
     assert second.metadata.inputs(TRAINER, "base_model") == first.metadata.outputs(TRAINER, "model")
     assert second.outcome.training.start == "warm"
+    assert max(point.step for point in second.outcome.training.curve) == STEPS
+    assert max(point.step for point in first.outcome.training.curve) > STEPS
     assert second.outcome.summary.spans == (1, 2)
 
 

@@ -9,6 +9,8 @@ import tensorflow as tf
 from models.adaptation import EvidenceWeights
 from models.evidence import FEATURES
 from models.kernel import KernelSettings
+from models.options import EncoderOptions
+from models.preparation import Encoders, tunable
 from models.trainer import find_base
 from models.training_state import Facts, TrainingState, assign
 
@@ -95,3 +97,22 @@ def test_training_starts_fresh_without_a_base_or_from_one_of_an_older_debut(tmp_
     base, start = find_base(str(tmp_path / "served"), FACTS)
     assert base is None
     assert "before Debut kept" in start
+
+
+@pytest.mark.parametrize("adaptation", ["full", "lora", "prefix"])
+def test_a_fine_tuned_encoder_reads_on_as_it_did(bert, adaptation):
+    options = EncoderOptions(
+        name=str(bert.path), shared=True, trainable_layers=1, adaptation=adaptation,
+        adaptation_size=2,
+    )  # fmt: skip
+    tuned = tunable(bert, options)
+    for variable in tuned.trainable_variables:
+        variable.assign_add(RANDOM.normal(scale=0.3, size=variable.shape))
+    weights = [variable.numpy() for variable in tuned.variables]
+    again = Encoders.load(options, weights)
+    tokens = tf.constant(RANDOM.integers(5, 60, (3, 6)), tf.int32)
+    expected = tuned.infer(tokens).numpy()
+    np.testing.assert_allclose(again.item.infer(tokens).numpy(), expected, atol=1e-6)
+    assert again.profile is again.item
+    untouched = Encoders.load(options).item.infer(tokens).numpy()
+    assert np.abs(untouched - expected).max() > 0.01
