@@ -32,10 +32,12 @@ class Question:
     Attributes:
         candidates: ids of the new products, sorted.
         wanted: by a user with other interactions in the data of that time.
+        history: these, oldest first: a later model is asked as of then.
     """
 
     candidates: list[str]
     wanted: dict[str, set[str]]
+    history: dict[str, list[str]]
 
 
 def cut(data: Path, out: Path, *, seed: int) -> dict[int, Question]:
@@ -81,18 +83,21 @@ def cut(data: Path, out: Path, *, seed: int) -> dict[int, Question]:
         number: _question(
             [e for e in events if e.item in new and span(e) == number],
             {item for item in new if item_span.get(item) == number},
-            {event.user for event in left if span(event) <= number},
+            [event for event in left if span(event) <= number],
         )
         for number in SPANS
     }
 
 
-def _question(hidden: Iterable[Event], candidates: set[str], known: set[str]) -> Question:
+def _question(hidden: Iterable[Event], candidates: set[str], known: Iterable[Event]) -> Question:
+    history: dict[str, list[str]] = {}
+    for event in sorted(known, key=lambda event: event.timestamp):
+        history.setdefault(event.user, []).append(event.item)
     wanted: dict[str, set[str]] = {}
     for event in hidden:
-        if event.item in candidates and event.user in known:
+        if event.item in candidates and event.user in history:
             wanted.setdefault(event.user, set()).add(event.item)
-    return Question(sorted(candidates), wanted)
+    return Question(sorted(candidates), wanted, {user: history[user] for user in wanted})
 
 
 def _first(

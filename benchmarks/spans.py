@@ -35,7 +35,7 @@ _ALL: Final = 1_000_000  # more than any shelf here holds
 _USERS_AT_ONCE: Final = 64
 _PATH: Final = click.Path(path_type=Path)
 
-Ask = Callable[[Sequence[str]], list[list[str]]]
+Ask = Callable[[Sequence[str], Sequence[Sequence[str]]], list[list[str]]]
 
 
 class Trained(NamedTuple):
@@ -127,9 +127,9 @@ def train(
     seconds, processor = time.perf_counter() - start, time.process_time() - processor
     recommend = tf.saved_model.load(str(model)).signatures["recommend"]
 
-    def lists(users: Sequence[str]) -> list[list[str]]:
+    def lists(users: Sequence[str], history: Sequence[Sequence[str]]) -> list[list[str]]:
         answer = recommend(
-            user_id=tf.constant(list(users)), history=tf.zeros([len(users), 0], tf.string),
+            user_id=tf.constant(list(users)), history=tf.ragged.constant(history).to_tensor(""),
             profile=tf.fill([len(users)], ""), k=tf.constant(_ALL), new_only=tf.constant(True),
         )  # fmt: skip
         return [[item.decode() for item in row] for row in answer["item_id"].numpy()]
@@ -142,7 +142,7 @@ def mean_recall(lists: Ask, question: Question) -> float:
     """Over the question's users, among its new products; by what could be hit.
 
     Args:
-        lists: all new items for each user of a batch, best first.
+        lists: all new items for each user of a batch with their histories, best first.
         question: who wanted what.
     """
     users = sorted(question.wanted)
@@ -150,7 +150,9 @@ def mean_recall(lists: Ask, question: Question) -> float:
     recalls = []
     for start in range(0, len(users), _USERS_AT_ONCE):
         batch = users[start : start + _USERS_AT_ONCE]
-        for user, ranked in zip(batch, lists(batch), strict=True):
+        for user, ranked in zip(
+            batch, lists(batch, [question.history[user] for user in batch]), strict=True
+        ):
             listed = [item for item in ranked if item in candidates][:AT]
             wanted = question.wanted[user]
             recalls.append(len(wanted.intersection(listed)) / min(AT, len(wanted)))

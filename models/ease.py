@@ -27,4 +27,5 @@ def ease(history: sp.csr_matrix, regularization: float) -> npt.NDArray[np.float3
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0.0)
-    return weights.astype(np.float32)
+    found: npt.NDArray[np.float32] = weights.astype(np.float32)
+    return found

@@ -56,8 +56,6 @@ from models.variants import variant_groups
 _ENCODE_BATCH = 64
 # Of the simulated launches, those on which the kernel is chosen: it has few settings.
 SELECTION_FOLDS = 2
-# Of a warm start: one to train on, beside that which measures.
-_WARM_FOLDS = 1
 _ARCHITECTURE = ("encoder", "encoder_fingerprint", "features", "model", "rating")
 
 
@@ -330,9 +328,11 @@ class Prepared:
             options: of training.
             report: is told what settings of the kernel are worth.
             base: a training to go on from. What it found stays, unless a check says otherwise,
-                and fewer launches are simulated.
+                and one launch is simulated for everything.
         """
-        folds, validation = simulated_launches(data, options, made=_WARM_FOLDS if base else None)
+        folds, validation = simulated_launches(data, options, made=0 if base else None)
+        # What gradient descent learns takes no part in what is measured on it.
+        folds = folds or [validation]
         encoded = Encoded.frozen(data, options, base)
         sampled = sampled_rows(data, options, base)
         if options.encoder.trainable_layers and len(validation.users):

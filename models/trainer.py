@@ -52,11 +52,14 @@ def run_fn(arguments: FnArgs) -> None:
     clock = ShopClock.of(np.concatenate([part.timestamp for part in data.splits.values()]))
     weights = base.evidence if base else _learn_evidence(data, prepared, clock, options)
     settings, validation = prepared.settings, prepared.validation
-    before = AlignedLaunch.align(validation, prepared.view, base.kernel if base else START)
     launched = (
-        before
-        if base and settings == base.kernel
-        else AlignedLaunch.align(validation, prepared.view, settings)
+        prepared.folds[0] if base else AlignedLaunch.align(validation, prepared.view, settings)
+    )
+    earlier = base.kernel if base else START
+    before = (
+        launched
+        if base and earlier == settings
+        else AlignedLaunch.align(validation, prepared.view, earlier)
     )
     recorder.finish(
         TrainingRecord(

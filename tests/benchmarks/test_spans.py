@@ -52,7 +52,7 @@ def test_an_item_comes_with_the_span_of_its_first_interaction(shop):
     spans = [read(out / BOTH / f"span-{number}" / "items.csv") for number in (1, 2)]
     found = {row["item_id"]: number for number, rows in enumerate(spans, 1) for row in rows}
     begins = min(int(row["timestamp"]) for row in read(out / BOTH / "span-2" / "interactions.csv"))
-    first = {}
+    first: dict[str, int] = {}
     for row in every:
         time = int(row["timestamp"])
         first[row["item_id"]] = min(time, first.get(row["item_id"], time))
@@ -72,12 +72,21 @@ def test_users_are_asked_for_what_they_bought_of_a_span_s_new_products_in_that_s
         known |= {
             row["user_id"] for row in read(out / BOTH / f"span-{number}" / "interactions.csv")
         }
-        expected = {}
+        expected: dict[str, set[str]] = {}
         for row in read(data / "interactions.csv"):
             is_then = (int(row["timestamp"]) < begins) == (number == 1)
             if row["item_id"] in question.candidates and is_then and row["user_id"] in known:
                 expected.setdefault(row["user_id"], set()).add(row["item_id"])
         assert question.wanted == expected
+        rows = [
+            row
+            for span in range(1, number + 1)
+            for row in read(out / BOTH / f"span-{span}" / "interactions.csv")
+        ]
+        rows.sort(key=lambda row: int(row["timestamp"]))
+        assert question.history == {
+            user: [row["item_id"] for row in rows if row["user_id"] == user] for user in expected
+        }
 
 
 def test_the_cut_is_the_same_again_and_needs_a_folder_without_spans(shop, tmp_path):
@@ -92,8 +101,15 @@ def test_recall_is_among_a_span_s_new_products_and_by_what_could_be_hit():
     wanted = {
         "one": {"i0", "i38", "i1"}, "all": set(listed[::2]), "none": {"i9"},
     }  # fmt: skip
-    question = Question(listed[::2], wanted)
-    found = mean_recall(lambda users: [listed for _ in users], question)
+    history = {user: [user] for user in wanted}
+    asked: list[tuple[str, list[str]]] = []
+
+    def lists(users, histories):
+        asked.extend(zip(users, histories, strict=True))
+        return [listed for _ in users]
+
+    found = mean_recall(lists, Question(listed[::2], wanted, history))
     assert found == pytest.approx((2 / 3 + 1.0 + 0.0) / 3)
-    late = Question(listed, {"late": {"i19", "i20"}})
-    assert mean_recall(lambda users: [listed for _ in users], late) == 0.5
+    assert dict(asked) == history
+    late = Question(listed, {"late": {"i19", "i20"}}, {"late": []})
+    assert mean_recall(lists, late) == 0.5

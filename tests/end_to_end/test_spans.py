@@ -121,7 +121,8 @@ def test_training_starts_with_the_weights_and_the_texts_of_the_base(
     options = TrainerOptions.model_validate(
         training_options(place.config(BOTH), encoder_fingerprint="")
     )
-    base = TrainingState.read(first.served)
+    base, latest = TrainingState.read(first.served), TrainingState.read(second.served)
+    assert base is not None and latest is not None
     prepared = Prepared.of(data, options, lambda settings, recall: None, base)
     towers = prepared.towers(options, base)
     for variable, value in zip(towers.variables, base.towers, strict=True):
@@ -133,7 +134,7 @@ def test_training_starts_with_the_weights_and_the_texts_of_the_base(
     np.testing.assert_allclose(prepared.view.text, fresh.view.text, atol=1e-5)
     assert prepared.settings in {base.kernel, fresh.settings}
     # The next run can go on from this one in turn.
-    assert TrainingState.read(second.served).facts == base.facts
+    assert latest.facts == base.facts
 
 
 def examples_of(arguments, span):

@@ -44,6 +44,7 @@ def test_all_of_it_is_read_back(tmp_path, encoder):
     written = state(encoder)
     written.write(tmp_path / "served")
     read = TrainingState.read(tmp_path / "served")
+    assert read is not None
     assert (read.facts, read.kernel) == (FACTS, written.kernel)
     for name, column in vars(written.evidence).items():
         np.testing.assert_array_equal(getattr(read.evidence, name), column)
@@ -64,10 +65,10 @@ def test_texts_are_known_again_by_their_tokens_alone():
 
 def test_variables_take_over_values_of_the_same_shape_only():
     variables = [tf.Variable(tf.zeros([2])), tf.Variable(0.0)]
-    assign(variables, [np.array([1, 2], np.float32), np.float32(3)])
+    assign(variables, [np.array([1, 2], np.float32), np.array(3, np.float32)])
     assert variables[0].numpy().tolist() == [1, 2] and variables[1].numpy() == 3
     with pytest.raises(ValueError, match="shape"):
-        assign(variables, [np.zeros(3, np.float32), np.float32(3)])
+        assign(variables, [np.zeros(3, np.float32), np.array(3, np.float32)])
 
 
 def test_training_starts_warm_where_the_base_fits(tmp_path):
