@@ -9,6 +9,7 @@ from benchmarks.items import items
 from benchmarks.quality import quality
 from benchmarks.resume import resume
 from benchmarks.serving import serving
+from benchmarks.spans import spans
 from benchmarks.training import training
 
 
@@ -27,6 +28,7 @@ benchmarks.add_command(quality)
 benchmarks.add_command(items)
 benchmarks.add_command(ablation)
 benchmarks.add_command(resume)
+benchmarks.add_command(spans)
 
 if __name__ == "__main__":
     benchmarks()

@@ -34,6 +34,7 @@ from models.preparation import (
     Prepared,
     ShopData,
     TrainerOptions,
+    sampled_rows,
     simulated_launches,
 )
 from models.simulation import SimulatedLaunch, most_popular, purchase_matrix
@@ -174,7 +175,9 @@ class _Bench:
         start = time.monotonic()
         if not options.encoder.trainable_layers:
             return self._with_frozen(options)
-        encoded = self._frozen.fine_tuned_where_better(self._data, self._launches[1], options)
+        encoded = self._frozen.fine_tuned_where_better(
+            self._data, self._launches[1], options, sampled_rows(self._data, options, None)
+        )
         seconds = time.monotonic() - start
         if encoded.text is self._frozen.text:  # what follows is the same as without fine-tuning
             found = self._with_frozen(options)

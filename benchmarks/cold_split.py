@@ -40,7 +40,7 @@ Rows = npt.NDArray[np.int64]
 
 SHARE: Final = 0.2  # of the items, about: groups are drawn
 # The sample's own hidden purchases. They are brought back, and others are hidden.
-_ANSWER_KEY: Final = "answer_key.csv.gz"
+ANSWER_KEY: Final = "answer_key.csv.gz"
 _COLUMNS: Final = ("user_id", "item_id", "rating", "timestamp")
 _MOST_CHARACTERS: Final = 600  # of a description
 
@@ -110,15 +110,11 @@ def make_split(data: Path, out: Path, *, seed: int) -> None:
     if folder.span:
         raise BadInput(f"{data} has spans. Give the folder of one of them.")
     files = {file.table: file for file in folder.files}
-    texts = _texts(files[ITEMS])
-    events = [event for event in _events(files[INTERACTIONS]) if event.item in texts]
-    if (data / _ANSWER_KEY).exists():
-        events += _events(open_table(data / _ANSWER_KEY, INTERACTIONS))
-    if VARIANT_GROUPS in files:
-        groups = {item: str(values[0]) for item, values in _records(files[VARIANT_GROUPS])}
-    else:
-        groups = _found_groups(texts, events)
-    new = new_items(texts, groups, seed)
+    texts = read_texts(files[ITEMS])
+    events = [event for event in read_events(files[INTERACTIONS]) if event.item in texts]
+    if (data / ANSWER_KEY).exists():
+        events += read_events(open_table(data / ANSWER_KEY, INTERACTIONS))
+    new = new_items(texts, groups_of(files, texts, events), seed)
     left = [event for event in events if event.item not in new]
     users = {event.user for event in left}
     train = out / "train"
@@ -129,6 +125,15 @@ def make_split(data: Path, out: Path, *, seed: int) -> None:
     _write_events(train / "interactions.csv", left)
     _write_events(out / "test.csv", (e for e in events if e.item in new and e.user in users))
     (out / "split.json").write_text(json.dumps({"new_items": sorted(new)}))
+
+
+def groups_of(
+    files: Mapping[str, DataFile], texts: Mapping[str, str], events: Sequence[Event]
+) -> dict[str, str]:
+    """Item to its variant group: those of the folder, or else those that are found."""
+    if VARIANT_GROUPS in files:
+        return {item: str(values[0]) for item, values in _records(files[VARIANT_GROUPS])}
+    return _found_groups(texts, events)
 
 
 def new_items(ids: Iterable[str], groups: Mapping[str, str], seed: int) -> frozenset[str]:
@@ -150,9 +155,9 @@ def read_split(split: Path) -> ColdStart:
         raise BadInput(f"{split} has no split.json. Give a folder that holds a split.")
     new = frozenset(json.loads((split / "split.json").read_text())["new_items"])
     files = {file.table: file for file in open_folder(split / "train").files}
-    texts = _texts(files[ITEMS])
-    left = [event for event in _events(files[INTERACTIONS]) if event.item in texts]
-    hidden = list(_events(open_table(split / "test.csv", INTERACTIONS)))
+    texts = read_texts(files[ITEMS])
+    left = [event for event in read_events(files[INTERACTIONS]) if event.item in texts]
+    hidden = list(read_events(open_table(split / "test.csv", INTERACTIONS)))
     item_row = {item: row for row, item in enumerate(texts)}
     user_ids = sorted({event.user for event in left})
     user_row = {user: row for row, user in enumerate(user_ids)}
@@ -194,7 +199,7 @@ def _ratings(
     )
 
 
-def _texts(items: DataFile) -> dict[str, str]:
+def read_texts(items: DataFile) -> dict[str, str]:
     """Item id to text, in the order of the file; of an id that comes twice the first row counts."""
     texts: dict[str, str] = {}
     for item, (title, category, brand, description, _) in _records(items):
@@ -203,7 +208,8 @@ def _texts(items: DataFile) -> dict[str, str]:
     return texts
 
 
-def _events(file: DataFile) -> Iterator[Event]:
+def read_events(file: DataFile) -> Iterator[Event]:
+    """Interactions in the order of the file."""
     for item, (user, timestamp, rating) in _records(file):
         yield Event(user, item, rating, timestamp)
 
@@ -239,6 +245,7 @@ def _found_groups(texts: Mapping[str, str], events: Sequence[Event]) -> dict[str
             timestamp=np.array([event.timestamp for event in events], np.int64),
             history=none.astype(np.int32),
             history_rating=none.astype(np.float32),
+            span=np.zeros(len(events), np.int32),
         ),
         words.tocsr(),
     )

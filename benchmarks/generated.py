@@ -61,6 +61,7 @@ def _extend(shelf: Any, own: int, more: int) -> None:
     _append(shelf.evidence.expected_share, lambda column: column[first])
     for flags in (shelf.is_new, shelf.is_cold, shelf.available):
         _append(flags, lambda _: np.ones(more, bool))
+    _append(shelf.span, lambda column: column[first])
     _append(shelf.embedding, lambda column: _mixed(column, first, second))
 
 

@@ -197,6 +197,7 @@ def debut_step_seconds(
         quality_as_new=np.zeros(items, np.float32),
         profiles=np.zeros((users, text.shape[1]), np.float32),
         interactions=interactions,
+        sampled=np.arange(len(interactions)),
         later=_interactions(shop, config.data.history_length, rows=slice(0)),
         negatives=np.flatnonzero(shop.purchases.getnnz(axis=0)),
     )
@@ -241,6 +242,7 @@ def _interactions(
         timestamp=place[rows],
         history=np.where(known, item[earlier], PAD).astype(np.int32)[rows],
         history_rating=np.where(known, rating[earlier], 0.0).astype(np.float32)[rows],
+        span=np.zeros(len(user), np.int32)[rows],
     )
 
 

@@ -86,6 +86,7 @@ class TwoTowerTrainer(Trainer):
         catalogue_graph: types.BaseChannel,
         options: dict[str, Any],
         hyperparameters: types.BaseChannel | None = None,
+        base_model: types.BaseChannel | None = None,
     ) -> None:
         """Construct the component.
 
@@ -96,6 +97,7 @@ class TwoTowerTrainer(Trainer):
             catalogue_graph: their Transform graph, which the served model contains.
             options: the sections that `models.preparation.TrainerOptions` names, as JSON values.
             hyperparameters: of a Tuner; they replace options of the same names.
+            base_model: from which training goes on, where the channel has one.
         """
         spec = TwoTowerTrainerSpec(
             examples=interactions,
@@ -103,6 +105,7 @@ class TwoTowerTrainer(Trainer):
             catalogue=catalogue,
             catalogue_graph=catalogue_graph,
             hyperparameters=hyperparameters,
+            base_model=base_model,
             train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN]),
             eval_args=trainer_pb2.EvalArgs(splits=[features.EVAL]),
             run_fn="models.trainer.run_fn",

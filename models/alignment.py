@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from scipy.linalg import lu_factor, lu_solve
+from scipy.linalg import inv, lu_factor, lu_solve
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from models.kernel import Floats
@@ -103,7 +103,7 @@ def _predicted_factors(kernel: Floats, history: sp.csr_matrix) -> tuple[Floats, 
     factors = _co_purchase_factors(history)
     system = kernel.copy()
     system[np.diag_indices_from(system)] += np.float32(_FACTOR_RIDGE)
-    inverse = np.linalg.inv(system)
+    inverse = inv(system, overwrite_a=True, check_finite=False)
     regression = inverse @ factors
     return _unit(factors - regression / np.diag(inverse)[:, np.newaxis]), regression
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+from scipy.linalg import cho_factor
+from scipy.linalg.lapack import dpotri
 
 
 def ease(history: sp.csr_matrix, regularization: float) -> npt.NDArray[np.float32]:
@@ -19,7 +21,11 @@ def ease(history: sp.csr_matrix, regularization: float) -> npt.NDArray[np.float3
     """
     gram = np.asarray((history.T @ history).todense(), dtype=np.float64)
     gram[np.diag_indices_from(gram)] += regularization
-    inverse = np.linalg.inv(gram)
+    # Positive definite, so by Cholesky: half of the operations of a general inverse.
+    factor, _ = cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
+    inverse, _ = dpotri(factor, lower=True, overwrite_c=True)
+    inverse = np.tril(inverse) + np.tril(inverse, -1).T
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0.0)
-    return weights.astype(np.float32)
+    found: npt.NDArray[np.float32] = weights.astype(np.float32)
+    return found

@@ -24,10 +24,14 @@ TIMESTAMP: Final = "timestamp"  # int64 [1], unix seconds
 HISTORY: Final = "history"  # bytes [0..history_length], the user's earlier items, oldest first
 HISTORY_RATING: Final = "history_rating"  # float, aligned with HISTORY
 PROFILE: Final = "profile"  # bytes [1], "age: 24. occupation: technician."
-ITEM_STATE: Final = "item_state"  # bytes [1], one of the two values below; the slice of the gates
+ITEM_STATE: Final = "item_state"  # bytes [1], SEEN or NEW; a slice of the gates
+SPAN: Final = "span"  # int64 [1], of the file the row stands in; 0 where the folder has none
+SPAN_AGE: Final = "span_age"  # bytes [1], EARLIER or LATEST; a slice of the gates
 
 SEEN: Final = b"seen"
 NEW: Final = b"new"
+EARLIER: Final = b"earlier"
+LATEST: Final = b"latest"  # also of every row of a folder without spans
 
 # Splits of the interactions. The catalogue has the single split ALL.
 TRAIN: Final = "train"

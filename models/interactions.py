@@ -28,6 +28,7 @@ class Interactions:
         timestamp: int64 [N], unix seconds.
         history: int32 [N, H], rows of the user's earlier items, oldest first, PAD at the end.
         history_rating: float32 [N, H], aligned with `history`.
+        span: int32 [N], in which the row arrived, 0 where the data has no spans.
     """
 
     user: npt.NDArray[np.int32]
@@ -36,6 +37,7 @@ class Interactions:
     timestamp: npt.NDArray[np.int64]
     history: npt.NDArray[np.int32]
     history_rating: npt.NDArray[np.float32]
+    span: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.user)
@@ -88,6 +90,7 @@ def read_interactions(
             timestamp=column[features.TIMESTAMP].astype(np.int64),
             history=column[features.HISTORY].astype(np.int32),
             history_rating=column[features.HISTORY_RATING].astype(np.float32),
+            span=column[features.SPAN].astype(np.int32),
         )
         start = end
     return splits, Users(ids=ids.astype(object), profiles=profiles[first].astype(object))
@@ -135,6 +138,7 @@ def _read(
         features.RATING: tf.io.FixedLenFeature([], tf.float32),
         features.TIMESTAMP: tf.io.FixedLenFeature([], tf.int64),
         features.PROFILE: tf.io.FixedLenFeature([], tf.string),
+        features.SPAN: tf.io.FixedLenFeature([], tf.int64, 0),
         features.HISTORY: tf.io.RaggedFeature(tf.string),
         features.HISTORY_RATING: tf.io.RaggedFeature(tf.float32),
     }

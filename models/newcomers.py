@@ -125,6 +125,8 @@ def _longer(shelf: Any, ids: npt.NDArray[np.object_], count: int) -> Columns:
         column = attrgetter(name)(shelf).numpy()
         more = np.full((count, *column.shape[1:]), value, column.dtype)
         columns[name] = np.concatenate([column, more])
+    span = shelf.span.numpy()
+    columns["span"] = np.append(span, np.full(count, span.max(initial=0), span.dtype))
     # In the evaluation a new product has the blank list, which is behind the anchors' own.
     own = len(shelf.served.anchor_index.numpy()) + np.arange(count)
     blank = np.full(count, len(shelf.judged.reference_weight.numpy()))

@@ -22,6 +22,7 @@ SMALL: Final = 16384
 Strategy = Literal["default", "mirrored", "multi_worker_mirrored", "tpu"]
 Precision = Literal["float32", "bfloat16", "auto"]
 Adaptation = Literal["full", "bitfit", "lora", "adapter", "prefix"]
+Start = Literal["warm", "fresh"]
 Head = Literal["linear", "mlp", "cnn", "rnn"]
 
 
@@ -115,6 +116,16 @@ class TrainingOptions(_Options):
     strategy: Strategy = Field(description="How training is distributed (tf.distribute).")
     precision: Precision = Field(description="Of the encoder's arithmetic.")
     seed: int
+
+
+class ContinualOptions(_Options):
+    """How a run over a newer span goes on from the model of an older one."""
+
+    start: Start = Field(description="From the last blessed model, or anew.")
+    replay: int | None = Field(
+        ge=0, description="Interactions of older spans that are trained on; null takes all."
+    )
+    steps: int = Field(ge=0, description="Training steps of a warm start, at most.")
 
 
 class TunerOptions(_Options):

@@ -6,6 +6,7 @@ Trainer and the Tuner both begin like this.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ from models.options import (
     CATALOGUE_FILES,
     CATALOGUE_GRAPH_PATH,
     SPLIT_FILES,
+    ContinualOptions,
     EncoderOptions,
     FeatureOptions,
     FineTuningOptions,
@@ -40,18 +42,21 @@ from models.options import (
 )
 from models.pretraining import pretrain
 from models.quality import Ratings, item_quality, quality_as_new
-from models.selection import START, Report, select_kernel
+from models.replay import replayed
+from models.selection import START, Report, keep_kernel, select_kernel
 from models.self_training import confident_pairs
-from models.simulation import SimulatedLaunch, launches
+from models.simulation import Rows, SimulatedLaunch, dealt, launches
 from models.tokenizer import WordPieceTokenizer
 from models.towers import item_features
 from models.training import AlignedLaunch, Inputs
+from models.training_state import Facts, TrainingState, assign
 from models.two_tower import TwoTower
 from models.variants import variant_groups
 
 _ENCODE_BATCH = 64
 # Of the simulated launches, those on which the kernel is chosen: it has few settings.
 SELECTION_FOLDS = 2
+_ARCHITECTURE = ("encoder", "encoder_fingerprint", "features", "model", "rating")
 
 
 class TrainerOptions(BaseModel):
@@ -67,7 +72,19 @@ class TrainerOptions(BaseModel):
     pretraining: PretrainingOptions
     finetuning: FineTuningOptions
     training: TrainingOptions
+    continual: ContinualOptions
     history_length: int
+
+    @property
+    def architecture(self) -> str:
+        """What decides the shape of weights and what they read, as JSON."""
+        return self.model_dump_json(include=set(_ARCHITECTURE))
+
+    @property
+    def warm(self) -> TrainingOptions:
+        """Those of a training that goes on from another one."""
+        steps = min(self.continual.steps, self.training.steps)
+        return self.training.model_copy(update={"steps": steps})
 
     def with_hyperparameters(self, found: dict[str, Any] | None) -> TrainerOptions:
         """These options with what a Tuner found in their place.
@@ -93,6 +110,7 @@ class ShopData:
         users: ids and profiles.
         train: interactions of the train split.
         everything: those of all splits.
+        groups: equal for variants of one product, int32 [I].
     """
 
     table: ItemTable
@@ -100,6 +118,25 @@ class ShopData:
     users: Users
     train: Ratings
     everything: Ratings
+    groups: npt.NDArray[np.int32]
+
+    @property
+    def span(self) -> int:
+        """The newest span with interactions, 0 where there are no spans."""
+        return max(int(part.span.max(initial=0)) for part in self.splits.values())
+
+    @property
+    def item_span(self) -> npt.NDArray[np.int32]:
+        """The span of each item's first interaction, the newest where there is none: int32 [I]."""
+        first = np.full(len(self.table), self.span, np.int32)
+        for part in self.splits.values():
+            np.minimum.at(first, part.item, part.span)
+        return first
+
+    def facts(self, options: TrainerOptions) -> Facts:
+        """What a training on this data can go on from."""
+        implicit = self.splits[features.TRAIN].is_implicit
+        return Facts(architecture=options.architecture, implicit=implicit)
 
     @classmethod
     def read(cls, arguments: FnArgs, history_length: int) -> ShopData:
@@ -116,7 +153,24 @@ class ShopData:
             users=users,
             train=Ratings.of([splits[features.TRAIN]], **sizes),
             everything=Ratings.of(list(splits.values()), **sizes),
+            groups=variant_groups(splits[features.TRAIN], table.terms),
         )
+
+
+Weights = Sequence[npt.NDArray[np.float32]]
+
+
+def tunable(folder: EncoderFolder, options: EncoderOptions, weights: Weights = ()) -> TextEncoder:
+    """An encoder that can be fine-tuned, with its own weights or with those of an earlier time."""
+    encoder = TextEncoder(
+        folder,
+        trainable_layers=options.trainable_layers,
+        adaptation=options.adaptation,
+        adaptation_size=options.adaptation_size,
+    )
+    if weights:
+        assign(encoder.variables, weights)
+    return encoder
 
 
 @dataclass(frozen=True)
@@ -129,10 +183,15 @@ class Encoders:
     profile: TextEncoder
 
     @classmethod
-    def load(cls, options: EncoderOptions) -> Encoders:
-        """Load what the configuration names, frozen."""
+    def load(cls, options: EncoderOptions, weights: Weights = ()) -> Encoders:
+        """Load what the configuration names, frozen.
+
+        Args:
+            options: of the encoder.
+            weights: fine-tuned ones of the item encoder, instead of those in its folder.
+        """
         folder = open_encoder(options.name)
-        item = TextEncoder(folder)
+        item = tunable(folder, options, weights) if weights else TextEncoder(folder)
         profile = item if options.shared else TextEncoder(folder)
         return cls(folder, WordPieceTokenizer(folder), item, profile)
 
@@ -150,6 +209,7 @@ class Encoded:
         encoders: with which.
         text: float32 [I, hidden].
         strategy: under which encoders are built and trained.
+        weights: of the item encoder where it was fine-tuned, now or before, else none.
         outcome: of fine-tuning, None where there was none.
         before: the text before fine-tuning, None where there was none.
     """
@@ -157,29 +217,48 @@ class Encoded:
     encoders: Encoders
     text: npt.NDArray[np.float32]
     strategy: tf.distribute.Strategy
+    weights: Weights = ()
     outcome: FineTuned | None = None
     before: npt.NDArray[np.float32] | None = None
 
     @classmethod
-    def frozen(cls, data: ShopData, options: TrainerOptions) -> Encoded:
-        """By the encoder as it comes."""
+    def frozen(
+        cls, data: ShopData, options: TrainerOptions, base: TrainingState | None = None
+    ) -> Encoded:
+        """By the encoder as it comes, or as it was left.
+
+        Args:
+            data: whose items are read.
+            options: of the encoder.
+            base: an earlier training; texts that it has read are not read again.
+        """
         set_precision(options.training.precision)
         strategy = make_strategy(options.training.strategy)
+        weights = base.encoder if base else ()
         with strategy.scope():
-            encoders = Encoders.load(options.encoder)
-        return cls(encoders, encode(encoders.item, data.table.tokens), strategy)
+            encoders = Encoders.load(options.encoder, weights)
+        tokens = data.table.tokens
+        text = np.empty((len(tokens), encoders.item.hidden_size), np.float32)
+        unknown = np.ones(len(tokens), np.bool_)
+        if base is not None:
+            known, theirs = base.known_texts(tokens)
+            text[known], unknown[known] = base.text[theirs], False
+        text[unknown] = encode(encoders.item, tokens[unknown])
+        return cls(encoders, text, strategy, weights)
 
     def fine_tuned_where_better(
-        self, data: ShopData, validation: SimulatedLaunch, options: TrainerOptions
+        self, data: ShopData, validation: SimulatedLaunch, options: TrainerOptions, sampled: Rows
     ) -> Encoded:
-        """By a fine-tuned encoder, if new items of the launch are found better with it alone."""
+        """By a fine-tuned encoder, if new items of the launch are found better with it alone.
+
+        Args:
+            data: the shop's.
+            validation: the launch.
+            options: of fine-tuning.
+            sampled: rows of the train split that it trains on.
+        """
         with self.strategy.scope():
-            candidate = TextEncoder(
-                self.encoders.folder,
-                trainable_layers=options.encoder.trainable_layers,
-                adaptation=options.encoder.adaptation,
-                adaptation_size=options.encoder.adaptation_size,
-            )
+            candidate = tunable(self.encoders.folder, options.encoder, self.weights)
         trainable = int(sum(np.prod(v.shape) for v in candidate.trainable_variables))
         logging.info("Fine-tuning %d weights of the encoder", trainable)
         tokens, seed = data.table.tokens, options.training.seed
@@ -187,7 +266,7 @@ class Encoded:
             candidate, self.encoders.folder, tokens, options=options.pretraining, seed=seed,
             strategy=self.strategy,
         )  # fmt: skip
-        histories = _known_to(validation, data)
+        histories = _known_to(validation, data, sampled)
         if count := options.finetuning.self_training_pairs:
             view = data.table.view(self.text)
             histories += confident_pairs(validation, view, START, count)
@@ -205,7 +284,10 @@ class Encoded:
         if not outcome.kept:
             return replace(self, outcome=outcome, before=self.text)
         encoders = self.encoders.with_item(candidate)
-        return replace(self, encoders=encoders, text=text, outcome=outcome, before=self.text)
+        return replace(
+            self, encoders=encoders, text=text, outcome=outcome, before=self.text,
+            weights=[variable.numpy() for variable in candidate.variables],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -214,6 +296,7 @@ class Prepared:
 
     Attributes:
         encoders: frozen from here on.
+        encoder_weights: of the item encoder where it was fine-tuned, else none.
         view: the catalogue as the kernel sees it.
         settings: of the kernel, as chosen.
         inputs: what training looks rows up in.
@@ -224,6 +307,7 @@ class Prepared:
     """
 
     encoders: Encoders
+    encoder_weights: Weights
     view: ItemView
     settings: KernelSettings
     inputs: Inputs
@@ -233,36 +317,59 @@ class Prepared:
     before_fine_tuning: ItemView | None
 
     @classmethod
-    def of(cls, data: ShopData, options: TrainerOptions, report: Report) -> Prepared:
-        """Do all that; `report` is told what settings of the kernel are worth."""
-        folds, validation = simulated_launches(data, options)
-        encoded = Encoded.frozen(data, options)
+    def of(
+        cls, data: ShopData, options: TrainerOptions, report: Report,
+        base: TrainingState | None = None,
+    ) -> Prepared:  # fmt: skip
+        """Do all that.
+
+        Args:
+            data: the shop's.
+            options: of training.
+            report: is told what settings of the kernel are worth.
+            base: a training to go on from. What it found stays, unless a check says otherwise,
+                and one launch is simulated for everything.
+        """
+        folds, validation = simulated_launches(data, options, made=0 if base else None)
+        # What gradient descent learns takes no part in what is measured on it.
+        folds = folds or [validation]
+        encoded = Encoded.frozen(data, options, base)
+        sampled = sampled_rows(data, options, base)
         if options.encoder.trainable_layers and len(validation.users):
-            encoded = encoded.fine_tuned_where_better(data, validation, options)
-        return cls.from_encoded(encoded, data, folds, validation, options, report)
+            encoded = encoded.fine_tuned_where_better(data, validation, options, sampled)
+        return cls.from_encoded(encoded, data, folds, validation, options, report, base)
 
     @classmethod
     def from_encoded(
         cls, encoded: Encoded, data: ShopData, folds: list[SimulatedLaunch],
         validation: SimulatedLaunch, options: TrainerOptions, report: Report,
+        base: TrainingState | None = None,
     ) -> Prepared:  # fmt: skip
         """All that comes after the encoder, which nothing of it changes."""
         view = data.table.view(encoded.text)
-        settings = select_kernel(view, folds[:SELECTION_FOLDS], report)
+        chosen_on = folds[:SELECTION_FOLDS]
+        settings = (
+            keep_kernel(base.kernel, view, chosen_on, report)
+            if base
+            else select_kernel(view, chosen_on, report)
+        )
         return cls(
             encoders=encoded.encoders,
+            encoder_weights=encoded.weights,
             view=view,
             settings=settings,
-            inputs=_inputs(data, encoded, view, settings, folds, options),
+            inputs=_inputs(
+                data, encoded, view, settings, options, sampled_rows(data, options, base)
+            ),
             folds=[AlignedLaunch.align(fold, view, settings) for fold in folds],
             validation=validation,
             fine_tuned=encoded.outcome,
             before_fine_tuning=None if encoded.before is None else data.table.view(encoded.before),
         )
 
-    def towers(self, options: TrainerOptions) -> TwoTower:
-        """New ones, as training starts with them."""
-        return TwoTower(
+    def towers(self, options: TrainerOptions, base: TrainingState | None = None) -> TwoTower:
+        """As training starts with them: new ones, or those of an earlier training."""
+        towers = TwoTower(
             self.inputs.features,
             size=options.model.embedding_size,
             price_buckets=options.features.price_buckets,
@@ -270,27 +377,46 @@ class Prepared:
             mean_rating=float(self.inputs.interactions.rating.mean()),
             head=options.rating.head,
         )
+        if base is not None:
+            assign(towers.variables, base.towers)
+        return towers
 
 
 def simulated_launches(
-    data: ShopData, options: TrainerOptions
+    data: ShopData, options: TrainerOptions, made: int | None = None
 ) -> tuple[list[SimulatedLaunch], SimulatedLaunch]:
-    """The training launches, and one more that measures what was chosen."""
+    """The training launches, or the first `made`, and one more that measures what was chosen."""
     return launches(
         data.train.purchases(),
         data.table.ids,
-        variant_groups(data.splits[features.TRAIN], data.table.terms),
+        data.groups,
         folds=options.training.folds,
         max_anchors=options.model.max_anchors,
         regularization=options.model.teacher_regularization,
+        made=made,
     )
 
 
-def _known_to(launch: SimulatedLaunch, data: ShopData) -> sp.csr_matrix:
-    """Purchases of the launch's anchors: users x items of 0 and 1."""
+def sampled_rows(data: ShopData, options: TrainerOptions, base: TrainingState | None) -> Rows:
+    """Rows of the train split that gradient descent draws from: int64 [M].
+
+    A model that starts anew without being asked to has nothing that it could forget; it learns from
+    all of them.
+    """
+    is_bounded = base is not None or options.continual.start == "fresh"
+    return replayed(
+        data.splits[features.TRAIN].span,
+        latest=data.span,
+        count=options.continual.replay if is_bounded else None,
+        seed=options.training.seed,
+    )
+
+
+def _known_to(launch: SimulatedLaunch, data: ShopData, sampled: Rows) -> sp.csr_matrix:
+    """Purchases of the launch's anchors in the sampled rows: users x items of 0 and 1."""
     known = np.zeros(len(data.table), np.float32)
     known[launch.anchors] = 1.0
-    purchases: sp.csr_matrix = data.train.purchases() @ sp.diags(known)
+    purchases: sp.csr_matrix = data.train.rows(sampled).purchases() @ sp.diags(known)
     purchases.eliminate_zeros()
     return purchases
 
@@ -300,11 +426,13 @@ def _inputs(
     encoded: Encoded,
     view: ItemView,
     settings: KernelSettings,
-    folds: list[SimulatedLaunch],
     options: TrainerOptions,
+    sampled: Rows,
 ) -> Inputs:
-    anchors = options.model.max_anchors
-    targets = [fold.targets for fold in folds]
+    anchors, folds = options.model.max_anchors, options.training.folds
+    hand = dealt(data.table.ids, data.groups, folds + 1)
+    seen = ~data.table.is_cold
+    targets = [np.flatnonzero(seen & (hand == fold)) for fold in range(folds)]
     return Inputs(
         features=item_features(tf.constant(encoded.text), tf.constant(data.table.lexical)).numpy(),
         price_bucket=data.table.price_bucket,
@@ -317,6 +445,7 @@ def _inputs(
             options.features.max_tokens,
         ),
         interactions=data.splits[features.TRAIN],
+        sampled=sampled,
         later=data.splits[features.EVAL],
         negatives=np.flatnonzero(~data.table.is_cold),
     )

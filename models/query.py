@@ -56,6 +56,10 @@ class QueryReader(tf.Module):
         self._encoder = encoder
         self._model = model
         self._max_tokens = max_tokens
+        # Traced once for all signatures: the tokenizer's graph is large.
+        self._encode_profile = tf.function(
+            self._encoded, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
+        )
 
     def __call__(
         self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor,
@@ -115,7 +119,7 @@ class QueryReader(tf.Module):
             profile=self._encode_profile(parsed[features.PROFILE]),
         )
 
-    def _encode_profile(self, profile: tf.Tensor) -> tf.Tensor:
+    def _encoded(self, profile: tf.Tensor) -> tf.Tensor:
         """Projected profiles [B, D]; the encoder only runs where there is one to read."""
         present = profile != ""
 
@@ -144,6 +148,7 @@ def parse_interactions(examples: tf.Tensor) -> Parsed:
             features.ITEM_ID: tf.io.FixedLenFeature([], tf.string),
             features.PROFILE: tf.io.FixedLenFeature([], tf.string, ""),
             features.RATING: tf.io.FixedLenFeature([], tf.float32, 0.0),
+            features.SPAN: tf.io.FixedLenFeature([], tf.int64, 0),
             features.HISTORY: tf.io.RaggedFeature(tf.string),
             features.HISTORY_RATING: tf.io.RaggedFeature(tf.float32),
         },

@@ -32,11 +32,16 @@ class MeasuredPoint(BaseModel):
 class TrainingRecord(BaseModel):
     """One training in numbers; `before` and `after` are measured on simulated new items.
 
+    `start` is "warm", or "fresh" with the reason where a base model did not fit; `replayed` counts
+    the interactions of older spans that gradient descent drew from;
     `fine_tuned` is None where the encoder was frozen; `kernel` holds the settings that were chosen;
-    `first_interactions` and `labelled_share` are the curves of `models.curves`;
+    `first_interactions` and `labelled_share` are the curves of `models.curves`, which a warm start
+    does not draw;
     `tuned` holds what a Tuner found, by the name of the option.
     """
 
+    start: str
+    replayed: int
     before: dict[str, float]
     after: dict[str, float]
     kept_step: int
@@ -48,8 +53,8 @@ class TrainingRecord(BaseModel):
     interactions: int
     implicit: bool
     parameters: int
-    first_interactions: list[MeasuredPoint]
-    labelled_share: list[MeasuredPoint]
+    first_interactions: list[MeasuredPoint] = []
+    labelled_share: list[MeasuredPoint] = []
     tuned: dict[str, float]
 
 

@@ -91,16 +91,18 @@ class Scorer(tf.Module):
         """The logit of one item for each user: rows int64 [B] to float32 [B]."""
         return self._logits_at(query, items[:, tf.newaxis])[:, 0]
 
-    def ranks(self, query: Query, items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def ranks(self, query: Query, items: tf.Tensor, span: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Rank of one item for each user, among all and among the cold ones: twice float32 [B].
 
+        Candidates are those that were there in the user's span: int64 [B], 0 for all.
         Ties rank behind, so that a collapsed model is not mistaken for a perfect one; an item
         that is not on the shelf (PAD) ranks last.
         """
         together = _at_once(tf.size(self._shelf.is_new))
         ranks, cold_ranks = _in_groups(
-            lambda asked: self._ranks(*asked), (query, items), together, (tf.float32, tf.float32)
-        )
+            lambda asked: self._ranks(*asked), (query, items, span), together,
+            (tf.float32, tf.float32),
+        )  # fmt: skip
         return ranks, cold_ranks
 
     def rating(self, query: Query, items: tf.Tensor) -> tf.Tensor:
@@ -280,17 +282,20 @@ class Scorer(tf.Module):
         """Scores float32 [B, I], OUT for what may not be recommended."""
         return _without(tf.where(allowed, scores, OUT), self._excluded(users))
 
-    def _ranks(self, users: Query, items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        candidates = _without(
-            tf.where(self._shelf.is_new.read_value(), OUT, self._logits(users)), users.excluded
-        )
+    def _ranks(
+        self, users: Query, items: tf.Tensor, span: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        shelf, span = self._shelf, tf.cast(span, tf.int32)[:, tf.newaxis]
+        there = (shelf.span.read_value() <= span) | (span == 0)
+        allowed = there & ~shelf.is_new.read_value()
+        candidates = _without(tf.where(allowed, self._logits(users), OUT), users.excluded)
         known = items != PAD
         own = tf.gather(candidates, tf.maximum(items, 0), batch_dims=1)
         own = tf.where(known, own, OUT)[:, tf.newaxis]
         # The item itself counts once, also where it is not cold or not known.
         itself = tf.one_hot(items, tf.shape(candidates)[1])
         ahead = tf.cast(candidates >= own, tf.float32) * (1.0 - itself)
-        cold = tf.cast(self._shelf.is_cold, tf.float32)
+        cold = tf.cast(shelf.is_cold, tf.float32)
         return tf.reduce_sum(ahead, axis=1) + 1.0, tf.linalg.matvec(ahead, cold) + 1.0
 
 

@@ -63,6 +63,34 @@ def select_kernel(
     return best
 
 
+def keep_kernel(
+    kept: KernelSettings, view: ItemView, launches: Sequence[SimulatedLaunch], report: Report
+) -> KernelSettings:
+    """Settings chosen before, unless those that a choice starts from have become better.
+
+    One comparison in place of a search; where it goes against the old choice, the search is made.
+
+    Args:
+        kept: chosen before.
+        view: the catalogue.
+        launches: simulated ones of now; without any that has users the old choice stays.
+        report: is told every measurement.
+    """
+    launches = [launch for launch in launches if len(launch.users)]
+    found: dict[KernelSettings, list[Recalls]] = {kept: [], START: []}
+    for launch in launches:
+        sample = _Sample(launch, view)
+        for settings, recalls in found.items():
+            recalls.append(sample.recalls(ItemKernel(view, settings), settings.ridge))
+    if not launches:
+        return kept
+    for settings, recalls in found.items():
+        report(settings, _mean(recalls))
+    if not is_better(found[START], found[kept]):
+        return kept
+    return select_kernel(view, launches, report)
+
+
 def _climb(
     best: KernelSettings, name: str, is_better: Callable[[KernelSettings, KernelSettings], bool]
 ) -> KernelSettings:

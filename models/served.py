@@ -235,12 +235,14 @@ class ServedModel(tf.Module):
     def evaluate(self, examples: tf.Tensor) -> Outputs:
         """What Evaluator averages: rank of the true item, rating and squared error, float32 [B].
 
-        By what items inherit from the train split alone: the served shelf knows the answers.
+        By what items inherit from the train split alone: the served shelf knows the answers. The
+        rank is among the items of the interaction's span and of older ones, so that a newer model,
+        which knows more items, has the same question to answer as an older one.
         """
         parsed = parse_interactions(examples)
         query = self._read.before_the_launch(parsed)
         items = self._shelf.item_rows(parsed[features.ITEM_ID])
-        ranks, cold_ranks = self._judge.ranks(query, items)
+        ranks, cold_ranks = self._judge.ranks(query, items, parsed[features.SPAN])
         rating = self._judge.rating(query, items)
         error = tf.square(rating - parsed[features.RATING])
         if self._implicit:

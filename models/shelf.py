@@ -45,6 +45,7 @@ class ShelfData:
         is_new: bool [I], no interaction in the data.
         is_cold: bool [I], no interaction in the train split.
         available: bool [I], False for an item that is never recommended.
+        span: int32 [I], of the first interaction; 0 where the data has no spans.
         user_profile: float32 [U, D], projected; zeros where there is none.
         user_items: int32 [N], all different rows a user has bought, oldest first, user by user.
         user_rating: float32 [N], the latest rating of each.
@@ -61,6 +62,7 @@ class ShelfData:
     is_new: npt.NDArray[np.bool_]
     is_cold: npt.NDArray[np.bool_]
     available: npt.NDArray[np.bool_]
+    span: npt.NDArray[np.int32]
     user_profile: npt.NDArray[np.float32]
     user_items: npt.NDArray[np.int32]
     user_rating: npt.NDArray[np.float32]
@@ -129,6 +131,7 @@ def fill_shelf(
     clock: ShopClock,
     user_text: npt.NDArray[np.float32],
     options: ModelOptions,
+    span: npt.NDArray[np.int32],
 ) -> tuple[ShelfData, Admission]:
     """Run the item tower over the whole catalogue, new products included.
 
@@ -144,6 +147,7 @@ def fill_shelf(
         clock: of the shop.
         user_text: float32 [U, hidden], encoded profiles.
         options: widths.
+        span: int32 [I], of each item's first interaction.
 
     Returns:
         The columns, and what gives a later product its own.
@@ -190,6 +194,7 @@ def fill_shelf(
         is_new=table.is_new,
         is_cold=table.is_cold,
         available=table.available,
+        span=span,
         user_profile=model.profile(tf.constant(user_text)).numpy(),
         user_items=purchases.item,
         user_rating=purchases.rating,

@@ -76,6 +76,7 @@ def launches(
     folds: int,
     max_anchors: int,
     regularization: float,
+    made: int | None = None,
 ) -> tuple[list[SimulatedLaunch], SimulatedLaunch]:
     """Training launches and one more for choosing and stopping.
 
@@ -90,9 +91,10 @@ def launches(
         folds: number of training launches.
         max_anchors: the most popular that many items become anchors.
         regularization: of the teacher.
+        made: how many of the training launches are made; None makes all.
     """
     popularity = purchases.getnnz(axis=0)
-    hand = _dealt(item_ids, groups, folds + 1)
+    hand = dealt(item_ids, groups, folds + 1)
     seen = popularity > 0
 
     def launch(targets: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]) -> SimulatedLaunch:
@@ -105,15 +107,15 @@ def launches(
 
     training = seen & (hand < folds)
     return (
-        [launch(training & (hand == f), training & (hand != f)) for f in range(folds)],
+        [launch(training & (hand == f), training & (hand != f)) for f in range(folds)[:made]],
         launch(seen & (hand == folds), training),
     )
 
 
-def _dealt(
+def dealt(
     item_ids: npt.NDArray[np.object_], groups: npt.NDArray[np.int32], hands: int
 ) -> npt.NDArray[np.int64]:
-    """A hand for each item; the lowest id of a group draws for all of it."""
+    """A hand for each item, int64 [I]; the lowest id of a group draws for all of it."""
     drawer: dict[int, bytes] = {}
     for item, group in zip(item_ids, groups, strict=True):
         drawer[group] = min(item, drawer.get(group, item))

@@ -13,19 +13,22 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
+from absl import logging
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models.adaptation import EvidenceWeights, learn_adaptation
 from models.clock import ShopClock
 from models.curves import by_first_interactions, by_labelled_share, without_encoder
+from models.features import TRAIN
 from models.interactions import Purchases
 from models.options import CATALOGUE_GRAPH_PATH, OPTIONS
 from models.preparation import Prepared, ShopData, TrainerOptions
-from models.record import TrainingRecord, TrainingRecorder
+from models.record import MeasuredPoint, TrainingRecord, TrainingRecorder
 from models.selection import START
 from models.served import ServedModel
 from models.shelf import Shelf, fill_shelf
 from models.training import AlignedLaunch, Trainer
+from models.training_state import Facts, TrainingState
 from models.two_tower import TwoTower
 
 
@@ -33,30 +36,36 @@ def run_fn(arguments: FnArgs) -> None:
     """Train on the Examples and write the served model and a record of the training.
 
     Args:
-        arguments: TFX's; `custom_config` also holds what `components.trainer` adds.
+        arguments: TFX's; `custom_config` also holds what `components.trainer` adds. With a
+            `base_model` training goes on from that, where options and data allow it.
     """
     configured = TrainerOptions.model_validate(arguments.custom_config[OPTIONS])
     options = configured.with_hyperparameters(arguments.hyperparameters)
     tf_keras.utils.set_random_seed(options.training.seed)
     data = ShopData.read(arguments, options.history_length)
+    base, start = find_base(arguments.base_model, data.facts(options))
     recorder = TrainingRecorder(Path(arguments.model_run_dir))
-    prepared = Prepared.of(data, options, recorder.kernel)
-    model = prepared.towers(options)
-    inputs = prepared.inputs
-    outcome = Trainer(model, inputs, options.training).run(prepared.folds, recorder.step)
+    prepared = Prepared.of(data, options, recorder.kernel, base)
+    model = prepared.towers(options, base)
+    training = options.warm if base else options.training
+    outcome = Trainer(model, prepared.inputs, training).run(prepared.folds, recorder.step)
     clock = ShopClock.of(np.concatenate([part.timestamp for part in data.splits.values()]))
-    per_item = options.model.anchors_in(len(data.table))
-    weights = learn_adaptation(
-        prepared.folds, inputs.interactions, clock, anchors_per_item=per_item
+    weights = base.evidence if base else _learn_evidence(data, prepared, clock, options)
+    settings, validation = prepared.settings, prepared.validation
+    launched = (
+        prepared.folds[0] if base else AlignedLaunch.align(validation, prepared.view, settings)
     )
-    view, settings, validation = prepared.view, prepared.settings, prepared.validation
-    views = {"words alone": without_encoder(view), "with encoder": view}
-    if prepared.before_fine_tuning is not None:
-        views = {"before fine-tuning": prepared.before_fine_tuning} | views
-    launched = AlignedLaunch.align(validation, view, settings)
+    earlier = base.kernel if base else START
+    before = (
+        launched
+        if base and earlier == settings
+        else AlignedLaunch.align(validation, prepared.view, earlier)
+    )
     recorder.finish(
         TrainingRecord(
-            before=AlignedLaunch.align(validation, view, START).quality() | outcome.before,
+            start=start,
+            replayed=int((data.splits[TRAIN].span[prepared.inputs.sampled] < data.span).sum()),
+            before=before.quality() | outcome.before,
             after=launched.quality() | outcome.after,
             kept_step=outcome.step,
             curve=recorder.curve,
@@ -64,30 +73,92 @@ def run_fn(arguments: FnArgs) -> None:
             kernel=settings._asdict(),
             items=len(data.table),
             users=len(data.users),
-            interactions=len(inputs.interactions),
-            implicit=inputs.interactions.is_implicit,
+            interactions=len(data.splits[TRAIN]),
+            implicit=data.splits[TRAIN].is_implicit,
             parameters=model.parameters,
             tuned=(arguments.hyperparameters or {}).get("values", {}),
-            first_interactions=by_first_interactions(
-                launched,
-                inputs.interactions,
-                clock,
-                weights,
-                anchors_per_item=per_item,
-            ),
-            labelled_share=by_labelled_share(
-                data.train,
-                validation,
-                views,
-                settings,
-                regularization=options.model.teacher_regularization,
-            ),
+            # What a warm start would spend a third of its time on.
+            **({} if base else _curves(data, prepared, launched, clock, weights, options)),
         )
     )
+    served = Path(arguments.serving_model_dir)
     _save(
-        arguments.serving_model_dir, data, prepared, model, options, clock, weights,
+        str(served), data, prepared, model, options, clock, weights,
         catalogue_graph=tft.TFTransformOutput(arguments.custom_config[CATALOGUE_GRAPH_PATH]),
     )  # fmt: skip
+    TrainingState(
+        facts=data.facts(options),
+        kernel=settings,
+        evidence=weights,
+        tokens=data.table.tokens,
+        text=prepared.view.text,
+        towers=[variable.numpy() for variable in model.variables],
+        encoder=prepared.encoder_weights,
+    ).write(served)
+
+
+def find_base(model: str | None, facts: Facts) -> tuple[TrainingState | None, str]:
+    """The training to go on from, if there is one that fits, and how training starts, in words.
+
+    Args:
+        model: folder of the served model that TFX names.
+        facts: of the training that begins.
+    """
+    if model is None:
+        return None, "fresh"
+    base = TrainingState.read(Path(model))
+    if base is None:
+        reason = "the base model was trained before Debut kept what a training goes on from"
+    elif base.facts.implicit != facts.implicit:
+        reason = "the base model was trained on the other kind of feedback"
+    elif base.facts.architecture != facts.architecture:
+        reason = (
+            "the base model was trained with other options of encoder, features, model or rating"
+        )
+    else:
+        return base, "warm"
+    logging.warning("Training starts fresh: %s (%s)", reason, model)
+    return None, f"fresh: {reason}"
+
+
+def _learn_evidence(
+    data: ShopData, prepared: Prepared, clock: ShopClock, options: TrainerOptions
+) -> EvidenceWeights:
+    return learn_adaptation(
+        prepared.folds,
+        data.splits[TRAIN],
+        clock,
+        anchors_per_item=options.model.anchors_in(len(data.table)),
+    )
+
+
+def _curves(
+    data: ShopData,
+    prepared: Prepared,
+    launched: AlignedLaunch,
+    clock: ShopClock,
+    weights: EvidenceWeights,
+    options: TrainerOptions,
+) -> dict[str, list[MeasuredPoint]]:
+    views = {"words alone": without_encoder(prepared.view), "with encoder": prepared.view}
+    if prepared.before_fine_tuning is not None:
+        views = {"before fine-tuning": prepared.before_fine_tuning} | views
+    return {
+        "first_interactions": by_first_interactions(
+            launched,
+            data.splits[TRAIN],
+            clock,
+            weights,
+            anchors_per_item=options.model.anchors_in(len(data.table)),
+        ),
+        "labelled_share": by_labelled_share(
+            data.train,
+            prepared.validation,
+            views,
+            prepared.settings,
+            regularization=options.model.teacher_regularization,
+        ),
+    }
 
 
 def _save(
@@ -108,6 +179,7 @@ def _save(
         train=data.train, everything=data.everything,
         purchases=Purchases.of(list(data.splits.values()), len(data.users)),
         clock=clock, user_text=inputs.profiles, options=options.model,
+        span=data.item_span,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         shelf = Shelf(
@@ -122,7 +194,7 @@ def _save(
             shelf=shelf,
             evidence=weights,
             catalogue_graph=catalogue_graph,
-            implicit=inputs.interactions.is_implicit,
+            implicit=data.splits[TRAIN].is_implicit,
             max_tokens=options.features.max_tokens,
         )
         tf.saved_model.save(served, folder, signatures=served.signatures())

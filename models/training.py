@@ -43,6 +43,7 @@ class Inputs:
         quality_as_new: float32 [I], the same as if the item had no ratings.
         profiles: float32 [U, hidden], encoded; zeros where there is none.
         interactions: the train split.
+        sampled: rows of it that training draws from, rising, int64 [M].
         later: the eval split, on which ratings are measured.
         negatives: rows from which negatives are drawn for implicit data, int64 [N].
     """
@@ -53,6 +54,7 @@ class Inputs:
     quality_as_new: Floats
     profiles: Floats
     interactions: Interactions
+    sampled: npt.NDArray[np.int64]
     later: Interactions
     negatives: npt.NDArray[np.int64]
 
@@ -139,10 +141,10 @@ class Trainer:
         before = best = self.squared_error(self._inputs.later)
         kept, kept_step = self._weights(), 0
         progress(0, best)
-        folds = [fold for fold in folds if len(fold.launch.users)]
-        for step in range(1, self._options.steps + 1 if folds else 1):
+        asked = [(fold, users) for fold in folds if len(users := self._asked(fold.launch))]
+        for step in range(1, self._options.steps + 1 if asked else 1):
             self._set_learning_rate(step)
-            losses = self._step(**self._sample(folds[step % len(folds)]))
+            losses = self._step(**self._sample(*asked[step % len(asked)]))
             if step % self._options.validate_every == 0:
                 now = self.squared_error(self._inputs.later)
                 progress(step, now | {name: float(value) for name, value in losses.items()})
@@ -211,9 +213,14 @@ class Trainer:
             item=items,
         )
 
-    def _sample(self, fold: AlignedLaunch) -> dict[str, Any]:
-        size = min(self._options.batch_users, len(fold.launch.users))
-        users = self._random.choice(fold.launch.users, size, replace=False)
+    def _asked(self, launch: SimulatedLaunch) -> npt.NDArray[np.int64]:
+        """The launch's users of whom there are sampled interactions."""
+        sampled = self._inputs.interactions.user[self._inputs.sampled]
+        asked: npt.NDArray[np.int64] = np.intersect1d(launch.users, sampled)
+        return asked
+
+    def _sample(self, fold: AlignedLaunch, asked: npt.NDArray[np.int64]) -> dict[str, Any]:
+        users = self._random.choice(asked, min(self._options.batch_users, len(asked)), False)
         return {
             "launch": self._launch_batch(fold, users),
             "wanted": tf.constant(fold.launch.wanted[users].toarray()),
@@ -232,8 +239,8 @@ class Trainer:
         }
 
     def _sample_ratings(self) -> dict[str, tf.Tensor]:
-        size = min(self._options.batch_ratings, len(self._inputs.interactions))
-        chosen = self._random.choice(len(self._inputs.interactions), size)
+        sampled = self._inputs.sampled
+        chosen = self._random.choice(sampled, min(self._options.batch_ratings, len(sampled)))
         return self._rating_batch(self._inputs.interactions, chosen, self._random)
 
     def _rating_batch(

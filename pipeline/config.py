@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from components.ingestion.options import DataOptions
 from models.errors import BadInput
 from models.options import (
+    ContinualOptions,
     EncoderOptions,
     FeatureOptions,
     FineTuningOptions,
@@ -55,7 +56,7 @@ class Gate(_Section):
     """A bound on one metric in one slice, and on its change against the baseline."""
 
     metric: str = Field(description="squared_error, recall_at_20, cold_recall_at_20, ...")
-    slice: Literal["overall", "seen", "new"]
+    slice: Literal["overall", "seen", "new", "earlier", "latest", "earlier_new", "latest_new"]
     direction: Literal["higher", "lower"] = Field(description="Which direction is better.")
     bound: float = Field(description="Worst value that is accepted.")
     tolerance: float = Field(ge=0, description="How much worse than the baseline, absolute.")
@@ -89,6 +90,7 @@ class Configuration(_Section):
     pretraining: PretrainingOptions
     finetuning: FineTuningOptions
     training: TrainingOptions
+    continual: ContinualOptions
     tuner: TunerOptions
     gates: GateOptions
     push: PushOptions

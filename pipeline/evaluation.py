@@ -7,11 +7,12 @@ saw, which is the question a shop asks about its new products.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
 from models import features, metrics
 from models.errors import BadInput
@@ -32,11 +33,28 @@ HEADLINE_METRICS: Final = (
     "cold_ndcg_at_20",
 )
 
+_SEEN: Final = {features.ITEM_STATE: features.SEEN.decode()}
+_NEW: Final = {features.ITEM_STATE: features.NEW.decode()}
+_EARLIER: Final = {features.SPAN_AGE: features.EARLIER.decode()}
+_LATEST: Final = {features.SPAN_AGE: features.LATEST.decode()}
+
 SLICES: Final = {
     "overall": tfma.SlicingSpec(),
-    "seen": tfma.SlicingSpec(feature_values={features.ITEM_STATE: features.SEEN.decode()}),
-    "new": tfma.SlicingSpec(feature_values={features.ITEM_STATE: features.NEW.decode()}),
+    "seen": tfma.SlicingSpec(feature_values=_SEEN),
+    "new": tfma.SlicingSpec(feature_values=_NEW),
 }
+# Where the data has an earlier span than the latest.
+SPAN_SLICES: Final = {
+    "earlier": tfma.SlicingSpec(feature_values=_EARLIER),
+    "latest": tfma.SlicingSpec(feature_values=_LATEST),
+    "earlier_new": tfma.SlicingSpec(feature_values=_EARLIER | _NEW),
+    "latest_new": tfma.SlicingSpec(feature_values=_LATEST | _NEW),
+}
+# One for each span, for the report: no gate is on them, for a single old span may be small.
+_EACH_SPAN: Final = (
+    tfma.SlicingSpec(feature_keys=[features.SPAN]),
+    tfma.SlicingSpec(feature_keys=[features.SPAN], feature_values=_NEW),
+)
 
 
 def evaluation_metrics() -> dict[str, tfma.metrics.Metric]:
@@ -50,13 +68,36 @@ def evaluation_metrics() -> dict[str, tfma.metrics.Metric]:
     return found
 
 
-def evaluation_config(gates: Iterable[Gate]) -> tfma.EvalConfig:
+def applicable_gates(gates: Iterable[Gate], *, by_span: bool) -> tuple[Gate, ...]:
+    """Those whose slices there are: gates on spans need data with an earlier one."""
+    return tuple(gate for gate in gates if by_span or gate.slice not in SPAN_SLICES)
+
+
+def slice_name(values: Mapping[str, str | int]) -> str:
+    """The name of a slice, given the features and values that make it."""
+    parts = dict(values)
+    state, age = parts.pop(features.ITEM_STATE, ""), parts.pop(features.SPAN_AGE, "")
+    if (span := parts.pop(features.SPAN, None)) is not None:
+        return span_slice(int(span), is_new=bool(state))
+    return "_".join(str(part) for part in (age, state) if part) or "overall"
+
+
+def span_slice(span: int, *, is_new: bool) -> str:
+    """The name of a span's slice, of all its interactions or of those with new items."""
+    return f"span {span}, new" if is_new else f"span {span}"
+
+
+def evaluation_config(gates: Iterable[Gate], *, by_span: bool) -> tfma.EvalConfig:
     """TFMA's configuration: metrics, slices, value and change thresholds.
+
+    Args:
+        gates: those on spans are left out where there is no earlier one.
+        by_span: whether the data has an earlier span than the latest.
 
     Raises:
         BadInput: a gate names a metric that is not measured.
     """
-    gates = list(gates)
+    gates = applicable_gates(gates, by_span=by_span)
     unknown = sorted({gate.metric for gate in gates} - set(evaluation_metrics()))
     if unknown:
         raise BadInput(
@@ -76,7 +117,10 @@ def evaluation_config(gates: Iterable[Gate]) -> tfma.EvalConfig:
     return tfma.EvalConfig(
         # Any other type makes TFMA load the model through Keras to look at it.
         model_specs=[tfma.ModelSpec(signature_name=SIGNATURE, model_type="tf_generic")],
-        slicing_specs=list(SLICES.values()),
+        slicing_specs=[
+            *SLICES.values(),
+            *((*SPAN_SLICES.values(), *_EACH_SPAN) if by_span else ()),
+        ],
         metrics_specs=specs,
     )
 
@@ -86,7 +130,7 @@ def read_metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:
     found: dict[str, dict[str, dict[str, float]]] = {}
     for slice_metrics in tfma.load_metrics(str(evaluation)):
         keys = slice_metrics.slice_key.single_slice_keys
-        name = keys[0].bytes_value.decode() if keys else "overall"
+        name = slice_name({key.column: _slice_value(key) for key in keys})
         for entry in slice_metrics.metric_keys_and_values:
             if entry.key.is_diff or entry.key.name == metrics.RATING_COUNTS:
                 continue
@@ -94,6 +138,13 @@ def read_metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:
             values = found.setdefault(model, {}).setdefault(name, {})
             values[entry.key.name] = entry.value.double_value.value
     return found
+
+
+def _slice_value(key: metrics_for_slice_pb2.SingleSliceKey) -> str | int:
+    if key.HasField("int64_value"):
+        return int(key.int64_value)
+    value: str = key.bytes_value.decode()
+    return value
 
 
 def read_rating_counts(evaluation: Path) -> list[float]:
@@ -129,7 +180,7 @@ def _add_thresholds(metric: tfma.MetricConfig, gates: list[Gate]) -> None:
         )
         metric.per_slice_thresholds.append(
             tfma.PerSliceMetricThreshold(
-                slicing_specs=[SLICES[gate.slice]],
+                slicing_specs=[(SLICES | SPAN_SLICES)[gate.slice]],
                 threshold=tfma.MetricThreshold(value_threshold=bound, change_threshold=change),
             )
         )

@@ -25,7 +25,7 @@ from models.errors import DebutError
 from models.record import TrainingRecord, read_record
 from pipeline.config import Configuration, Gate
 from pipeline.drift import NO_DRIFT, Drift, read_drift
-from pipeline.evaluation import BASELINE, CANDIDATE, read_metrics
+from pipeline.evaluation import BASELINE, CANDIDATE, applicable_gates, read_metrics
 from serving.version_labels import STABLE, versions_on_disk
 
 
@@ -116,6 +116,8 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
     run = _NewestRun(metadata, config.run.name)
     evaluation = run.artifact(standard_artifacts.ModelEvaluation.TYPE_NAME)
     metrics = read_metrics(Path(evaluation.uri))
+    summary = read_summary(run.artifact(Quarantine.TYPE_NAME).uri)
+    gates = applicable_gates(config.gates.model, by_span=len(summary.spans) > 1)
     blessing = run.artifact(standard_artifacts.ModelBlessing.TYPE_NAME)
     infra = run.artifact(standard_artifacts.InfraBlessing.TYPE_NAME)
     pushed = run.artifact(standard_artifacts.PushedModel.TYPE_NAME)
@@ -126,10 +128,10 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
         version = _standing(metadata, version)
     return Outcome(
         run_id=run.name,
-        summary=read_summary(run.artifact(Quarantine.TYPE_NAME).uri),
+        summary=summary,
         training=read_record(Path(run.artifact(standard_artifacts.ModelRun.TYPE_NAME).uri)),
         metrics=metrics,
-        decisions=tuple(_decision(gate, metrics) for gate in config.gates.model),
+        decisions=tuple(_decision(gate, metrics) for gate in gates),
         blessed=blessing.custom_properties["blessed"].int_value == 1,
         infra_blessed=infra.custom_properties["blessed"].int_value == 1,
         version=version,

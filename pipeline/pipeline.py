@@ -22,7 +22,11 @@ from components.example_validator import StrictDistributionValidator, StrictExam
 from components.infra_validator import EmbeddedInfraValidator
 from components.ingestion.component import DataFolderExampleGen
 from components.pusher import AtomicPusher, PushTerms
-from components.resolvers import LastPushedStatisticsStrategy, ServedModelStrategy
+from components.resolvers import (
+    LastPushedStatisticsStrategy,
+    ServedModelStrategy,
+    ServedOfOlderSpanStrategy,
+)
 from components.trainer import TwoTowerTrainer
 from components.tuner import TwoTowerTuner
 from models import features
@@ -71,6 +75,7 @@ def create_pipeline(
     data: str,
     fingerprints: Fingerprints,
     places: Places,
+    by_span: bool = False,
     exceptions: Exceptions | None = None,
 ) -> tfx.dsl.Pipeline:
     """Build the graph.
@@ -80,6 +85,8 @@ def create_pipeline(
         data: the data folder.
         fingerprints: of the data folder and of the encoder's.
         places: where artifacts, metadata and pushed versions go.
+        by_span: whether the data has an earlier span than the latest. Then training goes on from
+            an earlier model, and gates look at spans too.
         exceptions: from what the gates say; None for none.
     """
     exceptions = exceptions or Exceptions()
@@ -131,10 +138,20 @@ def create_pipeline(
         if config.tuner.enabled
         else None
     )
+    base = (
+        tfx.dsl.Resolver(
+            strategy_class=ServedOfOlderSpanStrategy,
+            model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+            examples=ingestion.outputs["interactions"],
+        ).with_id("ServedModelOfOlderSpan")
+        if by_span and config.continual.start == "warm"
+        else None
+    )
     trainer = TwoTowerTrainer(
         **inputs,
         options=options,
         hyperparameters=tuner and tuner.outputs["best_hyperparameters"],
+        base_model=base and base.outputs["model"],
     )
     baseline = tfx.dsl.Resolver(
         strategy_class=ServedModelStrategy,
@@ -145,7 +162,7 @@ def create_pipeline(
         example_splits=[features.EVAL, features.NEW_ITEMS],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        eval_config=evaluation_config(config.gates.model),
+        eval_config=evaluation_config(config.gates.model, by_span=by_span),
     )
     infra_validator = EmbeddedInfraValidator(
         model=trainer.outputs["model"],
@@ -183,7 +200,7 @@ def create_pipeline(
         pipeline_root=places.artifacts,
         components=[
             *nodes, catalogue_transform, interactions_transform, *([tuner] if tuner else []),
-            trainer, baseline, evaluator, infra_validator, pusher,
+            *([base] if base else []), trainer, baseline, evaluator, infra_validator, pusher,
         ],
         metadata_connection_config=places.metadata,
         enable_cache=config.run.enable_cache,
@@ -197,6 +214,7 @@ def training_options(config: Configuration, *, encoder_fingerprint: str) -> dict
         section: getattr(config, section).model_dump(mode="json")
         for section in (
             "encoder", "features", "model", "rating", "pretraining", "finetuning", "training",
+            "continual",
         )
     } | {
         "encoder_fingerprint": encoder_fingerprint,
@@ -265,7 +283,7 @@ def _statistics_options(lane: str) -> tfdv.StatsOptions:
         ],
         "interactions": [
             features.USER_ID, features.ITEM_ID, features.RATING, features.TIMESTAMP,
-            features.PROFILE, features.ITEM_STATE,
+            features.PROFILE, features.ITEM_STATE, features.SPAN, features.SPAN_AGE,
         ],
     }  # fmt: skip
     return tfdv.StatsOptions(feature_allowlist=allowed[lane])

@@ -72,6 +72,7 @@ def define_pipeline(config: Configuration, root: Path, override: str = "") -> tf
             encoder=encoder.fingerprint(),
         ),
         places=places(root),
+        by_span=len(folder.spans) > 1,
         exceptions=Exceptions(override=override, withdrawn=_withdrawn(metadata_file(root))),
     )
 

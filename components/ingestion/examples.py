@@ -37,6 +37,8 @@ INTERACTION: Final = pa.schema(
         features.HISTORY_RATING: _FLOAT,
         features.PROFILE: _BYTES,
         features.ITEM_STATE: _BYTES,
+        features.SPAN: _INT,
+        features.SPAN_AGE: _BYTES,
     }
 )
 

@@ -69,6 +69,12 @@ class DataFolder:
         """The newest span, 0 where the folder has none."""
         return max(file.span for file in self.files)
 
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """Those with a file of interactions, rising; none where the folder has none."""
+        found = {file.span for file in self.files if file.table == INTERACTIONS}
+        return tuple(sorted(found - {0}))
+
 
 def open_folder(path: str | Path) -> DataFolder:
     """Finds and checks the files of a data folder.

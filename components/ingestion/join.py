@@ -29,7 +29,7 @@ from components.ingestion.summary import (
     USERS_COUNT,
     RatingScale,
 )
-from models.features import NEW, NEW_ITEMS, SEEN, TRAIN
+from models.features import EARLIER, LATEST, NEW, NEW_ITEMS, SEEN, TRAIN
 
 CATALOGUE: Final = "catalogue"
 EVENTS: Final = "events"
@@ -65,6 +65,8 @@ class _Join(beam.DoFn):
     def __init__(self, files: Sequence[DataFile], options: DataOptions, *, has_pseudonyms: bool):
         self._names = [file.name for file in files]
         self._tables = [file.table for file in files]
+        self._spans = [file.span for file in files]
+        self._latest = max(file.span for file in files if file.table == INTERACTIONS)
         self._options = options
         self._has_pseudonyms = has_pseudonyms
 
@@ -172,6 +174,8 @@ class JoinUser(_Join):
                 [[rating for _, rating in history] for history in earlier],
                 [[profile]] * len(events),
                 [[NEW if split == NEW_ITEMS else SEEN] for split in splits],
+                [[self._spans[event.file]] for event in events],
+                [[self._age(event)] for event in events],
             ],
         )
         batches: dict[str, list[bytes]] = {}
@@ -182,6 +186,10 @@ class JoinUser(_Join):
             yield self._tally(SPLIT, split, count=len(batch))
         for index, count in Counter(event.file for event in events).items():
             yield self._tally(EMITTED, self._names[index], count=count)
+
+    def _age(self, event: Event) -> bytes:
+        """A newer span without interactions makes none of them older."""
+        return LATEST if self._spans[event.file] == self._latest else EARLIER
 
 
 def _catalogue_example(item: str, values: tuple[Any, ...], *, interactions: int) -> list[bytes]:

@@ -89,6 +89,7 @@ class IngestionSummary(BaseModel):
     items: int  # of the catalogue
     new_products: int  # items without any interaction
     held_out_items: int  # items with interactions, held out as if new
+    spans: tuple[int, ...] = ()  # with a file of interactions, rising; none where there are none
 
 
 def summarise(
@@ -118,6 +119,7 @@ def summarise(
         items=count(ITEMS_COUNT),
         new_products=count(NEW_PRODUCTS),
         held_out_items=count(HELD_OUT_ITEMS),
+        spans=folder.spans,
     )
 
 

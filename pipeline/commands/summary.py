@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from components.ingestion.summary import IngestionSummary
+from models.metrics import SQUARED_ERROR
 from models.record import TrainingRecord
 from pipeline.commands.console import new_table, print_table
-from pipeline.evaluation import HEADLINE_METRICS, SLICES
+from pipeline.evaluation import HEADLINE_METRICS, SLICES, span_slice
 from pipeline.outcome import GateDecision, Outcome
 from serving.version_labels import CANARY
 
@@ -30,6 +31,7 @@ def print_summary(console: Console, outcome: Outcome, *, report: Path, root: Pat
     for title, table in {
         f"Simulated new items, training kept step {step}": _training_table(outcome.training),
         f"Held-out interactions by slice, {compared}": _metrics_table(outcome.metrics),
+        **_span_tables(outcome, compared),
         "Gates": _decisions_table(outcome.decisions),
     }.items():
         print_table(console, title, table)
@@ -92,12 +94,37 @@ def _metrics_table(found: dict[str, dict[str, dict[str, float]]]) -> Table:
             if name.startswith(_ON_COLD) and slice_name != "new":
                 cells.append("")
                 continue
-            cell = _number(candidate.get(slice_name, {}).get(name))
-            if baseline is not None:
-                cell += f" ({_number(baseline.get(slice_name, {}).get(name))})"
-            cells.append(cell)
+            cells.append(_compared(candidate, baseline, slice_name, name))
         table.add_row(_words(name), *cells)
     return table
+
+
+def _span_tables(outcome: Outcome, compared: str) -> dict[str, Table]:
+    """Recall and error of each span's interactions, where there are several spans."""
+    spans = outcome.summary.spans
+    if len(spans) < 2:
+        return {}
+    candidate, baseline = outcome.metrics["candidate"], outcome.metrics.get("baseline")
+    table = new_table("metric", *(f"span {span}" for span in spans))
+    for name in (SQUARED_ERROR, "recall_at_20", "cold_recall_at_20"):
+        cells = []
+        for span in spans:
+            of = span_slice(span, is_new=name.startswith(_ON_COLD))
+            cells.append(_compared(candidate, baseline, of, name))
+        table.add_row(_words(name), *cells)
+    return {f"Held-out interactions by span, {compared}": table}
+
+
+def _compared(
+    candidate: dict[str, dict[str, float]],
+    baseline: dict[str, dict[str, float]] | None,
+    slice_name: str,
+    metric: str,
+) -> str:
+    cell = _number(candidate.get(slice_name, {}).get(metric))
+    if baseline is not None:
+        cell += f" ({_number(baseline.get(slice_name, {}).get(metric))})"
+    return cell
 
 
 def _decisions_table(decisions: tuple[GateDecision, ...]) -> Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,7 +22,7 @@ from models.curves import RECALL
 from models.metrics import SQUARED_ERROR
 from models.record import MeasuredPoint, TrainingRecord
 from pipeline.config import Configuration
-from pipeline.evaluation import HEADLINE_METRICS, SLICES, evaluation_metrics
+from pipeline.evaluation import HEADLINE_METRICS, SLICES, evaluation_metrics, span_slice
 from pipeline.outcome import Outcome
 from pipeline.report.plots import curve_svg
 from pipeline.report.reached import NewProduct
@@ -182,6 +182,7 @@ def _page(outcome: Outcome, config: Configuration, reached: Sequence[NewProduct]
             for metric, rows in _comparisons(outcome, HEADLINE_METRICS).items()
         },
         all_metrics=_comparisons(outcome, every_metric),
+        span_metrics=_by_span(outcome),
         plots=[plot for plot in plots if plot],
         curve_names=list(dict.fromkeys(n for point in training.curve for n in point.values)),
         more_data=[measured for measured in _more_data(training) if measured.points],
@@ -211,7 +212,27 @@ def _of_kind(points: Sequence[MeasuredPoint], kind: str) -> tuple[str, ...]:
     return tuple(name for name in names if name.startswith(kind))
 
 
-def _comparisons(outcome: Outcome, metrics: Sequence[str]) -> dict[str, list[Comparison]]:
+def _by_span(outcome: Outcome) -> dict[str, list[Comparison]]:
+    """What was forgotten and gained in each span, nothing where there is only one."""
+    spans = outcome.summary.spans
+    if len(spans) < 2:
+        return {}
+    every = [span_slice(span, is_new=False) for span in spans]
+    new = [span_slice(span, is_new=True) for span in spans]
+    return {
+        metric: _comparisons(outcome, [metric], slices)[metric]
+        for metric, slices in (
+            ("recall_at_20", every),
+            ("cold_recall_at_20", new),
+            (SQUARED_ERROR, every),
+            ("example_count", every),
+        )
+    }
+
+
+def _comparisons(
+    outcome: Outcome, metrics: Sequence[str], slices: Iterable[str] = SLICES
+) -> dict[str, list[Comparison]]:
     def value(model: str, name: str, metric: str) -> float | None:
         found = outcome.metrics.get(model, {}).get(name, {}).get(metric)
         return None if found is None or math.isnan(found) else found
@@ -221,7 +242,7 @@ def _comparisons(outcome: Outcome, metrics: Sequence[str]) -> dict[str, list[Com
             Comparison(
                 metric, name, value("candidate", name, metric), value("baseline", name, metric)
             )
-            for name in SLICES
+            for name in slices
             if name in outcome.metrics["candidate"]
         ]
         for metric in metrics

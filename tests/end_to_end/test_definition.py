@@ -37,7 +37,7 @@ NODES = [
 ]
 
 
-def compiled(folder, *settings):
+def compiled(folder, *settings, by_span=False):
     # Not TFX's helper, which makes the folder of the database.
     metadata = metadata_store_pb2.ConnectionConfig()
     metadata.sqlite.filename_uri = str(folder / "root" / "metadata.sqlite")
@@ -50,6 +50,7 @@ def compiled(folder, *settings):
             serving=str(folder / "root" / "serving"),
             metadata=metadata,
         ),
+        by_span=by_span,
     )
     return compiler.Compiler().compile(pipeline)
 
@@ -83,9 +84,25 @@ def test_building_twice_gives_the_same_graph_and_touches_no_file(folder, monkeyp
     assert everything_below(folder) == before and dict(os.environ) == environment
 
 
+def names(ir):
+    return [node.pipeline_node.node_info.id for node in ir.nodes]
+
+
 def test_nodes_and_their_order(folder):
-    ir = compiled(folder)
-    assert [node.pipeline_node.node_info.id for node in ir.nodes] == NODES
+    assert names(compiled(folder)) == NODES
+
+
+def test_training_goes_on_from_an_older_span_s_model_unless_it_is_to_start_fresh(folder):
+    warm = compiled(folder, by_span=True)
+    assert set(names(warm)) == {*NODES, "ServedModelOfOlderSpan"}
+    assert names(compiled(folder, "continual.start=fresh", by_span=True)) == NODES
+    [trainer] = [
+        node.pipeline_node
+        for node in warm.nodes
+        if node.pipeline_node.node_info.id == "TwoTowerTrainer"
+    ]
+    assert "ServedModelOfOlderSpan" in trainer.upstream_nodes
+    assert "base_model" in trainer.inputs.inputs
 
 
 def test_computing_waits_for_every_validator(folder):

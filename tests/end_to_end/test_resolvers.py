@@ -18,7 +18,11 @@ from components.lineage import (
     record_push,
     withdrawn_models,
 )
-from components.resolvers import LastPushedStatisticsStrategy, ServedModelStrategy
+from components.resolvers import (
+    LastPushedStatisticsStrategy,
+    ServedModelStrategy,
+    ServedOfOlderSpanStrategy,
+)
 
 
 class History:
@@ -34,7 +38,7 @@ class History:
     def store(self):
         return self._handle.store
 
-    def run(self, *, blessed=True, pushed=True, label="stable"):
+    def run(self, *, blessed=True, pushed=True, label="stable", span=0):
         """Record a run; returns its model, its statistics and its version, if it pushed one."""
         context = context_lib.register_context_if_not_exists(
             self._handle, "pipeline_run", f"run-{len(self._models)}"
@@ -43,7 +47,7 @@ class History:
         self._record(context, "StatisticsGen", {}, {"statistics": [statistics]})
         self._statistics.append(statistics)
         model = standard_artifacts.Model()
-        self._record(context, "Trainer", {}, {"model": [model]})
+        self._record(context, "Trainer", {"examples": [self.ingest(span)]}, {"model": [model]})
         self._models.append(model)
         blessing = standard_artifacts.ModelBlessing()
         blessing.set_int_custom_property("blessed", int(blessed))
@@ -71,6 +75,23 @@ class History:
 
     def roll_back(self, *, to, instead_of, reason="it sold nothing"):
         return self.derive(to, ROLLBACK, **{INSTEAD_OF: instead_of, REASON: reason})
+
+    def ingest(self, span):
+        examples = standard_artifacts.Examples()
+        examples.span = span
+        context = context_lib.register_context_if_not_exists(self._handle, "pipeline_run", "data")
+        self._record(context, "ExampleGen", {}, {"examples": [examples]})
+        return examples
+
+    def base(self, span):
+        """The model that a run over a span would now go on from, or None."""
+        examples = [self.ingest(span)]
+        chosen = ServedOfOlderSpanStrategy().resolve_artifacts(
+            self.store, {"model": list(self._models), "examples": examples}
+        )
+        assert chosen is not None
+        assert chosen["examples"] == examples
+        return chosen["model"][0].id if chosen["model"] else None
 
     def baseline(self):
         """The model that a run would now be compared with, or None."""
@@ -187,3 +208,37 @@ def test_a_version_that_nobody_recorded_leaves_the_last_known_model_the_baseline
     model, _, _ = history.run()
     history.derive(99, ITEMS_ADD)
     assert history.baseline() == model.id
+
+
+def test_a_span_goes_on_from_what_was_last_served_of_an_older_one(history):
+    assert history.base(2) is None
+    history.run(span=1)
+    second, _, _ = history.run(span=2)
+    history.run(span=2, pushed=False)
+    history.run(span=2, label="canary")
+    assert history.base(3) == second.id
+
+
+def test_a_span_goes_on_from_what_a_rollback_brought_back(history):
+    older, _, first = history.run(span=1)
+    _, _, second = history.run(span=2)
+    history.roll_back(to=first, instead_of=str(second))
+    assert history.base(3) == older.id
+
+
+def test_a_repeat_goes_on_from_the_same_model_as_the_run_before(history):
+    older, _, _ = history.run(span=1)
+    history.run(span=2)
+    assert history.base(2) == older.id
+
+
+def test_the_first_span_and_data_without_spans_have_nothing_to_go_on_from(history):
+    history.run(span=0)
+    history.run(span=1)
+    assert history.base(1) is None
+    assert history.base(0) is None
+
+
+def test_a_model_of_data_without_spans_is_nothing_to_go_on_from(history):
+    history.run(span=0)
+    assert history.base(2) is None

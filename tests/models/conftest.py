@@ -44,6 +44,8 @@ EVIDENCE = EvidenceWeights(
     own=np.array([0.1, -0.05, 0.2], np.float32),
     level=np.array([0.1, 0.2, 0.4], np.float32),
 )
+# Of each item's first interaction.
+SPANS = (np.arange(SIZE) % 3 + 1).astype(np.int32)
 SETTINGS = KernelSettings(ridge=0.5, order=0.7, side=0.1)
 
 
@@ -111,6 +113,7 @@ def interactions_of(user, item, rating, *, after=0) -> Interactions:
         timestamp=after + np.arange(len(user)),
         history=np.zeros((len(user), 0), np.int32),
         history_rating=np.zeros((len(user), 0), np.float32),
+        span=np.zeros(len(user), np.int32),
     )
 
 
@@ -139,6 +142,7 @@ def fill(shop, table, model, features, view, profile_text) -> tuple[ShelfData, A
         clock=ShopClock.of(np.concatenate([part.timestamp for part in together])),
         user_text=profile_text,
         options=MODEL_OPTIONS,
+        span=SPANS[: len(table)],
     )
 
 

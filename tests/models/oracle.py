@@ -188,13 +188,13 @@ class Oracle:
             )
         )
 
-    def ranks(self, item, history, profile=None, *, tolerance=1e-5):
+    def ranks(self, item, history, profile=None, *, tolerance=1e-5, there=True):
         """Best and worst (rank, rank among the cold items) of an item row, None if unknown.
 
         They differ by the items whose logits differ by less than single precision can tell.
         """
         logits = self.logits(history, profile)
-        logits[history] = logits[~self.candidates] = -np.inf
+        logits[history] = logits[~(self.candidates & there)] = -np.inf
         own = -np.inf if item is None else logits[item]
         found = []
         for bound in (own + tolerance, own - tolerance):

@@ -98,6 +98,7 @@ def interactions(rows):
         timestamp=time.astype(np.int64),
         history=np.zeros((len(rows), 1), np.int32),
         history_rating=np.zeros((len(rows), 1), np.float32),
+        span=np.zeros(len(rows), np.int32),
     )
 
 

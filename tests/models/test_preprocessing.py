@@ -168,6 +168,8 @@ def test_popularity_counts_the_interactions_of_each_item(tmp_path):
             "history_rating": [],
             "profile": [b""],
             "item_state": [b"seen"],
+            "span": [0],
+            "span_age": [b"latest"],
         }
         for item, count in counts.items()
         for _ in range(count)

@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse as sp
 
 from models.kernel import NO_BRAND, ItemView, KernelSettings
-from models.selection import START, is_better, select_kernel
+from models.selection import START, is_better, keep_kernel, select_kernel
 from models.simulation import SimulatedLaunch
 
 ITEMS, USERS = 120, 200
@@ -78,3 +78,29 @@ def test_a_shop_without_launches_keeps_the_start():
     )
     assert select_kernel(view, [], lambda *_: None) == START
     assert select_kernel(view, [empty], lambda *_: None) == START
+
+
+def test_an_earlier_choice_is_kept_after_one_comparison():
+    view, purchases = shop(told_by="order")
+    kept = START._replace(order=2.0)
+    measured: dict[KernelSettings, float] = {}
+    assert keep_kernel(kept, view, launches_of(purchases)[:1], measured.__setitem__) == kept
+    assert set(measured) == {kept, START}
+
+
+def test_an_earlier_choice_that_has_become_worse_than_the_start_is_made_anew():
+    view, purchases = shop(told_by="order")
+    launches = launches_of(purchases)
+    # Without the order of ids nothing is known here.
+    stale = KernelSettings(ridge=8.0, order=0.0, side=0.0)
+    measured: dict[KernelSettings, float] = {}
+    found = keep_kernel(stale, view, launches, measured.__setitem__)
+    assert found == select_kernel(view, launches, lambda settings, recall: None)
+    assert measured[found] > measured[stale] + 0.1
+
+
+def test_an_earlier_choice_stays_where_no_launch_has_users():
+    view, purchases = shop(told_by="text")
+    nobody = sp.csr_matrix(purchases.shape, dtype=np.float32)
+    kept = KernelSettings(ridge=4.0, order=2.0, side=0.06)
+    assert keep_kernel(kept, view, launches_of(nobody), lambda *_: None) == kept

@@ -520,6 +520,30 @@ def test_ranks_are_those_of_the_formula_with_cold_items_struck_from_histories(
     assert exact > len(rows) / 2
 
 
+def test_ranks_are_among_the_items_of_the_interaction_s_span_and_older_ones(
+    evaluated, served, judge, row_of
+):
+    rows, examples, among_all = evaluated
+    for span in (1, 2, 3):
+        of_span = []
+        for serialized in examples.numpy():
+            example = tf.train.Example.FromString(serialized)
+            example.features.feature["span"].int64_list.value.append(span)
+            of_span.append(example.SerializeToString())
+        answer = served("evaluate", examples=tf.constant(of_span))
+        for place, row in enumerate(rows):
+            item = row_of.get(row["item"])
+            if item is None or served.data.span[item] > span:
+                continue
+            history, _ = seen_history(row, judge, row_of)
+            profile = judge.profile(served.profile_text[row["user"]])
+            best, worst = judge.ranks(item, history, profile, there=served.data.span <= span)
+            found = (answer["rank"][place], answer["cold_rank"][place])
+            assert best[0] <= found[0] <= worst[0] and best[1] <= found[1] <= worst[1], place
+        np.testing.assert_array_less(answer["rank"], among_all["rank"] + 1)
+    np.testing.assert_array_equal(answer["rank"], among_all["rank"])
+
+
 def test_an_item_of_another_catalogue_ranks_behind_every_item(evaluated):
     rows, _, answer = evaluated
     assert rows[5]["item"] == b"of-another-catalogue"

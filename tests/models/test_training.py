@@ -58,6 +58,7 @@ def make_shop(seed=0, *, implicit=True):
         timestamp=np.arange(len(user)),
         history=history,
         history_rating=history_rating,
+        span=np.zeros(len(user), np.int32),
     )
     return Inputs(
         features=features.astype(np.float32),
@@ -66,6 +67,7 @@ def make_shop(seed=0, *, implicit=True):
         quality_as_new=np.zeros(ITEMS, np.float32),
         profiles=np.eye(THEMES, dtype=np.float32)[np.arange(USERS) % THEMES],
         interactions=interactions,
+        sampled=np.arange(len(user)),
         later=interactions,
         negatives=np.arange(ITEMS),
     )

@@ -255,6 +255,7 @@ def outcome(version, **changes):
             rating_min=0, rating_max=1, users=50, items=1234, new_products=7, held_out_items=20,
         ),
         training=TrainingRecord(
+            start="fresh", replayed=0,
             before={"recall": 0.3111, "ndcg": 0.2, "score": 0.25555},
             after={"recall": 0.4777, "ndcg": 0.3, "score": 0.38885},
             kept_step=75, curve=[CurvePoint(step=0, values={"recall": 0.3111})], fine_tuned=None,

@@ -74,6 +74,7 @@ SUMMARY = IngestionSummary(
     users=4_313, items=3_600, new_products=741, held_out_items=291,
 )  # fmt: skip
 TRAINING = TrainingRecord(
+    start="fresh", replayed=0,
     before={"recall": 0.311, "ndcg": 0.152, "score": 0.2315},
     after={"recall": 0.4205, "ndcg": 0.223, "score": 0.32175},
     kept_step=75,
@@ -256,6 +257,42 @@ def test_metrics_stand_beside_the_baseline_and_say_which_is_better(tmp_path):
     everything = metric_rows(page, "All metrics")
     assert len(everything) == len(SLICES) * len(CANDIDATE["new"])
     assert {row[0] for row in everything} == set(CANDIDATE["new"])
+
+
+def spans_of(values):
+    """Metrics of two spans, of all interactions and of those with new items."""
+    return {
+        f"span {span}{new}": {metric: value + span / 100 for metric, value in values.items()}
+        for span in (1, 2)
+        for new in ("", ", new")
+    }
+
+
+def test_forgetting_and_gain_of_each_span_stand_in_a_table(tmp_path):
+    run = outcome(
+        summary=SUMMARY.model_copy(update={"spans": (1, 2)}),
+        metrics={
+            "candidate": CANDIDATE | spans_of(CANDIDATE["new"]),
+            "baseline": BASELINE | spans_of(BASELINE["new"]),
+        },
+    )
+    page = write(tmp_path, run)
+    found = metric_rows(page, "Forgetting and gain by span")
+    assert [row[:2] for row in found] == [
+        [metric, f"span {span}{new}"]
+        for metric, new in (
+            ("recall_at_20", ""), ("cold_recall_at_20", ", new"), ("squared_error", ""),
+            ("example_count", ""),
+        )
+        for span in (1, 2)
+    ]  # fmt: skip
+    assert ["recall_at_20", "span 2", "0.2434", "0.2384", "+0.0050 better"] in found
+    assert ["cold_recall_at_20", "span 1, new", "0.4423", "0.4373", "+0.0050 better"] in found
+    assert ["squared_error", "span 1", "0.1312", "0.1262", "+0.0050 worse"] in found
+
+
+def test_one_span_alone_has_no_table_of_spans(page):
+    assert "Forgetting and gain" not in page.text_content()
 
 
 def test_metric_that_was_not_measured_is_a_dash(tmp_path):

@@ -155,6 +155,8 @@ class TestImplicitShop:
             "history_rating": [1.0, 1.0],
             "profile": "age: 24. occupation: technician.",
             "item_state": "seen",
+            "span": 0,
+            "span_age": "latest",
         }
         assert result.row("bob", "a")["profile"] == ""
         assert result.summary.is_implicit and result.splits["eval"] == []
@@ -200,6 +202,12 @@ def test_spans_are_united_and_newer_item_rows_replace_older_ones(tmp_path):
     assert [item for item, row in result.catalogue.items() if not row["available"]] == ["b"]
     assert result.row("ann", "d")["history"] == ["a", "b", "c"]
     assert result.row("ann", "a")["profile"] == "town: Pisa."
+    ages = {
+        item: (row["span"], row["span_age"]) for item in "abcd" for row in [result.row("ann", item)]
+    }
+    earlier = dict.fromkeys("abc", (1, "earlier"))
+    assert ages == earlier | {"d": (2, "latest")}
+    assert result.summary.spans == (1, 2)
     assert result.set_aside("span-2/items.csv") == [(3, "duplicate id", "item_id")]
     assert result.set_aside("span-2/interactions.csv") == [
         (2, "item not in the catalogue", "item_id")

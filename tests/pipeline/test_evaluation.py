@@ -1,0 +1,138 @@
+"""Gates by span, decided by TFMA itself on a candidate and a baseline with given ranks."""
+
+import apache_beam as beam
+import pytest
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+
+from models import metrics
+from models.errors import BadInput
+from pipeline.config import Gate
+from pipeline.evaluation import (
+    SLICES,
+    SPAN_SLICES,
+    applicable_gates,
+    evaluation_config,
+    slice_name,
+)
+
+IN_MEMORY = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
+MODELS = ("candidate", "baseline")
+HIT, MISS = 1.0, 100.0
+# Span, age, state, and whether each model finds the item, of ten interactions each.
+OLD, NOW = (1, b"earlier", b"seen"), (2, b"latest", b"seen")
+OLD_NEW, NOW_NEW = (1, b"earlier", b"new"), (2, b"latest", b"new")
+
+
+def gate(slice_, tolerance=0.1, metric="recall_at_20"):
+    return Gate(metric=metric, slice=slice_, direction="higher", bound=0.0, tolerance=tolerance)
+
+
+class Answers(tf.Module):
+    """A model whose answers stand in the Examples, under its own name."""
+
+    def __init__(self, name):
+        super().__init__()
+        self._prefix = name
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def evaluate(self, examples):
+        rank = tf.io.parse_example(examples, {self._prefix: tf.io.FixedLenFeature([], tf.float32)})[
+            self._prefix
+        ]
+        return {
+            metrics.RANK: rank, metrics.COLD_RANK: rank, metrics.SQUARED_ERROR: 0.0 * rank
+        }  # fmt: skip
+
+
+def write_examples(file, hits):
+    """Ten interactions of each kind, of which a model finds so many."""
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for (span, age, state), found in hits.items():
+            for place in range(10):
+                example = tf.train.Example()
+                feature = example.features.feature
+                feature["span"].int64_list.value.append(span)
+                feature["span_age"].bytes_list.value.append(age)
+                feature["item_state"].bytes_list.value.append(state)
+                for name, count in zip(MODELS, found, strict=True):
+                    feature[name].float_list.value.append(HIT if place < count else MISS)
+                writer.write(example.SerializeToString())
+
+
+def evaluated(folder, hits, gates, *, by_span=True):
+    """Whether TFMA lets the candidate pass, the slices that failed, and recall by slice."""
+    write_examples(folder / "examples", hits)
+    config = evaluation_config(gates, by_span=by_span)
+    (spec,) = config.model_specs
+    del config.model_specs[:]
+    for name in MODELS:
+        model = Answers(name)
+        tf.saved_model.save(model, str(folder / name), signatures={"evaluate": model.evaluate})
+        config.model_specs.add().CopyFrom(spec)
+        config.model_specs[-1].name = name
+        config.model_specs[-1].is_baseline = name == "baseline"
+    result = tfma.run_model_analysis(
+        eval_config=config,
+        eval_shared_model=[
+            tfma.default_eval_shared_model(
+                str(folder / name), eval_config=config, tags=["serve"], model_name=name
+            )
+            for name in MODELS
+        ],
+        data_location=str(folder / "examples"),
+        output_path=str(folder / "analysis"),
+        pipeline_options=beam.options.pipeline_options.PipelineOptions(IN_MEMORY),
+    )  # fmt: skip
+    decided = tfma.load_validation_result(str(folder / "analysis"))
+    failed = {
+        slice_name(
+            {
+                key.column: key.int64_value or key.bytes_value.decode()
+                for key in failure.slice_key.single_slice_keys
+            }
+        )
+        for failure in decided.metric_validations_per_slice
+    }
+    (of_candidate, *_) = result.get_results()
+    recall = {
+        slice_name(dict(key)): found[""][""]["recall_at_20"]["doubleValue"]
+        for key, found in of_candidate.slicing_metrics
+    }
+    return decided.validation_ok, failed, recall
+
+
+def test_a_model_that_forgets_is_refused_though_it_gains_more_than_it_loses(tmp_path):
+    hits = {OLD: (5, 8), OLD_NEW: (6, 6), NOW: (9, 1), NOW_NEW: (4, 0)}
+    gates = [gate("overall"), gate("earlier"), gate("latest"), gate("earlier_new")]
+    passed, failed, recall = evaluated(tmp_path, hits, gates)
+    assert not passed
+    assert failed == {"earlier"}
+    assert recall == pytest.approx(
+        {
+            "overall": 0.6, "seen": 0.7, "new": 0.5, "earlier": 0.55, "latest": 0.65,
+            "earlier_new": 0.6, "latest_new": 0.4, "span 1": 0.55, "span 2": 0.65,
+            "span 1, new": 0.6, "span 2, new": 0.4,
+        }
+    )  # fmt: skip
+
+
+def test_a_loss_within_the_tolerance_passes(tmp_path):
+    hits = {OLD: (7, 8), OLD_NEW: (6, 6), NOW: (9, 1), NOW_NEW: (4, 0)}
+    gates = [gate(name) for name in (*SLICES, *SPAN_SLICES)]
+    passed, failed, _ = evaluated(tmp_path, hits, gates)
+    assert (passed, failed) == (True, set())
+
+
+def test_without_an_earlier_span_only_the_other_gates_are_asked(tmp_path):
+    hits = {(0, b"latest", b"seen"): (8, 8), (0, b"latest", b"new"): (5, 5)}
+    gates = [gate(name) for name in (*SLICES, *SPAN_SLICES)]
+    passed, failed, recall = evaluated(tmp_path, hits, gates, by_span=False)
+    assert (passed, failed) == (True, set())
+    assert set(recall) == set(SLICES)
+    assert [one.slice for one in applicable_gates(gates, by_span=False)] == list(SLICES)
+
+
+def test_a_gate_on_an_unknown_metric_is_named():
+    with pytest.raises(BadInput, match="recall_at_21"):
+        evaluation_config([gate("overall", metric="recall_at_21")], by_span=False)
