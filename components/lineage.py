@@ -194,6 +194,10 @@ def _push(store: MetadataStore, artifact: mlmd.Artifact, earlier: Mapping[int, P
     # ML Metadata has an error where an execution has no context, as ours outside TFX have none.
     contexts = store.get_contexts_by_execution(execution.id) if made_of is None else []
     runs = [context for context in contexts if context.type == _RUN]
+    model = _trained(store, inputs)
+    if runs and model is None:
+        base = _imported(store, runs[0].id, earlier)
+        made_of = base.version if base else None
     return Push(
         artifact=artifact.id,
         version=int(artifact.custom_properties[_VERSION].string_value),
@@ -205,8 +209,20 @@ def _push(store: MetadataStore, artifact: mlmd.Artifact, earlier: Mapping[int, P
         label=artifact.custom_properties[LABEL].string_value or STABLE,
         override=artifact.custom_properties[OVERRIDE].string_value,
         details=properties,
-        run=runs[0].id if runs else base.run if base else None,
-        model=_trained(store, inputs) if runs else base.model if base else None,
+        run=base.run if base else runs[0].id if model is not None else None,
+        model=base.model if base else model,
+    )
+
+
+def _imported(store: MetadataStore, run: int, earlier: Mapping[int, Push]) -> Push | None:
+    """The version that a pipeline which trains nothing started from, by the folder it imported."""
+    folders = {
+        Path(artifact.uri).name
+        for artifact in store.get_artifacts_by_context(run)
+        if artifact.type == PUSHED_MODEL and artifact.id not in earlier
+    }
+    return next(
+        (push for push in reversed(list(earlier.values())) if str(push.version) in folders), None
     )
 
 

@@ -66,14 +66,15 @@ class Executor(executor.Executor):
         pushed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
         )
-        config = json.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
-        terms = PushTerms(**config)
-        blessing = artifact_utils.get_single_instance(
-            input_dict[standard_component_specs.MODEL_BLESSING_KEY]
+        config = exec_properties.get(standard_component_specs.CUSTOM_CONFIG_KEY)
+        terms = PushTerms(**json.loads(config or "{}") or {})
+        # A pipeline that trains nothing has no Evaluator; its model is judged elsewhere.
+        blessings = input_dict.get(standard_component_specs.MODEL_BLESSING_KEY, [])
+        withdrawal = "".join(
+            terms.withdrawn.get(str(blessing.get_int_custom_property(_MODEL_ID)), "")
+            for blessing in blessings
         )
-        is_blessed = model_utils.is_model_blessed(blessing)
-        withdrawal = terms.withdrawn.get(str(blessing.get_int_custom_property(_MODEL_ID)), "")
-        is_due = is_blessed and not withdrawal
+        is_due = all(map(model_utils.is_model_blessed, blessings)) and not withdrawal
         if not self._is_servable(input_dict) or not (is_due or terms.override):
             if withdrawal:
                 pushed.set_string_custom_property(WITHDRAWN, withdrawal)
