@@ -202,7 +202,7 @@ def _ratings(
 def read_texts(items: DataFile) -> dict[str, str]:
     """Item id to text, in the order of the file; of an id that comes twice the first row counts."""
     texts: dict[str, str] = {}
-    for item, (title, category, brand, description, _) in _records(items):
+    for item, (title, category, brand, description, *_) in _records(items):
         parts = (title, category, brand, description[:_MOST_CHARACTERS])
         texts.setdefault(item, " . ".join(parts))
     return texts

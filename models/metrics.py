@@ -130,7 +130,8 @@ class _Counts(beam.CombineFn):
     def merge_accumulators(
         self, accumulators: Iterable[npt.NDArray[np.float64]]
     ) -> npt.NDArray[np.float64]:
-        return np.sum(list(accumulators), axis=0)
+        merged: npt.NDArray[np.float64] = np.sum(list(accumulators), axis=0)
+        return merged
 
     def extract_output(
         self, accumulator: npt.NDArray[np.float64]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 NOTICE: Final = 0.1
 ALERT: Final = 0.25
@@ -14,7 +14,7 @@ ALERT: Final = 0.25
 _GROUPS: Final = 10
 
 
-def stability_index(expected: Sequence[float], actual: Sequence[float]) -> float:
+def stability_index(expected: npt.ArrayLike, actual: npt.ArrayLike) -> float:
     """The population stability index (Siddiqi, Credit Risk Scorecards, 2006).
 
     sum over groups of (a - e) * ln(a / e), with the shares e of the expected and a of the actual

@@ -60,11 +60,9 @@ def terms_of(base: Path, root: Path) -> PushTerms:
 
 
 def _kept(store: MetadataStore) -> int:
-    """`push.keep` of the newest run that came to its Pusher."""
-    runs = store.get_executions_by_type(_PUSHER)
-    if not runs:
-        return KEEP
-    newest = max(runs, key=lambda execution: execution.id)
-    config = newest.custom_properties["custom_config"].string_value
+    """`push.keep` of the newest run that came to its Pusher and had one."""
+    runs = sorted(store.get_executions_by_type(_PUSHER), key=lambda run: -run.id)
+    configs = (json.loads(run.custom_properties["custom_config"].string_value or "{}")
+               for run in runs)  # fmt: skip
     # An older Debut's Pusher had none, or null.
-    return int((json.loads(config or "null") or {}).get("keep", KEEP))
+    return next((int(config["keep"]) for config in configs if config), KEEP)

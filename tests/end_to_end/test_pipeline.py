@@ -4,10 +4,13 @@ import io
 import itertools
 import json
 import math
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,8 +24,10 @@ from tensorflow.python.tools import saved_model_utils
 from tensorflow_serving.apis import prediction_log_pb2
 
 from components.catalogue.update import Change
+from components.lineage import open_store
 from models.errors import BadInput, DebutError
 from models.stability import stability_index
+from pipeline.abandoned import alone
 from pipeline.catalogue import run_catalogue_pipeline
 from pipeline.cli import main
 from pipeline.config import load_configuration
@@ -31,7 +36,7 @@ from pipeline.layout import serving_folder
 from pipeline.outcome import Outcome
 from pipeline.pushed import read_terms
 from pipeline.runner import run_pipeline
-from tests.end_to_end.metadata import NewestRun
+from tests.end_to_end.metadata import STATES, NewestRun
 from tests.end_to_end.running import (
     INFRA_REQUESTS,
     embedded_server,
@@ -846,10 +851,67 @@ class TestGoingBack:
         assert place.versions() == versions
 
 
-class TestGone:
-    def test_version_that_is_gone_is_missed_by_name(self, place, second):
+class TestKilled:
+    """SIGKILL in the midst of Evaluator; the same command then goes on from there."""
+
+    # Other bounds, so that Evaluator has something to do; what is before it comes from the cache.
+    BOUNDS = "{metric: squared_error, slice: overall, direction: lower, bound: 0.9, tolerance: 0.5}"
+    SETTINGS = (f"gates.model=[{BOUNDS}]",)
+
+    @pytest.fixture(scope="class")
+    def killed(self, place, second, third):
+        """States by node at the moment of the kill, and the versions that there were."""
         rollback(place.root, second.outcome.version.name, "the better one")
-        pushed = place.run().outcome.version
+        versions = place.versions()
+        line = [sys.executable, "-m", "pipeline.cli", "run", "--root", str(place.root)]
+        for setting in (*small(place.shop.folder, place.encoder), *self.SETTINGS):
+            line += ["--set", setting]
+        process = subprocess.Popen(
+            line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert any("EmbeddedInfraValidator" in said for said in process.stdout)
+        while NewestRun(place.root).states.get("Evaluator") != "RUNNING":
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return NewestRun(place.root).states, versions
+
+    @pytest.fixture(scope="class")
+    def resumed(self, place, killed):
+        (place.serving / ".incoming-1-1").mkdir()  # as if an earlier one was killed in its push
+        return place.run(*self.SETTINGS)
+
+    def test_what_was_finished_comes_from_the_cache_and_the_rest_is_done(self, killed, resumed):
+        states, _ = killed
+        assert states["Evaluator"] == "RUNNING" and "AtomicPusher" not in states
+        assert resumed.metadata.states["TwoTowerTrainer"] == "CACHED"
+        assert resumed.metadata.states["Evaluator"] == "COMPLETE"
+        assert resumed.outcome.blessed and not resumed.outcome.is_repeat
+
+    def test_one_whole_version_more_is_served_and_nothing_half_written_stays(
+        self, place, killed, resumed, client
+    ):
+        _, versions = killed
+        assert place.versions() == [*versions, resumed.outcome.version.name]
+        wait_until_available(client, int(resumed.outcome.version.name))
+        store = open_store(place.root / "metadata.sqlite")
+        states = {execution.id: execution.last_known_state for execution in store.get_executions()}
+        assert STATES.RUNNING not in states.values()
+        [canceled] = [number for number, state in states.items() if state == STATES.CANCELED]
+        assert not [*(place.root / "artifacts").glob(f"*/*/{canceled}")]
+
+    def test_two_runs_at_a_time_in_a_root_are_refused(self, place, resumed):
+        with alone(place.root), pytest.raises(BadInput, match="Another `debut run`"):
+            place.run(*self.SETTINGS)
+
+
+class TestGone:
+    def test_version_that_is_gone_is_missed_by_name(self, place):
+        repeat = place.run(*TestKilled.SETTINGS)
+        assert repeat.outcome.is_repeat
         shutil.rmtree(place.serving)
-        with pytest.raises(DebutError, match=rf"{pushed}.*enable_cache=false"):
-            place.run()
+        with pytest.raises(DebutError, match=rf"{repeat.outcome.version}.*enable_cache=false"):
+            place.run(*TestKilled.SETTINGS)

@@ -73,6 +73,22 @@ class History:
         )  # fmt: skip
         return self._versions
 
+    def change_items(self, base):
+        """Record a run of a pipeline that imports a version and trains nothing."""
+        context = context_lib.register_context_if_not_exists(
+            self._handle, "pipeline_run", f"items-{self._versions}"
+        )
+        imported, out = standard_artifacts.PushedModel(), standard_artifacts.PushedModel()
+        imported.uri = f"/serving/{base}"
+        self._record(context, "Importer", {}, {"result": [imported]})
+        self._versions += 1
+        out.uri = f"/artifacts/{self._versions}"
+        out.set_int_custom_property("pushed", 1)
+        out.set_string_custom_property("pushed_version", str(self._versions))
+        out.set_string_custom_property("base", str(base))
+        self._record(context, "Pusher", {}, {"pushed_model": [out]})
+        return self._versions
+
     def roll_back(self, *, to, instead_of, reason="it sold nothing"):
         return self.derive(to, ROLLBACK, **{INSTEAD_OF: instead_of, REASON: reason})
 
@@ -159,6 +175,14 @@ def test_items_that_were_added_leave_the_trained_model_the_baseline(history):
     history.derive(history.derive(version, ITEMS_ADD), ITEMS_ADD)
     assert history.baseline() == model.id
     assert history.drift_baseline() == statistics.id
+
+
+def test_a_pipeline_that_changes_items_leaves_the_trained_model_the_baseline(history):
+    model, statistics, version = history.run()
+    history.change_items(history.change_items(version))
+    assert history.baseline() == model.id
+    assert history.drift_baseline() == statistics.id
+    assert [push.base for push in read_pushes(history.store)] == [None, version, version + 1]
 
 
 def test_after_a_rollback_what_is_served_is_the_baseline_and_the_other_is_withdrawn(history):

@@ -54,6 +54,28 @@ def test_docker_publishes_on_the_host_only_and_mounts_read_only():
     ]  # fmt: skip
 
 
+LABELLED = [
+    "--port=8500",
+    "--rest_api_port=8501",
+    "--model_config_file=/data/serving/models.config",
+    "--model_config_file_poll_wait_seconds=1",
+    "--allow_version_labels_for_unavailable_models=true",
+]
+
+
+@pytest.mark.parametrize("engine", ["binary", "docker", "embedded"])
+def test_a_configuration_with_labels_takes_the_place_of_the_folder(engine):
+    line = launcher.command(
+        engine, **ARGUMENTS, model_config="/data/serving/models.config"
+    )  # fmt: skip
+    at = line.index(LABELLED[0])
+    assert line[at : at + len(LABELLED)] == LABELLED
+    assert not any("model_base_path" in argument for argument in line)
+    # The file names the versions' folder by its path on this machine.
+    mounts = [argument for argument in line if argument.startswith("--volume")]
+    assert mounts == (["--volume=/data/serving:/data/serving:ro"] if engine == "docker" else [])
+
+
 def test_rest_can_be_left_out():
     line = launcher.command("docker", **ARGUMENTS | {"rest_port": 0})
     assert "--rest_api_port=0" in line

@@ -7,6 +7,8 @@ import pytest
 import requests
 
 from components.version_folder import promote, push, refresh_labels
+from models.errors import BadInput
+from serving.client import Client
 from serving.version_labels import (
     CANARY,
     STABLE,
@@ -93,6 +95,13 @@ def test_each_label_answers_with_its_version_and_promotion_fails_no_request(
         server.wait_for("scale", second, "AVAILABLE")
         with pytest.raises(grpc.RpcError):
             ask(server, "no-such-label")
+        target = f"127.0.0.1:{server.grpc_port}"
+        with Client(target, model="scale", label="no-such-label") as client:
+            assert client.status()  # asks about all versions
+            with pytest.raises(BadInput, match="no-such-label"):
+                client.metadata()
+        with Client(target, model="scale", label=STABLE) as client:
+            assert client.metadata()
         traffic.wait_for(first)
         for _ in range(600):  # the label comes with the next read of the file
             try:
