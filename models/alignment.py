@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-import tensorflow as tf
 from scipy.linalg import inv, lu_factor, lu_solve
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
@@ -157,7 +156,5 @@ def keep_strongest(
         system[:, np.arange(width), np.arange(width)] += ridge
         wanted = np.take_along_axis(own @ gram, chosen, axis=1)
         wanted += ridge * np.take_along_axis(own, chosen, axis=1)
-        # In TensorFlow: many small systems, each of which BLAS would share out among its threads.
-        factor = tf.linalg.cholesky(system)
-        kept[part] = tf.linalg.cholesky_solve(factor, wanted[..., np.newaxis]).numpy()[..., 0]
+        kept[part] = np.linalg.solve(system, wanted[..., np.newaxis])[..., 0]
     return index.astype(np.int32), kept
