@@ -103,7 +103,7 @@ def test_training_starts_fresh_without_a_base_or_from_one_of_an_older_debut(tmp_
 @pytest.mark.parametrize("adaptation", ["full", "lora", "prefix"])
 def test_a_fine_tuned_encoder_reads_on_as_it_did(bert, adaptation):
     options = EncoderOptions(
-        name=str(bert.path), shared=True, trainable_layers=1, adaptation=adaptation,
+        name=str(bert.path), shared=True, trainable_layers=-1, adaptation=adaptation,
         adaptation_size=2,
     )  # fmt: skip
     tuned = tunable(bert, options)
