@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,33 +23,10 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
 from components.lineage import BASE, LABEL, OVERRIDE, WITHDRAWN
-from components.version_folder import KEEP, label_of, push
+from components.push_terms import PushTerms
+from components.version_folder import label_of, push
 
 _MODEL_ID: Final = "current_model_id"
-
-
-@dataclass(frozen=True)
-class PushTerms:
-    """How a model is pushed; a JSON object in the node's `custom_config`, so the cache knows it.
-
-    Attributes:
-        keep: versions that stay; see `push`.
-        canary: whether the version becomes the canary only.
-        override: why a refusal of Evaluator, or a withdrawal, is passed over; empty for not.
-        base: version that the model was made of; empty where a run trained it.
-        withdrawn: id of a model that a rollback took out of service, to the reason. JSON has no
-            other keys than text.
-    """
-
-    keep: int = KEEP
-    canary: bool = False
-    override: str = ""
-    base: str = ""
-    withdrawn: Mapping[str, str] = field(default_factory=dict)
-
-    def to_config(self) -> dict[str, Any]:
-        """For `custom_config`."""
-        return asdict(self)
 
 
 class Executor(executor.Executor):

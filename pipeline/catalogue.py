@@ -16,7 +16,8 @@ from tfx.types import standard_artifacts
 from components.catalogue.component import CatalogueUpdater
 from components.catalogue.update import Change, DataTerms
 from components.infra_validator import EmbeddedInfraValidator
-from components.pusher import AtomicPusher, PushTerms
+from components.push_terms import PushTerms
+from components.pusher import AtomicPusher
 from pipeline.abandoned import alone, clear_abandoned
 from pipeline.derived import terms_of
 from pipeline.layout import MODEL_NAME, metadata_file

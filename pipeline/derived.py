@@ -13,7 +13,7 @@ from typing import Final
 from ml_metadata.metadata_store import MetadataStore
 
 from components.lineage import open_store, record_push
-from components.pusher import PushTerms
+from components.push_terms import PushTerms
 from components.version_folder import KEEP, label_of, push
 from pipeline.layout import metadata_file
 from serving.version_labels import CANARY

@@ -21,7 +21,8 @@ from tfx.proto import distribution_validator_pb2
 from components.example_validator import StrictDistributionValidator, StrictExampleValidator
 from components.infra_validator import EmbeddedInfraValidator
 from components.ingestion.component import DataFolderExampleGen
-from components.pusher import AtomicPusher, PushTerms
+from components.push_terms import PushTerms
+from components.pusher import AtomicPusher
 from components.resolvers import (
     LastPushedStatisticsStrategy,
     ServedModelStrategy,
