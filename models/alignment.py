@@ -15,6 +15,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.linalg import inv, lu_factor, lu_solve
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from threadpoolctl import threadpool_limits
 
 from models.kernel import Floats
 
@@ -175,5 +176,8 @@ def keep_strongest(
         system[:, np.arange(width), np.arange(width)] += ridge
         wanted = np.take_along_axis(own @ gram, chosen, axis=1)
         wanted += ridge * np.take_along_axis(own, chosen, axis=1)
-        kept[part] = np.linalg.solve(system, wanted[..., np.newaxis])[..., 0]
+        # So small are the systems that threads cost more than they bring; on a busy machine they
+        # wait for one another a hundred times as long.
+        with threadpool_limits(1, "blas"):
+            kept[part] = np.linalg.solve(system, wanted[..., np.newaxis])[..., 0]
     return index.astype(np.int32), kept

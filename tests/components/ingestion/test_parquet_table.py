@@ -58,7 +58,7 @@ def test_parquet_csv_and_gzip_give_the_same_records(folders):
     assert plain[0] == (
         "items",
         1,
-        ("007", ("Ä", "", "", "stock: True. released: 2011-12-01.", 1.5)),
+        ("007", ("Ä", "", "", "stock: True. released: 2011-12-01.", 1.5, None)),
     )
     assert plain[-1] == ("interactions", 3, ("009", ("8", 90000, 4.0)))
 
