@@ -436,7 +436,7 @@ class TestAnswers:
         for item, ranking in zip(asked, client.similar_items(asked, k=5), strict=True):
             theme = place.shop.items[item].theme
             alike += sum(place.shop.items[other].theme == theme for other in ranking.item_ids)
-        assert alike >= 20  # of 30; by chance 5
+        assert alike >= 15  # of 30; by chance 5
 
     def test_embed_users_gives_one_interest_per_item_of_the_history(self, place, client):
         history = place.shop.histories["u1"][:3]
