@@ -55,7 +55,7 @@ from models.variants import variant_groups
 
 _ENCODE_BATCH = 64
 # Of the simulated launches, those on which the kernel is chosen: it has few settings.
-SELECTION_FOLDS = 2
+SELECTION_FOLDS = 4
 _ARCHITECTURE = ("encoder", "encoder_fingerprint", "features", "model", "rating")
 
 

@@ -1,9 +1,9 @@
 """What differs between shops is found out from the shop's own data, by simulated launches.
 
 Hill climbing along a small grid, one setting after the other: each step is measured as recall on
-items that are hidden everywhere. A step is only taken if it gains more than one standard error, for
-what two launches tell of settings that are nearly as good is chance (Breiman et al. 1984,
-"Classification and Regression Trees", section 3.4.3).
+items that are hidden everywhere. What is found on the way up is only taken if it gains more than
+one standard error, for what a few launches tell of settings that are nearly as good is chance
+(Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def select_kernel(
 
     best = START
     for name in _TURNS:
-        best = _climb(best, name, lambda tried, kept: is_better(recalls(tried), recalls(kept)))
+        best = _climb(best, name, recalls)
     return best
 
 
@@ -92,17 +92,22 @@ def keep_kernel(
 
 
 def _climb(
-    best: KernelSettings, name: str, is_better: Callable[[KernelSettings, KernelSettings], bool]
+    best: KernelSettings, name: str, recalls: Callable[[KernelSettings], list[Recalls]]
 ) -> KernelSettings:
-    """Go along one setting's grid in both directions, as long as it gets better."""
+    """Go up along one setting's grid in both directions; what is found there must be better by far.
+
+    Not each step: the grid is finer than what launches can tell apart.
+    """
     grid = _GRID[name]
     for step in (1, -1):
-        place = grid.index(getattr(best, name)) + step
+        peak, place = best, grid.index(getattr(best, name)) + step
         while 0 <= place < len(grid):
             tried = best._replace(**{name: grid[place]})
-            if not is_better(tried, best):
+            if _mean(recalls(tried)) <= _mean(recalls(peak)):
                 break
-            best, place = tried, place + step
+            peak, place = tried, place + step
+        if is_better(recalls(peak), recalls(best)):
+            best = peak
     return best
 
 

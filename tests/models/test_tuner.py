@@ -8,7 +8,7 @@ from pipeline.config import load_configuration
 from pipeline.pipeline import training_options
 
 CONFIGURED = {
-    "model.teacher_regularization": 200.0,
+    "model.teacher_regularization": 60.0,
     "training.learning_rate": 0.0005,
     "training.scalar_learning_rate": 0.01,
     "training.rating_weight": 1.0,

@@ -41,7 +41,8 @@ class Answers(tf.Module):
             self._prefix
         ]
         return {
-            metrics.RANK: rank, metrics.COLD_RANK: rank, metrics.SQUARED_ERROR: 0.0 * rank
+            metrics.RANK: rank, metrics.COLD_RANK: rank,
+            metrics.RATING: 0.0 * rank, metrics.SQUARED_ERROR: 0.0 * rank,
         }  # fmt: skip
 
 
