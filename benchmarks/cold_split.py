@@ -40,7 +40,7 @@ Rows = npt.NDArray[np.int64]
 
 SHARE: Final = 0.2  # of the items, about: groups are drawn
 # The sample's own hidden purchases. They are brought back, and others are hidden.
-ANSWER_KEY: Final = "answer_key.csv.gz"
+_ANSWER_KEY: Final = "answer_key.csv.gz"
 _COLUMNS: Final = ("user_id", "item_id", "rating", "timestamp")
 _MOST_CHARACTERS: Final = 600  # of a description
 
@@ -97,8 +97,27 @@ class ColdStart:
     is_explicit: bool
 
 
-def make_split(data: Path, out: Path, *, seed: int) -> None:
-    """Hide whole variant groups of a data folder, drawn by a hash of the seed.
+class DrawnShop(NamedTuple):
+    """A data folder of which some items are to play the new ones.
+
+    Attributes:
+        files: by table.
+        events: with items of the catalogue, in the order of the file.
+        new: ids of the items that were drawn.
+    """
+
+    files: dict[str, DataFile]
+    events: list[Event]
+    new: frozenset[str]
+
+    @property
+    def left(self) -> list[Event]:
+        """The events with other items."""
+        return [event for event in self.events if event.item not in self.new]
+
+
+def draw_new_items(data: Path, *, seed: int) -> DrawnShop:
+    """Draw whole variant groups of a data folder by a hash of the seed.
 
     Groups are those of the folder's `variant_groups`; where it has none, those that
     `models.variants` finds.
@@ -108,26 +127,35 @@ def make_split(data: Path, out: Path, *, seed: int) -> None:
     """
     folder = open_folder(data)
     if folder.span:
-        raise BadInput(f"{data} has spans. Give the folder of one of them.")
+        raise BadInput(f"{data} has spans. Give a folder without, such as one of them.")
     files = {file.table: file for file in folder.files}
-    texts = read_texts(files[ITEMS])
-    events = [event for event in read_events(files[INTERACTIONS]) if event.item in texts]
-    if (data / ANSWER_KEY).exists():
-        events += read_events(open_table(data / ANSWER_KEY, INTERACTIONS))
-    new = new_items(texts, groups_of(files, texts, events), seed)
-    left = [event for event in events if event.item not in new]
-    users = {event.user for event in left}
+    texts = _texts(files[ITEMS])
+    events = [event for event in _events(files[INTERACTIONS]) if event.item in texts]
+    if (data / _ANSWER_KEY).exists():
+        events += _events(open_table(data / _ANSWER_KEY, INTERACTIONS))
+    return DrawnShop(files, events, new_items(texts, _groups(files, texts, events), seed))
+
+
+def make_split(data: Path, out: Path, *, seed: int) -> None:
+    """Hide the drawn items' interactions.
+
+    Raises:
+        BadInput: the folder can't be read, or comes in spans.
+    """
+    shop = draw_new_items(data, seed=seed)
+    users = {event.user for event in shop.left}
     train = out / "train"
     train.mkdir(parents=True)
-    for file in folder.files:
-        if file.table != INTERACTIONS:
+    for table, file in shop.files.items():
+        if table != INTERACTIONS:
             shutil.copy(file.path, train)
-    _write_events(train / "interactions.csv", left)
-    _write_events(out / "test.csv", (e for e in events if e.item in new and e.user in users))
-    (out / "split.json").write_text(json.dumps({"new_items": sorted(new)}))
+    _write_events(train / "interactions.csv", shop.left)
+    hidden = (e for e in shop.events if e.item in shop.new and e.user in users)
+    _write_events(out / "test.csv", hidden)
+    (out / "split.json").write_text(json.dumps({"new_items": sorted(shop.new)}))
 
 
-def groups_of(
+def _groups(
     files: Mapping[str, DataFile], texts: Mapping[str, str], events: Sequence[Event]
 ) -> dict[str, str]:
     """Item to its variant group: those of the folder, or else those that are found."""
@@ -155,9 +183,9 @@ def read_split(split: Path) -> ColdStart:
         raise BadInput(f"{split} has no split.json. Give a folder that holds a split.")
     new = frozenset(json.loads((split / "split.json").read_text())["new_items"])
     files = {file.table: file for file in open_folder(split / "train").files}
-    texts = read_texts(files[ITEMS])
-    left = [event for event in read_events(files[INTERACTIONS]) if event.item in texts]
-    hidden = list(read_events(open_table(split / "test.csv", INTERACTIONS)))
+    texts = _texts(files[ITEMS])
+    left = [event for event in _events(files[INTERACTIONS]) if event.item in texts]
+    hidden = list(_events(open_table(split / "test.csv", INTERACTIONS)))
     item_row = {item: row for row, item in enumerate(texts)}
     user_ids = sorted({event.user for event in left})
     user_row = {user: row for row, user in enumerate(user_ids)}
@@ -199,7 +227,7 @@ def _ratings(
     )
 
 
-def read_texts(items: DataFile) -> dict[str, str]:
+def _texts(items: DataFile) -> dict[str, str]:
     """Item id to text, in the order of the file; of an id that comes twice the first row counts."""
     texts: dict[str, str] = {}
     for item, (title, category, brand, description, *_) in _records(items):
@@ -208,7 +236,7 @@ def read_texts(items: DataFile) -> dict[str, str]:
     return texts
 
 
-def read_events(file: DataFile) -> Iterator[Event]:
+def _events(file: DataFile) -> Iterator[Event]:
     """Interactions in the order of the file."""
     for item, (user, timestamp, rating) in _records(file):
         yield Event(user, item, rating, timestamp)

@@ -15,8 +15,8 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.cold_split import ANSWER_KEY, Event, groups_of, new_items, read_events, read_texts
-from components.ingestion.folder import INTERACTIONS, ITEMS, DataFile, open_folder, open_table
+from benchmarks.cold_split import Event, draw_new_items
+from components.ingestion.folder import INTERACTIONS, DataFile
 from models.errors import BadInput
 
 FIRST: Final = "first"
@@ -51,16 +51,8 @@ def cut(data: Path, out: Path, *, seed: int) -> dict[int, Question]:
     Raises:
         BadInput: the folder can't be read, comes in spans, or all lies at one moment.
     """
-    folder = open_folder(data)
-    if folder.span:
-        raise BadInput(f"{data} has spans already. Give a folder without.")
-    files = {file.table: file for file in folder.files}
-    texts = read_texts(files[ITEMS])
-    events = [event for event in read_events(files[INTERACTIONS]) if event.item in texts]
-    if (data / ANSWER_KEY).exists():
-        events += read_events(open_table(data / ANSWER_KEY, INTERACTIONS))
-    new = new_items(texts, groups_of(files, texts, events), seed)
-    left = [event for event in events if event.item not in new]
+    files, events, new = shop = draw_new_items(data, seed=seed)
+    left = shop.left
     middle = float(np.median([event.timestamp for event in left]))
 
     def span(event: Event) -> int:
