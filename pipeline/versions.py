@@ -24,7 +24,7 @@ from components.lineage import (
     withdrawn_models,
 )
 from models import features
-from pipeline.evaluation import read_metrics
+from pipeline.evaluation import read_metrics, slice_name
 from pipeline.layout import metadata_file, serving_folder
 from pipeline.pushed import newest_version
 from serving.version_labels import read_labels, versions_on_disk
@@ -85,7 +85,9 @@ def read_versions(root: Path) -> list[Version]:
         push = push_of(pushes, number)
         run = None
         if push is not None and push.run is not None:
-            run = runs.setdefault(push.run, _read_run(store, push.run))
+            if push.run not in runs:
+                runs[push.run] = _read_run(store, push.run)
+            run = runs[push.run]
         folder = serving / str(number)
         found.append(
             Version(
@@ -143,7 +145,7 @@ def _gated(config: Mapping[str, Any]) -> list[tuple[str, str]]:
             for entry in metric.get("per_slice_thresholds", metric.get("perSliceThresholds", [])):
                 for slicing in entry.get("slicing_specs", entry.get("slicingSpecs", [])):
                     values = slicing.get("feature_values", slicing.get("featureValues", {}))
-                    found.append((name, next(iter(values.values()), "overall")))
+                    found.append((name, slice_name(values)))
     return found
 
 
