@@ -13,18 +13,17 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from models.aligner import Aligner
 from models.alignment import Alignment
 from models.evidence import Choices
 from models.kernel import Floats, ItemKernel, ItemView, KernelScales, KernelSettings
 from models.quality import quality_towards
+from models.sparse_arrays import of_arrays, to_arrays
 
 # TensorFlow keeps what else belongs to a model in this folder.
 FILE: Final = Path("assets.extra", "admission.npz")
 _BATCH: Final = 1024
-_SPARSE: Final = ("data", "indices", "indptr", "shape")
 
 
 class Admitted(NamedTuple):
@@ -89,8 +88,8 @@ class Admission:
             "quality_weight": self.quality_weight,
             "choices.total": self.choices.total,
             "choices.items": self.choices.items,
-            **_flat("choices.history", self.choices.history),
-            **_flat("anchors.terms", view.pop("terms")),
+            **to_arrays("choices.history", self.choices.history),
+            **to_arrays("anchors.terms", view.pop("terms")),
             **{f"anchors.{name}": values for name, values in view.items()},
             **{f"alignment.{name}": values for name, values in aligner.alignment.arrays().items()},
         }
@@ -104,7 +103,7 @@ class Admission:
             arrays = dict(file)
         aligner = Aligner(
             anchors=ItemView(
-                terms=_sparse("anchors.terms", arrays),
+                terms=of_arrays("anchors.terms", arrays),
                 **{name: arrays[f"anchors.{name}"] for name in ItemView._fields if name != "terms"},
             ),
             kernel=ItemKernel.scaled(
@@ -125,18 +124,9 @@ class Admission:
             aligner=aligner,
             quality_weight=arrays["quality_weight"],
             choices=Choices(
-                _sparse("choices.history", arrays),
+                of_arrays("choices.history", arrays),
                 arrays["choices.total"],
                 int(arrays["choices.items"]),
             ),
             items=int(arrays["items"]),
         )
-
-
-def _flat(name: str, matrix: sp.csr_matrix) -> dict[str, Any]:
-    return {f"{name}.{part}": getattr(matrix, part) for part in _SPARSE}
-
-
-def _sparse(name: str, arrays: dict[str, Any]) -> sp.csr_matrix:
-    data, indices, indptr, shape = (arrays[f"{name}.{part}"] for part in _SPARSE)
-    return sp.csr_matrix((data, indices, indptr), tuple(shape))

@@ -11,12 +11,12 @@ from typing import Any, Final
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from models.products import Described, Product, describe
+from models.sparse_arrays import of_arrays, to_arrays
 
 _BATCH: Final = 512
 
@@ -76,19 +76,13 @@ def _batches(products: Sequence[Product]) -> Iterator[_Batch]:
 
 def _written(rows: npt.NDArray[np.int64], described: Described) -> bytes:
     columns = described._asdict()
-    terms = columns.pop("terms")
+    terms = to_arrays("terms", columns.pop("terms"))
     file = io.BytesIO()
-    np.savez(
-        file, rows=rows, data=terms.data, indices=terms.indices, indptr=terms.indptr,
-        shape=terms.shape, **columns,
-    )  # fmt: skip
+    np.savez(file, rows=rows, **terms, **columns)
     return file.getvalue()
 
 
 def _read(record: bytes) -> tuple[npt.NDArray[np.int64], Described]:
     with np.load(io.BytesIO(record)) as columns:
-        terms = sp.csr_matrix(
-            (columns["data"], columns["indices"], columns["indptr"]), tuple(columns["shape"])
-        )
         own = {name: columns[name] for name in Described._fields if name != "terms"}
-        return columns["rows"], Described(terms=terms, **own)
+        return columns["rows"], Described(terms=of_arrays("terms", columns), **own)
