@@ -7,10 +7,8 @@ half-written folders would stay.
 
 from __future__ import annotations
 
-import fcntl
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -18,24 +16,23 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.lineage import open_store
 from models.errors import BadInput
 from pipeline.layout import artifacts_folder, metadata_file
+from pipeline.lock import held
 
 
-@contextmanager
-def alone(root: Path) -> Iterator[None]:
+def alone(root: Path) -> AbstractContextManager[None]:
     """Holds the root for one run; the system frees what a killed run held.
 
     Raises:
-        BadInput: another run is under way.
+        BadInput: on entering, where another run is under way.
     """
-    with (root / ".run.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BadInput(
-                f"Another `debut run` is under way in {root}. Wait for it, end it, or give another "
-                "--root."
-            ) from error
-        yield
+
+    def refuse() -> None:
+        raise BadInput(
+            f"Another `debut run` is under way in {root}. Wait for it, end it, or give another "
+            "--root."
+        )
+
+    return held(root / ".run.lock", busy=refuse)
 
 
 def clear_abandoned(root: Path) -> int:
