@@ -16,6 +16,7 @@ from tfx.types import standard_artifacts
 from components.catalogue.component import CatalogueUpdater
 from components.catalogue.update import Change, DataTerms
 from components.infra_validator import EmbeddedInfraValidator
+from components.lineage import open_store
 from components.push_terms import PushTerms
 from components.pusher import AtomicPusher
 from pipeline.abandoned import alone, clear_abandoned
@@ -97,7 +98,7 @@ def run_catalogue_pipeline(root: Path, change: Change, *, beam_args: Sequence[st
             change,
             base=str(base),
             terms=read_terms(metadata_file(root)),
-            push=terms_of(base, root),
+            push=terms_of(base, open_store(metadata_file(root))),
             places=found,
             beam_args=beam_args,
         )

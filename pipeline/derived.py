@@ -44,7 +44,7 @@ def push_made_of(
         The folder of the new version.
     """
     store = open_store(metadata_file(root.resolve()))
-    terms = terms_of(base, root)
+    terms = terms_of(base, store)
     is_canary = terms.canary and not is_stable
     version = push(candidate, base.parent, canary=is_canary, keep=terms.keep)
     record_push(
@@ -53,9 +53,8 @@ def push_made_of(
     return version
 
 
-def terms_of(base: Path, root: Path) -> PushTerms:
+def terms_of(base: Path, store: MetadataStore) -> PushTerms:
     """How a version that is made of another one is pushed: in its place."""
-    store = open_store(metadata_file(root.resolve()))
     return PushTerms(keep=_kept(store), canary=label_of(base) == CANARY, base=base.name)
 
 
