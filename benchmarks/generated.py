@@ -94,11 +94,12 @@ def _append(variable: tf.Variable, make: Any) -> None:
 
 
 def _mixed(
-    column: npt.NDArray[np.float32], first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float32]:
-    mixed = np.empty((len(first), column.shape[1]), np.float32)
+    column: npt.NDArray[Any], first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
+) -> npt.NDArray[Any]:
+    mixed = np.empty((len(first), column.shape[1]), column.dtype)
     for start in range(0, len(first), _BLOCK):
         at = slice(start, start + _BLOCK)
-        mixed[at] = 0.7 * column[first[at]] + 0.3 * column[second[at]]
-        mixed[at] /= np.linalg.norm(mixed[at], axis=1, keepdims=True)
+        one, other = (column[rows[at]].astype(np.float32) for rows in (first, second))
+        both = 0.7 * one + 0.3 * other
+        mixed[at] = both / np.linalg.norm(both, axis=1, keepdims=True)
     return mixed

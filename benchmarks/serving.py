@@ -45,10 +45,14 @@ _SWAP_SECONDS: Final = 2.0
 _SWAP_CLIENTS: Final = 4
 _USERS: Final = 500
 _BATCHING: Final = """max_batch_size { value: 16 }
-batch_timeout_micros { value: 1000 }
+batch_timeout_micros { value: %d }
 num_batch_threads { value: 1 }
 max_enqueued_batches { value: 1000 }
 """
+# Items from which a batch waits for clients about as long as it takes itself. Sooner, two halves of
+# the clients take turns, and the catalogue is scanned twice; with fewer items there is no such scan.
+_LARGE: Final = 500_000
+_BATCH_MICROS: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -222,7 +226,7 @@ def _report(
             memory = server.resident_mib()
             plain = _loads(server, requests)
         parameters = base.parent / "batching.pbtxt"
-        parameters.write_text(_BATCHING)
+        parameters.write_text(_BATCHING % (_BATCH_MICROS if size >= _LARGE else 0))
         flags = ("--enable_batching", f"--batching_parameters_file={parameters}")
         with embedded_server(base, *flags) as server:
             batched = _loads(server, requests)

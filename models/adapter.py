@@ -74,7 +74,7 @@ class Adapter(tf.Module):
         shelf = self._shelf
         total = _sum(self._kept(support.row), self._given(support))
         place = take(shelf.evidence.of, support.row)
-        text = _blank_or(place, shelf.evidence.text, take(shelf.embedding, support.row))
+        text = _blank_or(place, shelf.evidence.text, shelf.embeddings(support.row))
         is_adapted = (shelf.served.anchors(support.row) == PAD) & (total.count[:, 0] > 0)
         active = tf.cast(is_adapted, tf.float32)
 

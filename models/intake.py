@@ -133,7 +133,9 @@ def _adapted_columns(shelf: Any, rows: npt.NDArray[np.int64], answer: Columns) -
     columns: Columns = {
         "evidence.row": np.concatenate([heard.row.numpy(), rows[first]]).astype(np.int32),
         # What the text alone gives is kept when an item gets its first evidence.
-        "evidence.text": np.concatenate([heard.text.numpy(), embedding[rows[first]]]),
+        "evidence.text": np.concatenate(
+            [heard.text.numpy(), embedding[rows[first]].astype(np.float32)]
+        ),
     }
     for name in _ANSWERED:
         column = getattr(heard, name).numpy()

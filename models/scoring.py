@@ -108,7 +108,7 @@ class Scorer(tf.Module):
     def rating(self, query: Query, items: tf.Tensor) -> tf.Tensor:
         """The rating of one item for each user: rows int64 [B] to float32 [B] in [0, 1]."""
         known = tf.cast(items != PAD, tf.float32)[:, tf.newaxis]
-        item = take(self._shelf.embedding, tf.maximum(items, 0)) * known
+        item = self._shelf.embeddings(tf.maximum(items, 0)) * known
         recent = recent_places(query.history != PAD)
         latest = tf.gather(query.history, recent, batch_dims=1)
         rating = self._model.rating(
@@ -129,12 +129,12 @@ class Scorer(tf.Module):
     def interests(self, history: tf.Tensor) -> tf.Tensor:
         """One interest per item of the history: int64 [B, H] to float32 [B, H, D], zeros pad."""
         present = tf.cast(history != PAD, tf.float32)[:, :, tf.newaxis]
-        return take(self._shelf.embedding, tf.maximum(history, 0)) * present
+        return self._shelf.embeddings(tf.maximum(history, 0)) * present
 
     def _likeness(self, history: tf.Tensor, item: tf.Tensor) -> tf.Tensor:
         """Of histories int64 [B, H] to an embedding float32 [B, D] each: [B, H], zeros pad."""
         present = tf.where(history != PAD)
-        own = take(self._shelf.embedding, tf.gather_nd(history, present))
+        own = self._shelf.embeddings(tf.gather_nd(history, present))
         cosine = tf.reduce_sum(own * tf.gather(item, present[:, 0]), axis=1)
         shape = tf.shape(history, out_type=tf.int64)
         return tf.scatter_nd(present, likeness(cosine), shape)
@@ -144,7 +144,7 @@ class Scorer(tf.Module):
         present = history != PAD
         rows = tf.boolean_mask(history, present)
         member = tf.one_hot(tf.where(present)[:, 0], tf.shape(history)[0], axis=0)
-        total = tf.matmul(member, take(self._shelf.embedding, rows))
+        total = tf.matmul(member, self._shelf.embeddings(rows))
         return total / tf.maximum(tf.reduce_sum(member, axis=1, keepdims=True), 1.0)
 
     def _logits(self, users: Query) -> tf.Tensor:
@@ -166,7 +166,8 @@ class Scorer(tf.Module):
 
     def _from_profile(self, users: Query) -> tf.Tensor:
         """Logits of users without history over all items: float32 [B, I]."""
-        affinity = tf.matmul(users.profile, self._shelf.embedding.read_value(), transpose_b=True)
+        everything = tf.cast(self._shelf.embedding.read_value(), tf.float32)
+        affinity = tf.matmul(users.profile, everything, transpose_b=True)
         return self._inherited.fallback.read_value() + affinity
 
     def _logits_at(self, users: Query, rows: tf.Tensor) -> tf.Tensor:
@@ -182,7 +183,7 @@ class Scorer(tf.Module):
             combined += self._heard(bought, scores, places)
 
         def from_profile() -> tf.Tensor:
-            affinity = tf.linalg.matvec(take(self._shelf.embedding, rows), users.profile)
+            affinity = tf.linalg.matvec(self._shelf.embeddings(rows), users.profile)
             return take(inherited.fallback, rows) + affinity
 
         has_history = _has_history(users)

@@ -20,6 +20,7 @@ from models.metrics import COLD_RANK, RANK, RATING, SQUARED_ERROR
 from models.query import Query, QueryReader, parse_interactions
 from models.scoring import OUT, Scorer, top
 from models.shelf import Shelf
+from models.shortlist import shortlist
 from models.tokenizer import WordPieceTokenizer
 from models.towers import item_features
 from models.two_tower import TwoTower
@@ -112,12 +113,20 @@ class ServedModel(tf.Module):
 
     def similar_items(self, item_id: tf.Tensor, k: tf.Tensor) -> Outputs:
         """The nearest available items by cosine: item_id string [B, k], score float32 [B, k]."""
-        rows = self._known_items(item_id)
-        everything = self._shelf.embedding.read_value()
-        cosine = tf.matmul(tf.gather(everything, rows), everything, transpose_b=True)
-        itself = tf.one_hot(rows, tf.shape(everything)[0], on_value=True, off_value=False)
-        stays = self._shelf.available & ~itself
-        return self._listed(*top(tf.where(stays, cosine, OUT), k))
+        given = tf.cast(self._known_items(item_id), tf.int32)
+        own = self._shelf.embeddings(given)
+        available = self._shelf.available.read_value()
+
+        def stays(cosine: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
+            others = tf.range(start, end)[:, tf.newaxis] != given
+            return tf.where(available[start:end, tf.newaxis] & others, cosine, OUT)
+
+        # The k best items lie in the k best blocks.
+        rows = shortlist(own, self._shelf.embedding.read_value(), tf.maximum(k, 1), adjust=stays)
+        is_other = tf.gather(available, rows) & (rows != given[:, tf.newaxis])
+        cosine = tf.linalg.matvec(self._shelf.embeddings(rows), own)
+        best, places = top(tf.where(is_other, cosine, OUT), k)
+        return self._listed(best, tf.gather(rows, places, batch_dims=1))
 
     def score(
         self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor, item_id: tf.Tensor

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,9 @@ from models.simulation import SimulatedLaunch, most_popular
 from models.two_tower import TwoTower
 
 _BATCH = 1024
+# Half the memory of float32, and half of what a scan reads; of the 16-bit types, that which any
+# processor widens at once.
+_STORED = tf.bfloat16.as_numpy_dtype
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class ShelfData:
         item_id: string [I].
         id_fingerprint: int64 [I], of the ids, rising; see `models.id_index`.
         id_row: int32 [I], the row of each.
-        embedding: float32 [I, D], of unit length.
+        embedding: bfloat16 [I, D], of unit length before it was rounded.
         is_new: bool [I], no interaction in the data.
         is_cold: bool [I], no interaction in the train split.
         available: bool [I], False for an item that is never recommended.
@@ -58,7 +62,7 @@ class ShelfData:
     item_id: npt.NDArray[np.object_]
     id_fingerprint: npt.NDArray[np.int64]
     id_row: npt.NDArray[np.int32]
-    embedding: npt.NDArray[np.float32]
+    embedding: npt.NDArray[Any]
     is_new: npt.NDArray[np.bool_]
     is_cold: npt.NDArray[np.bool_]
     available: npt.NDArray[np.bool_]
@@ -105,6 +109,10 @@ class Shelf(Columns):
     def item_ids(self, rows: tf.Tensor) -> tf.Tensor:
         """Ids of rows, "" for PAD: int [..] to string [..]."""
         return tf.where(rows == PAD, "", take(self.item_id, tf.maximum(rows, 0)))
+
+    def embeddings(self, rows: tf.Tensor) -> tf.Tensor:
+        """Embeddings of rows: int [..] to float32 [.., D]."""
+        return tf.cast(take(self.embedding, rows), tf.float32)
 
     def purchases(self, users: tf.Tensor) -> tf.RaggedTensor:
         """Places in `user_items` of users' purchases, none for PAD: int64 [B] to [B, (N)]."""
@@ -190,7 +198,7 @@ def fill_shelf(
         item_id=table.ids,
         id_fingerprint=fingerprint,
         id_row=row,
-        embedding=embedding,
+        embedding=embedding.astype(_STORED),
         is_new=table.is_new,
         is_cold=table.is_cold,
         available=table.available,

@@ -1,8 +1,9 @@
 """Finds the items of a large catalogue that deserve a full score, by one scan over embeddings.
 
 The scan is exact; what it ranks by is an estimate, a user's direction times an item's embedding. It
-goes through the catalogue in pieces whose estimates fit into the processor's caches, and keeps of
-each small block of neighbours only the best estimate: the k best items lie in the k best blocks.
+goes through the catalogue in pieces that fit into the processor's caches once they are widened to
+float32, and keeps of each small block of neighbours only the best estimate: the k best items lie in
+the k best blocks.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Final
 import tensorflow as tf
 
 BLOCK: Final = 4
+# Items of a piece.
+_PIECE: Final = 1 << 14
 # Estimates that are held at a time: users times items.
 _HELD: Final = 1 << 20
 
@@ -26,7 +29,7 @@ def shortlist(
 
     Args:
         directions: float32 [B, D].
-        embeddings: float32 [I, D]; I is at least `BLOCK`.
+        embeddings: bfloat16 [I, D].
         blocks: int32 [], how many blocks to take; fewer where there are fewer.
         adjust: given estimates float32 [N, B] of the items from `start` to `end`, returns what to
             rank by.
@@ -49,13 +52,14 @@ def _block_maxima(
 ) -> tf.Tensor:
     """The best estimate of each block: float32 [B, blocks]."""
     users = tf.shape(directions)[0]
-    step = tf.maximum(_HELD // users // BLOCK, 1) * BLOCK
+    step = tf.maximum(tf.minimum(_HELD // users, _PIECE) // BLOCK, 1) * BLOCK
     pieces = (whole * BLOCK + step - 1) // step
 
     def scan(piece: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
         start = piece * step
         end = tf.minimum(start + step, whole * BLOCK)
-        estimates = tf.matmul(embeddings[start:end], directions, transpose_b=True)
+        piece_embeddings = tf.cast(embeddings[start:end], tf.float32)
+        estimates = tf.matmul(piece_embeddings, directions, transpose_b=True)
         blocks = tf.reshape(adjust(estimates, start, end), [-1, BLOCK, users])
         return piece + 1, found.write(piece, tf.reduce_max(blocks, axis=1))
 

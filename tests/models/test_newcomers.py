@@ -20,6 +20,7 @@ from models.products import Product, describe
 from models.shelf import Shelf
 from tests.components.ingestion.helpers import IN_MEMORY
 from tests.models.conftest import fill
+from tests.models.oracle import ROUNDED
 from tests.models.shop import NUM_USERS, SIZE, THEMES, item_id, user_id
 from tests.models.test_adapter import SUPPORTS, interactions, scores
 
@@ -80,7 +81,9 @@ def test_a_product_is_described_as_transform_and_the_encoder_saw_it(shop, served
     found = describe(served.loaded, [product(shop, number) for number in numbers])
     view = served.view.rows(rows)
     np.testing.assert_allclose(found.text, view.text, atol=1e-5)
-    np.testing.assert_allclose(found.embedding, served.data.embedding[rows], atol=1e-5)
+    np.testing.assert_allclose(
+        found.embedding, served.data.embedding[rows].astype(float), atol=ROUNDED
+    )
     np.testing.assert_allclose(found.price, view.price, atol=1e-5)
     np.testing.assert_array_equal(found.brand, view.brand)
     terms = found.terms.copy()
@@ -139,7 +142,7 @@ def test_a_late_product_inherits_as_if_it_had_been_there_from_the_start(served, 
         atol=0.3,
     )
     np.testing.assert_allclose(
-        now["embedding"][placed.new], served.data.embedding[there], atol=1e-5
+        now["embedding"][placed.new], served.data.embedding[there].astype(float), atol=ROUNDED
     )
 
 
@@ -199,7 +202,9 @@ def test_a_changed_text_realigns_a_new_product_and_leaves_an_anchor_what_it_lend
     assert change[own].mean() < 0 < change[named].mean()
     for row, raw in zip((new_row, anchor_row), products, strict=True):
         expected = describe(model, [raw]).embedding[0]
-        np.testing.assert_allclose(model._shelf.embedding.numpy()[row], expected, atol=1e-5)
+        np.testing.assert_allclose(
+            model._shelf.embedding.numpy()[row].astype(float), expected, atol=ROUNDED
+        )
 
 
 def test_the_same_product_again_changes_nothing(shop, served, model, admission):
@@ -234,7 +239,9 @@ def test_a_product_with_evidence_keeps_its_anchors_and_moves_with_its_new_text(
     other._shelf.embedding.assign(embedding)
     assign(other, take_in(other, USERS, interactions(served, {row: SUPPORTS[3]})).columns)
     np.testing.assert_allclose(
-        model._shelf.embedding.numpy()[row], other._shelf.embedding.numpy()[row], atol=1e-5
+        model._shelf.embedding.numpy()[row].astype(float),
+        other._shelf.embedding.numpy()[row].astype(float),
+        atol=ROUNDED,
     )
 
 
