@@ -31,6 +31,8 @@ from serving.client import Client
 
 _PREFIX: Final = "benchmark-"
 _POLL_SECONDS: Final = 0.02
+# A client without pause would take one of two cores.
+_PAUSE: Final = 0.01
 _SECONDS: Final = re.compile(r"([\d.]+) s for their texts, ([\d.]+) s for the shelf")
 
 
@@ -101,7 +103,7 @@ def _measured(root: Path, file: Path) -> tuple[_Addition, Load]:
         asked: list[Load] = []
         connect = functools.partial(grpc_client, server.grpc_port, list_requests(base))
         client = threading.Thread(
-            target=lambda: asked.append(load(connect, clients=1, until=done.is_set))
+            target=lambda: asked.append(load(connect, clients=1, until=done.is_set, pause=_PAUSE))
         )
         client.start()
         try:

@@ -72,9 +72,20 @@ def measure(ask: Ask, *, calls: int, warm_up: int, most_seconds: float) -> Laten
 
 
 def load(
-    connect: Callable[[], AbstractContextManager[Ask]], *, clients: int, until: Callable[[], bool]
+    connect: Callable[[], AbstractContextManager[Ask]],
+    *,
+    clients: int,
+    until: Callable[[], bool],
+    pause: float = 0.0,
 ) -> Load:
-    """Ask from several threads, each with a connection of its own, until `until` says so."""
+    """Ask from several threads, each with a connection of its own, until `until` says so.
+
+    Args:
+        connect: opens a client's connection.
+        clients: how many.
+        until: whether to stop.
+        pause: seconds between a client's answer and its next question.
+    """
     found, lock = Load(), threading.Lock()
 
     def client(first: int) -> None:
@@ -91,6 +102,7 @@ def load(
                     went_back += version < latest
                     latest = version
                 number += clients
+                time.sleep(pause)
         with lock:
             found.answers += answers
             found.went_back += went_back

@@ -42,7 +42,9 @@ _MOST_SECONDS: Final = 20.0
 _CLIENTS: Final = (1, 4, 16)
 _LOAD_SECONDS: Final = 8.0
 _SWAP_SECONDS: Final = 2.0
+# Clients without pause would leave a machine of two cores no time to load the next version.
 _SWAP_CLIENTS: Final = 4
+_SWAP_PAUSE: Final = 0.01
 _USERS: Final = 500
 _BATCHING: Final = """max_batch_size { value: 16 }
 batch_timeout_micros { value: %d }
@@ -50,7 +52,7 @@ num_batch_threads { value: 1 }
 max_enqueued_batches { value: 1000 }
 """
 # Items from which a batch waits for clients about as long as it takes itself. Sooner, two halves of
-# the clients take turns, and the catalogue is scanned twice; with fewer items there is no such scan.
+# the clients take turns, and the catalogue is scanned twice; fewer items have no such scan.
 _LARGE: Final = 500_000
 _BATCH_MICROS: Final = 100_000
 
@@ -282,7 +284,7 @@ def _report_swaps(
         pushing = threading.Thread(target=swap, args=(server,))
         pushing.start()
         connect = functools.partial(grpc_client, server.grpc_port, requests)
-        found = load(connect, clients=_SWAP_CLIENTS, until=done.is_set)
+        found = load(connect, clients=_SWAP_CLIENTS, until=done.is_set, pause=_SWAP_PAUSE)
         pushing.join()
     early = memory[min(4, len(memory) - 1)]
     console.print(
