@@ -37,7 +37,7 @@ test-containers: $(READY) ## The same in containers, where Docker or Podman runs
 
 test-kfp: $(READY) $(KFP_READY) ## Have a newer kfp, in an environment of its own, read the compiled pipeline
 	@mkdir -p build
-	$(DEBUT) compile --runner kubeflow --output build/pipeline.yaml $(ARGS)
+	$(DEBUT) compile --runner kubeflow --config tests/kubeflow/gpu.yaml --output build/pipeline.yaml $(ARGS)
 	$(KFP_VENV)/bin/python -m tests.kubeflow.newer_kfp build/pipeline.yaml
 
 check: $(READY) ## Lint, formatting and types

@@ -54,9 +54,8 @@ def set_options(spec: Spec, options: KubeflowOptions) -> None:
     tasks = spec["root"]["dag"]["tasks"]
     for name, wanted in options_by_task(options.tasks, tasks).items():
         task = tasks[name]
-        task.pop("cachingOptions", None)
-        if wanted.cache:
-            task["cachingOptions"] = {"enableCache": True}
+        if not wanted.cache:
+            task.pop("cachingOptions", None)  # there where `run.enable_cache` is on
         if wanted.retries:
             task["retryPolicy"] = {
                 "maxRetryCount": wanted.retries,

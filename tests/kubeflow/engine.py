@@ -27,9 +27,8 @@ def engine() -> tuple[str, str]:
         )
         if answer.returncode == 0:
             return program, ""
-        reasons.append(
-            f"{program} does not work: {(answer.stderr.strip() or 'no word').split(chr(10))[-1]}"
-        )
+        *_, said = answer.stderr.strip().splitlines() or ["it says nothing"]
+        reasons.append(f"{program} does not work: {said}")
     return "", "; ".join(reasons)
 
 

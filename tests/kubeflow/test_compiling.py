@@ -31,34 +31,11 @@ def spec(documents):
     return documents[0]
 
 
-def compiled(*settings):
-    config = load_configuration(None, settings)
-    return list(yaml.safe_load_all(compile_pipeline(config, "kubeflow")))
-
-
 @pytest.fixture(scope="module")
 def gpu_documents():
     """With every option of a task that a cluster may need."""
-    tasks = [
-        {"task": "all", "cpu": 1, "memory": 4, "cache": True, "retries": 1},
-        {
-            "task": "TwoTowerTrainer", "cpu": 8, "memory": 32.5, "retries": 0,
-            "accelerator": "nvidia.com/gpu", "accelerators": 2,
-            "node_labels": {"pool": "gpu"}, "tolerations": ["nvidia.com/gpu"],
-        },
-        {"task": "DataFolderExampleGen", "cache": True},
-        {"task": "Evaluator", "cache": False},
-    ]  # fmt: skip
-    return compiled(
-        f"kubeflow.tasks={json.dumps(tasks)}",
-        "kubeflow.backoff=30",
-        "kubeflow.claim=shop",
-        "kubeflow.mount=/mnt/shop",
-        "kubeflow.image=registry.example/debut:7",
-        "kubeflow.pipeline_root=s3://bucket/debut",
-        "kubeflow.spans=true",
-        "data.path=/mnt/shop/data",
-    )
+    config = load_configuration(Path(__file__).parent / "gpu.yaml")
+    return list(yaml.safe_load_all(compile_pipeline(config, "kubeflow")))
 
 
 def executors(spec):
@@ -221,6 +198,12 @@ def test_with_spans_training_goes_on_from_a_model_of_the_registry(gpu_documents)
     assert source == {"producerTask": "ServedModelOfOlderSpan", "outputArtifactKey": "model"}
     assert "examples" in tasks["ServedModelOfOlderSpan"]["inputs"]["artifacts"]
     assert "cachingOptions" not in tasks["ServedModelOfOlderSpan"]
+
+
+def test_without_the_cache_of_runs_nothing_is_cached():
+    config = load_configuration(None, ["run.enable_cache=false"])
+    [found, _] = yaml.safe_load_all(compile_pipeline(config, "kubeflow"))
+    assert not [t for t in found["root"]["dag"]["tasks"].values() if "cachingOptions" in t]
 
 
 def test_vertex_gets_a_job_as_json_with_the_same_graph(spec):

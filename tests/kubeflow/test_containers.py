@@ -16,23 +16,21 @@ from tests.kubeflow.launcher import Cluster, Place
 from tests.kubeflow.test_executed import compiled
 from tests.tiny_bert import write_tiny_bert
 
-PROGRAM, REASON = engine()
-pytestmark = [
-    pytest.mark.containers,
-    pytest.mark.timeout(3600),
-    pytest.mark.skipif(not PROGRAM, reason=f"no container engine can run: {REASON}"),
-]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
 def image():
+    program, reason = engine()
+    if not program:
+        pytest.skip(f"no container engine can run: {reason}")
     build(base=os.environ.get("DEBUT_BASE"))
     return IMAGE
 
 
 def test_the_image_runs_as_a_user_without_rights(image):
     answer = subprocess.run(
-        [PROGRAM, "run", "--rm", "--entrypoint", "id", image, "-u"],
+        [engine()[0], "run", "--rm", "--entrypoint", "id", image, "-u"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert answer.stdout.strip() == "10001"

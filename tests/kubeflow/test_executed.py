@@ -104,8 +104,8 @@ def test_the_second_run_compares_with_the_first_one_s_model(place, first, second
     assert contents(copied) == contents(trained) and contents(trained)
     blessing = second["Evaluator"]["blessing"]["metadata"]
     assert blessing["blessed"] == 1
-    assert blessing["baseline_model_uri"] == found["uri"]
-    assert blessing["current_model_uri"] == second["TwoTowerTrainer"]["model"]["uri"]
+    assert blessing["baseline_model"] == found["uri"]
+    assert blessing["current_model"] == second["TwoTowerTrainer"]["model"]["uri"]
 
 
 def test_drift_is_measured_from_the_first_run_s_statistics(place, first, second):
