@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx import types
@@ -17,11 +17,13 @@ from tfx.proto import distribution_validator_pb2
 from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter
-from tfx.utils import io_utils, json_utils
+from tfx.utils import io_utils, json_utils, proto_utils
 
 from models.errors import BadInput
 
 Comparable = Callable[[str], bool]
+
+_CONFIG: Final = standard_component_specs.DISTRIBUTION_VALIDATOR_CONFIG_KEY
 
 
 class _StopOnAnomalies:
@@ -60,6 +62,19 @@ class StrictExampleExecutor(_StopOnAnomalies, example_executor.Executor):
 
 class StrictDistributionExecutor(_StopOnAnomalies, distribution_executor.Executor):
     """Executor of `StrictDistributionValidator`."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> execution_result_pb2.ExecutorOutput | None:
+        """Run the stock executor, which wants a proto where Kubeflow has its JSON text."""
+        config = exec_properties[_CONFIG]
+        if isinstance(config, str):
+            parsed = distribution_validator_pb2.DistributionValidatorConfig()
+            exec_properties[_CONFIG] = proto_utils.json_to_proto(config, parsed)
+        return super().Do(input_dict, output_dict, exec_properties)
 
     def _comparable(self, input_dict: dict[str, list[types.Artifact]]) -> Comparable:
         """Only what the baseline has and the data has lost.

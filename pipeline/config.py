@@ -6,7 +6,7 @@ the user and `key=value` settings are laid over it; an unknown key is an error, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -78,6 +78,36 @@ class PushOptions(_Section):
     keep: int = Field(ge=2, description="Newest versions that stay on disk.")
 
 
+class TaskOptions(_Section):
+    """What one task of a compiled pipeline gets; what is None is left to the entry for `all`."""
+
+    task: str = Field(min_length=1, description="Id of a node, or `all`.")
+    cpu: float | None = Field(default=None, gt=0, description="Cores, at most.")
+    memory: float | None = Field(default=None, gt=0, description="10^9 bytes, at most.")
+    accelerator: str | None = Field(default=None, description="Kind, as the cluster names it.")
+    accelerators: int | None = Field(default=None, ge=1, description="How many; 1 where not given.")
+    node_labels: Mapping[str, str] | None = Field(
+        default=None, description="Of the node to run on."
+    )
+    tolerations: tuple[str, ...] | None = Field(default=None, description="Keys of its taints.")
+    cache: bool | None = Field(default=None, description="Whether an earlier output may be taken.")
+    retries: int | None = Field(default=None, ge=0, description="After a failure.")
+
+
+class KubeflowOptions(_Section):
+    """What `debut compile` writes beside the graph."""
+
+    image: str = Field(min_length=1, description="Of every task.")
+    pipeline_root: str | None = Field(
+        pattern=r"^(gs|s3|minio)://.+", description="Folder of an object store for artifacts."
+    )
+    claim: str | None = Field(description="Persistent volume claim that every task mounts.")
+    mount: str = Field(pattern=r"^/.+", description="Folder of pushed versions and the registry.")
+    spans: bool = Field(description="Whether the data has several spans.")
+    backoff: int = Field(ge=0, description="Seconds before the first retry.")
+    tasks: tuple[TaskOptions, ...] = Field(min_length=1)
+
+
 class Configuration(_Section):
     """Everything a run depends on besides the root folder."""
 
@@ -94,6 +124,7 @@ class Configuration(_Section):
     tuner: TunerOptions
     gates: GateOptions
     push: PushOptions
+    kubeflow: KubeflowOptions
 
     @model_validator(mode="after")
     def _encoder_is_trained_where_that_is_asked_for(self) -> Configuration:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import tensorflow_data_validation as tfdv
 from ml_metadata.proto import metadata_store_pb2
@@ -23,17 +23,13 @@ from components.infra_validator import EmbeddedInfraValidator
 from components.ingestion.component import DataFolderExampleGen
 from components.push_terms import PushTerms
 from components.pusher import AtomicPusher
-from components.resolvers import (
-    LastPushedStatisticsStrategy,
-    ServedModelStrategy,
-    ServedOfOlderSpanStrategy,
-)
 from components.trainer import TwoTowerTrainer
 from components.tuner import TwoTowerTuner
 from models import features
 from pipeline.config import Configuration
 from pipeline.evaluation import evaluation_config
 from pipeline.layout import MODEL_NAME
+from pipeline.lookups import Lookups, MetadataLookups
 
 SCHEMAS: Final = Path(__file__).parent / "schema"
 # The client protocol that InfraValidator speaks; see `EmbeddedInfraValidator`.
@@ -50,11 +46,12 @@ class Fingerprints:
 
 @dataclass(frozen=True)
 class Places:
-    """The folders and addresses a run uses besides the data."""
+    """The folders and addresses a run uses besides the data; `schemas` are the curated ones."""
 
     artifacts: str
     serving: str
     metadata: metadata_store_pb2.ConnectionConfig
+    schemas: str = str(SCHEMAS)
 
 
 @dataclass(frozen=True)
@@ -78,6 +75,7 @@ def create_pipeline(
     places: Places,
     by_span: bool = False,
     exceptions: Exceptions | None = None,
+    lookups: Lookups | None = None,
 ) -> tfx.dsl.Pipeline:
     """Build the graph.
 
@@ -89,15 +87,22 @@ def create_pipeline(
         by_span: whether the data has an earlier span than the latest. Then training goes on from
             an earlier model, and gates look at spans too.
         exceptions: from what the gates say; None for none.
+        lookups: how earlier runs are looked at; None for ML Metadata.
     """
     exceptions = exceptions or Exceptions()
+    lookups = lookups or MetadataLookups()
     nodes: list[BaseNode] = []
     ingestion = DataFolderExampleGen(
         data=data, options=config.data.options(), fingerprint=fingerprints.data
     )
     nodes.append(ingestion)
-    catalogue = _validated(ingestion.outputs["catalogue"], "catalogue", config, nodes)
-    interactions = _validated(ingestion.outputs["interactions"], "interactions", config, nodes)
+    lanes = {
+        lane: _validated(
+            ingestion.outputs[lane], lane, config, lookups=lookups, schemas=places.schemas
+        )
+        for lane in ("catalogue", "interactions")
+    }
+    nodes += [node for lane in lanes.values() for node in lane.nodes]
 
     transform_options = {
         "encoder": config.encoder.name,
@@ -106,7 +111,7 @@ def create_pipeline(
     }
     catalogue_transform = tfx.components.Transform(
         examples=ingestion.outputs["catalogue"],
-        schema=catalogue.outputs["schema"],
+        schema=lanes["catalogue"].schema,
         preprocessing_fn="models.preprocessing.preprocess_catalogue",
         splits_config=tfx.proto.SplitsConfig(analyze=[features.ALL], transform=[features.ALL]),
         custom_config=transform_options,
@@ -115,7 +120,7 @@ def create_pipeline(
     # Only analysed: nothing about an id has to be transformed, so nothing is written again.
     interactions_transform = tfx.components.Transform(
         examples=ingestion.outputs["interactions"],
-        schema=interactions.outputs["schema"],
+        schema=lanes["interactions"].schema,
         preprocessing_fn="models.preprocessing.preprocess_interactions",
         splits_config=tfx.proto.SplitsConfig(analyze=[features.TRAIN]),
         custom_config={},
@@ -140,11 +145,7 @@ def create_pipeline(
         else None
     )
     base = (
-        tfx.dsl.Resolver(
-            strategy_class=ServedOfOlderSpanStrategy,
-            model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-            examples=ingestion.outputs["interactions"],
-        ).with_id("ServedModelOfOlderSpan")
+        lookups.served_model_of_older_span(ingestion.outputs["interactions"])
         if by_span and config.continual.start == "warm"
         else None
     )
@@ -154,10 +155,7 @@ def create_pipeline(
         hyperparameters=tuner and tuner.outputs["best_hyperparameters"],
         base_model=base and base.outputs["model"],
     )
-    baseline = tfx.dsl.Resolver(
-        strategy_class=ServedModelStrategy,
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-    ).with_id("ServedModel")
+    baseline = lookups.served_model()
     evaluator = tfx.components.Evaluator(
         examples=ingestion.outputs["interactions"],
         example_splits=[features.EVAL, features.NEW_ITEMS],
@@ -196,12 +194,23 @@ def create_pipeline(
             withdrawn=exceptions.withdrawn,
         ).to_config(),
     )
+    registration = lookups.registration(
+        {
+            "pushed_model": pusher.outputs["pushed_model"],
+            "model_blessing": evaluator.outputs["blessing"],
+            "infra_blessing": infra_validator.outputs["blessing"],
+            "model": trainer.outputs["model"],
+            "examples": ingestion.outputs["interactions"],
+            **{f"statistics_{lane}": found.statistics for lane, found in lanes.items()},
+        }
+    )
     return tfx.dsl.Pipeline(
         pipeline_name=config.run.name,
         pipeline_root=places.artifacts,
         components=[
             *nodes, catalogue_transform, interactions_transform, *([tuner] if tuner else []),
             *([base] if base else []), trainer, baseline, evaluator, infra_validator, pusher,
+            *registration,
         ],
         metadata_connection_config=places.metadata,
         enable_cache=config.run.enable_cache,
@@ -223,23 +232,27 @@ def training_options(config: Configuration, *, encoder_fingerprint: str) -> dict
     }  # fmt: skip
 
 
+class _Lane(NamedTuple):
+    nodes: list[BaseNode]
+    statistics: tfx.types.BaseChannel
+    schema: tfx.types.BaseChannel
+
+
 def _validated(
-    examples: tfx.types.BaseChannel, lane: str, config: Configuration, nodes: list[BaseNode]
-) -> BaseNode:
-    """Statistics, curated schema and validators of one lane; returns the schema's importer."""
+    examples: tfx.types.BaseChannel,
+    lane: str,
+    config: Configuration,
+    *,
+    lookups: Lookups,
+    schemas: str,
+) -> _Lane:
+    """Statistics, curated schema and validators of one lane."""
     name = lane.capitalize()
-    previous = tfx.dsl.Resolver(
-        strategy_class=LastPushedStatisticsStrategy,
-        statistics=tfx.dsl.Channel(
-            type=tfx.types.standard_artifacts.ExampleStatistics,
-            producer_component_id=f"Statistics{name}",
-            output_key="statistics",
-        ),
-    ).with_id(f"PreviousStatistics{name}")
+    previous = lookups.previous_statistics(lane)
     statistics = tfx.components.StatisticsGen(
         examples=examples, stats_options=_statistics_options(lane)
     ).with_id(f"Statistics{name}")
-    schema = tfx.components.ImportSchemaGen(schema_file=str(SCHEMAS / f"{lane}.pbtxt")).with_id(
+    schema = tfx.components.ImportSchemaGen(schema_file=f"{schemas}/{lane}.pbtxt").with_id(
         f"Schema{name}"
     )
     validator = StrictExampleValidator(
@@ -251,7 +264,7 @@ def _validated(
         baseline_statistics=previous.outputs["statistics"],
         config=_comparison(compared, config.gates.drift),
     ).with_id(f"DriftValidator{name}")
-    nodes += [previous, statistics, schema, validator, drift]
+    nodes = [previous, statistics, schema, validator, drift]
     if lane == "interactions":
         nodes.append(
             StrictDistributionValidator(
@@ -261,7 +274,7 @@ def _validated(
                 include_split_pairs=[(features.EVAL, features.TRAIN)],
             ).with_id(f"SkewValidator{name}")
         )
-    return schema
+    return _Lane(nodes, statistics.outputs["statistics"], schema.outputs["schema"])
 
 
 def _comparison(

@@ -27,7 +27,7 @@ def after(words, option):
 
 
 def test_every_command_is_of_a_kind_that_is_checked_here():
-    assert {words[0] for words in shown("docker")} == {"compose"}
+    assert {words[0] for words in shown("docker")} == {"build", "compose"}
     assert {words[0] for words in shown("kubectl")} == {"apply", "create", "rollout"}
 
 
@@ -38,6 +38,11 @@ def test_docker_compose_gets_a_file_and_a_profile_that_it_has(words):
     if "--profile" in words:
         assert after(words, "--profile") in profiles
     assert words[-2:] == ["up", "--detach"]
+
+
+def test_the_image_is_built_from_a_file_and_folder_that_are_there():
+    [words] = shown("docker", "build")
+    assert (ROOT / after(words, "--file")).is_file() and words[-1] == "."
 
 
 def deployment():

@@ -1,0 +1,92 @@
+"""`debut compile`: the pipeline as a file for Kubeflow Pipelines or Vertex AI Pipelines."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from models.errors import BadInput
+from pipeline.commands.failures import debug_option, debugging
+
+if TYPE_CHECKING:
+    from pipeline.kubeflow.compiling import Runner
+
+_PATH: Final = click.Path(path_type=Path)
+_SUFFIXES: Final = {"kubeflow": (".yaml", ".yml"), "vertex": (".json",)}
+
+
+@click.command(
+    name="compile",
+    epilog="""\b
+Examples:
+  debut compile --runner kubeflow --data /models/shop --output pipeline.yaml
+  debut compile --runner vertex --config shop.yaml --output pipeline.json
+
+What the cluster has to offer stands under `kubeflow` in the configuration. Nothing is run, and no
+data is looked at: paths are those that the containers see.""",
+)
+@click.option(
+    "--runner", type=click.Choice(["kubeflow", "vertex"]), required=True, help="Who will run it."
+)
+@click.option(
+    "--data",
+    metavar="DIR",
+    help="The data folder, as the containers see it  [default: the sample in the image]",
+)
+@click.option("--config", type=_PATH, metavar="FILE", help="YAML with the options that differ.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="One option, over the file. Repeatable.",
+)
+@click.option(
+    "--output",
+    type=_PATH,
+    required=True,
+    metavar="FILE",
+    help="Written at once: .yaml for kubeflow, .json for vertex.",
+)
+@debug_option
+def compile_(
+    runner: Runner, data: str | None, config: Path | None, settings: tuple[str, ...], output: Path
+) -> None:
+    """Write the pipeline for a cluster, and run nothing."""
+    from pipeline.commands.console import open_console
+    from pipeline.commands.quiet import quiet
+    from pipeline.config import load_configuration
+
+    if not output.name.endswith(_SUFFIXES[runner]):
+        raise BadInput(
+            f"--output {output} does not end in {_SUFFIXES[runner][0]}, by which {runner} tells "
+            "what is in the file. Name it so."
+        )
+    if data is not None:
+        settings += (f"data.path={json.dumps(data)}",)
+    loaded = load_configuration(config, settings)
+    console = open_console()
+    with quiet(None, debug=debugging()), console.status("Loading TensorFlow and TFX"):
+        from pipeline.kubeflow.compiling import compile_pipeline
+
+        text = compile_pipeline(loaded, runner)
+    _write(output, text)
+    console.print(f"Wrote {output} for {runner}.", highlight=False, markup=False, soft_wrap=True)
+
+
+def _write(output: Path, text: str) -> None:
+    incoming = output.with_name(f".incoming-{os.getpid()}-{output.name}")
+    try:
+        incoming.write_text(text, encoding="utf-8")
+        incoming.replace(output)
+    except OSError as error:
+        raise BadInput(
+            f"{output} can't be written ({error.strerror}). Give --output a file in a folder that "
+            "is there."
+        ) from error
+    finally:
+        incoming.unlink(missing_ok=True)
