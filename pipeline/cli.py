@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pipeline.commands.doctor import doctor
+from pipeline.commands.explore import explore
 from pipeline.commands.failures import FailingGroup, debug_option
 from pipeline.commands.feedback import feedback
 from pipeline.commands.items import items
@@ -35,7 +36,7 @@ def main() -> None:
 
 
 for _command in (
-    run, serve, items, versions, rollback, promote, feedback, recommend, score, doctor,
+    run, serve, items, explore, versions, rollback, promote, feedback, recommend, score, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -18,6 +18,7 @@ from models.errors import BadInput
 from models.options import (
     ContinualOptions,
     EncoderOptions,
+    ExploreOptions,
     FeatureOptions,
     FineTuningOptions,
     ModelOptions,
@@ -94,6 +95,7 @@ class Configuration(_Section):
     tuner: TunerOptions
     gates: GateOptions
     push: PushOptions
+    explore: ExploreOptions
 
     @model_validator(mode="after")
     def _encoder_is_trained_where_that_is_asked_for(self) -> Configuration:

@@ -54,7 +54,10 @@ RATED = {"rating": (FLOAT, 1), "score": (FLOAT, 1)}
 # Name, dtype and rank of every input and output that clients rely on.
 CONTRACT = {
     "serving_default": ({"examples": (STRING, 1)}, RATED),
-    "recommend": (USER | {"k": (INT, 0), "new_only": (BOOL, 0)}, RANKED),
+    "recommend": (
+        USER | {"k": (INT, 0), "new_only": (BOOL, 0)},
+        RANKED | {"propensity": (FLOAT, 2)},
+    ),
     "score": (USER | {"item_id": (STRING, 1)}, RATED),
     "embed_items": (
         dict.fromkeys(("title", "category", "brand", "description"), (STRING, 1))
