@@ -291,7 +291,7 @@ class _Policy:
             answer["item_id"].numpy(), answer["propensity"].numpy().tolist(), strict=True
         ):
             yield [
-                Shown(item=item.decode(), propensity=min(chance, 1.0))
+                Shown(item=item.decode(), propensity=chance)
                 for item, chance in zip(items, chances, strict=True)
                 if item
             ]

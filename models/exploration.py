@@ -22,6 +22,8 @@ from models.kernel import Floats
 
 # Stands for "no candidate": lower than any logit, yet finite.
 OUT: Final = tf.float32.min
+# An explored place's propensity is at most that, so that a log tells it from the others.
+_SURE: Final = 1.0 - 2.0**-16
 _SEEDS: Final = 1 << 62
 
 
@@ -99,7 +101,8 @@ def explore(
     """Give the explored share of the lists' places to candidates; the lists stay in order.
 
     `k · share` places of a list are explored, a fraction by chance, and those are its last ones.
-    The propensity of what stands there is its chance given how many places they are.
+    The propensity of what stands there is its chance given how many places they are, and just below
+    1 where nothing else could stand there.
 
     Args:
         exploration: the columns.
@@ -136,7 +139,7 @@ def explore(
     together = Lists(
         tf.concat([tf.where(stays, best.logit, OUT), tf.where(is_explored, logits, OUT)], axis=1),
         tf.concat([best.row, tf.gather(rows, chosen)], axis=1),
-        tf.concat([best.propensity, chance], axis=1),
+        tf.concat([best.propensity, tf.minimum(chance, _SURE)], axis=1),
     )
     order = tf.math.top_k(together.logit, tf.shape(best.row)[1]).indices
     return Lists(*(tf.gather(column, order, batch_dims=1) for column in together))

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from models.adapter import evidence_logits
 from models.columns import Columns, take
-from models.exploration import OUT, Lists, explore, learned_logits
+from models.exploration import OUT, Lists, explore, learned_logits, request_seeds
 from models.inherited import Inherited
 from models.interactions import PAD
 from models.options import SMALL
@@ -87,37 +87,40 @@ class Scorer(tf.Module):
         )
         return best, rows
 
-    def explored(self, query: Query, allowed: tf.Tensor, k: tf.Tensor, seeds: tf.Tensor) -> Lists:
+    def explored(
+        self, query: Query, allowed: tf.Tensor, k: tf.Tensor, *, user_id: tf.Tensor,
+        history: tf.Tensor,
+    ) -> Lists:  # fmt: skip
         """`best`, with the explored share of the places given to new items.
 
         Args:
             query: B users.
             allowed: bool [I].
             k: int32 [].
-            seeds: int64 [B], of `models.exploration.request_seeds`.
+            user_id: string [B], of the request: it decides by which draw is explored.
+            history: string [B, H], likewise.
         """
         assert self._exploration is not None
         exploration = self._exploration
         best, rows = self.best(query, allowed, k)
         lists = Lists(best, rows, tf.ones_like(best))
-        rows = exploration.row.read_value()
 
         def of_group(asked: tuple[Query, Lists, tf.Tensor]) -> Lists:
-            users, best, seeds = asked
-            each = tf.tile(rows[tf.newaxis], [tf.shape(seeds)[0], 1])
-            stays = tf.gather(allowed, each) & ~_listed(each, self._excluded(users))
-            candidates = tf.where(stays, self._logits_at(users, each), OUT)
-            return explore(exploration, best, candidates, seeds, k)
+            users, usual, seeds = asked
+            new = tf.tile(exploration.row[tf.newaxis], [tf.shape(seeds)[0], 1])
+            stays = tf.gather(allowed, new) & ~_listed(new, self._excluded(users))
+            candidates = tf.where(stays, self._logits_at(users, new), OUT)
+            return explore(exploration, usual, candidates, seeds, k)
 
-        together = _SCORES // tf.maximum(tf.size(exploration.draw), 1)
-        answered = Lists(tf.float32, tf.int32, tf.float32)
-        found: Lists = tf.cond(
-            (exploration.share[0] > 0.0) & (tf.size(rows) > 0),
-            lambda: _in_groups(
-                of_group, (query, lists, seeds), tf.clip_by_value(together, 1, 64), answered
-            ),
-            lambda: lists,
-        )
+        def explores() -> Lists:
+            seeds = request_seeds(exploration, user_id, history)
+            together = tf.clip_by_value(_SCORES // tf.size(exploration.draw), 1, 64)
+            answered = Lists(tf.float32, tf.int32, tf.float32)
+            found: Lists = _in_groups(of_group, (query, lists, seeds), together, answered)
+            return found
+
+        is_on = (exploration.share[0] > 0.0) & (tf.size(exploration.row) > 0)
+        found: Lists = tf.cond(is_on, explores, lambda: lists)
         return found
 
     def scores(self, query: Query, items: tf.Tensor) -> tf.Tensor:

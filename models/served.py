@@ -15,7 +15,7 @@ from models import features
 from models.adaptation import EvidenceWeights
 from models.adapter import Adapter, Support
 from models.encoder import TextEncoder
-from models.exploration import OUT, request_seeds
+from models.exploration import OUT
 from models.interactions import PAD
 from models.metrics import COLD_RANK, RANK, RATING, SQUARED_ERROR
 from models.query import Query, QueryReader, parse_interactions
@@ -115,8 +115,7 @@ class ServedModel(tf.Module):
         """
         query = self._read(user_id, history, profile)
         allowed = self._shelf.available & (~new_only | self._shelf.is_new)
-        seeds = request_seeds(self._shelf.exploration, user_id, history)
-        lists = self._scorer.explored(query, allowed, k, seeds)
+        lists = self._scorer.explored(query, allowed, k, user_id=user_id, history=history)
         listed = self._listed(lists.logit, lists.row)
         columns = tf.shape(listed["score"])[1]
         return listed | {"propensity": lists.propensity[:, :columns]}

@@ -85,24 +85,11 @@ def update(
     lists, bad = ([], []) if log is None else read_lists(log, users=known, reward=options.reward)
 
     ids = [item.decode() for item in shelf.item_id.numpy()]
-    new = np.flatnonzero(shelf.is_new.numpy())
+    new = [ids[row] for row in np.flatnonzero(shelf.is_new.numpy())]
     gate = Gate(
-        Loaded(model), users=users, items=ids, named=[ids[row] for row in new], anchors=(),
-        interactions=(),
+        Loaded(model), users=users, items=ids, named=new, anchors=(), interactions=()
     )  # fmt: skip
-    before = shown_before(shelf, len(ids))[new]
-    assign(model, columns_of(no_exploration()))
-    if options.policy == "none" or not len(new):
-        state, judgement, observed = no_exploration(), None, None
-    else:
-        observed = observe(model, lists, [ids[row] for row in new])
-        judgement = judge(shelf.embedding.numpy()[new], observed, options)
-        if judgement is not None:
-            judgement.check(options.tolerance)
-        state = state_of(
-            shelf.embedding.numpy(), new, observed, options, before=before, salt=str(len(lists))
-        )
-    assign(model, columns_of(state))
+    taught = teach(model, lists, options)
     gone = [item for item, stays in zip(ids, shelf.available.numpy(), strict=True) if not stays]
 
     def check(answers: Answers) -> None:
@@ -112,7 +99,45 @@ def update(
     tf.saved_model.save(model, str(candidate), signatures=model.signatures)
     # TensorFlow doesn't save again what lies beside a model: its warm-up, its admission.
     shutil.copytree(base / _EXTRA, candidate / _EXTRA)
-    return _told(lists, len(bad), state, observed, judgement), check
+    return _told(lists, len(bad), taught), check
+
+
+class Taught(NamedTuple):
+    """What lists taught a model.
+
+    Attributes:
+        state: that is on its shelf now.
+        observed: None where it explores nothing.
+        judgement: None where nothing could be judged.
+    """
+
+    state: Exploration
+    observed: Observed | None
+    judgement: Judgement | None
+
+
+def teach(model: Any, lists: Sequence[SeenList], options: ExploreOptions) -> Taught:
+    """Put on the shelf of a loaded SavedModel what lists have shown.
+
+    Raises:
+        Refused: the gate refused what was learned; the model explores nothing then.
+    """
+    shelf = model._shelf
+    ids = shelf.item_id.numpy()
+    rows = np.flatnonzero(shelf.is_new.numpy())
+    before = _shown_before(shelf, len(ids))[rows]
+    # What a user was promised is asked without exploration.
+    assign(model, columns_of(no_exploration()))
+    if options.policy == "none" or not len(rows):
+        return Taught(no_exploration(), None, None)
+    observed = observe(model, lists, [ids[row].decode() for row in rows])
+    embedding = shelf.embedding.numpy()
+    judgement = judge(embedding[rows], observed, options)
+    if judgement is not None:
+        judgement.check(options.tolerance)
+    state = state_of(embedding, rows, observed, options, before=before, salt=str(len(lists)))
+    assign(model, columns_of(state))
+    return Taught(state, observed, judgement)
 
 
 def state_of(
@@ -155,7 +180,7 @@ def state_of(
     )
 
 
-def shown_before(shelf: Any, items: int) -> npt.NDArray[np.int32]:
+def _shown_before(shelf: Any, items: int) -> npt.NDArray[np.int32]:
     """Impressions on explored places that the shelf knows of: int32 [I]."""
     shown = np.zeros(items, np.int32)
     shown[shelf.exploration.row.numpy()] = shelf.exploration.impressions.numpy()
@@ -167,10 +192,8 @@ def columns_of(state: Exploration) -> Columns:
     return {f"exploration.{field.name}": getattr(state, field.name) for field in fields(state)}
 
 
-def _told(
-    lists: Sequence[SeenList], bad: int, state: Exploration, observed: Observed | None,
-    judgement: Judgement | None,
-) -> Explored:  # fmt: skip
+def _told(lists: Sequence[SeenList], bad: int, taught: Taught) -> Explored:
+    state, observed, judgement = taught
     return Explored(
         lists=len(lists),
         places=0 if observed is None else len(observed.of),

@@ -129,6 +129,8 @@ def test_a_fraction_of_a_place_is_explored_in_as_many_lists(explored):
         explored.ask(USERS, k=5, histories=[[item]] * NUM_USERS)["propensity"]
         for item in explored.ids[:10]
     ]
+    # Also where no list of a request explores.
+    lists += [explored.ask([user], k=5)["propensity"] for user in USERS[:8]]
     explores = np.concatenate(lists)[:, -1] < 1
     assert abs(explores.mean() - 0.5) < 4 * np.sqrt(0.25 / len(explores))
 
@@ -140,6 +142,15 @@ def test_an_item_whose_budget_is_spent_is_not_explored(explored):
     usual = explored.base["item_id"]
     for user, items in enumerate(explored.ask(USERS)["item_id"]):
         assert not gone & set(items) - set(usual[user][:K])
+
+
+def test_a_place_for_the_only_candidate_is_told_from_others_all_the_same(explored):
+    only = np.arange(len(explored.new)) == 0
+    explored.set(is_explored=only, share=[0.1])
+    answer = explored.ask(USERS)
+    last = answer["item_id"][:, -1] == explored.ids[explored.new[0]]
+    drawn = answer["propensity"][:, -1] < 1
+    assert drawn.any() and last[drawn].all() and (answer["propensity"][drawn, -1] > 0.999).all()
 
 
 def test_what_was_learned_moves_the_score_on_any_place(explored):

@@ -72,10 +72,10 @@ def test_a_list_is_judged_by_what_others_have_taught():
         judge(embedding, OBSERVED._replace(feedback=one), OPTIONS) for one in (feedback, other)
     ]
     assert [one.places for one in found] == [4, 4]
-    # The model's expectation stays, its corrections change.
-    targets = [one.ips.value for one in found]
-    weights = logged_places(OBSERVED, POSTERIOR, OPTIONS).weight
-    assert len(weights) == 4 and targets[0] != targets[1]
+    assert found[0].ips != found[1].ips
+    # What is left without the rewards that judge: expectations and weights of the policy.
+    model = [one.doubly_robust.value - one.ips.value for one in found]
+    assert model[0] == pytest.approx(model[1])
 
 
 def test_without_explored_places_there_is_nothing_to_judge():
