@@ -30,6 +30,7 @@ from components.exploration.observing import Observed, observe
 from components.exploration.update import columns_of, state_of
 from components.ingestion.folder import INTERACTIONS
 from models.errors import BadInput, Refused
+from models.exploration import Exploration, no_exploration
 from models.intake import assign
 from models.options import OPTIONS, ExploreOptions
 from models.trainer import run_fn
@@ -121,13 +122,13 @@ def bandit(
         version = work / "model"
         if not version.exists():
             train(work / "train", version, settings)
-        earned = {}
-        for name, changed in POLICIES.items():
-            with console.status(f"{len(replay.visits):,} visits, {name}"):
-                earned[name] = simulate(
-                    version, replay, options.model_copy(update=changed), places=places,
-                    rounds=rounds,
-                )  # fmt: skip
+        model = tf.saved_model.load(str(version))
+    earned = {}
+    for name, changed in POLICIES.items():
+        with console.status(f"{len(replay.visits):,} visits, {name}"):
+            earned[name] = simulate(
+                model, replay, options.model_copy(update=changed), places=places, rounds=rounds
+            )
     table = new_table("policy", "new items", "× greedy", "all items", "× greedy", "new places",
                       "explored", "refused")  # fmt: skip
     greedy = earned[GREEDY]
@@ -196,18 +197,18 @@ def train(data: Path, version: Path, settings: Sequence[str]) -> None:
 
 
 def simulate(
-    version: Path, replay: Replay, options: ExploreOptions, *, places: int, rounds: int
+    model: Any, replay: Replay, options: ExploreOptions, *, places: int, rounds: int
 ) -> Earned:
     """Replay the visits under one policy.
 
     Args:
-        version: folder of the model.
+        model: a loaded SavedModel.
         replay: what happens.
         options: of the policy.
         places: of a list.
         rounds: in which the visits come; each ends with an update.
     """
-    world, policy = _World(replay), _Policy(version, options)
+    world, policy = _World(replay), _Policy(model, options)
     new = all_ = shown = explored = 0
     for part in np.array_split(np.arange(len(replay.visits)), rounds):
         seen = []
@@ -262,16 +263,14 @@ class _World:
 class _Policy:
     """A served model that explores, and learns in rounds."""
 
-    def __init__(self, version: Path, options: ExploreOptions) -> None:
-        self._options = options
-        self._served = tf.saved_model.load(str(version))
-        self._plain = tf.saved_model.load(str(version))
-        shelf = self._plain._shelf
-        self._embedding = shelf.embedding.numpy()
-        self._rows = np.flatnonzero(shelf.is_new.numpy())
-        ids = shelf.item_id.numpy()
+    def __init__(self, model: Any, options: ExploreOptions) -> None:
+        self._model, self._options = model, options
+        self._embedding = model._shelf.embedding.numpy()
+        self._rows = np.flatnonzero(model._shelf.is_new.numpy())
+        ids = model._shelf.item_id.numpy()
         self._new = [ids[row].decode() for row in self._rows]
         self.new = frozenset(self._new)
+        self._state = no_exploration()
         self._known: Observed | None = None
         self._lists = 0
         self.refused = 0
@@ -282,7 +281,7 @@ class _Policy:
         histories = [world.asked(number) for number in numbers]
         width = max(map(len, histories))
         padded = [[*history, *[""] * (width - len(history))] for history in histories]
-        answer = self._served.signatures["recommend"](
+        answer = self._model.signatures["recommend"](
             user_id=tf.constant([world._visits[number].user for number in numbers]),
             history=tf.constant(padded, tf.string, [len(numbers), width]),
             profile=tf.fill([len(numbers)], ""), k=tf.constant(places), new_only=tf.constant(False),
@@ -297,25 +296,29 @@ class _Policy:
             ]
 
     def learn(self, seen: Sequence[SeenList]) -> None:
-        """Update the state as `debut explore` does, unless the gate refuses."""
-        options = self._options
-        if options.policy == "none":
-            return
-        observed = observe(self._plain, seen, self._new)
-        self._known = observed if self._known is None else _joined(self._known, observed)
-        self._lists += len(seen)
-        judgement = judge(self._embedding[self._rows], self._known, options)
-        try:
-            if judgement is not None:
-                judgement.check(options.tolerance)
-        except Refused:
-            self.refused += 1
-            return
-        state = state_of(
-            self._embedding, self._rows, self._known, options,
+        """Update the state as `debut explore` does, unless the gate refuses.
+
+        Only the new lists are asked for: what a user was promised by then does not change.
+        """
+        assign(self._model, columns_of(no_exploration()))
+        if self._options.policy != "none":
+            observed = observe(self._model, seen, self._new)
+            self._known = observed if self._known is None else _joined(self._known, observed)
+            self._lists += len(seen)
+            try:
+                self._state = self._learned(self._known)
+            except Refused:
+                self.refused += 1
+        assign(self._model, columns_of(self._state))
+
+    def _learned(self, observed: Observed) -> Exploration:
+        judgement = judge(self._embedding[self._rows], observed, self._options)
+        if judgement is not None:
+            judgement.check(self._options.tolerance)
+        return state_of(
+            self._embedding, self._rows, observed, self._options,
             before=np.zeros(len(self._rows), np.int32), salt=str(self._lists),
         )  # fmt: skip
-        assign(self._served, columns_of(state))
 
 
 def _joined(first: Observed, second: Observed) -> Observed:

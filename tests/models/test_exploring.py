@@ -127,7 +127,10 @@ def test_the_policy_none_brings_the_usual_lists_back(model, usual, lists):
         np.testing.assert_array_equal(before, after)
 
 
-def test_the_gate_judges_what_was_learned_on_places_that_did_not_teach_it(model, begun, lists):
+def test_the_gate_judges_what_was_learned_on_places_that_did_not_teach_it(model, begun, new):
+    """What sells among the lists that teach does not among those that judge."""
+    teaching, judging = seen(begun, {new[0]}), seen(begun, {new[1]})
+    lists = [two if one.is_judge else one for one, two in zip(teaching, judging, strict=True)]
     judgement = teach(model, lists, options()).judgement
     assert judgement is not None
     judges = [one.is_judge for one in lists]
@@ -182,11 +185,11 @@ def test_a_version_is_made_of_another_one_and_a_log(served, begun, new, tmp_path
     assert (tmp_path / "1" / file).read_bytes() == (served.path / file).read_bytes()
 
 
-def test_the_benchmark_replays_what_the_model_recommends(served, model, new):
+def test_the_benchmark_replays_what_the_model_recommends(model, new):
     """One visit each, of whoever buys the new item of a theme and an old one."""
     visits = [Visit(user, (new[place % len(new)], "item-001")) for place, user in enumerate(USERS)]
     replay = Replay(visits, {user: ["item-000"] for user in USERS})
-    greedy = simulate(served.path, replay, options("policy=none"), places=K, rounds=2)
+    greedy = simulate(model, replay, options("policy=none"), places=K, rounds=2)
     teach(model, [], options("policy=none"))
     items, *_ = ask(model, history=tf.fill([len(USERS), 1], "item-000"))
     hits = [
@@ -197,6 +200,6 @@ def test_the_benchmark_replays_what_the_model_recommends(served, model, new):
     assert greedy.new == sum(len(hit & set(new)) for hit in hits)
     assert greedy.places == np.isin(items.astype(str), new).sum()
     assert greedy.explored == greedy.refused == 0
-    explored = simulate(served.path, replay, options("budget=1"), places=K, rounds=2)
+    explored = simulate(model, replay, options("budget=1"), places=K, rounds=2)
     # Of two rounds, the second one may not explore what the first one has shown.
     assert 0 < explored.explored < 2 * len(USERS)
