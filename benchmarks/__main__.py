@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from benchmarks.ablation import ablation
+from benchmarks.bandit import bandit
 from benchmarks.items import items
 from benchmarks.quality import quality
 from benchmarks.resume import resume
@@ -23,7 +24,7 @@ def benchmarks(context: click.Context) -> None:
 
 
 _TOGETHER = (serving, training, quality, items)
-for _command in (*_TOGETHER, ablation, resume, spans):
+for _command in (*_TOGETHER, ablation, bandit, resume, spans):
     benchmarks.add_command(_command)
 
 if __name__ == "__main__":

@@ -149,9 +149,9 @@ def make_split(data: Path, out: Path, *, seed: int) -> None:
     for table, file in shop.files.items():
         if table != INTERACTIONS:
             shutil.copy(file.path, train)
-    _write_events(train / "interactions.csv", shop.left)
+    write_events(train / "interactions.csv", shop.left)
     hidden = (e for e in shop.events if e.item in shop.new and e.user in users)
-    _write_events(out / "test.csv", hidden)
+    write_events(out / "test.csv", hidden)
     (out / "split.json").write_text(json.dumps({"new_items": sorted(shop.new)}))
 
 
@@ -252,7 +252,8 @@ def _records(file: DataFile) -> Iterator[tuple[str, tuple[Any, ...]]]:
             continue
 
 
-def _write_events(file: Path, events: Iterable[Event]) -> None:
+def write_events(file: Path, events: Iterable[Event]) -> None:
+    """Write interactions as a table of a data folder."""
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(_COLUMNS)

@@ -1,8 +1,8 @@
 """Every push as ML Metadata knows it: those of runs, and those made of an earlier version.
 
-A run's push is the output of the node `AtomicPusher`. `debut items add` and `debut rollback` push
-outside TFX: each is an execution of a type of its own, with the `PushedModel` it started from as
-its input. So each push leads back to the run that trained its model.
+A run's push is the output of the node `AtomicPusher`. `debut items`, `debut explore` and `debut
+rollback` push outside TFX: each is an execution of a type of its own, with the `PushedModel` it
+started from as its input. So each push leads back to the run that trained its model.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from serving.version_labels import STABLE
 
 PUSHED_MODEL: Final = "PushedModel"
 ITEMS_ADD: Final = "debut.items_add"
+EXPLORE: Final = "debut.explore"
 ROLLBACK: Final = "debut.rollback"
 PROMOTE: Final = "debut.promote"
 
@@ -140,7 +141,7 @@ def record_push(
         store: the root's.
         version: folder that was pushed.
         base: folder that it was made of.
-        kind: `ITEMS_ADD` or `ROLLBACK`.
+        kind: `ITEMS_ADD`, `EXPLORE` or `ROLLBACK`.
         label: of the version.
         details: what else to note on the execution.
     """
@@ -194,7 +195,7 @@ def _push(store: MetadataStore, artifact: mlmd.Artifact, earlier: Mapping[int, P
     made_of = int(noted) if noted else None
     base = None if made_of is None else push_of(list(earlier.values()), made_of)
     # ML Metadata has an error where an execution has no context, as ours outside TFX have none.
-    is_outside = execution.type in (ITEMS_ADD, ROLLBACK)
+    is_outside = execution.type in (ITEMS_ADD, EXPLORE, ROLLBACK)
     contexts = [] if is_outside else store.get_contexts_by_execution(execution.id)
     runs = [context for context in contexts if context.type == _RUN]
     if made_of is None:

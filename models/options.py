@@ -24,6 +24,7 @@ Precision = Literal["float32", "bfloat16", "auto"]
 Adaptation = Literal["full", "bitfit", "lora", "adapter", "prefix"]
 Start = Literal["warm", "fresh"]
 Head = Literal["linear", "mlp", "cnn", "rnn"]
+Policy = Literal["none", "linucb", "thompson"]
 
 
 class _Options(BaseModel):
@@ -126,6 +127,21 @@ class ContinualOptions(_Options):
         ge=0, description="Interactions of older spans that are trained on; null takes all."
     )
     steps: int = Field(ge=0, description="Training steps of a warm start, at most.")
+
+
+class ExploreOptions(_Options):
+    """How lists give new items a chance, and learn from what comes of it."""
+
+    policy: Policy = Field(
+        description="How the explored places are filled; none for no such place."
+    )
+    share: float = Field(ge=0, le=1, description="Of the places of a list.")
+    budget: int = Field(ge=1, description="Impressions on explored places, for each item.")
+    uniform: float = Field(ge=0, le=1, description="Share of them filled with equal chances.")
+    reward: Literal["click", "purchase"] = Field(description="What counts as a success.")
+    prior_deviation: float = Field(gt=0, description="Of a new item's demand from its promise.")
+    optimism: float = Field(ge=0, description="LinUCB's alpha; Thompson's width of the draws.")
+    tolerance: float = Field(ge=0, description="Reward per explored place that may be lost.")
 
 
 class TunerOptions(_Options):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from models.adapter import evidence_logits
 from models.columns import Columns, take
+from models.exploration import OUT, Lists, explore, learned_logits, request_seeds
 from models.inherited import Inherited
 from models.interactions import PAD
 from models.options import SMALL
@@ -19,8 +20,6 @@ from models.shortlist import shortlist
 from models.towers import retrieval_logits
 from models.two_tower import TwoTower
 
-# Stands for "no candidate": lower than any logit, yet finite.
-OUT: Final = tf.float32.min
 # Neighbours whose best members get a full score in a larger catalogue.
 BLOCKS: Final = 1024
 # Scores that are held at a time where all are computed: users that are scored together times items.
@@ -46,14 +45,15 @@ class Scorer(tf.Module):
 
     def __init__(
         self, *, shelf: Shelf, inheritance: Inherited, model: TwoTower,
-        evidence: Columns | None = None,
+        evidence: Columns | None = None, exploration: Columns | None = None,
     ) -> None:  # fmt: skip
-        """Score by the shelf and one of its two inheritances, with or without the evidence."""
+        """Score by the shelf and one of its two inheritances, with or without what came since."""
         super().__init__(name="scorer")
         self._shelf = shelf
         self._inherited = inheritance
         self._model = model
         self._evidence = evidence
+        self._exploration = exploration
 
     def best(self, query: Query, allowed: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The best items of each user, without what is excluded or was bought.
@@ -86,6 +86,42 @@ class Scorer(tf.Module):
             lambda: _in_groups(among_all, query, _at_once(items), ranked),
         )
         return best, rows
+
+    def explored(
+        self, query: Query, allowed: tf.Tensor, k: tf.Tensor, *, user_id: tf.Tensor,
+        history: tf.Tensor,
+    ) -> Lists:  # fmt: skip
+        """`best`, with the explored share of the places given to new items.
+
+        Args:
+            query: B users.
+            allowed: bool [I].
+            k: int32 [].
+            user_id: string [B], of the request: it decides by which draw is explored.
+            history: string [B, H], likewise.
+        """
+        assert self._exploration is not None
+        exploration = self._exploration
+        best, rows = self.best(query, allowed, k)
+        lists = Lists(best, rows, tf.ones_like(best))
+
+        def of_group(asked: tuple[Query, Lists, tf.Tensor]) -> Lists:
+            users, usual, seeds = asked
+            new = tf.tile(exploration.row[tf.newaxis], [tf.shape(seeds)[0], 1])
+            stays = tf.gather(allowed, new) & ~_listed(new, self._excluded(users))
+            candidates = tf.where(stays, self._logits_at(users, new), OUT)
+            return explore(exploration, usual, candidates, seeds, k)
+
+        def explores() -> Lists:
+            seeds = request_seeds(exploration, user_id, history)
+            together = tf.clip_by_value(_SCORES // tf.size(exploration.draw), 1, 64)
+            answered = Lists(tf.float32, tf.int32, tf.float32)
+            found: Lists = _in_groups(of_group, (query, lists, seeds), together, answered)
+            return found
+
+        is_on = (exploration.share[0] > 0.0) & (tf.size(exploration.row) > 0)
+        found: Lists = tf.cond(is_on, explores, lambda: lists)
+        return found
 
     def scores(self, query: Query, items: tf.Tensor) -> tf.Tensor:
         """The logit of one item for each user: rows int64 [B] to float32 [B]."""
@@ -158,11 +194,12 @@ class Scorer(tf.Module):
         if self._evidence is not None:
             combined += self._heard(bought, scores, self._evidence.of.read_value())
         has_history = _has_history(users)
-        return tf.cond(
+        logits = tf.cond(
             tf.reduce_all(has_history),
             lambda: combined,
             lambda: tf.where(has_history, combined, self._from_profile(users)),
         )
+        return self._with_learned(logits, lambda learned: learned)
 
     def _from_profile(self, users: Query) -> tf.Tensor:
         """Logits of users without history over all items: float32 [B, I]."""
@@ -187,10 +224,23 @@ class Scorer(tf.Module):
             return take(inherited.fallback, rows) + affinity
 
         has_history = _has_history(users)
-        return tf.cond(
+        logits = tf.cond(
             tf.reduce_all(has_history),
             lambda: combined,
             lambda: tf.where(has_history, combined, from_profile()),
+        )
+        return self._with_learned(logits, lambda learned: tf.gather(learned, rows))
+
+    def _with_learned(self, logits: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+        """Logits with what lists have shown of new items, of which `read` takes its own."""
+        exploration = self._exploration
+        if exploration is None:
+            return logits
+        items = tf.size(self._shelf.is_new.read_value())
+        return tf.cond(
+            tf.size(exploration.row) > 0,
+            lambda: logits + read(learned_logits(exploration, items)),
+            lambda: logits,
         )
 
     def _combined(self, scores: tf.Tensor, inherited: tf.Tensor, demand: tf.Tensor) -> tf.Tensor:

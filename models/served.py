@@ -15,10 +15,11 @@ from models import features
 from models.adaptation import EvidenceWeights
 from models.adapter import Adapter, Support
 from models.encoder import TextEncoder
+from models.exploration import OUT
 from models.interactions import PAD
 from models.metrics import COLD_RANK, RANK, RATING, SQUARED_ERROR
 from models.query import Query, QueryReader, parse_interactions
-from models.scoring import OUT, Scorer, top
+from models.scoring import Scorer, top
 from models.shelf import Shelf
 from models.shortlist import shortlist
 from models.tokenizer import WordPieceTokenizer
@@ -56,8 +57,9 @@ class ServedModel(tf.Module):
             max_tokens=max_tokens,
         )
         self._scorer = Scorer(
-            shelf=shelf, inheritance=shelf.served, model=model, evidence=shelf.evidence
-        )
+            shelf=shelf, inheritance=shelf.served, model=model, evidence=shelf.evidence,
+            exploration=shelf.exploration,
+        )  # fmt: skip
         self._judge = Scorer(shelf=shelf, inheritance=shelf.judged, model=model)
         self._adapter = Adapter(shelf=shelf, weights=evidence)
         # An attribute before tracing, or its vocabulary files are not saved with the model. Not
@@ -106,10 +108,18 @@ class ServedModel(tf.Module):
         self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor, k: tf.Tensor,
         new_only: tf.Tensor,
     ) -> Outputs:  # fmt: skip
-        """The best available items of each user: item_id string [B, k], score float32 [B, k]."""
+        """The best available items of each user, some of them explored.
+
+        Returns:
+            item_id string [B, k]; score float32 [B, k]; propensity float32 [B, k], with which the
+            item came into the list, 1 where nothing else could stand there.
+        """
         query = self._read(user_id, history, profile)
         allowed = self._shelf.available & (~new_only | self._shelf.is_new)
-        return self._listed(*self._scorer.best(query, allowed, k))
+        lists = self._scorer.explored(query, allowed, k, user_id=user_id, history=history)
+        listed = self._listed(lists.logit, lists.row)
+        columns = tf.shape(listed["score"])[1]
+        return listed | {"propensity": lists.propensity[:, :columns]}
 
     def similar_items(self, item_id: tf.Tensor, k: tf.Tensor) -> Outputs:
         """The nearest available items by cosine: item_id string [B, k], score float32 [B, k]."""

@@ -20,6 +20,7 @@ from models.aligner import Aligner
 from models.clock import ShopClock
 from models.columns import Columns, take
 from models.evidence import Evidence, no_evidence
+from models.exploration import Exploration, no_exploration
 from models.id_index import find_rows, sort_ids
 from models.inheritance import Inheritance, inherit
 from models.inherited import Inherited
@@ -57,6 +58,7 @@ class ShelfData:
         served: what items inherit from all interactions.
         judged: what those with any interaction inherit from those of the train split.
         evidence: what first interactions since then say of items.
+        exploration: what lists have shown of new items, and which of them get a chance.
     """
 
     item_id: npt.NDArray[np.object_]
@@ -74,6 +76,7 @@ class ShelfData:
     served: Inheritance
     judged: Inheritance
     evidence: Evidence
+    exploration: Exploration
 
 
 class Shelf(Columns):
@@ -89,6 +92,7 @@ class Shelf(Columns):
         super().__init__(data)
         self.served, self.judged = Inherited(data.served), Inherited(data.judged)
         self.evidence = Columns(data.evidence)
+        self.exploration = Columns(data.exploration)
         self._user_file = tf.saved_model.Asset(str(user_ids))
         self._row_of_user = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(
@@ -210,6 +214,7 @@ def fill_shelf(
         served=served,
         judged=judged,
         evidence=evidence,
+        exploration=no_exploration(),
     )
     return columns, Admission(
         aligner=aligner, quality_weight=quality.weight, choices=choices, items=len(table)

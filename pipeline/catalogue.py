@@ -1,24 +1,27 @@
-"""The pipeline that changes what is served without training: `debut items`, as TFX nodes.
+"""The pipelines that change what is served without training: `debut items` and `debut explore`.
 
-For a scheduler, and where ML Metadata has to tell which version was made of which. It runs the
-functions that `pipeline.adding` runs for the command line.
+As TFX nodes, for a scheduler, and where ML Metadata has to tell which version was made of which.
+They run the functions that `pipeline.adding` and `pipeline.exploring` run for the command line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from tfx import v1 as tfx
-from tfx.types import standard_artifacts
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.types import BaseChannel, standard_artifacts
 
 from components.catalogue.component import CatalogueUpdater
 from components.catalogue.update import Change, DataTerms
+from components.exploration.component import ExplorationUpdater
 from components.infra_validator import EmbeddedInfraValidator
 from components.lineage import open_store
 from components.push_terms import PushTerms
 from components.pusher import AtomicPusher
+from models.options import ExploreOptions
 from pipeline.abandoned import alone, clear_abandoned
 from pipeline.derived import terms_of
 from pipeline.layout import MODEL_NAME, metadata_file
@@ -27,7 +30,8 @@ from pipeline.pipeline import SERVING_TAG, Places
 from pipeline.pushed import newest_version, read_terms
 from pipeline.runner import places
 
-_NAME: Final = "catalogue"
+_CATALOGUE: Final = "catalogue"
+_EXPLORATION: Final = "exploration"
 
 
 def create_catalogue_pipeline(
@@ -44,10 +48,42 @@ def create_catalogue_pipeline(
         places: where artifacts, metadata and pushed versions go.
         beam_args: of the pipeline that describes many products.
     """
+
+    def updater(version: BaseChannel) -> BaseNode:
+        return CatalogueUpdater(base=version, change=change, terms=terms)
+
+    return _changing(_CATALOGUE, updater, base=base, push=push, places=places, beam_args=beam_args)
+
+
+def create_exploration_pipeline(
+    log: str, *, key: str, options: ExploreOptions, base: str, push: PushTerms, places: Places
+) -> tfx.dsl.Pipeline:
+    """Build the graph.
+
+    Args:
+        log: folder of the feedback log; empty to begin without one.
+        key: name of the environment variable with the log's key.
+        options: of the exploration.
+        base: folder of the pushed version that is changed.
+        push: how the result is pushed.
+        places: where artifacts, metadata and pushed versions go.
+    """
+
+    def updater(version: BaseChannel) -> BaseNode:
+        return ExplorationUpdater(base=version, log=log, key=key, options=options)
+
+    return _changing(_EXPLORATION, updater, base=base, push=push, places=places)
+
+
+def _changing(
+    name: str, create_updater: Callable[[BaseChannel], BaseNode], *, base: str, push: PushTerms,
+    places: Places, beam_args: Sequence[str] = (),
+) -> tfx.dsl.Pipeline:  # fmt: skip
+    """The graph around a node that makes a Model of a pushed version."""
     version = tfx.dsl.Importer(
         source_uri=base, artifact_type=standard_artifacts.PushedModel
     ).with_id("BaseVersion")
-    updater = CatalogueUpdater(base=version.outputs["result"], change=change, terms=terms)
+    updater = create_updater(version.outputs["result"])
     # The version has its warm-up requests already: loading it asks every signature.
     infra_validator = EmbeddedInfraValidator(
         model=updater.outputs["model"],
@@ -67,7 +103,7 @@ def create_catalogue_pipeline(
         custom_config=push.to_config(),
     )
     return tfx.dsl.Pipeline(
-        pipeline_name=_NAME,
+        pipeline_name=name,
         pipeline_root=places.artifacts,
         components=[version, updater, infra_validator, pusher],
         metadata_connection_config=places.metadata,
@@ -87,6 +123,49 @@ def run_catalogue_pipeline(root: Path, change: Change, *, beam_args: Sequence[st
         BadInput: a file can't be used, or nothing was pushed under `root`.
         Refused: the gate refused the new version.
     """
+
+    def create(base: Path, push: PushTerms, found: Places) -> tfx.dsl.Pipeline:
+        return create_catalogue_pipeline(
+            change,
+            base=str(base),
+            terms=read_terms(metadata_file(root.resolve())),
+            push=push,
+            places=found,
+            beam_args=beam_args,
+        )
+
+    return _run(root, create)
+
+
+def run_exploration_pipeline(
+    root: Path, log: Path | None, options: ExploreOptions, *, key: str = ""
+) -> Path:
+    """Run it on this machine on the newest version under a root.
+
+    Args:
+        root: that `debut run` was given.
+        log: folder of the feedback log; None to begin without one.
+        options: of the exploration.
+        key: name of the environment variable with the log's key.
+
+    Returns:
+        The newest version afterwards: the one before, where infra validation refused the new one.
+
+    Raises:
+        BadInput: the log does not exist, or nothing was pushed under `root`.
+        Refused: the gate refused what was learned.
+    """
+
+    def create(base: Path, push: PushTerms, found: Places) -> tfx.dsl.Pipeline:
+        return create_exploration_pipeline(
+            "" if log is None else str(log.resolve()),
+            key=key, options=options, base=str(base), push=push, places=found,
+        )  # fmt: skip
+
+    return _run(root, create)
+
+
+def _run(root: Path, create: Callable[[Path, PushTerms, Places], tfx.dsl.Pipeline]) -> Path:
     found = places(root)
     serving = Path(found.serving)
     newest_version(serving)
@@ -94,13 +173,6 @@ def run_catalogue_pipeline(root: Path, change: Change, *, beam_args: Sequence[st
     with alone(root), one_at_a_time(root, waiting=lambda: None):
         clear_abandoned(root)
         base = newest_version(serving)
-        pipeline = create_catalogue_pipeline(
-            change,
-            base=str(base),
-            terms=read_terms(metadata_file(root)),
-            push=terms_of(base, open_store(metadata_file(root))),
-            places=found,
-            beam_args=beam_args,
-        )
-        tfx.orchestration.LocalDagRunner().run(pipeline)
+        push = terms_of(base, open_store(metadata_file(root)))
+        tfx.orchestration.LocalDagRunner().run(create(base, push, found))
         return newest_version(serving)

@@ -6,6 +6,7 @@ import click
 
 from pipeline.commands.compile import compile_
 from pipeline.commands.doctor import doctor
+from pipeline.commands.explore import explore
 from pipeline.commands.failures import FailingGroup, debug_option
 from pipeline.commands.feedback import feedback
 from pipeline.commands.items import items
@@ -36,7 +37,8 @@ def main() -> None:
 
 
 for _command in (
-    run, compile_, serve, items, versions, rollback, promote, feedback, recommend, score, doctor,
+    run, compile_, serve, items, explore, versions, rollback, promote, feedback, recommend, score,
+    doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -18,6 +18,7 @@ from models.errors import BadInput
 from models.options import (
     ContinualOptions,
     EncoderOptions,
+    ExploreOptions,
     FeatureOptions,
     FineTuningOptions,
     ModelOptions,
@@ -124,6 +125,7 @@ class Configuration(_Section):
     tuner: TunerOptions
     gates: GateOptions
     push: PushOptions
+    explore: ExploreOptions
     kubeflow: KubeflowOptions
 
     @model_validator(mode="after")

@@ -36,7 +36,7 @@ def push_made_of(
         base: folder of the version that it was made of.
         candidate: a SavedModel's folder; `base` itself pushes the same again.
         root: the run's.
-        kind: `components.lineage.ITEMS_ADD` or `ROLLBACK`.
+        kind: `components.lineage.ITEMS_ADD`, `EXPLORE` or `ROLLBACK`.
         details: to be noted in ML Metadata.
         is_stable: push it as stable, even where `base` is the canary.
 

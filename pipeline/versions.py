@@ -14,6 +14,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.lineage import (
+    EXPLORE,
     ITEMS_ADD,
     REASON,
     ROLLBACK,
@@ -30,7 +31,7 @@ from pipeline.pushed import newest_version
 from serving.version_labels import read_labels, versions_on_disk
 
 NOT_RECORDED: Final = "not recorded"
-_KINDS: Final = {ITEMS_ADD: "items add", ROLLBACK: "rollback"}
+_KINDS: Final = {ITEMS_ADD: "items add", EXPLORE: "explore", ROLLBACK: "rollback"}
 _STATISTICS: Final = "StatisticsInteractions"
 
 
@@ -41,7 +42,8 @@ class Version:
     Attributes:
         version: its number.
         pushed: when, ISO 8601 in UTC; from ML Metadata, else from the folder.
-        by: TFX's run id, or `items add` or `rollback` with the person, or that it isn't recorded.
+        by: TFX's run id, or `items add`, `explore` or `rollback` with the person, or that it isn't
+            recorded.
         base: the version it was made of; None where a run trained it.
         data: first and last day of the interactions of the run behind it; None where unknown.
         metrics: `metric slice` to value, of the gates of the run behind it.

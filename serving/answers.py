@@ -14,11 +14,14 @@ class Ranking:
         item_ids: the items.
         scores: one for each item; NaN where no model scored it.
         version: version of the model that answered; None for a fallback list, which no model made.
+        propensities: chance with which each item came into the list; None where the model doesn't
+            say. They belong into the feedback log.
     """
 
     item_ids: list[str]
     scores: list[float]
     version: int | None
+    propensities: list[float] | None = None
 
     @property
     def is_fallback(self) -> bool:

@@ -191,14 +191,20 @@ def _outputs(response: Any) -> tuple[dict[str, Any], int]:
 def _rankings(response: Any) -> list[Ranking]:
     """One ranking a row; the empty ids that fill up a short row are left out."""
     outputs, version = _outputs(response)
-    ids, scores = outputs["item_id"], outputs["score"]
+    ids, scores, chances = outputs["item_id"], outputs["score"], outputs.get("propensity")
     rows, columns = (dim.size for dim in ids.tensor_shape.dim)
     rankings = []
     for row in range(rows):
         at = slice(row * columns, (row + 1) * columns)
-        pairs = zip(ids.string_val[at], scores.float_val[at], strict=True)
-        kept = [(item.decode(), score) for item, score in pairs if item]
-        rankings.append(Ranking([item for item, _ in kept], [score for _, score in kept], version))
+        kept = [place for place, item in enumerate(ids.string_val[at], at.start) if item]
+        rankings.append(
+            Ranking(
+                [ids.string_val[place].decode() for place in kept],
+                [scores.float_val[place] for place in kept],
+                version,
+                None if chances is None else [chances.float_val[place] for place in kept],
+            )
+        )
     return rankings
 
 

@@ -114,7 +114,7 @@ def _change(root: Path, **change: Any) -> None:
 
 
 def _say_waiting() -> None:
-    click.echo("Another `debut items` is at work under this root; waiting for it.", err=True)
+    click.echo("Another command is changing this root's version; waiting for it.", err=True)
 
 
 def _told(pushed: Pushed) -> list[str]:

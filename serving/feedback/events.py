@@ -29,8 +29,8 @@ class Shown(BaseModel):
 
     Attributes:
         item: its id.
-        propensity: probability with which the policy that made the list put this item at this
-            place; 1 for a list that is always the same.
+        propensity: probability with which the policy that made the list put this item into it; 1
+            for a list that is always the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,12 +46,14 @@ class Impression(_Event):
         list: an id of the list, which clicks and purchases refer to.
         version: of the model that made it, None for the client's fallback list.
         items: what was shown.
+        history: item ids that the request gave, oldest first; empty where it left the user's own.
     """
 
     event: Literal["impression"] = "impression"
     list: _Id
     version: int | None
     items: tuple[Shown, ...] = Field(min_length=1)
+    history: tuple[_Id, ...] = ()
 
 
 class Action(_Event):

@@ -55,24 +55,24 @@ class FeedbackLog:
         self._path = folder
         self._size, self._since = 0, 0.0
 
-    def impression(
-        self, user: str, ranking: Ranking, propensities: Sequence[float] | None = None
-    ) -> str:
-        """Note a list that a user saw.
+    def impression(self, user: str, ranking: Ranking, *, history: Sequence[str] = ()) -> str:
+        """Note a list that a user saw, with its propensities; 1 each where it has none.
 
         Args:
             user: raw id.
             ranking: what the client answered, cut to what was shown.
-            propensities: of its items; None where the list was not drawn by chance.
+            history: what the request gave.
 
         Returns:
             The id of the list, for `click` and `purchase`.
         """
-        shown = zip(ranking.item_ids, propensities or [1.0] * len(ranking.item_ids), strict=True)
+        chances = ranking.propensities or [1.0] * len(ranking.item_ids)
+        shown = zip(ranking.item_ids, chances, strict=True)
         event = Impression(
             time=time.time(), user=pseudonym(self._key, user), list=uuid.uuid4().hex,
             version=ranking.version,
             items=tuple(Shown(item=item, propensity=p) for item, p in shown),
+            history=tuple(history),
         )  # fmt: skip
         self.append(event)
         return event.list

@@ -25,10 +25,10 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from components.catalogue.update import Change
 from components.lineage import open_store
-from models.errors import BadInput, DebutError
+from models.errors import BadInput, DebutError, Refused
 from models.stability import stability_index
 from pipeline.abandoned import alone
-from pipeline.catalogue import run_catalogue_pipeline
+from pipeline.catalogue import run_catalogue_pipeline, run_exploration_pipeline
 from pipeline.cli import main
 from pipeline.config import load_configuration
 from pipeline.evaluation import read_rating_counts
@@ -36,6 +36,8 @@ from pipeline.layout import serving_folder
 from pipeline.outcome import Outcome
 from pipeline.pushed import read_terms
 from pipeline.runner import run_pipeline
+from serving.answers import Ranking
+from serving.feedback.log import FeedbackLog
 from tests.end_to_end.metadata import STATES, NewestRun
 from tests.end_to_end.running import (
     INFRA_REQUESTS,
@@ -54,7 +56,10 @@ RATED = {"rating": (FLOAT, 1), "score": (FLOAT, 1)}
 # Name, dtype and rank of every input and output that clients rely on.
 CONTRACT = {
     "serving_default": ({"examples": (STRING, 1)}, RATED),
-    "recommend": (USER | {"k": (INT, 0), "new_only": (BOOL, 0)}, RANKED),
+    "recommend": (
+        USER | {"k": (INT, 0), "new_only": (BOOL, 0)},
+        RANKED | {"propensity": (FLOAT, 2)},
+    ),
     "score": (USER | {"item_id": (STRING, 1)}, RATED),
     "embed_items": (
         dict.fromkeys(("title", "category", "brand", "description"), (STRING, 1))
@@ -458,6 +463,15 @@ def changed(command, root, **files):
     return CliRunner().invoke(main, ["items", command, "--root", str(root), *options])
 
 
+def asked(version, users):
+    """What a version recommends to each user, ten items."""
+    answer = tf.saved_model.load(str(version)).signatures["recommend"](
+        user_id=tf.constant(users), history=tf.zeros([len(users), 0], tf.string),
+        profile=tf.fill([len(users)], ""), k=tf.constant(10), new_only=tf.constant(False),
+    )  # fmt: skip
+    return {name: values.numpy() for name, values in answer.items()}
+
+
 def listed(version, users, **options):
     """What a version recommends to each user, all of it."""
     ask = {
@@ -637,6 +651,69 @@ class TestItems:
         result = changed("add", root, interactions=tmp_path / "bad.csv")
         assert result.exit_code == 2 and said in result.output
         assert sorted(serving_folder(root).iterdir()) == versions
+
+
+class TestExploration:
+    """New items get places in the first run's model, in a root of their own."""
+
+    @pytest.fixture(scope="class")
+    def root(self, place, first, tmp_path_factory):
+        root = tmp_path_factory.mktemp("explored")
+        version = first.outcome.version
+        shutil.copytree(version, serving_folder(root) / version.name)
+        shutil.copy(place.root / "metadata.sqlite", root)
+        return root
+
+    @pytest.fixture(scope="class")
+    def begun(self, root):
+        """`debut explore` without a log."""
+        settings = ["explore.policy=thompson", "explore.share=0.5"]
+        options = [word for setting in settings for word in ("--set", setting)]
+        return CliRunner().invoke(main, ["explore", "--root", str(root), *options])
+
+    def test_a_version_that_explores_is_pushed_and_said_so(self, place, root, begun):
+        assert begun.exit_code == 0, begun.output
+        newest, before = pushed_versions(root)
+        assert f"{newest['version']}, made of version {before['version']}" in begun.output
+        assert newest["by"].startswith("explore by ") and newest["base"] == before["version"]
+        users = [f"u{number}" for number in range(80)]
+        usual, explored = (
+            asked(serving_folder(root) / str(one["version"]), users) for one in (before, newest)
+        )
+        np.testing.assert_array_equal(usual["item_id"][:, :5], explored["item_id"][:, :5])
+        drawn = explored["propensity"] < 1
+        assert not drawn[:, :5].any() and drawn[:, 5:].mean() > 0.5
+        assert set(explored["item_id"][drawn].astype(str)) <= place.shop.unsold
+        assert (usual["propensity"] == 1).all()
+
+    def test_as_a_pipeline_the_gate_refuses_what_too_few_places_speak_for(
+        self, root, begun, tmp_path, monkeypatch
+    ):
+        newest = sorted(serving_folder(root).iterdir())[-1]
+        users = [f"u{number}" for number in range(80)]
+        answer = asked(newest, users)
+        with FeedbackLog(tmp_path / "log", key=b"secret") as log:
+            for user, items, scores, chances in zip(
+                users, *(answer[name] for name in ("item_id", "score", "propensity")), strict=True
+            ):
+                ids = items.astype(str).tolist()
+                shown = log.impression(
+                    user, Ranking(ids, scores.tolist(), int(newest.name), chances.tolist())
+                )
+                if user.endswith("7"):
+                    log.purchase(user, ids[9], shown)
+        monkeypatch.setenv("SHOP_KEY", "secret")
+        options = load_configuration(None, ["explore.policy=linucb", "explore.tolerance=0"]).explore
+        with pytest.raises(Refused, match="explored places that did not teach it"):
+            run_exploration_pipeline(root, tmp_path / "log", options, key="SHOP_KEY")
+        assert sorted(serving_folder(root).iterdir())[-1] == newest
+        assert NewestRun(root).states["ExplorationUpdater"] == "FAILED"
+
+    def test_a_log_without_its_key_ends_with_2(self, root, begun, tmp_path):
+        result = CliRunner().invoke(
+            main, ["explore", "--root", str(root), "--log", str(tmp_path), "--key", "NO_SUCH_KEY"]
+        )
+        assert result.exit_code == 2 and "NO_SUCH_KEY is not set" in result.output
 
 
 class TestSecondRun:

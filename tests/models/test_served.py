@@ -616,7 +616,7 @@ SIGNATURES = {
             "k": "int32[]",
             "new_only": "bool[]",
         },
-        {"item_id", "score"},
+        {"item_id", "score", "propensity"},
     ),
     "score": (
         {

@@ -58,14 +58,17 @@ class ScriptedServer:
         self.server.stop(None).wait()
 
 
-def ranking(*item_ids):
+def ranking(*item_ids, propensities=()):
     """The bytes of an answer to `recommend` for one user, by version 7; scores 1, 2, ..."""
     response = predict_pb2.PredictResponse()
     response.model_spec.version.value = 7
-    for name, dtype in (("item_id", 7), ("score", 1)):
+    names = {"item_id": 7, "score": 1} | ({"propensity": 1} if propensities else {})
+    for name, dtype in names.items():
         response.outputs[name].dtype = dtype
         for size in (1, len(item_ids)):
             response.outputs[name].tensor_shape.dim.add(size=size)
     response.outputs["item_id"].string_val.extend(item.encode() for item in item_ids)
     response.outputs["score"].float_val.extend(range(1, len(item_ids) + 1))
+    if propensities:
+        response.outputs["propensity"].float_val.extend(propensities)
     return response.SerializeToString()

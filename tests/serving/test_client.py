@@ -116,6 +116,13 @@ def test_a_server_that_comes_back_is_asked_again(connect):
         assert client.recommend(["u"]) == [Ranking(["a", "b"], [1.0, 2.0], 7)]
 
 
+def test_a_ranking_has_the_propensities_of_its_items(connect):
+    answer = ranking("a", "", "b", propensities=(1.0, 0.0, 0.25))
+    with ScriptedServer(answer) as server, connect(server.target) as client:
+        [found] = client.recommend(["u"])
+    assert (found.item_ids, found.propensities) == (["a", "b"], [1.0, 0.25])
+
+
 def test_unavailable_for_good_ends_as_unreachable(connect):
     with ScriptedServer(*[UNAVAILABLE] * 10) as server, connect(server.target) as client:
         with pytest.raises(Unreachable, match="as told"):

@@ -37,11 +37,13 @@ def events(folder):
 
 def test_what_was_shown_clicked_and_bought_is_read_back_in_order(tmp_path):
     with FeedbackLog(tmp_path, key=KEY) as log:
-        shown = log.impression("ann", Ranking(["a", "b"], [2.0, 1.0], 7), [0.9, 0.05])
+        shown = log.impression(
+            "ann", Ranking(["a", "b"], [2.0, 1.0], 7, [0.9, 0.05]), history=["c"]
+        )
         log.click("ann", "b", shown)
         log.purchase("ben", "c")
     impression, click, purchase = events(tmp_path)
-    assert impression.version == 7
+    assert (impression.version, impression.history) == (7, ("c",))
     assert [(place.item, place.propensity) for place in impression.items] == [
         ("a", 0.9),
         ("b", 0.05),
@@ -73,7 +75,7 @@ def test_a_list_that_was_not_drawn_by_chance_has_propensity_one(tmp_path):
 @pytest.mark.parametrize("propensity", [0.0, -0.1, 1.5, float("nan")])
 def test_an_impossible_propensity_is_refused_before_it_is_written(tmp_path, propensity):
     with FeedbackLog(tmp_path, key=KEY) as log, pytest.raises(ValueError, match="propensity"):
-        log.impression("ann", Ranking(["a"], [1.0], 7), [propensity])
+        log.impression("ann", Ranking(["a"], [1.0], 7, [propensity]))
     assert not list(tmp_path.iterdir())
 
 

@@ -1,0 +1,1 @@
+"""Changes what a served model explores, by what the feedback log says."""

@@ -1,0 +1,140 @@
+"""Whether what was learned is worth a push: its policy judged on lists that did not teach it."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from components.exploration.observing import Observed
+from models import off_policy
+from models.bandit import Posterior, learn
+from models.errors import Refused
+from models.exploration import OUT, chances, drawn
+from models.kernel import Floats
+from models.off_policy import Estimate, Logged
+from models.options import ExploreOptions
+
+_SCORES: Final = 1 << 22  # that are held at a time
+_FEWEST: Final = 2
+_NOTHING: Final = Logged(*[np.zeros(0)] * len(Logged._fields))
+
+
+class Judgement(NamedTuple):
+    """Rewards per explored place.
+
+    Attributes:
+        places: that judge.
+        logged: of the policy that showed them.
+        gain: what the new policy earns more; its lower bound decides.
+        doubly_robust, snips, ips, replay: what the new policy would have earned.
+    """
+
+    places: int
+    logged: Estimate
+    gain: Estimate
+    doubly_robust: Estimate
+    snips: Estimate
+    ips: Estimate
+    replay: Estimate
+
+    def check(self, tolerance: float) -> None:
+        """Refuse a policy that may well be worse.
+
+        Raises:
+            Refused: the lower bound is too low.
+        """
+        low = self.logged.value + self.gain.low
+        bound = self.logged.value - tolerance
+        if not low >= bound:
+            raise Refused(
+                "The gate refused what was learned: on "
+                f"{self.places:,} explored places that did not teach it, its reward per place is "
+                f"at least {low:.4f} in 95 of 100 cases (doubly robust estimate "
+                f"{self.doubly_robust.value:.4f}), refused below {bound:.4f}: the logged policy "
+                f"earned {self.logged.value:.4f}, and explore.tolerance is {tolerance:g}. Nothing "
+                "was pushed; give the command again when the log has grown."
+            )
+
+
+def judge(embedding: Floats, observed: Observed, options: ExploreOptions) -> Judgement | None:
+    """Teach the policy by one half of the lists and judge it by the other.
+
+    Args:
+        embedding: float32 [N, D], of the new items.
+        observed: all lists.
+        options: of the policy.
+
+    Returns:
+        None where too few places were explored to tell anything.
+    """
+    judges = observed.is_judge[observed.of]
+    posterior = learn(
+        embedding, observed.feedback.where(~judges), deviation=options.prior_deviation
+    )
+    logged = logged_places(observed, posterior, options)
+    if len(logged.reward) < _FEWEST:
+        return None
+    return Judgement(
+        places=len(logged.reward),
+        logged=off_policy.on_policy(logged),
+        gain=off_policy.gain(logged),
+        doubly_robust=off_policy.doubly_robust(logged),
+        snips=off_policy.snips(logged),
+        ips=off_policy.ips(logged),
+        replay=off_policy.replay(logged),
+    )
+
+
+def logged_places(observed: Observed, posterior: Posterior, options: ExploreOptions) -> Logged:
+    """The explored places of the lists that judge, and what the policy would do there.
+
+    Of several explored places in a list each has an even part of what is expected of them.
+    """
+    draw = posterior.draws(
+        options.policy, optimism=options.optimism, random=np.random.default_rng(0)
+    )
+    at_once = max(_SCORES // max(draw.size, 1), 1)
+    parts = [
+        _logged(observed, slice(start, start + at_once), posterior, draw, options.uniform)
+        for start in range(0, len(observed.judge), at_once)
+    ]
+    return Logged(*(np.concatenate(column) for column in zip(_NOTHING, *parts, strict=True)))
+
+
+def _logged(
+    observed: Observed, part: slice, posterior: Posterior, draw: Floats, uniform: float
+) -> Logged:
+    """`logged_places` of some of the lists."""
+    judge, promise = observed.judge[part], observed.promise[part]
+    explored = observed.is_explored & np.isin(observed.of, judge)
+    row = np.searchsorted(judge, observed.of[explored])
+    item, _, reward = observed.feedback.where(explored)
+    places = np.bincount(row, minlength=len(judge))
+    is_candidate = promise > 0
+    with np.errstate(divide="ignore"):
+        scores = np.where(is_candidate, np.log(promise) + posterior.learned(), np.float32(OUT))
+    of_draws = drawn(tf.constant(scores), tf.constant(draw), tf.constant(places.max(initial=0)))
+    # A place at a time, as lists differ in how many are explored.
+    target = chances(
+        tf.constant(item[:, np.newaxis], tf.int32),
+        tf.gather(of_draws, row),
+        tf.constant(places[row], tf.int32),
+        tf.gather(scores, row),
+        tf.constant(uniform, tf.float32),
+    ).numpy()[:, 0]
+    reward_of = posterior.rate * np.maximum(posterior.mean, 0.0) * promise.astype(np.float64)
+    shown = np.take_along_axis(
+        reward_of[:, np.newaxis, :], of_draws.numpy().astype(np.int64), axis=2
+    )
+    shown = shown * (np.arange(shown.shape[2]) < places[:, np.newaxis, np.newaxis])
+    by_draw = shown.sum(axis=2).mean(axis=1) / places
+    at_random = reward_of.sum(axis=1) / is_candidate.sum(axis=1)
+    return Logged(
+        reward=reward,
+        propensity=observed.propensity[explored],
+        target=target.astype(np.float64),
+        predicted=reward_of[row, item],
+        expected=((1 - uniform) * by_draw + uniform * at_random)[row],
+    )

@@ -1,0 +1,205 @@
+"""Makes a version of another one that explores as the feedback log suggests, without training.
+
+All that is learned is computed from the whole log each time, by what the version promises without
+it: a purchase that comes late counts, nothing counts twice, and the same log gives the same state.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
+
+from components.catalogue.gate import Answers, Gate, Loaded
+from components.exploration.judging import Judgement, judge
+from components.exploration.lists import SeenList, read_lists
+from components.exploration.observing import Observed, observe
+from models.bandit import learn
+from models.errors import Refused
+from models.exploration import Exploration, no_exploration
+from models.intake import Columns, assign
+from models.options import ExploreOptions
+from models.pseudonyms import MARK, pseudonym
+
+_EXTRA: Final = "assets.extra"
+
+
+class Explored(NamedTuple):
+    """What `update` did.
+
+    Attributes:
+        lists: in the log.
+        places: of these with an item that is new.
+        rewards: that they brought.
+        bad_lines: of the log.
+        items: that may be explored.
+        spent: further new items, whose budget is spent.
+        judgement: on what was learned; None where nothing could be judged.
+    """
+
+    lists: int
+    places: int
+    rewards: int
+    bad_lines: int
+    items: int
+    spent: int
+    judgement: Judgement | None
+
+
+def update(
+    base: Path, log: Path | None, options: ExploreOptions, *, key: bytes, candidate: Path
+) -> tuple[Explored, Callable[[Answers], None]]:
+    """Save a version with another state of exploration that the gate has passed.
+
+    Args:
+        base: the version it is made of.
+        log: folder of the feedback log; None to begin without one.
+        options: of the exploration.
+        key: of the log's pseudonyms.
+        candidate: folder of the new version, which does not exist yet.
+
+    Returns:
+        What was done, and the gate for whoever serves the version.
+
+    Raises:
+        BadInput: the log does not exist.
+        Refused: the version is too old, or the gate refused what was learned.
+    """
+    model = tf.saved_model.load(str(base))
+    shelf = model._shelf
+    if not hasattr(shelf, "exploration"):
+        raise Refused(
+            f"{base} was trained before Debut could explore. Run `debut run` again, then give the "
+            "command again."
+        )
+    users = (base / "assets" / "users.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    known = {user.removeprefix(MARK): user for user in users}
+    known |= {pseudonym(key, user): user for user in users}
+    lists, bad = ([], []) if log is None else read_lists(log, users=known, reward=options.reward)
+
+    ids = [item.decode() for item in shelf.item_id.numpy()]
+    new = [ids[row] for row in np.flatnonzero(shelf.is_new.numpy())]
+    gate = Gate(
+        Loaded(model), users=users, items=ids, named=new, anchors=(), interactions=()
+    )  # fmt: skip
+    taught = teach(model, lists, options)
+    gone = [item for item, stays in zip(ids, shelf.available.numpy(), strict=True) if not stays]
+
+    def check(answers: Answers) -> None:
+        gate.check(answers, gone)
+
+    check(Loaded(model))
+    tf.saved_model.save(model, str(candidate), signatures=model.signatures)
+    # TensorFlow doesn't save again what lies beside a model: its warm-up, its admission.
+    shutil.copytree(base / _EXTRA, candidate / _EXTRA)
+    return _told(lists, len(bad), taught), check
+
+
+class Taught(NamedTuple):
+    """What lists taught a model.
+
+    Attributes:
+        state: that is on its shelf now.
+        observed: None where it explores nothing.
+        judgement: None where nothing could be judged.
+    """
+
+    state: Exploration
+    observed: Observed | None
+    judgement: Judgement | None
+
+
+def teach(model: Any, lists: Sequence[SeenList], options: ExploreOptions) -> Taught:
+    """Put on the shelf of a loaded SavedModel what lists have shown.
+
+    Raises:
+        Refused: the gate refused what was learned; the model explores nothing then.
+    """
+    shelf = model._shelf
+    ids = shelf.item_id.numpy()
+    rows = np.flatnonzero(shelf.is_new.numpy())
+    before = _shown_before(shelf, len(ids))[rows]
+    # What a user was promised is asked without exploration.
+    assign(model, columns_of(no_exploration()))
+    if options.policy == "none" or not len(rows):
+        return Taught(no_exploration(), None, None)
+    observed = observe(model, lists, [ids[row].decode() for row in rows])
+    embedding = shelf.embedding.numpy()
+    judgement = judge(embedding[rows], observed, options)
+    if judgement is not None:
+        judgement.check(options.tolerance)
+    state = state_of(embedding, rows, observed, options, before=before, salt=str(len(lists)))
+    assign(model, columns_of(state))
+    return Taught(state, observed, judgement)
+
+
+def state_of(
+    embedding: npt.NDArray[np.float32],
+    new: npt.NDArray[np.int64],
+    observed: Observed,
+    options: ExploreOptions,
+    *,
+    before: npt.NDArray[np.int32],
+    salt: str,
+) -> Exploration:
+    """The columns after all that was observed.
+
+    Args:
+        embedding: float32 [I, D], of the shelf.
+        new: int64 [N], rows of the new items.
+        observed: lists with some of these.
+        options: of the exploration.
+        before: int32 [N], impressions that are known already, of a log that is longer than this.
+        salt: another one draws other lists.
+    """
+    posterior = learn(embedding[new], observed.feedback, deviation=options.prior_deviation)
+    counted = np.bincount(observed.feedback.item[observed.is_explored], minlength=len(new))
+    impressions = np.maximum(counted, before).astype(np.int32)
+    # The posterior's draws depend on the log alone, so that a version can be made again.
+    draw = posterior.draws(
+        options.policy,
+        optimism=options.optimism,
+        random=np.random.default_rng(len(observed.feedback.item)),
+    )
+    return Exploration(
+        share=np.array([options.share], np.float32),
+        uniform=np.array([options.uniform], np.float32),
+        salt=np.array([salt], object),
+        row=new.astype(np.int32),
+        impressions=impressions,
+        is_explored=impressions < options.budget,
+        learned=posterior.learned(),
+        draw=draw,
+    )
+
+
+def _shown_before(shelf: Any, items: int) -> npt.NDArray[np.int32]:
+    """Impressions on explored places that the shelf knows of: int32 [I]."""
+    shown = np.zeros(items, np.int32)
+    shown[shelf.exploration.row.numpy()] = shelf.exploration.impressions.numpy()
+    return shown
+
+
+def columns_of(state: Exploration) -> Columns:
+    """By the names of the shelf's columns."""
+    return {f"exploration.{field.name}": getattr(state, field.name) for field in fields(state)}
+
+
+def _told(lists: Sequence[SeenList], bad: int, taught: Taught) -> Explored:
+    state, observed, judgement = taught
+    return Explored(
+        lists=len(lists),
+        places=0 if observed is None else len(observed.of),
+        rewards=0 if observed is None else int(observed.feedback.reward.sum()),
+        bad_lines=bad,
+        items=int(state.is_explored.sum()),
+        spent=int((~state.is_explored).sum()),
+        judgement=judgement,
+    )

@@ -1,0 +1,115 @@
+"""Makes a version of the newest one under a root without training, validates and pushes it.
+
+The same as after a run: a gate, an infra validation on a real server, and one atomic push.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+from components.catalogue.gate import Answers, Served
+from components.embedded_server import embedded_server
+from models.errors import DebutError, Refused
+from pipeline.derived import push_made_of
+from pipeline.layout import MODEL_NAME, serving_folder
+from pipeline.lock import one_at_a_time
+from pipeline.pushed import newest_version
+from serving.client import Client
+
+Done = TypeVar("Done")
+Check = Callable[[Answers], None]
+
+_LOAD_SECONDS: Final = 300.0
+_ANSWER_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.1
+
+
+class Made(NamedTuple):
+    """A version that was made of another one.
+
+    Attributes:
+        version: its folder.
+        base: folder of the version it was made of.
+    """
+
+    version: Path
+    base: Path
+
+
+def push_changed(
+    root: Path,
+    change: Callable[[Path, Path], tuple[Done, Check]],
+    *,
+    kind: str,
+    told: Callable[[Done], Mapping[str, str]],
+    waiting: Callable[[], None],
+) -> tuple[Made, Done]:
+    """Change the newest version under a root, and push the result.
+
+    Args:
+        root: that `debut run` was given.
+        change: given the folders of that version and of the new one, writes it, and returns what
+            it did and what a server of it has to answer.
+        kind: of the push, see `components.lineage`.
+        told: what ML Metadata notes of it.
+        waiting: called where another process is changing the root's version; this one waits.
+
+    Raises:
+        BadInput: nothing was pushed under `root`, or `change` could not use a file.
+        Refused: a gate or the infra validation refused the new version, or a run has pushed
+            another one meanwhile; nothing was pushed.
+    """
+    serving = serving_folder(root.resolve())
+    newest_version(serving)
+    with (
+        one_at_a_time(root, waiting),
+        tempfile.TemporaryDirectory(prefix="debut-") as scratch,
+    ):
+        base = newest_version(serving)
+        candidate = Path(scratch) / MODEL_NAME / "1"
+        done, check = change(base, candidate)
+        _validate(candidate, check)
+        if newest_version(serving) != base:
+            raise Refused(
+                f"A run has pushed another version while {base.name} was being changed. Nothing "
+                "was pushed; give the command again."
+            )
+        version = push_made_of(base, candidate, root=root, kind=kind, details=told(done))
+    return Made(version, base), done
+
+
+def _validate(candidate: Path, check: Callable[[Answers], None]) -> None:
+    """Load the candidate in a model server, which replays the warm-up requests, and ask it.
+
+    Raises:
+        Refused: it does not load or does not answer as it has to.
+    """
+    try:
+        with _served(candidate.parent) as client:
+            check(Served(client))
+    except Refused:
+        raise
+    except DebutError as error:
+        raise Refused(
+            f"Infra validation refused the new version: {error} Nothing was pushed."
+        ) from error
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[Client]:
+    """A client of an embedded server on the versions in a folder."""
+    deadline = time.time() + _LOAD_SECONDS
+    with (
+        embedded_server(folder, MODEL_NAME, deadline=deadline) as address,
+        Client(address, timeout=_ANSWER_SECONDS) as client,
+    ):
+        while (status := client.status()[0]).state != "AVAILABLE":
+            if status.state == "END" or time.time() > deadline:
+                raise DebutError(f"a model server did not load it: {status.error}")
+            time.sleep(_POLL_SECONDS)
+        yield client

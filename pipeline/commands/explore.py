@@ -1,0 +1,100 @@
+"""`debut explore`: new items get a chance, and what comes of it is learned, without training."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from models.errors import BadInput
+from pipeline.commands.failures import FailingCommand, debug_option, debugging
+
+if TYPE_CHECKING:
+    from components.exploration.update import Explored
+
+_PATH: Final = click.Path(path_type=Path)
+
+
+@click.command(
+    cls=FailingCommand,
+    epilog="""\b
+Examples:
+  debut explore --root runs --set explore.policy=thompson
+  debut explore --root runs --log feedback --key SHOP_KEY --config explore.yaml
+
+Ends with 0 where a version was pushed, 2 for bad input, 3 where a gate refused it.""",
+)
+@click.option(
+    "--root",
+    type=_PATH,
+    required=True,
+    metavar="DIR",
+    help="The folder that `debut run` was given.",
+)
+@click.option(
+    "--log",
+    type=_PATH,
+    metavar="DIR",
+    help="Folder of the feedback log. Without it exploration begins.",
+)
+@click.option(
+    "--key",
+    metavar="NAME",
+    help="Environment variable with the key for user ids that the log was written with.",
+)
+@click.option("--config", type=_PATH, metavar="FILE", help="YAML with the options that differ.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One option of it.")
+@debug_option
+def explore(
+    root: Path, log: Path | None, key: str | None, config: Path | None, settings: tuple[str, ...]
+) -> None:
+    """Give new items a bounded share of the places, and learn from the feedback log.
+
+    Options are those of the section `explore`. Everything is learned anew from the log each time,
+    so the same log may be given again and again. A running server takes the version up by itself.
+    """
+    if log is not None and not (key and os.environ.get(key)):
+        raise BadInput(
+            "A log of users' pseudonyms needs --key, the name of an environment variable with the "
+            f"key that it was written with{f'; {key} is not set' if key else ''}."
+        )
+    secret = os.environ[key].encode() if key and log is not None else b""
+    from pipeline.commands.console import open_console
+    from pipeline.commands.quiet import quiet
+
+    with quiet(None, debug=debugging()):
+        with open_console().status("Loading TensorFlow"):
+            from pipeline.config import load_configuration
+            from pipeline.exploring import explore_items
+
+            options = load_configuration(config, settings).explore
+        with open_console().status("Learning, validating and pushing"):
+            made, done = explore_items(root, log, options, key=secret, waiting=_say_waiting)
+    for line in _told(done, policy=options.policy):
+        click.echo(line)
+    click.echo(f"Pushed {made.version}, made of version {made.base.name}.")
+
+
+def _say_waiting() -> None:
+    click.echo("Another command is changing this root's version; waiting for it.", err=True)
+
+
+def _told(done: Explored, *, policy: str) -> list[str]:
+    if policy == "none":
+        return ["explore.policy is none: no place is explored, and nothing learned is applied."]
+    told = [
+        f"{done.lists:,} lists read: {done.places:,} places with new items brought "
+        f"{done.rewards:,} rewards."
+    ]
+    if done.bad_lines:
+        told.append(f"{done.bad_lines:,} lines of the log hold no event, and were passed over.")
+    if (judgement := done.judgement) is not None:
+        told.append(
+            f"Reward per explored place: {judgement.logged.value:.4f} as logged, "
+            f"{judgement.doubly_robust.value:.4f} estimated for what was learned "
+            f"(SNIPS {judgement.snips.value:.4f}, IPS {judgement.ips.value:.4f}, "
+            f"replay {judgement.replay.value:.4f}), on {judgement.places:,} places."
+        )
+    return [*told, f"{done.items:,} items are explored, the budget of {done.spent:,} is spent."]

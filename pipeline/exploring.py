@@ -1,0 +1,55 @@
+"""Gives new items a chance in the newest pushed model, by what the feedback log says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from components.exploration.update import Explored, update
+from components.lineage import EXPLORE
+from models.options import ExploreOptions
+from pipeline.changing import Check, Made, push_changed
+
+
+def explore_items(
+    root: Path,
+    log: Path | None,
+    options: ExploreOptions,
+    *,
+    key: bytes,
+    waiting: Callable[[], None],
+) -> tuple[Made, Explored]:
+    """Make the newest version under a root explore, and push the result.
+
+    Args:
+        root: that `debut run` was given.
+        log: folder of the feedback log; None to begin without one.
+        options: of the exploration; the policy `none` ends it.
+        key: of the log's pseudonyms.
+        waiting: called where another process is changing the root's version; this one waits.
+
+    Raises:
+        BadInput: the log does not exist, or nothing was pushed under `root`.
+        Refused: the gate or the infra validation refused the new version, or a run has pushed
+            another one meanwhile; nothing was pushed.
+    """
+
+    def changed(base: Path, candidate: Path) -> tuple[Explored, Check]:
+        return update(base, log, options, key=key, candidate=candidate)
+
+    return push_changed(
+        root, changed, kind=EXPLORE, told=lambda done: told(options, done), waiting=waiting
+    )
+
+
+def told(options: ExploreOptions, done: Explored) -> dict[str, str]:
+    """What ML Metadata notes: the policy, what taught it, and by what the gate decided."""
+    noted: dict[str, object] = {"policy": options.policy}
+    noted |= {name: getattr(done, name) for name in ("lists", "places", "rewards", "items")}
+    if (judgement := done.judgement) is not None:
+        noted |= {
+            "logged_reward": f"{judgement.logged.value:.6f}",
+            "estimated_reward": f"{judgement.doubly_robust.value:.6f}",
+            "lower_bound": f"{judgement.logged.value + judgement.gain.low:.6f}",
+        }
+    return {name: str(value) for name, value in noted.items()}
