@@ -45,6 +45,7 @@ def _extend(shelf: Any, own: int, more: int) -> None:
     _append(
         shelf.item_id, lambda _: np.array([b"generated-%d" % row for row in range(more)], object)
     )
+    _append(shelf.item_name, lambda _: np.full(more, b"generated", object))
     fingerprint, row = sort_ids(shelf.item_id.numpy())
     shelf.id_fingerprint.assign(fingerprint)
     shelf.id_row.assign(row)
@@ -59,6 +60,7 @@ def _extend(shelf: Any, own: int, more: int) -> None:
     _append(shelf.judged.source, lambda column: np.full(more, blank, column.dtype))
     _append(shelf.evidence.of, lambda column: np.full(more, -1, column.dtype))
     _append(shelf.evidence.expected_share, lambda column: column[first])
+    _append(shelf.buyers.offset, lambda column: np.full(more, column[-1]))
     for flags in (shelf.is_new, shelf.is_cold, shelf.available):
         _append(flags, lambda _: np.ones(more, bool))
     _append(shelf.span, lambda column: column[first])

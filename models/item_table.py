@@ -24,6 +24,7 @@ class ItemTable:
 
     Attributes:
         ids: object [I], the item ids as bytes.
+        name: object [I], title, category and brand as bytes.
         tokens: int32 [I, max_tokens].
         terms: float32 [I, columns], sparse, TF-IDF of unit length.
         lexical: float32 [I, lexical_size], a sketch of the terms.
@@ -36,6 +37,7 @@ class ItemTable:
     """
 
     ids: npt.NDArray[np.object_]
+    name: npt.NDArray[np.object_]
     tokens: npt.NDArray[np.int32]
     terms: sp.csr_matrix
     lexical: npt.NDArray[np.float32]
@@ -91,6 +93,7 @@ def read_item_table(
     order = np.argsort([row_of[item] for item in joined[features.ITEM_ID]])
     return ItemTable(
         ids=np.array(ids, dtype=object),
+        name=joined[features.NAME][order],
         tokens=joined[features.TOKENS][order].astype(np.int32),
         terms=terms[order],
         lexical=joined[features.LEXICAL][order].astype(np.float32),

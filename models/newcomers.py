@@ -24,6 +24,7 @@ from models.products import Described, Product
 Rows = npt.NDArray[np.int64]
 # What a product begins with, by column; the others come from its texts.
 _BLANK: Final = {
+    "item_name": b"",
     "embedding": 0.0,
     "is_new": True,
     "is_cold": True,
@@ -87,6 +88,7 @@ def place(
     is_anchor = columns["served.source"][row] < len(shelf.served.reference_weight.numpy())
     is_heard = ~is_anchor & (noted != PAD)
     columns["embedding"][row] = described.embedding
+    columns["item_name"][row] = described.name
     columns["evidence.text"][noted[is_heard]] = described.embedding[is_heard]
     for product, at in zip(products, row, strict=True):
         if product.available is not None:
@@ -127,6 +129,8 @@ def _longer(shelf: Any, ids: npt.NDArray[np.object_], count: int) -> Columns:
         columns[name] = np.concatenate([column, more])
     span = shelf.span.numpy()
     columns["span"] = np.append(span, np.full(count, span.max(initial=0), span.dtype))
+    bought = shelf.buyers.offset.numpy()
+    columns["buyers.offset"] = np.append(bought, np.full(count, bought[-1]))
     # In the evaluation a new product has the blank list, which is behind the anchors' own.
     own = len(shelf.served.anchor_index.numpy()) + np.arange(count)
     blank = np.full(count, len(shelf.judged.reference_weight.numpy()))

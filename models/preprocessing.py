@@ -29,6 +29,11 @@ def item_text(inputs: Tensors, names: Sequence[str] = features.ITEM_TEXT) -> tf.
     return tf.strings.strip(tf.strings.join(marked))
 
 
+def item_name(inputs: Tensors) -> tf.Tensor:
+    """Title, category and brand: string [B]. Taken for a title alone, it is read as the three."""
+    return tf.strings.regex_replace(item_text(inputs, features.ITEM_NAME), r" \.$", "")
+
+
 def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tensors:
     """Tokens, weighted terms, price bucket and row number of every item.
 
@@ -38,7 +43,7 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
             `price_buckets`.
 
     Returns:
-        item_id string [B], available and interactions int64 [B], tokens int64 [B,
+        item_id and name string [B], available and interactions int64 [B], tokens int64 [B,
         max_tokens], term_ids ragged int64 and term_weights ragged float [B, (terms)] of unit
         length, one half from the whole text and one from the name, lexical float [B,
         lexical_size], a sketch of the terms, price_bucket int64 [B], price_level float [B],
@@ -60,6 +65,7 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
         features.ITEM_ID: item_id,
         features.AVAILABLE: tf.reshape(inputs[features.AVAILABLE], [-1]),
         features.INTERACTIONS: tf.reshape(inputs[features.INTERACTIONS], [-1]),
+        features.NAME: item_name(inputs),
         features.TOKENS: tokenizer.encoder_input(pieces, custom_config["max_tokens"]),
         features.TERM_IDS: term_ids,
         features.TERM_WEIGHTS: term_weights,

@@ -41,6 +41,20 @@ class Bought(NamedTuple):
     anchor: tf.Tensor
 
 
+class Known(NamedTuple):
+    """What the score of one item for each of B users is made of, where there is a history.
+
+    Attributes:
+        scores: float32 [B, A], of the anchors.
+        reference: float32 [B], what inherited scores are relative to.
+        evidence: float32 [B], what the item's first interactions add.
+    """
+
+    scores: tf.Tensor
+    reference: tf.Tensor
+    evidence: tf.Tensor
+
+
 class Scorer(tf.Module):
     """The trained heads over the shelf's columns."""
 
@@ -90,6 +104,17 @@ class Scorer(tf.Module):
     def scores(self, query: Query, items: tf.Tensor) -> tf.Tensor:
         """The logit of one item for each user: rows int64 [B] to float32 [B]."""
         return self._logits_at(query, items[:, tf.newaxis])[:, 0]
+
+    def known(self, query: Query, items: tf.Tensor) -> Known:
+        """What the logit of one item for each user is made of: rows int64 [B]."""
+        bought = self._bought(query.history)
+        scores = self._anchor_scores(bought, tf.shape(query.history)[0])
+        reference = tf.linalg.matvec(scores, self._inherited.reference_weight.read_value())
+        evidence = tf.zeros_like(reference)
+        if self._evidence is not None:
+            places = take(self._evidence.of, items[:, tf.newaxis])
+            evidence += self._heard(bought, scores, places)[:, 0]
+        return Known(scores, reference, tf.where(_has_history(query)[:, 0], evidence, 0.0))
 
     def ranks(self, query: Query, items: tf.Tensor, span: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Rank of one item for each user, among all and among the cold ones: twice float32 [B].
@@ -264,7 +289,7 @@ class Scorer(tf.Module):
     def _bought(self, history: tf.Tensor) -> Bought:
         """The different anchors of histories int64 [B, H]."""
         anchors = self._inherited.anchors(history)
-        known = (anchors != PAD) & ~_repeated(history)
+        known = (anchors != PAD) & ~repeated(history)
         return Bought(tf.where(known)[:, 0], tf.boolean_mask(anchors, known))
 
     def _anchor_scores(self, bought: Bought, users: tf.Tensor) -> tf.Tensor:
@@ -308,7 +333,7 @@ def _has_history(users: Query) -> tf.Tensor:
     return tf.reduce_any(users.history != PAD, axis=1, keepdims=True)
 
 
-def _repeated(rows: tf.Tensor) -> tf.Tensor:
+def repeated(rows: tf.Tensor) -> tf.Tensor:
     """Whether a value stands further left in its row too: int [B, H] to bool [B, H]."""
     equal = rows[:, :, tf.newaxis] == rows[:, tf.newaxis, :]
     earlier = tf.linalg.band_part(tf.ones_like(equal), -1, 0) & ~tf.eye(

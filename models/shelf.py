@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from models.admission import Admission
 from models.aligner import Aligner
+from models.buyers import Buyers, index_buyers
 from models.clock import ShopClock
 from models.columns import Columns, take
 from models.evidence import Evidence, no_evidence
@@ -39,6 +40,7 @@ class ShelfData:
 
     Attributes:
         item_id: string [I].
+        item_name: string [I], title, category and brand; what an explanation splits into words.
         id_fingerprint: int64 [I], of the ids, rising; see `models.id_index`.
         id_row: int32 [I], the row of each.
         embedding: float32 [I, D], of unit length.
@@ -46,6 +48,7 @@ class ShelfData:
         is_cold: bool [I], no interaction in the train split.
         available: bool [I], False for an item that is never recommended.
         span: int32 [I], of the first interaction; 0 where the data has no spans.
+        user_id: string [U].
         user_profile: float32 [U, D], projected; zeros where there is none.
         user_items: int32 [N], all different rows a user has bought, oldest first, user by user.
         user_rating: float32 [N], the latest rating of each.
@@ -53,9 +56,11 @@ class ShelfData:
         served: what items inherit from all interactions.
         judged: what those with any interaction inherit from those of the train split.
         evidence: what first interactions since then say of items.
+        buyers: the purchases by item.
     """
 
     item_id: npt.NDArray[np.object_]
+    item_name: npt.NDArray[np.object_]
     id_fingerprint: npt.NDArray[np.int64]
     id_row: npt.NDArray[np.int32]
     embedding: npt.NDArray[np.float32]
@@ -63,6 +68,7 @@ class ShelfData:
     is_cold: npt.NDArray[np.bool_]
     available: npt.NDArray[np.bool_]
     span: npt.NDArray[np.int32]
+    user_id: npt.NDArray[np.object_]
     user_profile: npt.NDArray[np.float32]
     user_items: npt.NDArray[np.int32]
     user_rating: npt.NDArray[np.float32]
@@ -70,6 +76,7 @@ class ShelfData:
     served: Inheritance
     judged: Inheritance
     evidence: Evidence
+    buyers: Buyers
 
 
 class Shelf(Columns):
@@ -84,7 +91,7 @@ class Shelf(Columns):
         """
         super().__init__(data)
         self.served, self.judged = Inherited(data.served), Inherited(data.judged)
-        self.evidence = Columns(data.evidence)
+        self.evidence, self.buyers = Columns(data.evidence), Columns(data.buyers)
         self._user_file = tf.saved_model.Asset(str(user_ids))
         self._row_of_user = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(
@@ -105,6 +112,10 @@ class Shelf(Columns):
     def item_ids(self, rows: tf.Tensor) -> tf.Tensor:
         """Ids of rows, "" for PAD: int [..] to string [..]."""
         return tf.where(rows == PAD, "", take(self.item_id, tf.maximum(rows, 0)))
+
+    def user_ids(self, rows: tf.Tensor) -> tf.Tensor:
+        """Ids of users' rows, "" for PAD: int [..] to string [..]."""
+        return tf.where(rows == PAD, "", take(self.user_id, tf.maximum(rows, 0)))
 
     def purchases(self, users: tf.Tensor) -> tf.RaggedTensor:
         """Places in `user_items` of users' purchases, none for PAD: int64 [B] to [B, (N)]."""
@@ -129,6 +140,7 @@ def fill_shelf(
     everything: Ratings,
     purchases: Purchases,
     clock: ShopClock,
+    user_ids: npt.NDArray[np.object_],
     user_text: npt.NDArray[np.float32],
     options: ModelOptions,
     span: npt.NDArray[np.int32],
@@ -145,6 +157,7 @@ def fill_shelf(
         everything: those of all splits.
         purchases: of all splits, in order.
         clock: of the shop.
+        user_ids: bytes [U].
         user_text: float32 [U, hidden], encoded profiles.
         options: widths.
         span: int32 [I], of each item's first interaction.
@@ -188,6 +201,7 @@ def fill_shelf(
     fingerprint, row = sort_ids(table.ids)
     columns = ShelfData(
         item_id=table.ids,
+        item_name=table.name,
         id_fingerprint=fingerprint,
         id_row=row,
         embedding=embedding,
@@ -195,6 +209,7 @@ def fill_shelf(
         is_cold=table.is_cold,
         available=table.available,
         span=span,
+        user_id=user_ids,
         user_profile=model.profile(tf.constant(user_text)).numpy(),
         user_items=purchases.item,
         user_rating=purchases.rating,
@@ -202,6 +217,13 @@ def fill_shelf(
         served=served,
         judged=judged,
         evidence=evidence,
+        buyers=index_buyers(
+            purchases.item,
+            purchases.offset,
+            source=served.source,
+            teacher=served.anchor_teacher,
+            reference=served.reference_weight,
+        ),
     )
     return columns, Admission(
         aligner=aligner, quality_weight=quality.weight, choices=choices, items=len(table)

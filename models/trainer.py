@@ -178,7 +178,7 @@ def _save(
         model, data.table, inputs.features, prepared.view, prepared.settings,
         train=data.train, everything=data.everything,
         purchases=Purchases.of(list(data.splits.values()), len(data.users)),
-        clock=clock, user_text=inputs.profiles, options=options.model,
+        clock=clock, user_ids=data.users.ids, user_text=inputs.profiles, options=options.model,
         span=data.item_span,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:

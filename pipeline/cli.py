@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
+from pipeline.commands.audience import audience
 from pipeline.commands.doctor import doctor
+from pipeline.commands.explain import explain
 from pipeline.commands.failures import FailingGroup, debug_option
 from pipeline.commands.feedback import feedback
 from pipeline.commands.items import items
@@ -35,7 +37,8 @@ def main() -> None:
 
 
 for _command in (
-    run, serve, items, versions, rollback, promote, feedback, recommend, score, doctor,
+    run, serve, items, versions, rollback, promote, feedback, recommend, score, explain,
+    audience, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -146,6 +146,10 @@ def update(
     ids = [item.decode() for item in column]
     given = _read(change, terms, set(ids))
     model = tf.saved_model.load(str(base))
+    if not hasattr(model._shelf, "buyers"):
+        raise Refused(
+            f"{base} was trained before Debut kept an index of buyers. Run `debut run` again."
+        )
     users = (base / "assets" / "users.txt").read_text(encoding="utf-8").split("\n")[:-1]
     gate = Gate(
         Loaded(model), users=users, items=ids,
