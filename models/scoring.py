@@ -69,7 +69,9 @@ class Scorer(tf.Module):
         self._model = model
         self._evidence = evidence
 
-    def best(self, query: Query, allowed: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def best(
+        self, query: Query, allowed: tf.Tensor, k: tf.Tensor, boost: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """The best items of each user, without what is excluded or was bought.
 
         In a large catalogue the full score is only computed for a shortlist.
@@ -78,19 +80,26 @@ class Scorer(tf.Module):
             query: B users.
             allowed: bool [I].
             k: int32 [].
+            boost: float32 [I], added to the logits; a shortlist is made without it.
 
         Returns:
             logits float32 [B, min(k, I)], `OUT` where there is no candidate left, and rows int32.
         """
 
         def among_all(users: Query) -> tuple[tf.Tensor, tf.Tensor]:
-            return top(self._candidates(users, self._logits(users), allowed), k)
+            logits = self._logits(users)
+            if boost is not None:
+                logits += boost
+            return top(self._candidates(users, logits, allowed), k)
 
         def among_shortlist(users: Query) -> tuple[tf.Tensor, tf.Tensor]:
             excluded = self._excluded(users)
             rows = self._shortlist(users, allowed, tf.shape(excluded)[1])
             stays = tf.gather(allowed, rows) & ~_listed(rows, excluded)
-            best, places = top(tf.where(stays, self._logits_at(users, rows), OUT), k)
+            logits = self._logits_at(users, rows)
+            if boost is not None:
+                logits += tf.gather(boost, rows)
+            best, places = top(tf.where(stays, logits, OUT), k)
             return best, tf.gather(rows, places, batch_dims=1)
 
         items, ranked = tf.size(allowed), (tf.float32, tf.int32)

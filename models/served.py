@@ -22,6 +22,8 @@ from models.interactions import PAD
 from models.metrics import COLD_RANK, RANK, RATING, SQUARED_ERROR
 from models.preprocessing import item_text
 from models.query import Query, QueryReader, parse_interactions
+from models.ruled import RuledLists
+from models.rules import Rules
 from models.scoring import OUT, Scorer, top
 from models.shelf import Shelf
 from models.tokenizer import WordPieceTokenizer
@@ -46,6 +48,7 @@ class ServedModel(tf.Module):
         catalogue_graph: tft.TFTransformOutput,
         implicit: bool,
         max_tokens: int,
+        rules: Rules | None = None,
     ) -> None:
         super().__init__(name="debut")
         self._item_encoder = item_encoder
@@ -63,6 +66,7 @@ class ServedModel(tf.Module):
         )
         self._judge = Scorer(shelf=shelf, inheritance=shelf.judged, model=model)
         self._adapter = Adapter(shelf=shelf, weights=evidence)
+        self._ruled = RuledLists(shelf=shelf, rules=rules) if rules else None
         self._audience = Audience(shelf)
         self._read_words = WordReader(tokenizer=tokenizer, encoder=item_encoder)
         self._explainer = Explainer(
@@ -74,6 +78,13 @@ class ServedModel(tf.Module):
         # An attribute before tracing, or its vocabulary files are not saved with the model. Not
         # `transform_features_layer()`: that is a Keras model, whose saving traces everything anew.
         self._transform = tf.saved_model.load(catalogue_graph.transform_savedmodel_dir)
+        text = tf.TensorSpec([None], tf.string)
+        # Traced once for all signatures.
+        self._embed = tf.function(
+            self._embed_products,
+            input_signature=[*[text] * len(features.ITEM_TEXT), tf.TensorSpec([None], tf.float32)],
+            autograph=False,
+        )
         self._implicit = implicit
 
     def signatures(self) -> dict[str, Any]:
@@ -118,7 +129,16 @@ class ServedModel(tf.Module):
         """The best available items of each user: item_id string [B, k], score float32 [B, k]."""
         query = self._read(user_id, history, profile)
         allowed = self._shelf.available & (~new_only | self._shelf.is_new)
-        return self._listed(*self._scorer.best(query, allowed, k))
+        if self._ruled is None:
+            return self._listed(*self._scorer.best(query, allowed, k))
+        boost = self._ruled.boost
+        return self._listed(
+            *self._ruled(
+                lambda among, most: self._scorer.best(query, among, most, boost),
+                allowed & self._ruled.allowed,
+                k,
+            )
+        )
 
     def similar_items(self, item_id: tf.Tensor, k: tf.Tensor) -> Outputs:
         """The nearest available items by cosine: item_id string [B, k], score float32 [B, k]."""
@@ -127,6 +147,8 @@ class ServedModel(tf.Module):
         cosine = tf.matmul(tf.gather(everything, rows), everything, transpose_b=True)
         itself = tf.one_hot(rows, tf.shape(everything)[0], on_value=True, off_value=False)
         stays = self._shelf.available & ~itself
+        if self._ruled is not None:
+            stays &= self._ruled.allowed
         return self._listed(*top(tf.where(stays, cosine, OUT), k))
 
     def audience(
@@ -159,8 +181,9 @@ class ServedModel(tf.Module):
         on_shelf = self._audience.on_shelf(rows)
 
         def with_texts() -> Lenders:
-            transformed = self._transformed(title, category, brand, description, price)
-            by_text = self._audience.by_text(self._embedded(transformed, self._text(transformed)))
+            by_text = self._audience.by_text(
+                self._embed(title, category, brand, description, price)
+            )
             return Lenders(
                 tf.where(is_given[:, tf.newaxis], on_shelf.weight, by_text.weight),
                 tf.where(is_given, on_shelf.demand, by_text.demand),
@@ -214,8 +237,7 @@ class ServedModel(tf.Module):
         price: tf.Tensor,
     ) -> Outputs:  # fmt: skip
         """Embeddings of products, on the shelf or not: float32 [B, D]."""
-        transformed = self._transformed(title, category, brand, description, price)
-        return {"embedding": self._embedded(transformed, self._text(transformed))}
+        return {"embedding": self._embed(title, category, brand, description, price)}
 
     def describe_items(
         self, title: tf.Tensor, category: tf.Tensor, brand: tf.Tensor, description: tf.Tensor,
@@ -269,6 +291,13 @@ class ServedModel(tf.Module):
 
     def _text(self, transformed: Outputs) -> tf.Tensor:
         return self._item_encoder.infer(tf.cast(transformed[features.TOKENS], tf.int32))
+
+    def _embed_products(
+        self, title: tf.Tensor, category: tf.Tensor, brand: tf.Tensor, description: tf.Tensor,
+        price: tf.Tensor,
+    ) -> tf.Tensor:  # fmt: skip
+        transformed = self._transformed(title, category, brand, description, price)
+        return self._embedded(transformed, self._text(transformed))
 
     def _embedded(self, transformed: Outputs, text: tf.Tensor) -> tf.Tensor:
         return self._model.items(

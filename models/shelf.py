@@ -28,6 +28,7 @@ from models.item_table import ItemTable
 from models.kernel import ItemView, KernelSettings
 from models.options import ModelOptions
 from models.quality import FittedQuality, Ratings, fit_quality
+from models.rules import Ruled
 from models.simulation import SimulatedLaunch, most_popular
 from models.two_tower import TwoTower
 
@@ -57,6 +58,7 @@ class ShelfData:
         judged: what those with any interaction inherit from those of the train split.
         evidence: what first interactions since then say of items.
         buyers: the purchases by item.
+        rules: what rules say of the items, None without any.
     """
 
     item_id: npt.NDArray[np.object_]
@@ -77,6 +79,7 @@ class ShelfData:
     judged: Inheritance
     evidence: Evidence
     buyers: Buyers
+    rules: Ruled | None
 
 
 class Shelf(Columns):
@@ -92,6 +95,8 @@ class Shelf(Columns):
         super().__init__(data)
         self.served, self.judged = Inherited(data.served), Inherited(data.judged)
         self.evidence, self.buyers = Columns(data.evidence), Columns(data.buyers)
+        if data.rules is not None:
+            self.rules = Columns(data.rules)
         self._user_file = tf.saved_model.Asset(str(user_ids))
         self._row_of_user = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(
@@ -144,6 +149,7 @@ def fill_shelf(
     user_text: npt.NDArray[np.float32],
     options: ModelOptions,
     span: npt.NDArray[np.int32],
+    rules: Ruled | None = None,
 ) -> tuple[ShelfData, Admission]:
     """Run the item tower over the whole catalogue, new products included.
 
@@ -161,6 +167,7 @@ def fill_shelf(
         user_text: float32 [U, hidden], encoded profiles.
         options: widths.
         span: int32 [I], of each item's first interaction.
+        rules: what rules say of the catalogue, None without any.
 
     Returns:
         The columns, and what gives a later product its own.
@@ -224,6 +231,7 @@ def fill_shelf(
             teacher=served.anchor_teacher,
             reference=served.reference_weight,
         ),
+        rules=rules,
     )
     return columns, Admission(
         aligner=aligner, quality_weight=quality.weight, choices=choices, items=len(table)

@@ -98,6 +98,7 @@ class Served:
     encoder: TextEncoder
     path: Path
     loaded: Any
+    parts: dict[str, Any]
 
     def __call__(self, signature, **inputs):
         """Ask the saved model; answers as numpy arrays."""
@@ -193,7 +194,7 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
         module=module, implicit=ServedModel(**parts, implicit=True), model=model, data=data,
         table=table, features=features, view=view, settings=SETTINGS,
         profile_text=profile_text, encoder=encoder,
-        path=path, loaded=tf.saved_model.load(str(path)),
+        path=path, loaded=tf.saved_model.load(str(path)), parts=parts,
     )  # fmt: skip
 
 
