@@ -12,6 +12,7 @@ from benchmarks.resume import resume
 from benchmarks.serving import serving
 from benchmarks.spans import spans
 from benchmarks.training import training
+from benchmarks.trust import trust
 
 
 @click.group(invoke_without_command=True)
@@ -24,7 +25,7 @@ def benchmarks(context: click.Context) -> None:
 
 
 _TOGETHER = (serving, training, quality, items)
-for _command in (*_TOGETHER, ablation, bandit, resume, spans):
+for _command in (*_TOGETHER, ablation, bandit, resume, spans, trust):
     benchmarks.add_command(_command)
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ _K = np.int32(10)
 
 
 def signature_requests(example: bytes, model_name: str) -> list[predict_pb2.PredictRequest]:
-    """One request each to recommend, score, embed_users, similar_items and embed_items.
+    """Requests to each of them, to some more than one.
 
     Args:
         example: a serialized interaction, as ingestion emits it.
@@ -29,14 +29,17 @@ def signature_requests(example: bytes, model_name: str) -> list[predict_pb2.Pred
         "history": [list(found[features.HISTORY].bytes_list.value) or item],
         "profile": [found[features.PROFILE].bytes_list.value[0]],
     }
-    text = dict.fromkeys(features.ITEM_TEXT, item)
+    text, price = dict.fromkeys(features.ITEM_TEXT, item), np.ones(1, np.float32)
     return [
         _request(model_name, "recommend", **user, k=_K, new_only=False),
         _request(model_name, "recommend", **user, k=_K, new_only=True),
         _request(model_name, "score", **user, item_id=item),
+        _request(model_name, "explain", **user, item_id=item),
         _request(model_name, "embed_users", **user),
         _request(model_name, "similar_items", item_id=item, k=_K),
-        _request(model_name, "embed_items", **text, price=np.ones(1, np.float32)),
+        _request(model_name, "embed_items", **text, price=price),
+        _request(model_name, "audience", item_id=item, **text, price=price, k=_K),
+        _request(model_name, "audience", item_id=[b""], **text, price=price, k=_K),
     ]
 
 

@@ -225,8 +225,9 @@ class Adapter(tf.Module):
 
 
 def evidence_logits(
-    heard: Columns, inherited: Inherited, scores: tf.Tensor, bought: tf.Tensor
-) -> tf.Tensor:
+    heard: Columns, inherited: Inherited, scores: tf.Tensor, bought: tf.Tensor,
+    places: tf.Tensor | None = None,
+) -> tf.Tensor:  # fmt: skip
     """Weighted log-ratios of the items with evidence: float32 [B, E].
 
     How much more of a user's scores, and of the history itself, those anchors have that the
@@ -237,11 +238,17 @@ def evidence_logits(
         inherited: by all items.
         scores: float32 [B, A], of the anchors, not below 0.
         bought: float32 [B, A], 1 for an anchor of the history.
+        places: int32 [E], which of the items with evidence; None for all of them.
     """
-    rows = heard.row.read_value()
+
+    def column(name: str) -> tf.Tensor:
+        values = getattr(heard, name).read_value()
+        return values if places is None else tf.gather(values, places)
+
+    rows = column("row")
     index, lent_by = inherited.lists(rows)
     text = positive_attention(lent_by)
-    attention, weight = heard.attention.read_value(), heard.weight.read_value()
+    attention, weight = column("attention"), column("weight")
     total = tf.zeros([tf.shape(scores)[0], tf.size(rows)])
     for place, values in enumerate((scores, bought)):
         floor = evidence.RATIO_FLOOR * tf.linalg.matvec(values, heard.cold_attention.read_value())

@@ -57,11 +57,12 @@ class TextEncoder(tf.Module):
         # Traced once for everybody: a trace of BERT takes seconds, and a copy of it in each
         # signature of a saved model takes as long again at every load.
         # Without AutoGraph, which would rewrite all of transformers' code to no effect.
-        self.infer = tf.function(
-            lambda tokens: self(tokens),
-            input_signature=[tf.TensorSpec([None, None], tf.int32)],
-            autograph=False,
-        )
+        traced = {
+            "input_signature": [tf.TensorSpec([None, None], tf.int32)],
+            "autograph": False,
+        }
+        self.infer_states = tf.function(lambda tokens: self.states(tokens), **traced)
+        self.infer = tf.function(lambda tokens: _pooled(*self.infer_states(tokens)), **traced)
 
     @property
     def bert(self) -> TFBertModel:
@@ -83,10 +84,7 @@ class TextEncoder(tf.Module):
             training: whether dropout applies.
             shift: float32 [B, T, hidden], added to the word vectors.
         """
-        hidden, mask = self.states(tokens, training=training, shift=shift)
-        weights = tf.cast(mask, hidden.dtype)[:, :, tf.newaxis]
-        pooled = tf.reduce_sum(hidden * weights, axis=1) / tf.reduce_sum(weights, axis=1)
-        return tf.math.l2_normalize(tf.cast(pooled, tf.float32), axis=-1)
+        return _pooled(*self.states(tokens, training=training, shift=shift))
 
     def states(
         self, tokens: tf.Tensor, *, training: bool = False, shift: tf.Tensor | None = None
@@ -114,6 +112,13 @@ class TextEncoder(tf.Module):
             # Keras wants the first argument in any case.
             given |= {"input_ids": None, "inputs_embeds": tf.cast(vectors, self._dtype)}
         return self.bert(**given, training=training).last_hidden_state, mask
+
+
+def _pooled(hidden: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """The mean over real tokens, scaled to unit length: [B, L, hidden] to float32 [B, hidden]."""
+    weights = tf.cast(mask, hidden.dtype)[:, :, tf.newaxis]
+    pooled = tf.reduce_sum(hidden * weights, axis=1) / tf.reduce_sum(weights, axis=1)
+    return tf.math.l2_normalize(tf.cast(pooled, tf.float32), axis=-1)
 
 
 @dataclass(frozen=True)

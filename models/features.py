@@ -42,7 +42,9 @@ ALL: Final = "all"
 ITEM_TEXT: Final = (TITLE, CATEGORY, BRAND, DESCRIPTION)
 ITEM_NAME: Final = (TITLE, CATEGORY, BRAND)
 
-# What Transform makes of the catalogue, besides ITEM_ID, AVAILABLE and INTERACTIONS.
+# What Transform makes of the catalogue, besides ITEM_ID, AVAILABLE and INTERACTIONS, and CATEGORY,
+# BRAND and PRICE (NaN where unknown), which rules look at.
+NAME: Final = "name"  # bytes, ITEM_NAME as the encoder and the lexical path read them
 TOKENS: Final = "tokens"  # int64 [max_tokens], padded
 TERM_IDS: Final = "term_ids"  # int64 [any], word pieces and pairs of the whole text and of the name
 TERM_WEIGHTS: Final = "term_weights"  # float, aligned with TERM_IDS, of unit length

@@ -6,6 +6,7 @@ Nothing is traced or trained. The arithmetic is the model's own signature `adapt
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from models.buyers import index_buyers
 from models.interactions import PAD
 
 _BATCH: Final = 512
@@ -158,8 +160,18 @@ def _purchases(
     new = np.array([pair not in had for pair in map(tuple, pairs.tolist())], bool)
     user = np.concatenate([user, pairs[new, 0]])
     order = np.argsort(user, kind="stable")
+    items = np.concatenate([items, pairs[new, 1]])[order].astype(np.int32)
+    offset = np.searchsorted(user[order], np.arange(len(offset))).astype(np.int64)
+    buyers = index_buyers(
+        items,
+        offset,
+        source=shelf.served.source.numpy(),
+        teacher=shelf.served.anchor_teacher.numpy(),
+        reference=shelf.served.reference_weight.numpy(),
+    )
     return {
-        "user_items": np.concatenate([items, pairs[new, 1]])[order].astype(np.int32),
+        "user_items": items,
         "user_rating": np.concatenate([shelf.user_rating.numpy(), ratings[new]])[order],
-        "user_offset": np.searchsorted(user[order], np.arange(len(offset))).astype(np.int64),
+        "user_offset": offset,
+        **{f"buyers.{field.name}": getattr(buyers, field.name) for field in fields(buyers)},
     }

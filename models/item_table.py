@@ -16,6 +16,7 @@ import tensorflow_transform as tft
 
 from models import features
 from models.kernel import ItemView, place_in_order
+from models.rules import Goods
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class ItemTable:
 
     Attributes:
         ids: object [I], the item ids as bytes.
+        goods: as rules look at them.
+        name: object [I], title, category and brand as bytes.
         tokens: int32 [I, max_tokens].
         terms: float32 [I, columns], sparse, TF-IDF of unit length.
         lexical: float32 [I, lexical_size], a sketch of the terms.
@@ -36,6 +39,8 @@ class ItemTable:
     """
 
     ids: npt.NDArray[np.object_]
+    goods: Goods
+    name: npt.NDArray[np.object_]
     tokens: npt.NDArray[np.int32]
     terms: sp.csr_matrix
     lexical: npt.NDArray[np.float32]
@@ -91,6 +96,13 @@ def read_item_table(
     order = np.argsort([row_of[item] for item in joined[features.ITEM_ID]])
     return ItemTable(
         ids=np.array(ids, dtype=object),
+        goods=Goods(
+            item=np.array(ids, dtype=object),
+            category=joined[features.CATEGORY][order],
+            brand=joined[features.BRAND][order],
+            price=joined[features.PRICE][order].astype(np.float32),
+        ),
+        name=joined[features.NAME][order],
         tokens=joined[features.TOKENS][order].astype(np.int32),
         terms=terms[order],
         lexical=joined[features.LEXICAL][order].astype(np.float32),

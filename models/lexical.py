@@ -32,11 +32,16 @@ def terms(pieces: tf.RaggedTensor, vocabulary_size: int) -> tf.RaggedTensor:
     Returns:
         ragged int64 [B, (terms)], below `vocabulary_size + BIGRAM_BUCKETS`.
     """
+    return tf.concat([pieces, pairs(pieces, vocabulary_size)], axis=1)
+
+
+def pairs(pieces: tf.RaggedTensor, vocabulary_size: int) -> tf.RaggedTensor:
+    """Ids of the buckets of the bigrams alone: of n pieces n - 1, as in `terms`."""
     left, right = pieces[:, :-1], pieces[:, 1:]
     mixed = tf.ragged.map_flat_values(
         lambda a, b: tf.math.floormod((a * _LEFT + b * _RIGHT) // 64, BIGRAM_BUCKETS), left, right
     )
-    return tf.concat([pieces, mixed + vocabulary_size], axis=1)
+    return mixed + vocabulary_size
 
 
 def side_by_side(
@@ -84,11 +89,18 @@ def sketch(ids: tf.RaggedTensor, weights: tf.RaggedTensor, size: int) -> tf.Tens
     """
     rows, batch = ids.value_rowids(), ids.nrows()
     total = tf.zeros([batch * size], tf.float32)
-    for seed in _SEEDS[:_SIGNS_PER_TERM]:
-        mixed = tf.bitwise.bitwise_and((ids.values + 1) * seed, 0x7FFFFFFFFFFF) // 8191
-        column = tf.math.floormod(mixed, size)
-        sign = tf.cast(tf.math.floormod(mixed // size, 2) * 2 - 1, tf.float32)
+    for column, sign in places(ids.values, size):
         total += tf.math.unsorted_segment_sum(
             sign * weights.values, rows * size + column, batch * size
         )
     return tf.math.l2_normalize(tf.reshape(total, [batch, size]), axis=1)
+
+
+def places(ids: tf.Tensor, size: int) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """Where the projection puts terms int64 [..]: columns int64 [..] with signs float32 [..]."""
+    found = []
+    for seed in _SEEDS[:_SIGNS_PER_TERM]:
+        mixed = tf.bitwise.bitwise_and((ids + 1) * seed, 0x7FFFFFFFFFFF) // 8191
+        sign = tf.cast(tf.math.floormod(mixed // size, 2) * 2 - 1, tf.float32)
+        found.append((tf.math.floormod(mixed, size), sign))
+    return found

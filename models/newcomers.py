@@ -6,7 +6,9 @@ Nothing is traced or trained. What a product inherits is computed as in training
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -20,10 +22,12 @@ from models.intake import Columns
 from models.interactions import PAD
 from models.kernel import Floats, ItemView, place_beside, place_in_order
 from models.products import Described, Product
+from models.rules import Goods, Rules, on_day, rule
 
 Rows = npt.NDArray[np.int64]
 # What a product begins with, by column; the others come from its texts.
 _BLANK: Final = {
+    "item_name": b"",
     "embedding": 0.0,
     "is_new": True,
     "is_cold": True,
@@ -61,8 +65,9 @@ class Placed(NamedTuple):
 
 
 def place(
-    model: Any, admission: Admission, products: Sequence[Product], described: Described
-) -> Placed:
+    model: Any, admission: Admission, products: Sequence[Product], described: Described,
+    rules: Rules | None = None,
+) -> Placed:  # fmt: skip
     """Compute the new columns; `models.intake.assign` puts them on the shelf.
 
     A product that is on the shelf is updated. No other item's row changes but in `served.fallback`,
@@ -73,6 +78,7 @@ def place(
         admission: the file beside it.
         products: at least one, of different ids.
         described: of these.
+        rules: of the model, None where it has none.
     """
     shelf = model._shelf
     known = shelf.item_id.numpy()
@@ -87,10 +93,13 @@ def place(
     is_anchor = columns["served.source"][row] < len(shelf.served.reference_weight.numpy())
     is_heard = ~is_anchor & (noted != PAD)
     columns["embedding"][row] = described.embedding
+    columns["item_name"][row] = described.name
     columns["evidence.text"][noted[is_heard]] = described.embedding[is_heard]
     for product, at in zip(products, row, strict=True):
         if product.available is not None:
             columns["available"][at] = product.available
+    if rules is not None:
+        columns |= _ruled(shelf, rules, products, row, len(new_ids))
     heirs = np.flatnonzero(~is_anchor & ~is_heard)
     if len(heirs):
         _inherit(shelf, admission, columns, row[heirs], described.rows(heirs))
@@ -127,6 +136,8 @@ def _longer(shelf: Any, ids: npt.NDArray[np.object_], count: int) -> Columns:
         columns[name] = np.concatenate([column, more])
     span = shelf.span.numpy()
     columns["span"] = np.append(span, np.full(count, span.max(initial=0), span.dtype))
+    bought = shelf.buyers.offset.numpy()
+    columns["buyers.offset"] = np.append(bought, np.full(count, bought[-1]))
     # In the evaluation a new product has the blank list, which is behind the anchors' own.
     own = len(shelf.served.anchor_index.numpy()) + np.arange(count)
     blank = np.full(count, len(shelf.judged.reference_weight.numpy()))
@@ -138,6 +149,35 @@ def _longer(shelf: Any, ids: npt.NDArray[np.object_], count: int) -> Columns:
         more = np.zeros((count, column.shape[1]), column.dtype)
         columns[f"served.{name}"] = np.concatenate([column, more])
     return columns
+
+
+def _ruled(shelf: Any, rules: Rules, products: Sequence[Product], row: Rows, count: int) -> Columns:
+    """The columns of rules with what they say of products at rows, `count` of them new ones."""
+    item, category, brand = (
+        np.array([getattr(product, name).encode() for product in products], object)
+        for name in ("item", "category", "brand")
+    )
+    goods = Goods(
+        item,
+        category,
+        brand,
+        price=np.array([product.price for product in products], np.float32),
+    )
+    said = rule(rules, goods, now=time.time())
+    columns: Columns = {}
+    for field in fields(said):
+        column = getattr(shelf.rules, field.name).numpy()
+        column = np.concatenate([column, np.zeros(count, column.dtype)])
+        column[row] = getattr(said, field.name)
+        columns[f"rules.{field.name}"] = column
+    return columns
+
+
+def refreshed(model: Any) -> Columns:
+    """The new column of what the rules' dates allow now, of a model with rules."""
+    kept = model._shelf.rules
+    on_sale = on_day(kept.first.numpy(), kept.end.numpy(), time.time())
+    return {"rules.allowed": kept.passes.numpy() & on_sale}
 
 
 def _inherit(

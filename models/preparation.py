@@ -43,6 +43,7 @@ from models.options import (
 from models.pretraining import pretrain
 from models.quality import Ratings, item_quality, quality_as_new
 from models.replay import replayed
+from models.rules import Rules
 from models.selection import START, Report, keep_kernel, select_kernel
 from models.self_training import confident_pairs
 from models.simulation import Rows, SimulatedLaunch, dealt, launches
@@ -74,6 +75,7 @@ class TrainerOptions(BaseModel):
     training: TrainingOptions
     continual: ContinualOptions
     history_length: int
+    rules: Rules | None = None
 
     @property
     def architecture(self) -> str:

@@ -29,6 +29,11 @@ def item_text(inputs: Tensors, names: Sequence[str] = features.ITEM_TEXT) -> tf.
     return tf.strings.strip(tf.strings.join(marked))
 
 
+def item_name(inputs: Tensors) -> tf.Tensor:
+    """Title, category and brand: string [B]. Taken for a title alone, it is read as the three."""
+    return tf.strings.regex_replace(item_text(inputs, features.ITEM_NAME), r" \.$", "")
+
+
 def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tensors:
     """Tokens, weighted terms, price bucket and row number of every item.
 
@@ -38,11 +43,11 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
             `price_buckets`.
 
     Returns:
-        item_id string [B], available and interactions int64 [B], tokens int64 [B,
-        max_tokens], term_ids ragged int64 and term_weights ragged float [B, (terms)] of unit
-        length, one half from the whole text and one from the name, lexical float [B,
-        lexical_size], a sketch of the terms, price_bucket int64 [B], price_level float [B],
-        brand_code int64 [B].
+        item_id, name, category and brand string [B], price float [B], available and interactions
+        int64 [B], tokens int64 [B, max_tokens], term_ids ragged int64 and term_weights ragged
+        float [B, (terms)] of unit length, one half from the whole text and one from the name,
+        lexical float [B, lexical_size], a sketch of the terms, price_bucket int64 [B],
+        price_level float [B], brand_code int64 [B].
     """
     folder = open_encoder(custom_config["encoder"])
     tokenizer = tft.make_and_track_object(
@@ -60,6 +65,10 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
         features.ITEM_ID: item_id,
         features.AVAILABLE: tf.reshape(inputs[features.AVAILABLE], [-1]),
         features.INTERACTIONS: tf.reshape(inputs[features.INTERACTIONS], [-1]),
+        features.CATEGORY: tf.reshape(inputs[features.CATEGORY], [-1]),
+        features.BRAND: tf.reshape(inputs[features.BRAND], [-1]),
+        features.PRICE: _price(inputs[features.PRICE]),
+        features.NAME: item_name(inputs),
         features.TOKENS: tokenizer.encoder_input(pieces, custom_config["max_tokens"]),
         features.TERM_IDS: term_ids,
         features.TERM_WEIGHTS: term_weights,
@@ -103,11 +112,22 @@ def _weighted_terms(
 
 def _price_bucket(price: tf.SparseTensor, buckets: int) -> tf.Tensor:
     """1 .. buckets by quantile; 0 where the price is unknown."""
-    # A batch without any price is 0 wide, and the maximum of nothing is minus infinity.
-    value = tf.maximum(tf.reduce_max(tf.sparse.to_dense(price, default_value=-1.0), axis=1), -1.0)
+    value = _dense(price)
     boundaries = tft.quantiles(price.values, num_buckets=buckets, epsilon=0.01)
     bucket = tft.apply_buckets(value, boundaries) + 1
     return tf.where(value < 0, tf.zeros_like(bucket), bucket)
+
+
+def _dense(price: tf.SparseTensor) -> tf.Tensor:
+    """Prices float32 [B], -1 where unknown."""
+    # A batch without any price is 0 wide, and the maximum of nothing is minus infinity.
+    return tf.maximum(tf.reduce_max(tf.sparse.to_dense(price, default_value=-1.0), axis=1), -1.0)
+
+
+def _price(price: tf.SparseTensor) -> tf.Tensor:
+    """Prices float32 [B], NaN where unknown."""
+    value = _dense(price)
+    return tf.where(value < 0, tf.fill(tf.shape(value), float("nan")), value)
 
 
 def _price_level(price: tf.SparseTensor) -> tf.Tensor:

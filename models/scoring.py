@@ -40,6 +40,20 @@ class Bought(NamedTuple):
     anchor: tf.Tensor
 
 
+class Known(NamedTuple):
+    """What the score of one item for each of B users is made of, where there is a history.
+
+    Attributes:
+        scores: float32 [B, A], of the anchors.
+        reference: float32 [B], what inherited scores are relative to.
+        evidence: float32 [B], what the item's first interactions add.
+    """
+
+    scores: tf.Tensor
+    reference: tf.Tensor
+    evidence: tf.Tensor
+
+
 class Scorer(tf.Module):
     """The trained heads over the shelf's columns."""
 
@@ -55,7 +69,9 @@ class Scorer(tf.Module):
         self._evidence = evidence
         self._exploration = exploration
 
-    def best(self, query: Query, allowed: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def best(
+        self, query: Query, allowed: tf.Tensor, k: tf.Tensor, boost: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """The best items of each user, without what is excluded or was bought.
 
         In a large catalogue the full score is only computed for a shortlist.
@@ -64,19 +80,26 @@ class Scorer(tf.Module):
             query: B users.
             allowed: bool [I].
             k: int32 [].
+            boost: float32 [I], added to the logits; a shortlist is made without it.
 
         Returns:
             logits float32 [B, min(k, I)], `OUT` where there is no candidate left, and rows int32.
         """
 
         def among_all(users: Query) -> tuple[tf.Tensor, tf.Tensor]:
-            return top(self._candidates(users, self._logits(users), allowed), k)
+            logits = self._logits(users)
+            if boost is not None:
+                logits += boost
+            return top(self._candidates(users, logits, allowed), k)
 
         def among_shortlist(users: Query) -> tuple[tf.Tensor, tf.Tensor]:
             excluded = self._excluded(users)
             rows = self._shortlist(users, allowed, tf.shape(excluded)[1])
             stays = tf.gather(allowed, rows) & ~_listed(rows, excluded)
-            best, places = top(tf.where(stays, self._logits_at(users, rows), OUT), k)
+            logits = self._logits_at(users, rows)
+            if boost is not None:
+                logits += tf.gather(boost, rows)
+            best, places = top(tf.where(stays, logits, OUT), k)
             return best, tf.gather(rows, places, batch_dims=1)
 
         items, ranked = tf.size(allowed), (tf.float32, tf.int32)
@@ -88,29 +111,32 @@ class Scorer(tf.Module):
         return best, rows
 
     def explored(
-        self, query: Query, allowed: tf.Tensor, k: tf.Tensor, *, user_id: tf.Tensor,
-        history: tf.Tensor,
+        self, query: Query, usual: tuple[tf.Tensor, tf.Tensor], allowed: tf.Tensor, k: tf.Tensor,
+        *, boost: tf.Tensor | None, user_id: tf.Tensor, history: tf.Tensor,
     ) -> Lists:  # fmt: skip
-        """`best`, with the explored share of the places given to new items.
+        """Lists with the explored share of their places given to new items.
 
         Args:
             query: B users.
+            usual: their lists without exploration, as of `best`.
             allowed: bool [I].
             k: int32 [].
+            boost: float32 [I], as of `best`.
             user_id: string [B], of the request: it decides by which draw is explored.
             history: string [B, H], likewise.
         """
         assert self._exploration is not None
         exploration = self._exploration
-        best, rows = self.best(query, allowed, k)
-        lists = Lists(best, rows, tf.ones_like(best))
+        lists = Lists(*usual, tf.ones_like(usual[0]))
 
         def of_group(asked: tuple[Query, Lists, tf.Tensor]) -> Lists:
-            users, usual, seeds = asked
+            users, lists, seeds = asked
             new = tf.tile(exploration.row[tf.newaxis], [tf.shape(seeds)[0], 1])
             stays = tf.gather(allowed, new) & ~_listed(new, self._excluded(users))
-            candidates = tf.where(stays, self._logits_at(users, new), OUT)
-            return explore(exploration, usual, candidates, seeds, k)
+            logits = self._logits_at(users, new)
+            if boost is not None:
+                logits += tf.gather(boost, new)
+            return explore(exploration, lists, tf.where(stays, logits, OUT), seeds, k)
 
         def explores() -> Lists:
             seeds = request_seeds(exploration, user_id, history)
@@ -126,6 +152,17 @@ class Scorer(tf.Module):
     def scores(self, query: Query, items: tf.Tensor) -> tf.Tensor:
         """The logit of one item for each user: rows int64 [B] to float32 [B]."""
         return self._logits_at(query, items[:, tf.newaxis])[:, 0]
+
+    def known(self, query: Query, items: tf.Tensor) -> Known:
+        """What the logit of one item for each user is made of: rows int64 [B]."""
+        bought = self._bought(query.history)
+        scores = self._anchor_scores(bought, tf.shape(query.history)[0])
+        reference = tf.linalg.matvec(scores, self._inherited.reference_weight.read_value())
+        evidence = tf.zeros_like(reference)
+        if self._evidence is not None:
+            places = take(self._evidence.of, items[:, tf.newaxis])
+            evidence += self._heard(bought, scores, places)[:, 0]
+        return Known(scores, reference, tf.where(_has_history(query)[:, 0], evidence, 0.0))
 
     def ranks(self, query: Query, items: tf.Tensor, span: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Rank of one item for each user, among all and among the cold ones: twice float32 [B].
@@ -315,7 +352,7 @@ class Scorer(tf.Module):
     def _bought(self, history: tf.Tensor) -> Bought:
         """The different anchors of histories int64 [B, H]."""
         anchors = self._inherited.anchors(history)
-        known = (anchors != PAD) & ~_repeated(history)
+        known = (anchors != PAD) & ~repeated(history)
         return Bought(tf.where(known)[:, 0], tf.boolean_mask(anchors, known))
 
     def _anchor_scores(self, bought: Bought, users: tf.Tensor) -> tf.Tensor:
@@ -359,7 +396,7 @@ def _has_history(users: Query) -> tf.Tensor:
     return tf.reduce_any(users.history != PAD, axis=1, keepdims=True)
 
 
-def _repeated(rows: tf.Tensor) -> tf.Tensor:
+def repeated(rows: tf.Tensor) -> tf.Tensor:
     """Whether a value stands further left in its row too: int [B, H] to bool [B, H]."""
     equal = rows[:, :, tf.newaxis] == rows[:, tf.newaxis, :]
     earlier = tf.linalg.band_part(tf.ones_like(equal), -1, 0) & ~tf.eye(

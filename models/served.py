@@ -14,11 +14,17 @@ import tensorflow_transform as tft
 from models import features
 from models.adaptation import EvidenceWeights
 from models.adapter import Adapter, Support
+from models.audience import Audience, Lenders
+from models.columns import take
 from models.encoder import TextEncoder
-from models.exploration import OUT
+from models.explanation import Explainer, WordReader
+from models.exploration import OUT, Lists
 from models.interactions import PAD
 from models.metrics import COLD_RANK, RANK, RATING, SQUARED_ERROR
+from models.preprocessing import item_text
 from models.query import Query, QueryReader, parse_interactions
+from models.ruled import RuledLists
+from models.rules import Rules
 from models.scoring import Scorer, top
 from models.shelf import Shelf
 from models.shortlist import shortlist
@@ -44,6 +50,7 @@ class ServedModel(tf.Module):
         catalogue_graph: tft.TFTransformOutput,
         implicit: bool,
         max_tokens: int,
+        rules: Rules | None = None,
     ) -> None:
         super().__init__(name="debut")
         self._item_encoder = item_encoder
@@ -62,9 +69,25 @@ class ServedModel(tf.Module):
         )  # fmt: skip
         self._judge = Scorer(shelf=shelf, inheritance=shelf.judged, model=model)
         self._adapter = Adapter(shelf=shelf, weights=evidence)
+        self._ruled = RuledLists(shelf=shelf, rules=rules) if rules else None
+        self._audience = Audience(shelf)
+        self._read_words = WordReader(tokenizer=tokenizer, encoder=item_encoder)
+        self._explainer = Explainer(
+            shelf=shelf,
+            scorer=self._scorer,
+            model=model,
+            vocabulary_size=tokenizer.vocabulary_size,
+        )
         # An attribute before tracing, or its vocabulary files are not saved with the model. Not
         # `transform_features_layer()`: that is a Keras model, whose saving traces everything anew.
         self._transform = tf.saved_model.load(catalogue_graph.transform_savedmodel_dir)
+        text = tf.TensorSpec([None], tf.string)
+        # Traced once for all signatures.
+        self._embed = tf.function(
+            self._embed_products,
+            input_signature=[*[text] * len(features.ITEM_TEXT), tf.TensorSpec([None], tf.float32)],
+            autograph=False,
+        )
         self._implicit = implicit
 
     def signatures(self) -> dict[str, Any]:
@@ -78,23 +101,21 @@ class ServedModel(tf.Module):
             return tf.function(function, autograph=False).get_concrete_function(**named)
 
         user = {"user_id": text, "history": table, "profile": text}
+        product = {
+            **dict.fromkeys(features.ITEM_TEXT, text),
+            "price": tf.TensorSpec([None], tf.float32),
+        }
         return {
             "serving_default": trace(self.rate_examples, examples=text),
             "evaluate": trace(self.evaluate, examples=text),
             "recommend": trace(self.recommend, **user, k=k, new_only=tf.TensorSpec([], tf.bool)),
             "score": trace(self.score, **user, item_id=text),
-            "embed_items": trace(
-                self.embed_items,
-                **dict.fromkeys(features.ITEM_TEXT, text),
-                price=tf.TensorSpec([None], tf.float32),
-            ),
-            "describe_items": trace(
-                self.describe_items,
-                **dict.fromkeys(features.ITEM_TEXT, text),
-                price=tf.TensorSpec([None], tf.float32),
-            ),
+            "explain": trace(self.explain, **user, item_id=text),
+            "embed_items": trace(self.embed_items, **product),
+            "describe_items": trace(self.describe_items, **product),
             "embed_users": trace(self.embed_users, **user),
             "similar_items": trace(self.similar_items, item_id=text, k=k),
+            "audience": trace(self.audience, item_id=text, **product, k=k),
             "adapt_items": trace(
                 self.adapt_items,
                 item_id=text,
@@ -116,7 +137,22 @@ class ServedModel(tf.Module):
         """
         query = self._read(user_id, history, profile)
         allowed = self._shelf.available & (~new_only | self._shelf.is_new)
-        lists = self._scorer.explored(query, allowed, k, user_id=user_id, history=history)
+        boost = None
+        if self._ruled is None:
+            usual = self._scorer.best(query, allowed, k)
+        else:
+            boost = self._ruled.boost
+            allowed &= self._ruled.allowed
+            usual = self._ruled(
+                lambda among, most: self._scorer.best(query, among, most, boost), allowed, k
+            )
+        if self._ruled is not None and self._ruled.is_capped:
+            # A cap is about the whole list, and what explores would not heed it.
+            lists = Lists(*usual, tf.ones_like(usual[0]))
+        else:
+            lists = self._scorer.explored(
+                query, usual, allowed, k, boost=boost, user_id=user_id, history=history
+            )
         listed = self._listed(lists.logit, lists.row)
         columns = tf.shape(listed["score"])[1]
         return listed | {"propensity": lists.propensity[:, :columns]}
@@ -125,24 +161,92 @@ class ServedModel(tf.Module):
         """The nearest available items by cosine: item_id string [B, k], score float32 [B, k]."""
         given = tf.cast(self._known_items(item_id), tf.int32)
         own = self._shelf.embeddings(given)
-        available = self._shelf.available.read_value()
+        offered = self._shelf.available.read_value()
+        if self._ruled is not None:
+            offered &= self._ruled.allowed
 
         def stays(cosine: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
             others = tf.range(start, end)[:, tf.newaxis] != given
-            return tf.where(available[start:end, tf.newaxis] & others, cosine, OUT)
+            return tf.where(offered[start:end, tf.newaxis] & others, cosine, OUT)
 
         # The k best items lie in the k best blocks.
         rows = shortlist(own, self._shelf.embedding.read_value(), tf.maximum(k, 1), adjust=stays)
-        is_other = tf.gather(available, rows) & (rows != given[:, tf.newaxis])
+        is_other = tf.gather(offered, rows) & (rows != given[:, tf.newaxis])
         cosine = tf.linalg.matvec(self._shelf.embeddings(rows), own)
         best, places = top(tf.where(is_other, cosine, OUT), k)
         return self._listed(best, tf.gather(rows, places, batch_dims=1))
+
+    def audience(
+        self, item_id: tf.Tensor, title: tf.Tensor, category: tf.Tensor, brand: tf.Tensor,
+        description: tf.Tensor, price: tf.Tensor, k: tf.Tensor,
+    ) -> Outputs:  # fmt: skip
+        """The best users for items on the shelf, or for products that are not there.
+
+        Whoever bought an item is left out. The scores are those of `models.audience`.
+
+        Args:
+            item_id: string [B]; of a row with an id the texts and the price are not read.
+            title: string [B], like the other texts for rows with the id "".
+            category: string [B].
+            brand: string [B].
+            description: string [B].
+            price: float32 [B], NaN where it is unknown.
+            k: int32 [].
+
+        Returns:
+            user_id string [B, k] and score float32 [B, k].
+        """
+        is_given = tf.not_equal(item_id, "")
+        rows = self._known_items(item_id, optional=True)
+        words = tf.strings.join([title, category, brand, description])
+        check = tf.debugging.Assert(
+            tf.reduce_all(is_given | tf.not_equal(words, "")),
+            ["item_id is empty, and so are the texts: give one or the other"],
+        )
+        on_shelf = self._audience.on_shelf(rows)
+
+        def with_texts() -> Lenders:
+            by_text = self._audience.by_text(
+                self._embed(title, category, brand, description, price)
+            )
+            return Lenders(
+                tf.where(is_given[:, tf.newaxis], on_shelf.weight, by_text.weight),
+                tf.where(is_given, on_shelf.demand, by_text.demand),
+            )
+
+        with tf.control_dependencies([check]):
+            lenders = tf.cond(tf.reduce_all(is_given), lambda: on_shelf, with_texts)
+        scores, users = self._audience.best(lenders, rows, k)
+        ids, scores = _cut(scores, self._shelf.user_ids(users))
+        return {"user_id": ids, "score": scores}
 
     def score(
         self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor, item_id: tf.Tensor
     ) -> Outputs:
         """One item per user: rating float32 [B] in [0, 1] and retrieval score float32 [B]."""
         return self._scored(self._read(user_id, history, profile), self._known_items(item_id))
+
+    def explain(
+        self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor, item_id: tf.Tensor
+    ) -> Outputs:
+        """What each item of the history and each word adds to the score of one item per user.
+
+        Returns:
+            Those of `models.explanation.Explainer`, with ids for `history_item`.
+        """
+        query, rows = self._read(user_id, history, profile), self._known_items(item_id)
+        name = take(self._shelf.item_name, rows)
+        blank = tf.fill(tf.shape(name), "")
+        price = tf.fill(tf.shape(name), float("nan"))
+        transformed = self._transformed(name, blank, blank, blank, price)
+        reading = self._read_words(
+            item_text({features.TITLE: name}, [features.TITLE]),
+            transformed[features.TOKENS],
+            (transformed[features.TERM_IDS], transformed[features.TERM_WEIGHTS]),
+            transformed[features.PRICE_BUCKET],
+        )
+        answer = self._explainer(query, rows, reading)
+        return answer | {"history_item": self._shelf.item_ids(answer["history_item"])}
 
     def rate_examples(self, examples: tf.Tensor) -> Outputs:
         """`score` for serialized interactions, in the form the pipeline ingests."""
@@ -158,8 +262,7 @@ class ServedModel(tf.Module):
         price: tf.Tensor,
     ) -> Outputs:  # fmt: skip
         """Embeddings of products, on the shelf or not: float32 [B, D]."""
-        transformed = self._transformed(title, category, brand, description, price)
-        return {"embedding": self._embedded(transformed, self._text(transformed))}
+        return {"embedding": self._embed(title, category, brand, description, price)}
 
     def describe_items(
         self, title: tf.Tensor, category: tf.Tensor, brand: tf.Tensor, description: tf.Tensor,
@@ -213,6 +316,13 @@ class ServedModel(tf.Module):
 
     def _text(self, transformed: Outputs) -> tf.Tensor:
         return self._item_encoder.infer(tf.cast(transformed[features.TOKENS], tf.int32))
+
+    def _embed_products(
+        self, title: tf.Tensor, category: tf.Tensor, brand: tf.Tensor, description: tf.Tensor,
+        price: tf.Tensor,
+    ) -> tf.Tensor:  # fmt: skip
+        transformed = self._transformed(title, category, brand, description, price)
+        return self._embedded(transformed, self._text(transformed))
 
     def _embedded(self, transformed: Outputs, text: tf.Tensor) -> tf.Tensor:
         return self._model.items(
@@ -279,17 +389,26 @@ class ServedModel(tf.Module):
         }
 
     def _listed(self, scores: tf.Tensor, rows: tf.Tensor) -> Outputs:
-        """Cut to the longest list of the batch; a shorter one ends in "" with the lowest score."""
-        valid = scores > OUT
-        longest = tf.reduce_max(tf.reduce_sum(tf.cast(valid, tf.int32), axis=1))
-        ids = tf.where(valid, self._shelf.item_ids(rows), "")
-        return {"item_id": ids[:, :longest], "score": scores[:, :longest]}
+        ids, scores = _cut(scores, self._shelf.item_ids(rows))
+        return {"item_id": ids, "score": scores}
 
-    def _known_items(self, item_id: tf.Tensor) -> tf.Tensor:
+    def _known_items(self, item_id: tf.Tensor, *, optional: bool = False) -> tf.Tensor:
+        """Rows of ids; where they are optional, "" is none and its row PAD."""
         rows = self._shelf.item_rows(item_id)
-        unknown = tf.boolean_mask(item_id, rows == PAD)
+        is_missing = (rows == PAD) & (tf.not_equal(item_id, "") | (not optional))
+        unknown = tf.boolean_mask(item_id, is_missing)
         check = tf.debugging.Assert(
             tf.size(unknown) == 0, ["item_id is not in the catalogue:", unknown]
         )
         with tf.control_dependencies([check]):
             return tf.identity(rows)
+
+
+def _cut(scores: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Ids and scores [B, k] cut to the longest list of the batch.
+
+    A shorter one ends in "" with the lowest score.
+    """
+    valid = scores > OUT
+    longest = tf.reduce_max(tf.reduce_sum(tf.cast(valid, tf.int32), axis=1))
+    return tf.where(valid, ids, "")[:, :longest], scores[:, :longest]

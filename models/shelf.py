@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from models.admission import Admission
 from models.aligner import Aligner
+from models.buyers import Buyers, index_buyers
 from models.clock import ShopClock
 from models.columns import Columns, take
 from models.evidence import Evidence, no_evidence
@@ -29,6 +30,7 @@ from models.item_table import ItemTable
 from models.kernel import ItemView, KernelSettings
 from models.options import ModelOptions
 from models.quality import FittedQuality, Ratings, fit_quality
+from models.rules import Ruled
 from models.simulation import SimulatedLaunch, most_popular
 from models.two_tower import TwoTower
 
@@ -44,6 +46,7 @@ class ShelfData:
 
     Attributes:
         item_id: string [I].
+        item_name: string [I], title, category and brand; what an explanation splits into words.
         id_fingerprint: int64 [I], of the ids, rising; see `models.id_index`.
         id_row: int32 [I], the row of each.
         embedding: bfloat16 [I, D], of unit length before it was rounded.
@@ -51,6 +54,7 @@ class ShelfData:
         is_cold: bool [I], no interaction in the train split.
         available: bool [I], False for an item that is never recommended.
         span: int32 [I], of the first interaction; 0 where the data has no spans.
+        user_id: string [U].
         user_profile: float32 [U, D], projected; zeros where there is none.
         user_items: int32 [N], all different rows a user has bought, oldest first, user by user.
         user_rating: float32 [N], the latest rating of each.
@@ -58,10 +62,13 @@ class ShelfData:
         served: what items inherit from all interactions.
         judged: what those with any interaction inherit from those of the train split.
         evidence: what first interactions since then say of items.
+        buyers: the purchases by item.
+        rules: what rules say of the items, None without any.
         exploration: what lists have shown of new items, and which of them get a chance.
     """
 
     item_id: npt.NDArray[np.object_]
+    item_name: npt.NDArray[np.object_]
     id_fingerprint: npt.NDArray[np.int64]
     id_row: npt.NDArray[np.int32]
     embedding: npt.NDArray[Any]
@@ -69,6 +76,7 @@ class ShelfData:
     is_cold: npt.NDArray[np.bool_]
     available: npt.NDArray[np.bool_]
     span: npt.NDArray[np.int32]
+    user_id: npt.NDArray[np.object_]
     user_profile: npt.NDArray[np.float32]
     user_items: npt.NDArray[np.int32]
     user_rating: npt.NDArray[np.float32]
@@ -76,6 +84,8 @@ class ShelfData:
     served: Inheritance
     judged: Inheritance
     evidence: Evidence
+    buyers: Buyers
+    rules: Ruled | None
     exploration: Exploration
 
 
@@ -91,6 +101,9 @@ class Shelf(Columns):
         """
         super().__init__(data)
         self.served, self.judged = Inherited(data.served), Inherited(data.judged)
+        self.evidence, self.buyers = Columns(data.evidence), Columns(data.buyers)
+        if data.rules is not None:
+            self.rules = Columns(data.rules)
         self.evidence = Columns(data.evidence)
         self.exploration = Columns(data.exploration)
         self._user_file = tf.saved_model.Asset(str(user_ids))
@@ -113,6 +126,10 @@ class Shelf(Columns):
     def item_ids(self, rows: tf.Tensor) -> tf.Tensor:
         """Ids of rows, "" for PAD: int [..] to string [..]."""
         return tf.where(rows == PAD, "", take(self.item_id, tf.maximum(rows, 0)))
+
+    def user_ids(self, rows: tf.Tensor) -> tf.Tensor:
+        """Ids of users' rows, "" for PAD: int [..] to string [..]."""
+        return tf.where(rows == PAD, "", take(self.user_id, tf.maximum(rows, 0)))
 
     def embeddings(self, rows: tf.Tensor) -> tf.Tensor:
         """Embeddings of rows: int [..] to float32 [.., D]."""
@@ -141,9 +158,11 @@ def fill_shelf(
     everything: Ratings,
     purchases: Purchases,
     clock: ShopClock,
+    user_ids: npt.NDArray[np.object_],
     user_text: npt.NDArray[np.float32],
     options: ModelOptions,
     span: npt.NDArray[np.int32],
+    rules: Ruled | None = None,
 ) -> tuple[ShelfData, Admission]:
     """Run the item tower over the whole catalogue, new products included.
 
@@ -157,9 +176,11 @@ def fill_shelf(
         everything: those of all splits.
         purchases: of all splits, in order.
         clock: of the shop.
+        user_ids: bytes [U].
         user_text: float32 [U, hidden], encoded profiles.
         options: widths.
         span: int32 [I], of each item's first interaction.
+        rules: what rules say of the catalogue, None without any.
 
     Returns:
         The columns, and what gives a later product its own.
@@ -200,6 +221,7 @@ def fill_shelf(
     fingerprint, row = sort_ids(table.ids)
     columns = ShelfData(
         item_id=table.ids,
+        item_name=table.name,
         id_fingerprint=fingerprint,
         id_row=row,
         embedding=embedding.astype(_STORED),
@@ -207,6 +229,7 @@ def fill_shelf(
         is_cold=table.is_cold,
         available=table.available,
         span=span,
+        user_id=user_ids,
         user_profile=model.profile(tf.constant(user_text)).numpy(),
         user_items=purchases.item,
         user_rating=purchases.rating,
@@ -214,6 +237,14 @@ def fill_shelf(
         served=served,
         judged=judged,
         evidence=evidence,
+        buyers=index_buyers(
+            purchases.item,
+            purchases.offset,
+            source=served.source,
+            teacher=served.anchor_teacher,
+            reference=served.reference_weight,
+        ),
+        rules=rules,
         exploration=no_exploration(),
     )
     return columns, Admission(

@@ -70,9 +70,18 @@ class WordPieceTokenizer(tf.Module):
 
     def pieces(self, strings: tf.Tensor) -> tf.RaggedTensor:
         """Word pieces without special tokens: string [B] to ragged int64 [B, (pieces)]."""
+        return self.words(strings)[1].merge_dims(-2, -1)
+
+    def words(self, strings: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+        """Words as they are read, string [B, (words)], and their pieces [B, (words), (pieces)]."""
         words = text.regex_split(self.normalize(strings), rf"\s+|{_SINGLE}", _SINGLE)
         words = tf.ragged.map_flat_values(_without_overlong, words)
-        return self._pieces.tokenize(words).merge_dims(-2, -1)
+        return words, self._pieces.tokenize(words)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many word pieces there are."""
+        return self._folder.vocabulary_size
 
     def encoder_input(self, pieces: tf.RaggedTensor, max_tokens: int) -> tf.Tensor:
         """`[CLS] pieces [SEP]`, cut and padded to int64 [B, max_tokens]."""

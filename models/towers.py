@@ -16,7 +16,7 @@ import tensorflow as tf
 _TEXT_SHARE: Final = 0.5
 _TINY: Final = 1e-9
 _LITTLE: Final = 1e-4
-_FLOOR: Final = 0.1
+FLOOR: Final = 0.1
 
 
 def item_features(text: tf.Tensor, lexical: tf.Tensor) -> tf.Tensor:
@@ -53,6 +53,10 @@ class ItemTower(tf.Module):
         self._embedding_shift = tf.Variable(tf.zeros_like(components), name="embedding_shift")
         self._price = tf.Variable(tf.zeros([price_buckets + 1, size]), name="price")
 
+    def lexical_size(self, hidden: int) -> int:
+        """Width of the sketch of the terms, beside an encoder of this width."""
+        return int(self._center.shape[0]) - hidden
+
     def __call__(self, features: tf.Tensor, price_bucket: tf.Tensor) -> tf.Tensor:
         """Apply the tower.
 
@@ -80,8 +84,12 @@ def retrieval_logits(*, inherited: tf.Tensor, reference: tf.Tensor, demand: tf.T
         reference: q, float32 [B, 1].
         demand: float32 [I], or [B, I].
     """
-    ratio = tf.nn.relu(inherited) / (tf.nn.relu(reference) + _LITTLE)
-    return tf.math.log(ratio + _FLOOR) + demand
+    return tf.math.log(relative(inherited, reference) + FLOOR) + demand
+
+
+def relative(inherited: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+    """max(q_i, 0) / max(q, 0) of `retrieval_logits`, of tensors that broadcast."""
+    return tf.nn.relu(inherited) / (tf.nn.relu(reference) + _LITTLE)
 
 
 def principal_components(centered: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:

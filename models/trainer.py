@@ -6,6 +6,7 @@ Given to the Trainer by dotted path; `module_file` would build a wheel for every
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from models.interactions import Purchases
 from models.options import CATALOGUE_GRAPH_PATH, OPTIONS
 from models.preparation import Prepared, ShopData, TrainerOptions
 from models.record import MeasuredPoint, TrainingRecord, TrainingRecorder
+from models.rules import rule
 from models.selection import START
 from models.served import ServedModel
 from models.shelf import Shelf, fill_shelf
@@ -178,8 +180,9 @@ def _save(
         model, data.table, inputs.features, prepared.view, prepared.settings,
         train=data.train, everything=data.everything,
         purchases=Purchases.of(list(data.splits.values()), len(data.users)),
-        clock=clock, user_text=inputs.profiles, options=options.model,
+        clock=clock, user_ids=data.users.ids, user_text=inputs.profiles, options=options.model,
         span=data.item_span,
+        rules=rule(options.rules, data.table.goods, now=time.time()) if options.rules else None,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         shelf = Shelf(
@@ -196,9 +199,12 @@ def _save(
             catalogue_graph=catalogue_graph,
             implicit=data.splits[TRAIN].is_implicit,
             max_tokens=options.features.max_tokens,
+            rules=options.rules,
         )
         tf.saved_model.save(served, folder, signatures=served.signatures())
     admission.save(Path(folder))
+    if options.rules:
+        options.rules.save(Path(folder))
 
 
 def _write_ids(file: Path, ids: npt.NDArray[np.object_]) -> Path:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from pipeline.commands.audience import audience
 from pipeline.commands.compile import compile_
 from pipeline.commands.doctor import doctor
+from pipeline.commands.explain import explain
 from pipeline.commands.explore import explore
 from pipeline.commands.failures import FailingGroup, debug_option
 from pipeline.commands.feedback import feedback
@@ -38,7 +40,7 @@ def main() -> None:
 
 for _command in (
     run, compile_, serve, items, explore, versions, rollback, promote, feedback, recommend, score,
-    doctor,
+    explain, audience, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

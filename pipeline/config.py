@@ -72,6 +72,12 @@ class GateOptions(_Section):
     infra_requests: int = Field(ge=1, description="Examples sent to the candidate.")
 
 
+class RuleOptions(_Section):
+    """Rules that no model can override."""
+
+    file: str | None = Field(description="YAML file of rules; null for none.")
+
+
 class PushOptions(_Section):
     """What becomes of a model that passed the gates."""
 
@@ -124,6 +130,7 @@ class Configuration(_Section):
     continual: ContinualOptions
     tuner: TunerOptions
     gates: GateOptions
+    rules: RuleOptions
     push: PushOptions
     explore: ExploreOptions
     kubeflow: KubeflowOptions

@@ -26,6 +26,7 @@ from components.pusher import AtomicPusher
 from components.trainer import TwoTowerTrainer
 from components.tuner import TwoTowerTuner
 from models import features
+from models.rules import Rules
 from pipeline.config import Configuration
 from pipeline.evaluation import evaluation_config
 from pipeline.layout import MODEL_NAME
@@ -75,6 +76,7 @@ def create_pipeline(
     places: Places,
     by_span: bool = False,
     exceptions: Exceptions | None = None,
+    rules: Rules | None = None,
     lookups: Lookups | None = None,
 ) -> tfx.dsl.Pipeline:
     """Build the graph.
@@ -87,6 +89,7 @@ def create_pipeline(
         by_span: whether the data has an earlier span than the latest. Then training goes on from
             an earlier model, and gates look at spans too.
         exceptions: from what the gates say; None for none.
+        rules: that lists keep; None for none.
         lookups: how earlier runs are looked at; None for ML Metadata.
     """
     exceptions = exceptions or Exceptions()
@@ -138,7 +141,7 @@ def create_pipeline(
         "catalogue": catalogue_transform.outputs["transformed_examples"],
         "catalogue_graph": catalogue_transform.outputs["transform_graph"],
     }
-    options = training_options(config, encoder_fingerprint=fingerprints.encoder)
+    options = training_options(config, encoder_fingerprint=fingerprints.encoder, rules=rules)
     tuner = (
         TwoTowerTuner(**inputs, options=options, trials=config.tuner.trials)
         if config.tuner.enabled
@@ -218,7 +221,9 @@ def create_pipeline(
     )  # fmt: skip
 
 
-def training_options(config: Configuration, *, encoder_fingerprint: str) -> dict[str, Any]:
+def training_options(
+    config: Configuration, *, encoder_fingerprint: str, rules: Rules | None = None
+) -> dict[str, Any]:
     """What `models.preparation.TrainerOptions` reads, as JSON values."""
     return {
         section: getattr(config, section).model_dump(mode="json")
@@ -229,6 +234,7 @@ def training_options(config: Configuration, *, encoder_fingerprint: str) -> dict
     } | {
         "encoder_fingerprint": encoder_fingerprint,
         "history_length": config.data.history_length,
+        "rules": rules and rules.model_dump(mode="json"),
     }  # fmt: skip
 
 

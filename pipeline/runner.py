@@ -23,6 +23,7 @@ from components.ingestion.folder import fingerprint, open_folder
 from components.ingestion.options import read_pseudonym_key
 from components.lineage import open_store, read_pushes, withdrawn_models
 from models.encoder_folder import open_encoder
+from models.rules import read_rules
 from pipeline.abandoned import alone, clear_abandoned
 from pipeline.config import Configuration
 from pipeline.layout import SAMPLE, artifacts_folder, metadata_file, serving_folder
@@ -57,7 +58,7 @@ def define_pipeline(config: Configuration, root: Path, override: str = "") -> tf
     """Check the inputs and build the graph over the folders of a root, which is made.
 
     Raises:
-        BadInput: the data folder or the encoder can't be used.
+        BadInput: the data folder, the encoder or the rules can't be used.
     """
     data = Path(config.data.path) if config.data.path else SAMPLE
     folder = open_folder(data)
@@ -73,6 +74,7 @@ def define_pipeline(config: Configuration, root: Path, override: str = "") -> tf
         ),
         places=places(root),
         by_span=len(folder.spans) > 1,
+        rules=read_rules(Path(config.rules.file)) if config.rules.file else None,
         exceptions=Exceptions(override=override, withdrawn=_withdrawn(metadata_file(root))),
     )
 

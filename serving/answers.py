@@ -30,6 +30,39 @@ class Ranking:
 
 
 @dataclass(frozen=True)
+class Audience:
+    """The users for an item or a product, best first, with their scores; of different users."""
+
+    user_ids: list[str]
+    scores: list[float]
+    version: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a score is made of.
+
+    Attributes:
+        score: as `score` answers it; `base`, `evidence` and those of `history` together.
+        base: of an item that nothing speaks for.
+        evidence: what the item's first interactions say to this user.
+        history: items of the user's history with what each adds, in their order.
+        words: words of the item with what each adds; with `rest` they sum up to the history's sum,
+            or for somebody without history to what the profile adds.
+        rest: what no word adds.
+        version: of the model that answered.
+    """
+
+    score: float
+    base: float
+    evidence: float
+    history: list[tuple[str, float]]
+    words: list[tuple[str, float]]
+    rest: float
+    version: int
+
+
+@dataclass(frozen=True)
 class Scores:
     """Predicted ratings in [0, 1] and ranking scores, one of each per pair asked for."""
 

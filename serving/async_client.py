@@ -40,9 +40,11 @@ class AsyncClient(Connection):
 
     recommend = _asks(questions.recommend)
     score = _asks(questions.score)
+    explain = _asks(questions.explain)
     embed_items = _asks(questions.embed_items)
     embed_users = _asks(questions.embed_users)
     similar_items = _asks(questions.similar_items)
+    audience = _asks(questions.audience)
     status = _asks(questions.status)
     metadata = _asks(questions.metadata)
 

@@ -11,7 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from serving.answers import Embeddings, Ranking, Scores, Signature, TensorSpec, VersionStatus
+from models.errors import BadInput
+from serving.answers import (
+    Audience,
+    Embeddings,
+    Explanation,
+    Ranking,
+    Scores,
+    Signature,
+    TensorSpec,
+    VersionStatus,
+)
 from serving.wire import MESSAGES
 from serving.wire_tensors import BOOL, INT32, floats, nested, padded, scalar, strings, values
 
@@ -105,6 +115,20 @@ def score(
     return Question(PREDICT, _predict_request(model, "score", inputs), read)
 
 
+def explain(
+    model: str,
+    user_ids: Sequence[str],
+    item_ids: Sequence[str],
+    *,
+    history: Sequence[Sequence[str]] | None = None,
+    profile: Sequence[str] | None = None,
+) -> Question[list[Explanation]]:
+    """Why each of B users gets the item at the same place; others as in `recommend`."""
+    inputs = _users(user_ids, history, profile)
+    inputs["item_id"] = strings("item_ids", item_ids, len(user_ids))
+    return Question(PREDICT, _predict_request(model, "explain", inputs), _explanations)
+
+
 def embed_items(
     model: str,
     titles: Sequence[str],
@@ -115,15 +139,7 @@ def embed_items(
     prices: Sequence[float] | None = None,
 ) -> Question[Embeddings]:
     """Embeddings of B products by their text, on the shelf or not; a price may be NaN."""
-    rows = len(titles)
-    blank = [""] * rows
-    inputs = {
-        "title": strings("titles", titles, rows),
-        "category": strings("categories", categories or blank, rows),
-        "brand": strings("brands", brands or blank, rows),
-        "description": strings("descriptions", descriptions or blank, rows),
-        "price": floats("prices", prices or [math.nan] * rows, rows),
-    }
+    inputs = _products(titles, categories, brands, descriptions, prices)
     return Question(PREDICT, _predict_request(model, "embed_items", inputs), _embeddings)
 
 
@@ -143,6 +159,39 @@ def similar_items(model: str, item_ids: Sequence[str], *, k: int = 10) -> Questi
     """The k items most like each of B items of the catalogue."""
     inputs = {"item_id": strings("item_ids", item_ids, len(item_ids)), "k": scalar(INT32, k)}
     return Question(PREDICT, _predict_request(model, "similar_items", inputs), _rankings)
+
+
+def audience(
+    model: str,
+    item_ids: Sequence[str] = (),
+    *,
+    titles: Sequence[str] = (),
+    categories: Sequence[str] | None = None,
+    brands: Sequence[str] | None = None,
+    descriptions: Sequence[str] | None = None,
+    prices: Sequence[float] | None = None,
+    k: int = 10,
+) -> Question[list[Audience]]:
+    """The k users who will like each of B items best, without those who bought it.
+
+    Args:
+        model: name of the model.
+        item_ids: B items of the catalogue; or none, and the other arguments say what products they
+            are that need not be there.
+        titles: of these B products.
+        categories: as long as `titles`, like the rest.
+        brands: "" for none.
+        descriptions: "" for none.
+        prices: NaN where unknown.
+        k: how many users, fewer where fewer are left.
+    """
+    if bool(item_ids) == bool(titles):
+        raise BadInput("An audience needs item_ids, or titles of products, and not both.")
+    rows = len(item_ids or titles)
+    blank = [""] * rows
+    inputs = _products(titles or blank, categories, brands, descriptions, prices)
+    inputs |= {"item_id": strings("item_ids", item_ids or blank, rows), "k": scalar(INT32, k)}
+    return Question(PREDICT, _predict_request(model, "audience", inputs), _audiences)
 
 
 def status(model: str) -> Question[list[VersionStatus]]:
@@ -172,6 +221,24 @@ def _users(
     }
 
 
+def _products(
+    titles: Sequence[str],
+    categories: Sequence[str] | None,
+    brands: Sequence[str] | None,
+    descriptions: Sequence[str] | None,
+    prices: Sequence[float] | None,
+) -> dict[str, Any]:
+    rows = len(titles)
+    blank = [""] * rows
+    return {
+        "title": strings("titles", titles, rows),
+        "category": strings("categories", categories or blank, rows),
+        "brand": strings("brands", brands or blank, rows),
+        "description": strings("descriptions", descriptions or blank, rows),
+        "price": floats("prices", prices or [math.nan] * rows, rows),
+    }
+
+
 def _predict_request(model: str, signature: str, inputs: dict[str, Any]) -> Any:
     request = MESSAGES["PredictRequest"]()
     request.model_spec.name = model
@@ -189,23 +256,52 @@ def _outputs(response: Any) -> tuple[dict[str, Any], int]:
 
 
 def _rankings(response: Any) -> list[Ranking]:
-    """One ranking a row; the empty ids that fill up a short row are left out."""
     outputs, version = _outputs(response)
-    ids, scores, chances = outputs["item_id"], outputs["score"], outputs.get("propensity")
-    rows, columns = (dim.size for dim in ids.tensor_shape.dim)
-    rankings = []
+    lists = _split(_pairs(outputs["item_id"], outputs["score"]))
+    if "propensity" not in outputs:  # of similar items
+        return [Ranking(items, scores, version) for items, scores in lists]
+    chances = _split(_pairs(outputs["item_id"], outputs["propensity"]))
+    return [
+        Ranking(items, scores, version, chance)
+        for (items, scores), (_, chance) in zip(lists, chances, strict=True)
+    ]
+
+
+def _audiences(response: Any) -> list[Audience]:
+    outputs, version = _outputs(response)
+    lists = _split(_pairs(outputs["user_id"], outputs["score"]))
+    return [Audience(users, scores, version) for users, scores in lists]
+
+
+def _split(rows: list[list[tuple[str, float]]]) -> list[tuple[list[str], list[float]]]:
+    return [([text for text, _ in row], [number for _, number in row]) for row in rows]
+
+
+def _pairs(texts: Any, numbers: Any) -> list[list[tuple[str, float]]]:
+    """Texts and the numbers at their places, by row, without those of the empty texts."""
+    rows, columns = (dim.size for dim in texts.tensor_shape.dim)
+    found = []
     for row in range(rows):
         at = slice(row * columns, (row + 1) * columns)
-        kept = [place for place, item in enumerate(ids.string_val[at], at.start) if item]
-        rankings.append(
-            Ranking(
-                [ids.string_val[place].decode() for place in kept],
-                [scores.float_val[place] for place in kept],
-                version,
-                None if chances is None else [chances.float_val[place] for place in kept],
-            )
+        pairs = zip(texts.string_val[at], numbers.float_val[at], strict=True)
+        found.append([(text.decode(), number) for text, number in pairs if text])
+    return found
+
+
+def _explanations(response: Any) -> list[Explanation]:
+    outputs, version = _outputs(response)
+    single = {name: values(outputs[name]) for name in ("score", "base", "evidence", "rest")}
+    history = _pairs(outputs["history_item"], outputs["history_score"])
+    words = _pairs(outputs["word"], outputs["word_score"])
+    return [
+        Explanation(
+            **{name: column[row] for name, column in single.items()},
+            history=history[row],
+            words=words[row],
+            version=version,
         )
-    return rankings
+        for row in range(len(history))
+    ]
 
 
 def _fallback_ranking(item_ids: Sequence[str], without: Sequence[str], k: int) -> Ranking:

@@ -28,8 +28,9 @@ from components.ingestion.support import read_support
 from models.admission import FILE, Admission
 from models.errors import BadInput, Refused
 from models.intake import FirstInteraction, Intake, assign, take_in
-from models.newcomers import Placed, place, withdraw
+from models.newcomers import Placed, place, refreshed, withdraw
 from models.products import Described, Product
+from models.rules import Rules
 
 _ITEM_IDS: Final = "_shelf/item_id/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -141,11 +142,18 @@ def update(
         raise Refused(
             f"{base} was trained before Debut could add products to it. Run `debut run` again."
         )
+    rules = Rules.load(base)
+    if not any(change) and rules is None:
+        raise BadInput(f"{base} was made without rules, so there is nothing to refresh.")
     # Alone, because bad input should not have to wait for the model.
     column = tf.train.load_variable(str(base / "variables" / "variables"), _ITEM_IDS)
     ids = [item.decode() for item in column]
     given = _read(change, terms, set(ids))
     model = tf.saved_model.load(str(base))
+    if not hasattr(model._shelf, "buyers"):
+        raise Refused(
+            f"{base} was trained before Debut kept an index of buyers. Run `debut run` again."
+        )
     users = (base / "assets" / "users.txt").read_text(encoding="utf-8").split("\n")[:-1]
     gate = Gate(
         Loaded(model), users=users, items=ids,
@@ -155,10 +163,13 @@ def update(
     start = time.perf_counter()
     described = describe_products(base, model, given.products, beam_args)
     embedded = time.perf_counter()
-    placed, intake = _change(model, base, given, described, users)
+    placed, intake = _change(model, base, given, described, users, rules)
     filled = time.perf_counter()
     shelf = model._shelf
-    gone = [item.decode() for item in shelf.item_id.numpy()[~shelf.available.numpy()]]
+    offered = shelf.available.numpy()
+    if rules is not None:
+        offered = offered & shelf.rules.allowed.numpy()
+    gone = [item.decode() for item in shelf.item_id.numpy()[~offered]]
 
     def check(answers: Answers) -> None:
         gate.check(answers, gone)
@@ -171,17 +182,24 @@ def update(
 
 
 def _change(
-    model: Any, base: Path, given: _Read, described: Described | None, users: Sequence[str]
+    model: Any,
+    base: Path,
+    given: _Read,
+    described: Described | None,
+    users: Sequence[str],
+    rules: Rules | None,
 ) -> tuple[Placed | None, Intake]:
     """Change the shelf of a loaded model."""
     placed = None
     if described is not None:
-        placed = place(model, Admission.load(base), given.products, described)
+        placed = place(model, Admission.load(base), given.products, described, rules)
         assign(model, placed.columns)
     intake = take_in(
         model, users, given.interactions, again=() if placed is None else placed.heard.tolist()
     )
     assign(model, intake.columns)
+    if rules is not None:
+        assign(model, refreshed(model))
     if given.withdrawn:
         assign(model, withdraw(model, given.withdrawn))
     return placed, intake

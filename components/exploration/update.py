@@ -27,6 +27,7 @@ from models.exploration import Exploration, no_exploration
 from models.intake import Columns, assign
 from models.options import ExploreOptions
 from models.pseudonyms import MARK, pseudonym
+from models.rules import Rules
 
 _EXTRA: Final = "assets.extra"
 
@@ -78,6 +79,12 @@ def update(
         raise Refused(
             f"{base} was trained before Debut could explore. Run `debut run` again, then give the "
             "command again."
+        )
+    rules = Rules.load(base)
+    if rules is not None and rules.cap is not None and options.policy != "none":
+        raise Refused(
+            f"The rules of {base} hold a cap, and explored places would not heed it. Run `debut "
+            "run` without the cap, or set explore.policy to none."
         )
     users = (base / "assets" / "users.txt").read_text(encoding="utf-8").split("\n")[:-1]
     known = {user.removeprefix(MARK): user for user in users}

@@ -1,4 +1,4 @@
-"""What `debut recommend` and `debut score` share: options, the connection and the output."""
+"""What the commands that ask a server share: options, the connection and the output."""
 
 from __future__ import annotations
 

@@ -99,6 +99,23 @@ def remove(root: Path, ids: tuple[str, ...], items: Path | None) -> None:
     _change(root, withdrawn=ids, withdrawn_file=items)
 
 
+@items.command(
+    epilog="""\b
+Example:
+  debut items refresh --root runs
+
+Ends as `debut items add` does."""
+)
+@_ROOT
+@debug_option
+def refresh(root: Path) -> None:
+    """Take up what day it is, for the dates of the rules, and push the result as a new version.
+
+    A version keeps the dates as they were when it was made, so that it answers the same every day.
+    """
+    _change(root)
+
+
 def _change(root: Path, **change: Any) -> None:
     from pipeline.commands.console import open_console
     from pipeline.commands.quiet import quiet

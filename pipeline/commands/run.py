@@ -72,6 +72,7 @@ def run(
     A gate compares the model with a bound, and with the last model that passed.
     """
     from components.ingestion.folder import open_folder
+    from models.rules import read_rules
     from pipeline.commands.console import open_console
     from pipeline.config import load_configuration
 
@@ -80,6 +81,8 @@ def run(
     loaded = load_configuration(config, settings)
     # Read before the slow imports too, so that a fault in it shows at once.
     folder = open_folder(loaded.data.path or SAMPLE)
+    if loaded.rules.file:
+        read_rules(Path(loaded.rules.file))
 
     console = open_console()
     with quiet_run(root) as infra_words:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from pathlib import Path
@@ -24,15 +24,28 @@ from components.ingestion.rows import Record, RowFault, row_parser
 _SAMPLED_USERS: Final = 200
 _LIST_LENGTH: Final = 10
 _SHOWN_HISTORY: Final = 5
+_EXPLAINED: Final = 3  # customers of a product, and reasons of each kind
+
+
+class Reason(NamedTuple):
+    """An item of the history by its title, or a word of the product, and its share of the score.
+
+    Of what the history adds to it.
+    """
+
+    text: str
+    share: float
 
 
 class ReachedCustomer(NamedTuple):
-    """A customer whose list holds the product."""
+    """A customer whose list holds the product; of the best ones it is said why."""
 
     user_id: str
     rank: int  # 1 is best, among new products
     score: float
     history: tuple[str, ...]  # titles of the latest different items, newest first
+    items: tuple[Reason, ...] = ()  # of the history, the strongest first
+    words: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +84,8 @@ def new_products_reached(
     Raises:
         BadInput: the key for user ids is configured but not set.
     """
-    lists = _lists(served_model_dir)
+    model = tf.saved_model.load(str(served_model_dir))
+    lists = _lists(served_model_dir, model)
     picked = _pick(lists, count)
     users = {listed.user_id for item in picked for listed in lists[item]}
     histories = _histories(data, options, users)
@@ -80,21 +94,65 @@ def new_products_reached(
     def title(item: str) -> str:
         return described[item][0] if item in described else item
 
+    def reached(item: str) -> tuple[ReachedCustomer, ...]:
+        best_first = sorted(lists[item], key=lambda entry: (entry.rank, -entry.score))
+        customers = [
+            ReachedCustomer(*listed, history=tuple(map(title, histories[listed.user_id])))
+            for listed in best_first
+        ]
+        return (*_explained(model, item, customers[:_EXPLAINED], title), *customers[_EXPLAINED:])
+
     return [
         NewProduct(
             item_id=item,
             title=title(item),
             price=described[item][1] if item in described else None,
-            customers=tuple(
-                ReachedCustomer(*listed, history=tuple(map(title, histories[listed.user_id])))
-                for listed in sorted(lists[item], key=lambda entry: (entry.rank, -entry.score))
-            ),
+            customers=reached(item),
         )
         for item in picked
     ]
 
 
-def _lists(served_model_dir: Path) -> dict[str, list[_Listed]]:
+def _explained(
+    model: Any, item: str, customers: Sequence[ReachedCustomer], title: Callable[[str], str]
+) -> list[ReachedCustomer]:
+    """The customers with the reasons why the item is in their lists.
+
+    A version of before Debut explained has none.
+    """
+    if "explain" not in model.signatures:
+        return list(customers)
+    rows = len(customers)
+    answer = model.signatures["explain"](
+        user_id=tf.constant([customer.user_id for customer in customers]),
+        history=tf.zeros([rows, 0], tf.string),
+        profile=tf.fill([rows], ""),
+        item_id=tf.fill([rows], item),
+    )
+    found = {name: values.numpy() for name, values in answer.items()}
+    total = found["score"] - found["base"] - found["evidence"]
+
+    def reasons(texts: str, row: int) -> list[Reason]:
+        if total[row] <= 0:
+            return []
+        pairs = zip(
+            found[texts][row], found[f"{texts.removesuffix('_item')}_score"][row], strict=True
+        )
+        said = [Reason(text.decode(), float(score / total[row])) for text, score in pairs if text]
+        return sorted(said, key=lambda reason: -reason.share)[:_EXPLAINED]
+
+    return [
+        customer._replace(
+            items=tuple(
+                reason._replace(text=title(reason.text)) for reason in reasons("history_item", row)
+            ),
+            words=tuple(reasons("word", row)),
+        )
+        for row, customer in enumerate(customers)
+    ]
+
+
+def _lists(served_model_dir: Path, model: Any) -> dict[str, list[_Listed]]:
     """By new product, the lists of the sampled users that it is in."""
     known = (served_model_dir / "assets" / "users.txt").read_bytes().splitlines()
     # By hash: the same users in every run, and no order of the file shows through.
@@ -102,8 +160,7 @@ def _lists(served_model_dir: Path) -> dict[str, list[_Listed]]:
     found: dict[str, list[_Listed]] = defaultdict(list)
     if not users:
         return found
-    loaded = tf.saved_model.load(str(served_model_dir))
-    answer = loaded.signatures["recommend"](
+    answer = model.signatures["recommend"](
         user_id=tf.constant(users),
         history=tf.zeros([len(users), 0], tf.string),
         profile=tf.fill([len(users)], ""),

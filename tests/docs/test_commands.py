@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.__main__ import benchmarks
+from models.rules import read_rules
 from pipeline.cli import main
 from pipeline.config import load_configuration
 from serving import flags
@@ -118,3 +119,10 @@ def test_yaml_blocks_are_valid_configurations(page, text, tmp_path):
     file = tmp_path / "shown.yaml"
     file.write_text(text)
     load_configuration(file)
+
+
+@pytest.mark.parametrize(("page", "text"), blocks("yml"))
+def test_yml_blocks_are_valid_rules(page, text, tmp_path):
+    file = tmp_path / "shown.yaml"
+    file.write_text(text)
+    read_rules(file)

@@ -54,6 +54,9 @@ USER = {"user_id": (STRING, 1), "history": (STRING, 2), "profile": (STRING, 1)}
 RANKED = {"item_id": (STRING, 2), "score": (FLOAT, 2)}
 RATED = {"rating": (FLOAT, 1), "score": (FLOAT, 1)}
 # Name, dtype and rank of every input and output that clients rely on.
+PRODUCT = dict.fromkeys(("title", "category", "brand", "description"), (STRING, 1)) | {
+    "price": (FLOAT, 1)
+}
 CONTRACT = {
     "serving_default": ({"examples": (STRING, 1)}, RATED),
     "recommend": (
@@ -61,14 +64,25 @@ CONTRACT = {
         RANKED | {"propensity": (FLOAT, 2)},
     ),
     "score": (USER | {"item_id": (STRING, 1)}, RATED),
+    "explain": (
+        USER | {"item_id": (STRING, 1)},
+        {
+            "score": (FLOAT, 1),
+            "base": (FLOAT, 1),
+            "evidence": (FLOAT, 1),
+            "history_item": (STRING, 2),
+            "history_score": (FLOAT, 2),
+            "word": (STRING, 2),
+            "word_score": (FLOAT, 2),
+            "rest": (FLOAT, 1),
+        },
+    ),
     "embed_items": (
-        dict.fromkeys(("title", "category", "brand", "description"), (STRING, 1))
-        | {"price": (FLOAT, 1)},
+        PRODUCT,
         {"embedding": (FLOAT, 2)},
     ),
     "describe_items": (
-        dict.fromkeys(("title", "category", "brand", "description"), (STRING, 1))
-        | {"price": (FLOAT, 1)},
+        PRODUCT,
         {
             "embedding": (FLOAT, 2),
             "text": (FLOAT, 2),
@@ -80,6 +94,10 @@ CONTRACT = {
     ),
     "embed_users": (USER, {"embedding": (FLOAT, 3)}),
     "similar_items": ({"item_id": (STRING, 1), "k": (INT, 0)}, RANKED),
+    "audience": (
+        {"item_id": (STRING, 1)} | PRODUCT | {"k": (INT, 0)},
+        {"user_id": (STRING, 2), "score": (FLOAT, 2)},
+    ),
     "adapt_items": (
         {
             "item_id": (STRING, 1),

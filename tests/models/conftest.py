@@ -24,6 +24,7 @@ from models.shelf import Shelf, ShelfData, fill_shelf
 from models.tokenizer import WordPieceTokenizer
 from models.towers import item_features
 from models.two_tower import TwoTower
+from tests.models.oracle import Oracle
 from tests.models.shop import NUM_USERS, OPTIONS, SIZE, item_id, make_shop, transform, user_id
 from tests.tiny_bert import HIDDEN, write_tiny_bert
 
@@ -97,6 +98,7 @@ class Served:
     encoder: TextEncoder
     path: Path
     loaded: Any
+    parts: dict[str, Any]
 
     def __call__(self, signature, **inputs):
         """Ask the saved model; answers as numpy arrays."""
@@ -140,6 +142,7 @@ def fill(shop, table, model, features, view, profile_text) -> tuple[ShelfData, A
         everything=Ratings.of(together, **sizes),
         purchases=Purchases.of(together, NUM_USERS),
         clock=ShopClock.of(np.concatenate([part.timestamp for part in together])),
+        user_ids=np.array([user_id(user) for user in range(NUM_USERS)], object),
         user_text=profile_text,
         options=MODEL_OPTIONS,
         span=SPANS[: len(table)],
@@ -191,5 +194,45 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
         module=module, implicit=ServedModel(**parts, implicit=True), model=model, data=data,
         table=table, features=features, view=view, settings=SETTINGS,
         profile_text=profile_text, encoder=encoder,
-        path=path, loaded=tf.saved_model.load(str(path)),
+        path=path, loaded=tf.saved_model.load(str(path)), parts=parts,
     )  # fmt: skip
+
+
+def known_history(served, user):
+    start, end = served.data.user_offset[user : user + 2]
+    return served.data.user_items[start:end].tolist()
+
+
+@pytest.fixture(scope="module")
+def row_of(served):
+    return {item: row for row, item in enumerate(served.table.ids)}
+
+
+@pytest.fixture(scope="module")
+def purchases(shop, row_of):
+    """Users x rows, of the train split."""
+    bought = np.zeros((NUM_USERS, SIZE))
+    bought[shop.user, [row_of[item_id(item)] for item in shop.item]] = 1.0
+    return bought
+
+
+@pytest.fixture(scope="module")
+def oracle(served, shop, row_of, purchases):
+    """Of what is served: it knows all interactions."""
+    everything = purchases.copy()
+    for user, item in shop.held_out:
+        everything[user, row_of[item_id(item)]] = 1.0
+    return Oracle(
+        served, everything, served.data.served.quality, reference=served.table.is_new,
+        candidates=np.ones(SIZE, bool), anchors_per_item=MODEL_OPTIONS.anchors_per_item,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bought(shop, row_of):
+    """Rows each user has bought."""
+    return [
+        {row_of[item_id(item)] for item in shop.item[shop.user == user]}
+        | {row_of[item_id(item)] for who, item in shop.held_out if who == user}
+        for user in range(NUM_USERS)
+    ]

@@ -29,12 +29,17 @@ TYPED = {
     "score": (
         'user_id=["user-001"];history=[["item-001"]];profile=["likes gardens"];item_id=["item-007"]'
     ),
+    "explain": ('user_id=["user-001"];history=[["item-001"]];profile=[""];item_id=["item-009"]'),
     "embed_items": (
         'title=["red glass star","blue bag"];category=["",""];brand=["","Acme"];'
         'description=["shines",""];price=[2.5,0.1]'
     ),
     "embed_users": 'user_id=["user-001"];history=[["item-001","item-002"]];profile=[""]',
     "similar_items": 'item_id=["item-001","item-031"];k=3',
+    "audience": (
+        'item_id=["item-007",""];title=["","red glass star"];category=["",""];brand=["","Acme"];'
+        'description=["",""];price=[0.1,2.5];k=5'
+    ),
 }
 DTYPES = {"BOOL": tf.bool, "FLOAT": tf.float32, "INT32": tf.int32, "STRING": tf.string}
 EXAMPLES = (

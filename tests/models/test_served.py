@@ -10,38 +10,13 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from models import scoring, shortlist
 from models.id_index import sort_ids
-from tests.models.conftest import MODEL_OPTIONS
+from tests.models.conftest import MODEL_OPTIONS, known_history
 from tests.models.oracle import ROUNDED, Oracle
 from tests.models.shop import NUM_USERS, SIZE, interaction, item_id, user_id
 
 FLOOR = float(np.finfo(np.float32).min)
 UNKNOWN = b"nobody"
 NAMED = r"not in the catalogue.*no-such-item"
-
-
-@pytest.fixture(scope="module")
-def row_of(served):
-    return {item: row for row, item in enumerate(served.table.ids)}
-
-
-@pytest.fixture(scope="module")
-def purchases(shop, row_of):
-    """Users x rows, of the train split."""
-    bought = np.zeros((NUM_USERS, SIZE))
-    bought[shop.user, [row_of[item_id(item)] for item in shop.item]] = 1.0
-    return bought
-
-
-@pytest.fixture(scope="module")
-def oracle(served, shop, row_of, purchases):
-    """Of what is served: it knows all interactions."""
-    everything = purchases.copy()
-    for user, item in shop.held_out:
-        everything[user, row_of[item_id(item)]] = 1.0
-    return Oracle(
-        served, everything, served.data.served.quality, reference=served.table.is_new,
-        candidates=np.ones(SIZE, bool), anchors_per_item=MODEL_OPTIONS.anchors_per_item,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -74,24 +49,9 @@ def recommend(served):
     return ask
 
 
-def known_history(served, user):
-    start, end = served.data.user_offset[user : user + 2]
-    return served.data.user_items[start:end].tolist()
-
-
 def known_ratings(served, user):
     start, end = served.data.user_offset[user : user + 2]
     return served.data.user_rating[start:end]
-
-
-@pytest.fixture(scope="module")
-def bought(shop, row_of):
-    """Rows each user has bought."""
-    return [
-        {row_of[item_id(item)] for item in shop.item[shop.user == user]}
-        | {row_of[item_id(item)] for who, item in shop.held_out if who == user}
-        for user in range(NUM_USERS)
-    ]
 
 
 def ids_of(row_of, answer, place=0):
@@ -627,6 +587,24 @@ SIGNATURES = {
         },
         {"rating", "score"},
     ),
+    "explain": (
+        {
+            "user_id": "string[n]",
+            "history": "string[n,n]",
+            "profile": "string[n]",
+            "item_id": "string[n]",
+        },
+        {
+            "score",
+            "base",
+            "evidence",
+            "history_item",
+            "history_score",
+            "word",
+            "word_score",
+            "rest",
+        },
+    ),
     "embed_items": (
         {
             "title": "string[n]",
@@ -642,6 +620,18 @@ SIGNATURES = {
         {"embedding"},
     ),
     "similar_items": ({"item_id": "string[n]", "k": "int32[]"}, {"item_id", "score"}),
+    "audience": (
+        {
+            "item_id": "string[n]",
+            "title": "string[n]",
+            "category": "string[n]",
+            "brand": "string[n]",
+            "description": "string[n]",
+            "price": "float32[n]",
+            "k": "int32[]",
+        },
+        {"user_id", "score"},
+    ),
 }
 
 
@@ -706,6 +696,9 @@ def test_every_op_of_the_saved_file_is_core_tensorflow_or_tensorflow_text(served
     }
 
 
+_READS_PRICES = "__inference_(_embed_products|describe_items|explain)"
+
+
 def test_no_read_of_a_long_column_is_a_copy(served):
     saved = saved_model_pb2.SavedModel.FromString((served.path / "saved_model.pb").read_bytes())
     gathered = {
@@ -715,7 +708,7 @@ def test_no_read_of_a_long_column_is_a_copy(served):
         if node.op == "ResourceGather"
         and "bert" not in node.name  # a fixed table of embeddings
         # That of prices.
-        and not re.match("__inference_(embed|describe)_items", function.signature.name)
+        and not re.match(_READS_PRICES, function.signature.name)
     }
     assert not gathered, "use models.columns.take"
 
@@ -736,6 +729,7 @@ def test_a_product_is_put_on_the_shelf_of_a_loaded_model_without_tracing(served,
     shelf.id_row.assign(rows)
     row = {
         "item_id": b"brand-new",
+        "item_name": b"green glass tea cup",
         "embedding": embedding,
         "is_new": True,
         "is_cold": True,
@@ -746,9 +740,10 @@ def test_a_product_is_put_on_the_shelf_of_a_loaded_model_without_tracing(served,
     lent = {"anchor_index": [0] * 5, "anchor_weight": [0.2] * 5, "source": list_place}
     blank = len(shelf.judged.anchor_teacher.numpy())
     evidence = {"of": -1, "expected_share": 0.0}
+    buyers = {"offset": shelf.buyers.offset[-1]}
     for columns, values in (
         (shelf, row), (shelf.served, of_any | lent), (shelf.judged, of_any | {"source": blank}),
-        (shelf.evidence, evidence),
+        (shelf.evidence, evidence), (shelf.buyers, buyers),
     ):  # fmt: skip
         for column, value in values.items():
             variable = getattr(columns, column)

@@ -36,9 +36,10 @@ from tests.serving import saved_models
 from tests.serving.conftest import free_port
 
 COMMANDS = (
-    ("run",), ("serve",), ("items",), ("items", "add"), ("items", "remove"), ("versions",),
+    ("run",), ("serve",), ("items",), ("items", "add"), ("items", "remove"),
+    ("items", "refresh"), ("versions",),
     ("rollback",), ("promote",), ("feedback",), ("feedback", "export"),
-    ("recommend",), ("score",), ("doctor",),
+    ("recommend",), ("score",), ("explain",), ("audience",), ("doctor",),
 )  # fmt: skip
 # As on a user's terminal: the tests' own quiet is not there.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if "LOG_LEVEL" not in name}
@@ -537,6 +538,43 @@ def test_what_the_server_refuses_ends_with_2_in_its_words(server):
     result = debut("score", "--user", "u", "--item", "nothing-like-it", "--target", server[0])
     assert_one_paragraph(result, 2)
     assert "nothing-like-it" in result.stderr
+
+
+def test_explain_prints_parts_and_shares(server):
+    words = ("explain", "--user", "u", "--item", "egg", "--history", "egg,dill")
+    result = debut(*words, "--target", server[0])
+    assert result.exit_code == 0, result.output
+    assert re.search(r"together +\+10\.0000", result.stdout)
+    assert re.search(r"dill +\+4\.0000 +57\.1% *\n +egg +\+3\.0000 +42\.9%", result.stdout)
+    assert re.search(r"e +\+1\.0000 +14\.3%", result.stdout)
+    assert re.search(r"what no word adds\) +\+4\.0000", result.stdout)
+    answer = json.loads(debut(*words, "--target", server[0], "--json").stdout)
+    assert answer["history"] == [
+        {"item_id": "egg", "score": 3.0}, {"item_id": "dill", "score": 4.0}
+    ]  # fmt: skip
+    assert (answer["score"], answer["base"], answer["rest"]) == (10.0, 1.0, 4.0)
+
+
+def test_audience_is_of_an_item_or_of_texts(server):
+    result = debut("audience", "--item", "egg", "-k", 1, "--target", server[0])
+    assert re.search(r"egg/////nan/0 +13\.0000", result.stdout)
+    words = ("audience", "--title", "pan", "--brand", "Acme", "--price", 2.5, "-k", 1)
+    answer = json.loads(debut(*words, "--target", server[0], "--json").stdout)
+    assert answer["title"] == "pan"
+    assert answer["users"] == [{"user_id": "/pan//Acme//2.50/0", "score": 18.0}]
+    for wrong in ((), ("--item", "egg", "--title", "pan")):
+        result = debut("audience", *wrong, "--target", server[0])
+        assert_one_paragraph(result, 2)
+        assert "--title TEXT" in result.stderr
+
+
+def test_a_bad_rule_file_ends_a_run_before_anything_is_computed(tmp_path):
+    file = tmp_path / "rules.yaml"
+    file.write_text("cap: {group: category, most: 0}\n")
+    result = debut("run", "--root", tmp_path / "root", "--set", f"rules.file={file}")
+    assert_one_paragraph(result, 2)
+    assert str(file) in result.stderr and "cap.most is '0'" in result.stderr
+    assert not (tmp_path / "root").exists()
 
 
 @pytest.mark.parametrize("question", [("recommend",), ("score", "--item", "a")])

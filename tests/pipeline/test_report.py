@@ -21,7 +21,7 @@ from models.record import CurvePoint, MeasuredPoint, TrainingRecord
 from pipeline.config import load_configuration
 from pipeline.drift import Drift, FeatureDrift, write_drift_metrics
 from pipeline.outcome import GateDecision, Outcome
-from pipeline.report import NewProduct, ReachedCustomer, new_products_reached, write_report
+from pipeline.report import NewProduct, ReachedCustomer, Reason, new_products_reached, write_report
 
 GATES = """gates.model=[
   {metric: squared_error, slice: overall, direction: lower, bound: 0.25, tolerance: 0.01},
@@ -115,7 +115,14 @@ REACHED = (
         title="AIRLINE BAG VINTAGE TOKYO 78",
         price=1234.5,
         customers=(
-            ReachedCustomer("13047", 1, 3.14159, ("RED RETROSPOT MUG", "JUMBO BAG PINK")),
+            ReachedCustomer(
+                "13047",
+                1,
+                3.14159,
+                ("RED RETROSPOT MUG", "JUMBO BAG PINK"),
+                (Reason("JUMBO BAG PINK", 0.451), Reason(NASTY, 0.2)),
+                (Reason("bag", 0.35),),
+            ),
             ReachedCustomer("00042", 2, 2.5, ("SET OF 6 SPICE TINS",)),
             ReachedCustomer("18074", 2, 2.25, ()),
             ReachedCustomer("17850", 9, 0.5, ("HAND WARMER",)),
@@ -399,9 +406,16 @@ def test_new_products_stand_with_the_customers_they_reached(page):
     assert "22371" in product.findtext("p") and "1,234.50" in product.findtext("p")
     rows = table(product, "In the lists of 4 sampled customers")
     assert rows[1:] == [
-        ["1", "13047", "3.14", "RED RETROSPOT MUGJUMBO BAG PINK"],
-        ["2", "00042", "2.50", "SET OF 6 SPICE TINS"],
-        ["2", "18074", "2.25", ""],
+        [
+            "1",
+            "13047",
+            "3.14",
+            "RED RETROSPOT MUGJUMBO BAG PINK",
+            f"45% JUMBO BAG PINK20% {NASTY}",
+            "35% bag",
+        ],
+        ["2", "00042", "2.50", "SET OF 6 SPICE TINS", "", ""],
+        ["2", "18074", "2.25", "", "", ""],
     ]
 
 
@@ -561,6 +575,25 @@ class Lists(tf.Module):
         scores = tf.ones_like(user_id, tf.float32)[:, None] * tf.range(10.0, 10.0 - self.width, -1)
         return {"item_id": items, "score": scores[:, :k]}
 
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string, "user_id"),
+            tf.TensorSpec([None, None], tf.string, "history"),
+            tf.TensorSpec([None], tf.string, "profile"),
+            tf.TensorSpec([None], tf.string, "item_id"),
+        ]
+    )
+    def explain(self, user_id, history, profile, item_id):
+        """Half of the score is base; b adds three times as much as c, and padding nothing."""
+        rows = tf.ones([tf.size(user_id), 1])
+        words = tf.stack([item_id, tf.fill(tf.shape(item_id), "")], axis=1)
+        return {
+            "score": rows[:, 0] * 8.0, "base": rows[:, 0] * 3.0, "evidence": rows[:, 0],
+            "history_item": tf.tile([["c", "b", ""]], [tf.size(user_id), 1]),
+            "history_score": rows * [[1.0, 3.0, 0.0]],
+            "word": words, "word_score": rows * [[2.0, 0.0]], "rest": rows[:, 0] * 2.0,
+        }  # fmt: skip
+
 
 @pytest.fixture
 def shop(tmp_path):
@@ -583,10 +616,15 @@ def shop(tmp_path):
     def save(lists):
         module = Lists(tmp_path, lists)
         served = tmp_path / "model"
-        tf.saved_model.save(module, str(served), signatures={"recommend": module.recommend})
+        signatures = {"recommend": module.recommend, "explain": module.explain}
+        tf.saved_model.save(module, str(served), signatures=signatures)
         return served
 
     return open_folder(tmp_path / "data"), save
+
+
+# Shares of the four that a history adds.
+ITEMS = (Reason("Bowl, blue", 0.75), Reason("Cup", 0.25))
 
 
 def test_reached_products_come_with_titles_prices_and_latest_histories(shop):
@@ -597,10 +635,12 @@ def test_reached_products_come_with_titles_prices_and_latest_histories(shop):
     assert (first.item_id, first.title, first.price) == ("n1", "New title", 2.5)
     assert (second.item_id, second.title, second.price) == ("n2", "Second", None)
     assert first.customers == (
-        ReachedCustomer("u1", 1, 10.0, ("Bowl, blue", "Cup")),
-        ReachedCustomer("u2", 1, 10.0, ("Cup",)),
+        ReachedCustomer("u1", 1, 10.0, ("Bowl, blue", "Cup"), ITEMS, (Reason("n1", 0.5),)),
+        ReachedCustomer("u2", 1, 10.0, ("Cup",), ITEMS, (Reason("n1", 0.5),)),
     )
-    assert second.customers == (ReachedCustomer("u1", 2, 9.0, ("Bowl, blue", "Cup")),)
+    assert second.customers == (
+        ReachedCustomer("u1", 2, 9.0, ("Bowl, blue", "Cup"), ITEMS, (Reason("n2", 0.5),)),
+    )
 
 
 def test_reached_products_are_spread_over_customers(shop):
@@ -625,4 +665,6 @@ def test_pseudonyms_of_the_model_find_their_histories(shop, monkeypatch):
     options = load_configuration(settings=["data.pseudonym_key=SHOP_KEY"]).data.options()
     data, save = shop
     (product,) = new_products_reached(save({pseudonym: ["n1"]}), data, options)
-    assert product.customers == (ReachedCustomer(pseudonym, 1, 10.0, ("Cup",)),)
+    assert product.customers == (
+        ReachedCustomer(pseudonym, 1, 10.0, ("Cup",), ITEMS, (Reason("n1", 0.5),)),
+    )

@@ -102,6 +102,24 @@ class Shop(tf.Module):
         }
 
     @_function(
+        Spec([None], tf.string, "user_id"),
+        Spec([None, None], tf.string, "history"),
+        Spec([None], tf.string, "profile"),
+        Spec([None], tf.string, "item_id"),
+    )
+    def explain(self, user_id, history, profile, item_id):
+        words = tf.strings.unicode_split(item_id, "UTF-8").to_tensor("")
+        by_word = tf.ones_like(tf.strings.length(words), tf.float32)
+        by_item = tf.cast(tf.strings.length(history), tf.float32)
+        spoken = tf.reduce_sum(by_item, axis=1)
+        one = tf.ones_like(spoken)
+        return {
+            "score": spoken + 3.0, "base": one, "evidence": one * 2.0, "history_item": history,
+            "history_score": by_item, "word": words, "word_score": by_word,
+            "rest": spoken - tf.reduce_sum(by_word, axis=1),
+        }  # fmt: skip
+
+    @_function(
         Spec([None], tf.string, "title"),
         Spec([None], tf.string, "category"),
         Spec([None], tf.string, "brand"),
@@ -127,6 +145,25 @@ class Shop(tf.Module):
         items = tf.tile(tf.constant(self.ITEMS)[None, :k], [tf.size(item_id), 1])
         return {"item_id": items, "score": tf.ones_like(tf.strings.length(items), tf.float32)}
 
+    @_function(
+        Spec([None], tf.string, "item_id"),
+        Spec([None], tf.string, "title"),
+        Spec([None], tf.string, "category"),
+        Spec([None], tf.string, "brand"),
+        Spec([None], tf.string, "description"),
+        Spec([None], tf.float32, "price"),
+        Spec([], tf.int32, "k"),
+    )
+    def audience(self, item_id, title, category, brand, description, price, k):
+        """Users named after what was asked for, the second a place short of the first."""
+        parts = [item_id, title, category, brand, description]
+        asked = tf.strings.join([*parts, tf.strings.as_string(price, precision=2)], "/")
+        places = tf.tile(tf.strings.as_string(tf.range(k))[None, :], [tf.size(asked), 1])
+        users = tf.strings.join([tf.tile(asked[:, None], [1, k]), places], "/")
+        lengths = tf.cast(tf.strings.length(users), tf.float32)
+        short = (tf.range(tf.size(item_id))[:, None] > 0) & (tf.range(k)[None, :] == k - 1)
+        return {"user_id": tf.where(short, "", users), "score": lengths}
+
 
 def save_scale(base, version, factor):
     """A version of `Scale`, complete before its folder has its name."""
@@ -148,7 +185,9 @@ def save_probe(base):
 def save_shop(base, version=1):
     """A version of `Shop`."""
     module = Shop()
-    names = ("recommend", "score", "embed_items", "embed_users", "similar_items")
+    names = (
+        "recommend", "score", "explain", "embed_items", "embed_users", "similar_items", "audience",
+    )  # fmt: skip
     signatures = {name: getattr(module, name) for name in names}
     tf.saved_model.save(module, os.path.join(base, str(version)), signatures=signatures)
 

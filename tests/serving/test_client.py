@@ -5,7 +5,7 @@ import grpc
 import pytest
 
 from models.errors import BadInput, DebutError, Unreachable
-from serving.answers import Ranking, TensorSpec
+from serving.answers import Audience, Explanation, Ranking, TensorSpec
 from serving.async_client import AsyncClient
 from tests.serving.clients import CLIENTS
 from tests.serving.conftest import free_port
@@ -59,6 +59,29 @@ def test_embeddings_are_nested_as_the_model_returns_them(client):
 
 def test_similar_items(client):
     assert client.similar_items(["egg"], k=2)[0].item_ids == ["apple", "bread"]
+
+
+def test_explanations_are_pairs_without_what_pads(client):
+    first, second = client.explain(["u", "v"], ["egg", "dill"], history=[["egg"], ["egg", "dill"]])
+    assert first == Explanation(
+        score=6.0, base=1.0, evidence=2.0, history=[("egg", 3.0)],
+        words=[("e", 1.0), ("g", 1.0), ("g", 1.0)], rest=-1.0, version=1,
+    )  # fmt: skip
+    assert second.history == [("egg", 3.0), ("dill", 4.0)] and len(second.words) == 4
+
+
+def test_audiences_of_items_and_of_products_that_are_not_there(client):
+    first, second = client.audience(["egg", "dill"], k=2)
+    assert first == Audience(["egg/////nan/0", "egg/////nan/1"], [13.0, 13.0], 1)
+    assert second.user_ids == ["dill/////nan/0"]
+    [of_product] = client.audience(titles=["pan"], brands=["Acme"], prices=[2.5], k=1)
+    assert of_product.user_ids == ["/pan//Acme//2.50/0"]
+
+
+@pytest.mark.parametrize("asked", [{}, {"item_ids": ["egg"], "titles": ["pan"]}])
+def test_an_audience_is_of_items_or_of_products(client, asked):
+    with pytest.raises(BadInput, match="item_ids, or titles"):
+        client.audience(**asked)
 
 
 def test_status_and_metadata(client):

@@ -1,0 +1,139 @@
+"""What audiences, explanations and rules cost, in process, with the model that a run pushed.
+
+python -m benchmarks trust --root runs --ruled runs-with-rules
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  (registers ops of the graph)
+from tensorflow_serving.apis import predict_pb2
+
+from benchmarks.load import Latencies, measure
+from benchmarks.serving import list_requests
+from pipeline.commands.console import new_table, open_console, print_table
+from pipeline.layout import MODEL_NAME, serving_folder
+from pipeline.pushed import newest_version
+from serving.predict import predict
+from serving.servable import Servable
+
+_HISTORY: Final = 20
+_REQUESTS: Final = 200
+_CALLS: Final = 400
+_WARM_UP: Final = 20
+_MOST_SECONDS: Final = 15.0
+_ROUNDS: Final = 6
+_TITLE: Final = "RED RETROSPOT GLASS TEAPOT"
+
+
+@click.command()
+@click.option("--root", type=click.Path(path_type=Path), default="runs", show_default=True)
+@click.option("--ruled", type=click.Path(path_type=Path), help="Root of a run with rules.")
+@click.option("--users", type=int, default=1_000_000, show_default=True, help="0: the shop's own.")
+def trust(root: Path, ruled: Path | None, users: int) -> None:
+    """Measure audiences, explanations, and where a root of a run with rules is given, rules."""
+    console = open_console()
+    pushed = newest_version(serving_folder(root))
+    random = np.random.default_rng(0)
+    model = tf.saved_model.load(str(pushed))
+    ids, is_new = model._shelf.item_id.numpy(), model._shelf.is_new.numpy()
+    new, seen = ids[is_new], ids[~is_new]
+    del model
+    rows = {}
+    with _served(pushed) as ask:
+        rows["score"] = ask([_pair("score", random, new, seen) for _ in range(_REQUESTS)])
+        rows["explain"] = ask([_pair("explain", random, new, seen) for _ in range(_REQUESTS)])
+        rows |= _audiences(ask, new, "the shop's own users")
+    if users:
+        with tempfile.TemporaryDirectory() as scratch:
+            with console.status(f"Generating {users:,} users"):
+                _generate(pushed, Path(scratch) / "1", users)
+            with _served(Path(scratch) / "1") as ask:
+                rows |= _audiences(ask, new, f"{users:,} users")
+    table = new_table("milliseconds in process", "median", "p99")
+    for name, latencies in rows.items():
+        table.add_row(name, f"{latencies.median:.2f}", f"{latencies.p99:.2f}")
+    print_table(console, f"A history of {_HISTORY} items, lists of 10", table)
+    if ruled is not None:
+        _report_rules(console, pushed, newest_version(serving_folder(ruled)))
+
+
+Asker = Callable[[Sequence[predict_pb2.PredictRequest]], Latencies]
+
+
+@contextmanager
+def _served(model: Path) -> Iterator[Asker]:
+    """Latencies of requests to a model, as the embedded server answers them but for the wire."""
+    servable = Servable(str(model), model=MODEL_NAME, version=1)
+
+    def ask(requests: Sequence[predict_pb2.PredictRequest]) -> Latencies:
+        def one(number: int) -> int:
+            return int(predict(servable, requests[number % len(requests)]).model_spec.version.value)
+
+        return measure(one, calls=_CALLS, warm_up=_WARM_UP, most_seconds=_MOST_SECONDS)
+
+    try:
+        yield ask
+    finally:
+        servable.close()
+
+
+def _generate(pushed: Path, target: Path, users: int) -> None:
+    """In a process of its own, whose memory is free again afterwards."""
+    code = (
+        "import sys, pathlib; from benchmarks.generated import with_users; "
+        "with_users(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3]))"
+    )
+    subprocess.run([sys.executable, "-c", code, pushed, target, str(users)], check=True)
+
+
+def _audiences(ask: Asker, items: Any, shown: str) -> dict[str, Latencies]:
+    return {
+        f"audience of an item, {shown}": ask([_audience(item_id=[item]) for item in items]),
+        f"audience of a title, {shown}": ask([_audience(title=[_TITLE])]),
+    }
+
+
+def _audience(**given: Sequence[object]) -> predict_pb2.PredictRequest:
+    texts = {name: [""] for name in ("item_id", "title", "category", "brand", "description")}
+    return _request("audience", **{**texts, "price": np.full(1, np.nan, np.float32), **given},
+                    k=np.int32(10))  # fmt: skip
+
+
+def _pair(signature: str, random: np.random.Generator, new: Any, seen: Any) -> Any:
+    history = random.choice(seen, _HISTORY, replace=False).tolist()
+    return _request(
+        signature, user_id=[""], history=[history], profile=[""], item_id=[random.choice(new)]
+    )
+
+
+def _request(signature: str, **inputs: object) -> predict_pb2.PredictRequest:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = MODEL_NAME
+    request.model_spec.signature_name = signature
+    for name, value in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    return request
+
+
+def _report_rules(console: Any, plain: Path, ruled: Path) -> None:
+    """`recommend` without and with rules, in turns, so that both see the same machine."""
+    requests = list_requests(plain)
+    table = new_table("recommend, ms in process", "median without", "with rules", "ratio")
+    with _served(plain) as one, _served(ruled) as other:
+        for number in range(1, _ROUNDS + 1):
+            without, kept = one(requests).median, other(requests).median
+            table.add_row(
+                f"round {number}", f"{without:.2f}", f"{kept:.2f}", f"{kept / without:.3f}"
+            )
+    print_table(console, "Rules", table)

@@ -1,0 +1,69 @@
+"""`debut audience`: asks a running server who will like a product."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import click
+
+from models.errors import BadInput
+from pipeline.commands.asking import print_json, server_options
+
+if TYPE_CHECKING:
+    from serving.client import Client
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  debut audience --item 22726 -k 20
+  debut audience --title "RED RETROSPOT TEAPOT" --price 7.95"""
+)
+@click.option("--item", metavar="ID", help="An item of the catalogue.")
+@click.option("--title", metavar="TEXT", help="Of a product that need not be there.")
+@click.option("--category", default="", metavar="TEXT", help="Its category.")
+@click.option("--brand", default="", metavar="TEXT", help="Its brand.")
+@click.option("--description", default="", metavar="TEXT", help="Its description.")
+@click.option("--price", type=float, default=math.nan, metavar="NUMBER", help="Its price.")
+@click.option("-k", type=int, default=10, show_default=True, help="Length of the list.")
+@server_options
+def audience(
+    item: str | None,
+    title: str | None,
+    category: str,
+    brand: str,
+    description: str,
+    price: float,
+    k: int,
+    client: Client,
+    as_json: bool,
+) -> None:
+    """Name the users who will like a product, best first, without those who bought it.
+
+    Ends with 4 where no server answers at --target.
+    """
+    if bool(item) == bool(title):
+        raise BadInput("Give --item ID, or --title TEXT of a product that need not be there.")
+    if item:
+        [found] = client.audience([item], k=k)
+    else:
+        [found] = client.audience(
+            titles=[title or ""], categories=[category], brands=[brand],
+            descriptions=[description], prices=[price], k=k,
+        )  # fmt: skip
+    ranked = list(zip(found.user_ids, found.scores, strict=True))
+    if as_json:
+        users = [{"user_id": user, "score": score} for user, score in ranked]
+        asked = {"item_id": item} if item else {"title": title}
+        print_json(asked | {"version": found.version, "users": users})
+        return
+    from pipeline.commands.console import new_table, open_console, print_table
+
+    if not ranked:
+        click.echo(f"Everybody has bought {item or title}.")
+        return
+    table = new_table("user", "score")
+    for user, score in ranked:
+        table.add_row(user, f"{score:.4f}")
+    print_table(open_console(), f"{item or title}, version {found.version}", table)

@@ -1,0 +1,258 @@
+"""Lists under rules, against a greedy choice that takes one item after the other."""
+
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.catalogue.gate import Loaded
+from components.catalogue.update import Change, DataTerms, update
+from components.ingestion.summary import RatingScale
+from models.admission import FILE, Admission
+from models.errors import BadInput
+from models.newcomers import place, refreshed
+from models.products import describe
+from models.ruled import RuledLists
+from models.rules import NO_GROUP, CapRule, Goods, Rules, rule
+from models.scoring import OUT, top
+from models.served import ServedModel
+from models.shelf import Shelf
+from pipeline.config import load_configuration
+from tests.models.shop import NUM_USERS, SIZE, item_id, user_id
+from tests.models.test_newcomers import product
+
+NOW = 1_800_000_000  # in January 2027
+LATER = 1_850_000_000
+
+
+def lists(scores, is_new, group, rules, allowed, k):
+    """What `RuledLists` makes of scores [B, I]: per user (row, score), and how often it asked."""
+    shelf = SimpleNamespace(
+        is_new=tf.Variable(is_new), rules=SimpleNamespace(group=tf.Variable(group))
+    )
+    asked = []
+
+    def best(among, most):
+        asked.append(int(most))
+        return top(tf.where(among, tf.constant(scores), OUT), most)
+
+    found, rows = RuledLists(shelf=shelf, rules=rules)(best, tf.constant(allowed), tf.constant(k))
+    pairs = [
+        [(int(row), float(score)) for row, score in zip(r, s, strict=True) if score > OUT]
+        for r, s in zip(rows.numpy(), found.numpy(), strict=True)
+    ]
+    return pairs, asked
+
+
+def greedy(scores, is_new, group, rules, allowed, k):
+    """The same for one user, one item after the other."""
+    order = [
+        row for row in np.argsort(-scores, kind="stable") if allowed[row] and scores[row] > OUT
+    ]
+    count = {}
+
+    def fits(row):
+        if rules.cap is None or group[row] == NO_GROUP:
+            return True
+        count[group[row]] = count.get(group[row], 0) + 1
+        return count[group[row]] <= rules.cap.most
+
+    sure = []
+    wanted = int(np.ceil(rules.new_share * k - 1e-4))
+    for row in order:
+        if is_new[row] and len(sure) < wanted and fits(row):
+            sure.append(row)
+    kept = list(sure)
+    for row in order:
+        if row not in sure and len(kept) < k and fits(row):
+            kept.append(row)
+    return sorted(kept, key=lambda row: (-scores[row], row))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    "rules",
+    [
+        Rules(new_share=0.3),
+        Rules(cap=CapRule(group="category", most=2)),
+        Rules(new_share=0.5, cap=CapRule(group="category", most=1)),
+    ],
+)
+def test_a_list_is_the_greedy_choice(seed, rules):
+    random = np.random.default_rng(seed)
+    items, k = int(random.integers(20, 200)), int(random.integers(1, 12))
+    scores = random.normal(size=(3, items)).astype(np.float32)
+    scores[:, random.integers(0, items, 4)] = OUT  # what was bought
+    is_new = random.random(items) < random.choice([0.05, 0.5])
+    group = random.choice([NO_GROUP, 4, 1 << 55, 9, 10, 11], items)
+    # The same group leads, so that the first candidates don't fill a list.
+    scores[0, group == 4] += 10 * (scores[0, group == 4] > OUT)
+    allowed = random.random(items) < 0.9
+    found, _ = lists(scores, is_new, group, rules, allowed, k)
+    for user in range(3):
+        expected = greedy(scores[user], is_new, group, rules, allowed, k)
+        assert [row for row, _ in found[user]] == expected
+        for row, score in found[user]:
+            assert score == scores[user, row]
+
+
+def test_only_where_the_first_candidates_do_not_do_more_are_asked_for():
+    scores = -np.arange(300, dtype=np.float32)[np.newaxis]
+    is_new, group = np.arange(300) == 250, np.full(300, NO_GROUP)
+    nothing_new = lists(scores, np.zeros(300, bool), group, Rules(new_share=0.1), is_new < 2, 10)
+    assert nothing_new[1] == [46]
+    found, asked = lists(scores, is_new, group, Rules(new_share=0.1), is_new < 2, 10)
+    assert [row for row, _ in found[0]] == [*range(9), 250]
+    assert len(asked) == 3
+
+
+@pytest.fixture(scope="module")
+def goods(served, shop, row_of):
+    raw = sorted(shop.items, key=lambda item: row_of[item["item_id"][0]])
+    prices = [item["price"][0] if item["price"] else np.nan for item in raw]
+    return Goods(
+        *(
+            np.array([item[name][0] for item in raw], object)
+            for name in ("item_id", "category", "brand")
+        ),
+        price=np.array(prices, np.float32),
+    )
+
+
+def test_the_catalogue_comes_to_the_rules_as_it_is(served, goods):
+    table = served.table.goods
+    for found, expected in zip(table[:3], goods[:3], strict=True):
+        assert found.tolist() == expected.tolist()
+    np.testing.assert_allclose(table.price, goods.price, rtol=1e-6)
+
+
+RULES = Rules.model_validate(
+    {
+        "block": {"items": [item_id(1).decode()], "categories": ["cup"]},
+        "price": {"max": 15},
+        "dates": [{"categories": ["light"], "last": "2027-06-01"}],
+        "boosts": [{"brands": ["acme"], "factor": 2}],
+        "new_share": 0.3,
+        "cap": {"group": "category", "most": 2},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def ruled(served, goods, tmp_path_factory):
+    users = tmp_path_factory.mktemp("ruled") / "users.txt"
+    users.write_bytes(b"".join(user_id(user) + b"\n" for user in range(NUM_USERS)))
+    data = replace(served.data, rules=rule(RULES, goods, now=NOW))
+    return ServedModel(
+        **(served.parts | {"shelf": Shelf(data, user_ids=users)}), implicit=False, rules=RULES
+    )
+
+
+def test_a_served_list_keeps_the_rules_and_is_the_best_that_does(ruled, served, goods, row_of):
+    users = [user_id(user) for user in range(6)]
+    inputs = tf.constant(users), tf.zeros([6, 0], tf.string), tf.fill([6], "")
+    free = served("recommend", **dict(zip(("user_id", "history", "profile"), inputs, strict=True)),
+                  k=tf.constant(SIZE), new_only=tf.constant(False))  # fmt: skip
+    answer = ruled.recommend(*inputs, tf.constant(8), tf.constant(False))
+    said = rule(RULES, goods, now=NOW)
+    assert 5 < said.allowed.sum() < SIZE - 5
+    for user in range(6):
+        scores = np.full(SIZE, OUT, np.float32)
+        for item, score in zip(free["item_id"][user], free["score"][user], strict=True):
+            if item:
+                scores[row_of[item]] = score + said.boost[row_of[item]]
+        expected = greedy(scores, served.table.is_new, said.group, RULES, said.allowed, 8)
+        found = [row_of[item] for item in answer["item_id"][user].numpy() if item]
+        np.testing.assert_allclose(scores[found], scores[expected], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            answer["score"][user].numpy()[: len(found)], scores[found], rtol=1e-4, atol=1e-4
+        )
+        assert served.table.is_new[found].sum() >= 3
+        assert said.allowed[found].all()
+
+
+def test_what_the_rules_shut_out_is_not_named_as_similar_but_is_scored(ruled, goods):
+    alike = ruled.similar_items(tf.constant([item_id(0)]), tf.constant(SIZE))
+    allowed = rule(RULES, goods, now=NOW).allowed
+    named = set(alike["item_id"].numpy()[0])
+    assert named == set(goods.item[allowed]) - {item_id(0)}
+    blocked = tf.constant([item_id(1)])
+    score = ruled.score(tf.constant(["x"]), tf.zeros([1, 0], tf.string), tf.constant([""]), blocked)
+    assert np.isfinite(score["score"].numpy()).all()
+
+
+def test_k_below_1_is_refused_under_rules_too(ruled):
+    for k in (0, -20):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="k must be at least 1"):
+            ruled.recommend(
+                tf.constant([user_id(1)]), tf.zeros([1, 0], tf.string), tf.constant([""]),
+                tf.constant(k), tf.constant(False),
+            )  # fmt: skip
+
+
+def test_later_products_are_ruled_as_those_of_the_training(served, shop, goods, ruled):
+    model = SimpleNamespace(_shelf=ruled._shelf)
+    new = product(shop, 7, item="brand-new", category=" CUP", brand="Acme", price=3.0)
+    moved = product(shop, 3, price=40.0)
+    placed = place(
+        model,
+        Admission.load(served.path),
+        [new, moved],
+        describe(served.loaded, [new, moved]),
+        RULES,
+    )
+    columns = placed.columns
+    assert not columns["rules.allowed"][SIZE]
+    assert columns["rules.boost"][SIZE] == pytest.approx(np.log(2))
+    cups = rule(RULES, goods, now=NOW).group[goods.category == b"cup"]
+    assert columns["rules.group"][SIZE] == cups[0]
+    [row] = np.flatnonzero(goods.item == item_id(3))
+    assert not columns["rules.allowed"][row]
+    others = np.setdiff1d(np.arange(SIZE), [row])
+    np.testing.assert_array_equal(
+        columns["rules.allowed"][others], ruled._shelf.rules.allowed.numpy()[others]
+    )
+
+
+def test_dates_are_taken_up_when_a_version_is_made(goods, monkeypatch):
+    rules = Rules.model_validate({"dates": [{"categories": ["cup"], "last": "2026-12-24"}]})
+    before = rule(rules, goods, now=NOW)
+    columns = {name: tf.Variable(getattr(before, name)) for name in ("passes", "first", "end")}
+    model = SimpleNamespace(_shelf=SimpleNamespace(rules=SimpleNamespace(**columns)))
+    for now, gone in ((NOW, True), (1_766_000_000, False)):
+        monkeypatch.setattr("models.newcomers.time.time", lambda now=now: now)
+        allowed = refreshed(model)["rules.allowed"]
+        assert (allowed[goods.category == b"cup"] == (not gone)).all()
+        assert allowed[goods.category != b"cup"].all()
+
+
+def test_a_new_version_takes_up_the_day_without_training(
+    ruled, served, goods, tmp_path, monkeypatch
+):
+    base, candidate = tmp_path / "base", tmp_path / "candidate"
+    signatures = ruled.signatures()
+    kept = {name: signatures[name] for name in ("recommend", "score", "similar_items")}
+    tf.saved_model.save(ruled, str(base), signatures=kept)
+    (base / FILE.parent).mkdir()
+    shutil.copy(served.path / FILE, base / FILE)
+    terms = DataTerms(load_configuration().data.options(), RatingScale(0.0, 1.0, False))
+    with pytest.raises(BadInput, match="without rules"):
+        update(base, Change(), terms, candidate=candidate)
+    RULES.save(base)
+
+    def offered(folder):
+        answer = tf.saved_model.load(str(folder)).signatures["similar_items"](
+            item_id=tf.constant([item_id(0)]), k=tf.constant(SIZE)
+        )
+        return set(answer["item_id"].numpy()[0])
+
+    monkeypatch.setattr("models.newcomers.time.time", lambda: LATER)
+    _, check = update(base, Change(), terms, candidate=candidate)
+    check(Loaded(tf.saved_model.load(str(candidate))))
+    lights = set(goods.item[goods.category == b"light"])
+    assert offered(base) & lights and not offered(candidate) & lights
+    assert offered(base) - offered(candidate) <= lights
+    assert Rules.load(candidate) == RULES

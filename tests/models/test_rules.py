@@ -1,0 +1,142 @@
+"""The file of rules: what is not one is refused by name, and what it says of items."""
+
+import json
+from datetime import datetime, timezone
+
+import numpy as np
+import pytest
+
+from models.errors import BadInput
+from models.rules import NO_GROUP, Goods, Rules, read_rules, rule
+
+NOON = datetime(2026, 12, 10, 12, tzinfo=timezone.utc).timestamp()
+
+
+def goods(*rows):
+    item, category, brand, price = zip(*rows, strict=True)
+    texts = [
+        np.array([text.encode() for text in column], object) for column in (item, category, brand)
+    ]
+    return Goods(*texts, price=np.array(price, np.float32))
+
+
+SHOP = goods(
+    ("007", "Tea", "Acme", 2.0),
+    ("7", "tea ", "", 8.0),
+    ("star", "Christmas", "acme", np.nan),
+    ("bag", "", "ACME", 30.0),
+)
+
+
+def write(folder, text):
+    file = folder / "rules.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def passing(text, folder, now=NOON):
+    return rule(read_rules(write(folder, text)), SHOP, now=now).allowed.tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("block: {items: [007]}", [False, True, True, True]),
+        ("block: {categories: [TEA]}", [False, False, True, True]),
+        ("block: {categories: [tea], items: [bag]}", [False, False, True, False]),
+        ("allow: {brands: [acme]}", [True, False, True, True]),
+        ("allow: {brands: [acme]}\nblock: {items: [bag]}", [True, False, True, False]),
+        ("price: {min: 2, max: 8}", [True, True, True, False]),
+        ("price: {min: 3, unknown: false}", [False, True, False, True]),
+        (
+            "dates: [{items: [star], first: 2026-12-01, last: 2026-12-09}]",
+            [True, True, False, True],
+        ),
+        ("dates: [{items: [star], first: 2026-12-01, last: 2026-12-10}]", [True] * 4),
+        ("dates: [{items: [star], first: 2026-12-10}]", [True] * 4),
+        ("dates: [{items: [star], first: 2026-12-11}]", [True, True, False, True]),
+        (
+            "dates: [{categories: [tea], first: 2026-12-01}, {items: ['7'], last: 2026-12-05}]",
+            [True, False, True, True],
+        ),
+    ],
+)
+def test_rules_let_through_what_they_say(tmp_path, text, allowed):
+    assert passing(text, tmp_path) == allowed
+
+
+def test_boosts_multiply_within_their_bounds(tmp_path):
+    text = """
+boosts:
+  - {categories: [tea], factor: 1.5}
+  - {items: [007], factor: 4}
+  - {items: [bag], factor: 0.2}
+boost_bounds: [0.5, 3]
+"""
+    found = rule(read_rules(write(tmp_path, text)), SHOP, now=NOON)
+    np.testing.assert_allclose(np.exp(found.boost), [3.0, 1.5, 1.0, 0.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("group", "same"), [("category", [0, 0, 1, None]), ("brand", [0, None, 0, 0])]
+)
+def test_a_group_is_a_category_or_brand_whatever_its_case(tmp_path, group, same):
+    text = f"cap: {{group: {group}, most: 2}}"
+    found = rule(read_rules(write(tmp_path, text)), SHOP, now=NOON).group
+    assert [code == NO_GROUP for code in found] == [one is None for one in same]
+    for one, code in zip(same, found, strict=True):
+        assert [code == other for other in found] == [one == other for other in same]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("block: {item: [7]}", "block.item"),
+        ("block: {}", "block: names nothing; list items, categories or brands"),
+        ("blocked: {items: [7]}", "blocked"),
+        (
+            "boosts: [{items: [7], factor: 50}]",
+            r"boosts.0.factor is '50'.*less than or equal to 10",
+        ),
+        ("boost_bounds: [2, 3]", "boost_bounds are 2 and 3; give two factors around 1"),
+        ("price: {min: 9, max: 3}", "price: min 9 is above max 3; swap them"),
+        ("price: {min: cheap}", "price.min is 'cheap'"),
+        ("new_share: 1.2", "new_share is '1.2'"),
+        ("cap: {group: colour, most: 2}", "cap.group is 'colour'.*'category' or 'brand'"),
+        ("cap: {group: brand, most: 0}", "cap.most is '0'"),
+        ("dates: [{items: [7]}]", "dates.0: has neither first nor last"),
+        ("dates: [{items: [7], first: 2026-13-01}]", "dates.0.first is '2026-13-01'"),
+        (
+            "dates: [{items: [7], first: 2026-12-09, last: 2026-12-01}]",
+            "dates.0: first 2026-12-09 is after last 2026-12-01",
+        ),
+        ("- block", "must hold sections"),
+        ("block: [", "can't be read"),
+    ],
+)
+def test_a_bad_rule_is_refused_with_the_file_and_the_place(tmp_path, text, says):
+    file = write(tmp_path, text)
+    with pytest.raises(BadInput, match=says) as caught:
+        read_rules(file)
+    assert str(file) in str(caught.value)
+
+
+def test_an_absent_file_is_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"none\.yaml can't be read"):
+        read_rules(tmp_path / "none.yaml")
+
+
+def test_rules_survive_the_way_through_tfx_and_beside_a_model(tmp_path):
+    text = """
+block: {items: [007]}
+price: {min: 1}
+dates: [{items: [star], last: 2026-12-24}]
+boosts: [{brands: [acme], factor: 2}]
+new_share: 0.2
+cap: {group: brand, most: 3}
+"""
+    rules = read_rules(write(tmp_path, text))
+    assert Rules.model_validate(json.loads(json.dumps(rules.model_dump(mode="json")))) == rules
+    rules.save(tmp_path)
+    assert Rules.load(tmp_path) == rules
+    assert Rules.load(tmp_path / "elsewhere") is None
