@@ -52,6 +52,16 @@ class Estimate(NamedTuple):
         return self.value - Z * self.error
 
 
+def truncated(logged: Logged) -> Logged:
+    """The same with weights of at most √T (Ionides 2008), by propensities that are high enough.
+
+    One place that was hardly ever to be shown can't decide alone then. The bias is gone with many
+    places; where it is not, the doubly robust estimate falls back on its model.
+    """
+    least = logged.target / np.sqrt(max(len(logged.target), 1))
+    return logged._replace(propensity=np.maximum(logged.propensity, least))
+
+
 def on_policy(logged: Logged) -> Estimate:
     """What the logging policy earned."""
     return _mean(logged.reward)

@@ -73,7 +73,7 @@ def judge(embedding: Floats, observed: Observed, options: ExploreOptions) -> Jud
     posterior = learn(
         embedding, observed.feedback.where(~judges), deviation=options.prior_deviation
     )
-    logged = logged_places(observed, posterior, options)
+    logged = off_policy.truncated(logged_places(observed, posterior, options))
     if len(logged.reward) < _FEWEST:
         return None
     return Judgement(

@@ -7,8 +7,9 @@ from models.bandit import DRAWS, Feedback, learn
 
 N, D, DEVIATION = 7, 4, 1.5
 RANDOM = np.random.default_rng(4)
-EMBEDDING = RANDOM.normal(size=(N, D))
-EMBEDDING = (EMBEDDING / np.linalg.norm(EMBEDDING, axis=1, keepdims=True)).astype(np.float32)
+_DIRECTIONS = RANDOM.normal(size=(N, D))
+_LENGTHS = np.linalg.norm(_DIRECTIONS, axis=1, keepdims=True)
+EMBEDDING = (_DIRECTIONS / _LENGTHS).astype(np.float32)
 PLACES = 300
 ITEM = RANDOM.integers(N - 2, size=PLACES)  # the last two are never shown
 PROMISE = RANDOM.uniform(0, 0.1, PLACES)
@@ -44,7 +45,9 @@ def test_without_feedback_the_promise_stands_and_nothing_is_sure():
 
 def test_neither_order_nor_parts_matter(posterior):
     order = RANDOM.permutation(PLACES)
-    shuffled = learn(EMBEDDING, FEEDBACK.where(order), deviation=DEVIATION)
+    shuffled = learn(
+        EMBEDDING, Feedback(ITEM[order], PROMISE[order], REWARD[order]), deviation=DEVIATION
+    )
     np.testing.assert_allclose(shuffled.mean, posterior.mean)
 
 
@@ -52,7 +55,11 @@ def test_an_item_that_sells_rises_and_takes_what_is_like_it_along():
     embedding = np.array([[1, 0], [0.9, np.sqrt(1 - 0.81)], [0, 1]], np.float32)
     sold = Feedback(np.zeros(20, np.int64), np.full(20, 0.01), np.ones(20))
     calm = Feedback(np.full(200, 2), np.full(200, 0.1), np.zeros(200))
-    both = Feedback(*map(np.concatenate, zip(sold, calm, strict=True)))
+    both = Feedback(
+        np.concatenate([sold.item, calm.item]),
+        np.concatenate([sold.promise, calm.promise]),
+        np.concatenate([sold.reward, calm.reward]),
+    )
     first, like, other = learn(embedding, both, deviation=1.0).mean
     assert first > like > 1 > other
 

@@ -14,6 +14,7 @@ from models.off_policy import (
     on_policy,
     replay,
     snips,
+    truncated,
 )
 
 # Two contexts, three actions.
@@ -110,6 +111,18 @@ def test_snips_of_rewards_moved_by_a_constant_moves_with_them():
     moved = one._replace(reward=one.reward + 2.0)
     assert snips(moved).value == pytest.approx(snips(one).value + 2.0)
     assert ips(moved).value != pytest.approx(ips(one).value + 2.0, abs=1e-3)
+
+
+def test_weights_are_cut_at_the_root_of_the_number_of_places_and_others_stay():
+    context, action, reward = sample(100)
+    rare = logged(context, action, reward)
+    rare = rare._replace(propensity=np.where(np.arange(100) == 5, 1e-6, rare.propensity))
+    cut = truncated(rare)
+    assert rare.weight[5] > 1000
+    assert cut.weight[5] == pytest.approx(10.0)
+    others = np.arange(100) != 5
+    np.testing.assert_array_equal(cut.weight[others], rare.weight[others])
+    np.testing.assert_array_equal(cut.target, rare.target)
 
 
 def test_the_logging_policy_is_what_it_earned():
