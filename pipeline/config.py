@@ -100,6 +100,14 @@ class TaskOptions(_Section):
     cache: bool | None = Field(default=None, description="Whether an earlier output may be taken.")
     retries: int | None = Field(default=None, ge=0, description="After a failure.")
 
+    @model_validator(mode="after")
+    def _a_number_is_of_a_kind(self) -> TaskOptions:
+        if self.accelerators is not None and self.accelerator is None:
+            raise ValueError(
+                f"accelerators of {self.task} needs accelerator, which names their kind"
+            )
+        return self
+
 
 class KubeflowOptions(_Section):
     """What `debut compile` writes beside the graph."""

@@ -2,7 +2,8 @@
 
 It takes the arguments that TFX's compiler writes, prepares them (`pipeline.kubeflow.invocation`),
 and hands over to TFX's entry point. TFX's compiler gives a driver of ExampleGen to
-`lifecycle.preCacheCheck`, which open-source Kubeflow never runs; Debut's ExampleGen has none.
+`lifecycle.preCacheCheck`, which open-source Kubeflow never runs, and knows no other driver
+(tfx#6722); Debut's ExampleGen has none and reads the spans of its folder when it runs.
 """
 
 from __future__ import annotations

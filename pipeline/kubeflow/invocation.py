@@ -4,8 +4,8 @@ TFX 1.16's own entry point (tfx/orchestration/kubeflow/v2/container/kubeflow_v2_
 was written for Vertex. On open-source Kubeflow Pipelines (read in its source, 2.0.5 to 2.17.0):
 
 - Inputs have no type: `instanceSchema` is empty (backend/src/v2/metadata/client.go,
-  `ToRuntimeArtifact`), and TFX dies with "'NoneType' object has no attribute 'get'". The types
-  stand in the component's input definitions.
+  `ToRuntimeArtifact`), and TFX dies with "'NoneType' object has no attribute 'get'" (tfx#7768).
+  The types stand in the component's input definitions.
 - URIs are remote, but the files are below a mount: see `components.object_stores`.
 - Structs and lists in the metadata come back wrapped (converter.go, `StructValueToMLMDValue`).
 - Newer ones add an output `executor-logs` of a type that TFX can't import.

@@ -1,8 +1,7 @@
 """TFX's compiler for Kubeflow and what has to be done around it (TFX 1.16.0).
 
-- It refuses every InfraValidator, because the stock one starts Docker or a pod: "The component
-  type is not supported" (tfx/orchestration/kubeflow/v2/step_builder.py). Ours starts a process in
-  its own container, so the check is switched off while it compiles.
+- It refuses every InfraValidator, because the stock one starts Docker or a pod (tfx#5512). Ours
+  starts a process in its own container, so the check is switched off while it compiles.
 - It takes type names of our own only with one dot, and the container imports what they name. So
   `Quarantine` is called `components.Quarantine` here (compiler_utils.py, `_SCHEMA_TITLE_RE`); its
   longer name stays, for the sake of the metadata that roots have.

@@ -230,6 +230,11 @@ def test_what_a_cluster_could_not_run_is_refused(settings, runner, message):
         compile_pipeline(load_configuration(None, settings), runner)
 
 
+def test_a_number_of_accelerators_needs_their_kind():
+    with pytest.raises(BadInput, match="accelerators of all needs accelerator"):
+        load_configuration(None, ["kubeflow.tasks=[{task: all, accelerators: 2}]"])
+
+
 def test_a_plain_path_is_no_pipeline_root():
     with pytest.raises(BadInput, match=r"kubeflow\.pipeline_root"):
         load_configuration(None, ["kubeflow.pipeline_root=/srv/runs"])
