@@ -19,20 +19,40 @@ _STOP_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.2
 
 
+class Started:
+    """A server that was started."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: IO[bytes]) -> None:
+        self._process, self._port, self._log = process, port, log
+
+    def address(self, *, deadline: float) -> str:
+        """The address of its gRPC port, once it listens; it may still be loading versions.
+
+        Args:
+            deadline: unix time.
+
+        Raises:
+            DebutError: it ended, or did not open its port in time.
+        """
+        while time.time() < deadline:
+            if self._process.poll() is not None:
+                self._log.seek(0)
+                text = self._log.read().decode("utf-8", "replace")
+                raise DebutError(f"The server ended at once: {text}")
+            with socket.socket() as probe:
+                if probe.connect_ex(("localhost", self._port)) == 0:
+                    return f"localhost:{self._port}"
+            time.sleep(_POLL_SECONDS)
+        raise DebutError("The server did not open its port in time.")
+
+
 @contextmanager
-def embedded_server(base_path: Path, model_name: str, *, deadline: float) -> Iterator[str]:
-    """A server on the versions in a folder, which listens but may still be loading them.
+def embedded_server(base_path: Path, model_name: str) -> Iterator[Started]:
+    """A server on the versions in a folder; while there is none, it waits for the first.
 
     Args:
-        base_path: the folder.
+        base_path: the folder, which exists.
         model_name: under which it is served.
-        deadline: unix time.
-
-    Yields:
-        The address of its gRPC port.
-
-    Raises:
-        DebutError: it ended, or did not open its port in time.
     """
     port = free_port()
     with tempfile.TemporaryFile() as log:
@@ -49,8 +69,7 @@ def embedded_server(base_path: Path, model_name: str, *, deadline: float) -> Ite
             stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
-            _wait_until_open(process, port, log, deadline)
-            yield f"localhost:{port}"
+            yield Started(process, port, log)
         finally:
             process.terminate()
             try:
@@ -58,17 +77,3 @@ def embedded_server(base_path: Path, model_name: str, *, deadline: float) -> Ite
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _wait_until_open(
-    process: subprocess.Popen[bytes], port: int, log: IO[bytes], deadline: float
-) -> None:
-    while time.time() < deadline:
-        if process.poll() is not None:
-            log.seek(0)
-            raise DebutError(f"The server ended at once: {log.read().decode('utf-8', 'replace')}")
-        with socket.socket() as probe:
-            if probe.connect_ex(("localhost", port)) == 0:
-                return
-        time.sleep(_POLL_SECONDS)
-    raise DebutError("The server did not open its port in time.")

@@ -52,8 +52,8 @@ class Executor(executor.Executor):
         deadline = time.time() + validation_spec.max_loading_time_seconds
         base_path = Path(tf_serving_flavor.parse_model_base_path(model_path))
         name = serving_spec.model_name
-        with embedded_server(base_path / name, name, deadline=deadline) as address:
-            client = serving_binary.MakeClient(address)
+        with embedded_server(base_path / name, name) as server:
+            client = serving_binary.MakeClient(server.address(deadline=deadline))
             client.WaitUntilModelLoaded(deadline, polling_interval_sec=1)
             client.SendRequests(_with_every_signature(requests))
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from components.catalogue.update import Change, Updated, update
 from components.ingestion.set_aside import SetAside
 from components.lineage import ITEMS_ADD
-from pipeline.changing import Check, push_changed
+from components.shelf_change import Check
+from pipeline.changing import push_changed
 from pipeline.config import load_configuration
 from pipeline.layout import metadata_file, set_aside_folder
 from pipeline.pushed import read_terms

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-from components.catalogue.gate import Answers, Served
-from components.embedded_server import embedded_server
+from components.catalogue.gate import Served
+from components.embedded_server import Started, embedded_server
+from components.shelf_change import Check
 from models.errors import DebutError, Refused
 from pipeline.derived import push_made_of
 from pipeline.layout import MODEL_NAME, serving_folder
@@ -22,7 +22,6 @@ from pipeline.pushed import newest_version
 from serving.client import Client
 
 Done = TypeVar("Done")
-Check = Callable[[Answers], None]
 
 _LOAD_SECONDS: Final = 300.0
 _ANSWER_SECONDS: Final = 60.0
@@ -71,9 +70,13 @@ def push_changed(
         tempfile.TemporaryDirectory(prefix="debut-") as scratch,
     ):
         base = newest_version(serving)
-        candidate = Path(scratch) / MODEL_NAME / "1"
-        done, check = change(base, candidate)
-        _validate(candidate, check)
+        made, candidate = Path(scratch) / "made", Path(scratch) / MODEL_NAME / "1"
+        candidate.parent.mkdir()
+        # It starts while the version is made, and loads it as soon as that is there as a whole.
+        with embedded_server(candidate.parent, MODEL_NAME) as server:
+            done, check = change(base, made)
+            made.rename(candidate)
+            _validate(server, check)
         if newest_version(serving) != base:
             raise Refused(
                 f"A run has pushed another version while {base.name} was being changed. Nothing "
@@ -83,14 +86,16 @@ def push_changed(
     return Made(version, base), done
 
 
-def _validate(candidate: Path, check: Callable[[Answers], None]) -> None:
-    """Load the candidate in a model server, which replays the warm-up requests, and ask it.
+def _validate(server: Started, check: Check) -> None:
+    """Ask a model server that loads the candidate and replays the warm-up requests.
 
     Raises:
         Refused: it does not load or does not answer as it has to.
     """
+    deadline = time.time() + _LOAD_SECONDS
     try:
-        with _served(candidate.parent) as client:
+        with Client(server.address(deadline=deadline), timeout=_ANSWER_SECONDS) as client:
+            _wait_until_loaded(client, deadline)
             check(Served(client))
     except Refused:
         raise
@@ -100,16 +105,8 @@ def _validate(candidate: Path, check: Callable[[Answers], None]) -> None:
         ) from error
 
 
-@contextmanager
-def _served(folder: Path) -> Iterator[Client]:
-    """A client of an embedded server on the versions in a folder."""
-    deadline = time.time() + _LOAD_SECONDS
-    with (
-        embedded_server(folder, MODEL_NAME, deadline=deadline) as address,
-        Client(address, timeout=_ANSWER_SECONDS) as client,
-    ):
-        while (status := client.status()[0]).state != "AVAILABLE":
-            if status.state == "END" or time.time() > deadline:
-                raise DebutError(f"a model server did not load it: {status.error}")
-            time.sleep(_POLL_SECONDS)
-        yield client
+def _wait_until_loaded(client: Client, deadline: float) -> None:
+    while (status := client.status()[0]).state != "AVAILABLE":
+        if status.state == "END" or time.time() > deadline:
+            raise DebutError(f"a model server did not load it: {status.error}")
+        time.sleep(_POLL_SECONDS)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from components.exploration.update import Explored, update
 from components.lineage import EXPLORE
+from components.shelf_change import Check
 from models.options import ExploreOptions
-from pipeline.changing import Check, Made, push_changed
+from pipeline.changing import Made, push_changed
 
 
 def explore_items(

@@ -15,6 +15,7 @@ from tfx.utils import path_utils
 
 from components.artifacts import Quarantine
 from components.catalogue.update import Change, DataTerms, update
+from components.shelf_change import check_saved
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -33,15 +34,17 @@ class Executor(base_beam_executor.BaseBeamExecutor):
           Refused: the gate refused the version.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        updated, _ = update(
+        candidate = Path(
+            path_utils.serving_model_dir(artifact_utils.get_single_uri(output_dict["model"]))
+        )
+        updated, check = update(
             Path(artifact_utils.get_single_uri(input_dict["base"])),
             Change.from_json(exec_properties["change"]),
             DataTerms.from_json(exec_properties["terms"]),
-            candidate=Path(
-                path_utils.serving_model_dir(artifact_utils.get_single_uri(output_dict["model"]))
-            ),
+            candidate=candidate,
             beam_args=self._beam_pipeline_args or [],
         )
+        check_saved(candidate, check)
         rows = Path(artifact_utils.get_single_uri(output_dict["quarantine"]))
         with gzip.open(rows / "rows-00000-of-00001.jsonl.gz", "wt", encoding="utf-8") as file:
             for row in updated.set_aside:

@@ -15,7 +15,7 @@ from models.kernel import Floats
 from serving.client import Client
 
 _USERS: Final = 32
-_ITEMS: Final = 32
+_ITEMS: Final = 8
 _TOLERANCE: Final = 1e-4
 _LIST: Final = 100
 

@@ -7,9 +7,8 @@ of the loaded model, ask the gate, save.
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -18,13 +17,14 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
 
 from components.catalogue.describing import describe_products
-from components.catalogue.gate import Answers, Gate, Loaded
+from components.catalogue.gate import Gate, Loaded
 from components.ingestion.folder import INTERACTIONS, ITEMS, open_table
 from components.ingestion.newcomers import read_products, read_withdrawn
 from components.ingestion.options import DataOptions, read_pseudonym_key
 from components.ingestion.set_aside import SetAside
 from components.ingestion.summary import RatingScale
 from components.ingestion.support import read_support
+from components.shelf_change import Check, save_changed
 from models.admission import FILE, Admission
 from models.errors import BadInput, Refused
 from models.intake import FirstInteraction, Intake, assign, take_in
@@ -121,8 +121,8 @@ class _Read(NamedTuple):
 
 def update(
     base: Path, change: Change, terms: DataTerms, *, candidate: Path, beam_args: Sequence[str] = ()
-) -> tuple[Updated, Callable[[Answers], None]]:
-    """Save a changed version that the gate has passed.
+) -> tuple[Updated, Check]:
+    """Save a changed version.
 
     Args:
         base: the version it is made of.
@@ -136,7 +136,7 @@ def update(
 
     Raises:
         BadInput: a file can't be used.
-        Refused: the version is too old, or the gate refused the new one.
+        Refused: the version is too old.
     """
     if not (base / FILE).is_file():
         raise Refused(
@@ -165,19 +165,7 @@ def update(
     embedded = time.perf_counter()
     placed, intake = _change(model, base, given, described, users, rules)
     filled = time.perf_counter()
-    shelf = model._shelf
-    offered = shelf.available.numpy()
-    if rules is not None:
-        offered = offered & shelf.rules.allowed.numpy()
-    gone = [item.decode() for item in shelf.item_id.numpy()[~offered]]
-
-    def check(answers: Answers) -> None:
-        gate.check(answers, gone)
-
-    check(Loaded(model))
-    tf.saved_model.save(model, str(candidate), signatures=model.signatures)
-    # TensorFlow doesn't save again what lies beside a model: its warm-up, its admission.
-    shutil.copytree(base / FILE.parent, candidate / FILE.parent)
+    check = save_changed(model, base, candidate, gate)
     return _told(given, placed, intake, embedded - start, filled - embedded), check
 
 

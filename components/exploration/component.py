@@ -13,6 +13,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 from tfx.utils import path_utils
 
 from components.exploration.update import update
+from components.shelf_change import check_saved
 from models.options import ExploreOptions
 
 
@@ -34,15 +35,17 @@ class Executor(base_executor.BaseExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         log, name = exec_properties["log"], exec_properties["key"]
-        update(
+        candidate = Path(
+            path_utils.serving_model_dir(artifact_utils.get_single_uri(output_dict["model"]))
+        )
+        _, check = update(
             Path(artifact_utils.get_single_uri(input_dict["base"])),
             Path(log) if log else None,
             ExploreOptions.model_validate_json(exec_properties["options"]),
             key=os.environ[name].encode() if log else b"",
-            candidate=Path(
-                path_utils.serving_model_dir(artifact_utils.get_single_uri(output_dict["model"]))
-            ),
+            candidate=candidate,
         )
+        check_saved(candidate, check)
 
 
 class ExplorationUpdaterSpec(ComponentSpec):

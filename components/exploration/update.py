@@ -6,21 +6,21 @@ it: a purchase that comes late counts, nothing counts twice, and the same log gi
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
 
-from components.catalogue.gate import Answers, Gate, Loaded
+from components.catalogue.gate import Gate, Loaded
 from components.exploration.judging import Judgement, judge
 from components.exploration.lists import SeenList, read_lists
 from components.exploration.observing import Observed, observe
+from components.shelf_change import Check, save_changed
 from models.bandit import learn
 from models.errors import Refused
 from models.exploration import Exploration, no_exploration
@@ -28,8 +28,6 @@ from models.intake import Columns, assign
 from models.options import ExploreOptions
 from models.pseudonyms import MARK, pseudonym
 from models.rules import Rules
-
-_EXTRA: Final = "assets.extra"
 
 
 class Explored(NamedTuple):
@@ -56,7 +54,7 @@ class Explored(NamedTuple):
 
 def update(
     base: Path, log: Path | None, options: ExploreOptions, *, key: bytes, candidate: Path
-) -> tuple[Explored, Callable[[Answers], None]]:
+) -> tuple[Explored, Check]:
     """Save a version with another state of exploration that the gate has passed.
 
     Args:
@@ -97,15 +95,7 @@ def update(
         Loaded(model), users=users, items=ids, named=new, anchors=(), interactions=()
     )  # fmt: skip
     taught = teach(model, lists, options)
-    gone = [item for item, stays in zip(ids, shelf.available.numpy(), strict=True) if not stays]
-
-    def check(answers: Answers) -> None:
-        gate.check(answers, gone)
-
-    check(Loaded(model))
-    tf.saved_model.save(model, str(candidate), signatures=model.signatures)
-    # TensorFlow doesn't save again what lies beside a model: its warm-up, its admission.
-    shutil.copytree(base / _EXTRA, candidate / _EXTRA)
+    check = save_changed(model, base, candidate, gate)
     return _told(lists, len(bad), taught), check
 
 

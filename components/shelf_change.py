@@ -1,0 +1,48 @@
+"""Saves a model whose shelf was changed, and says what may not have changed by that."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import tensorflow as tf
+
+from components.catalogue.gate import Answers, Gate, Loaded
+
+_EXTRA: Final = "assets.extra"
+
+Check = Callable[[Answers], None]
+
+
+def save_changed(model: Any, base: Path, candidate: Path, gate: Gate) -> Check:
+    """Save a changed model as a version of its own.
+
+    Args:
+        model: a loaded SavedModel.
+        base: the version it was loaded from.
+        candidate: folder of the new one, which does not exist yet.
+        gate: that asked the model before it was changed.
+
+    Returns:
+        The gate for whoever loads the new version; raises `Refused`.
+    """
+    tf.saved_model.save(model, str(candidate), signatures=model.signatures)
+    # TensorFlow doesn't save again what lies beside a model: its warm-up, its admission.
+    shutil.copytree(base / _EXTRA, candidate / _EXTRA)
+    shelf = model._shelf
+    offered = shelf.available.numpy()
+    if hasattr(shelf, "rules"):
+        offered = offered & shelf.rules.allowed.numpy()
+    unavailable = [item.decode() for item in shelf.item_id.numpy()[~offered]]
+    return lambda answers: gate.check(answers, unavailable)
+
+
+def check_saved(candidate: Path, check: Check) -> None:
+    """Ask a saved version in this process.
+
+    Raises:
+        Refused: an answer is not what it has to be.
+    """
+    check(Loaded(tf.saved_model.load(str(candidate))))
