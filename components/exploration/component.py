@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +13,7 @@ from tfx.utils import path_utils
 
 from components.exploration.update import update
 from models.options import ExploreOptions
+from models.pseudonyms import read_key
 
 
 class Executor(base_executor.BaseExecutor):
@@ -28,9 +28,8 @@ class Executor(base_executor.BaseExecutor):
         """Writes the changed version.
 
         Raises:
-          BadInput: there is no such log.
+          BadInput: there is no such log, or no key.
           Refused: the gate refused what was learned.
-          KeyError: the key's environment variable is not set.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         log, name = exec_properties["log"], exec_properties["key"]
@@ -38,7 +37,7 @@ class Executor(base_executor.BaseExecutor):
             Path(artifact_utils.get_single_uri(input_dict["base"])),
             Path(log) if log else None,
             ExploreOptions.model_validate_json(exec_properties["options"]),
-            key=os.environ[name].encode() if log else b"",
+            key=read_key(name) if log else b"",
             candidate=Path(
                 path_utils.serving_model_dir(artifact_utils.get_single_uri(output_dict["model"]))
             ),
