@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import hmac
+import os
 from typing import Final
+
+from models.errors import BadInput
 
 # Marks an id that is a pseudonym already, so that ingestion does not hash it again.
 MARK: Final = "hmac-sha256:"
+
+
+def read_key(name: str) -> bytes:
+    """The key of a log, out of the environment variable of that name.
+
+    Raises:
+        BadInput: it is not set.
+    """
+    if not os.environ.get(name):
+        raise BadInput(
+            f"The environment variable {name or 'of the key'} is not set. Give its name, and "
+            "export it with the key that the log was written with."
+        )
+    return os.environ[name].encode()
 
 
 def pseudonym(key: bytes, user: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +14,7 @@ from tfx.utils import path_utils
 from components.exploration.update import update
 from components.shelf_change import check_saved
 from models.options import ExploreOptions
+from models.pseudonyms import read_key
 
 
 class Executor(base_executor.BaseExecutor):
@@ -29,9 +29,8 @@ class Executor(base_executor.BaseExecutor):
         """Writes the changed version.
 
         Raises:
-          BadInput: there is no such log.
+          BadInput: there is no such log, or no key.
           Refused: the gate refused what was learned.
-          KeyError: the key's environment variable is not set.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         log, name = exec_properties["log"], exec_properties["key"]
@@ -42,7 +41,7 @@ class Executor(base_executor.BaseExecutor):
             Path(artifact_utils.get_single_uri(input_dict["base"])),
             Path(log) if log else None,
             ExploreOptions.model_validate_json(exec_properties["options"]),
-            key=os.environ[name].encode() if log else b"",
+            key=read_key(name) if log else b"",
             candidate=candidate,
         )
         check_saved(candidate, check)

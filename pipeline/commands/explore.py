@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from models.errors import BadInput
+from models.pseudonyms import read_key
 from pipeline.commands.failures import FailingCommand, debug_option, debugging
 
 if TYPE_CHECKING:
@@ -55,12 +54,7 @@ def explore(
     Options are those of the section `explore`. Everything is learned anew from the log each time,
     so the same log may be given again and again. A running server takes the version up by itself.
     """
-    if log is not None and not (key and os.environ.get(key)):
-        raise BadInput(
-            "A log of users' pseudonyms needs --key, the name of an environment variable with the "
-            f"key that it was written with{f'; {key} is not set' if key else ''}."
-        )
-    secret = os.environ[key].encode() if key and log is not None else b""
+    secret = b"" if log is None else read_key(key or "")
     from pipeline.commands.console import open_console
     from pipeline.commands.quiet import quiet
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
 import click
 
-from models.errors import BadInput
+from models.pseudonyms import read_key
 from pipeline.commands.failures import FailingGroup, debug_option
 
 _PATH: Final = click.Path(path_type=Path)
@@ -55,14 +54,10 @@ def export(log: Path, data: Path, key: str, kinds: tuple[str, ...]) -> None:
 
     Files that a living process still writes are left for the next time; nothing counts twice.
     """
-    if not os.environ.get(key):
-        raise BadInput(
-            f"--key names the environment variable {key}, which is not set. Export it with the key "
-            "that the log was written with."
-        )
+    secret = read_key(key)
     from pipeline.feedback_spans import BAD_LINES, export_span
 
-    made = export_span(log, data, key=os.environ[key].encode(), kinds=kinds)
+    made = export_span(log, data, key=secret, kinds=kinds)
     if made.folder is None:
         click.echo(f"{log} holds no new {' or '.join(kinds)}: nothing was written.")
         return
