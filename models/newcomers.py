@@ -14,13 +14,16 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
+from models import features
 from models.admission import Admission
 from models.id_index import sort_ids
 from models.inheritance import interleaved
 from models.intake import Columns
 from models.interactions import PAD
 from models.kernel import Floats, ItemView, place_beside, place_in_order
+from models.preprocessing import item_name
 from models.products import Described, Product
 from models.rules import Goods, Rules, on_day, rule
 
@@ -93,7 +96,11 @@ def place(
     is_anchor = columns["served.source"][row] < len(shelf.served.reference_weight.numpy())
     is_heard = ~is_anchor & (noted != PAD)
     columns["embedding"][row] = described.embedding
-    columns["item_name"][row] = described.name
+    texts = {
+        name: tf.constant([getattr(product, name) for product in products])
+        for name in features.ITEM_NAME
+    }
+    columns["item_name"][row] = item_name(texts).numpy()
     columns["evidence.text"][noted[is_heard]] = described.embedding[is_heard]
     for product, at in zip(products, row, strict=True):
         if product.available is not None:

@@ -14,7 +14,6 @@ import tensorflow as tf
 from models import features
 from models.interactions import PAD
 from models.kernel import Floats
-from models.preprocessing import item_name
 
 BATCH: Final = 64
 
@@ -42,7 +41,6 @@ class Described(NamedTuple):
     """What the signature `describe_items` answers of N products.
 
     Attributes:
-        name: object [N], title, category and brand as bytes.
         embedding: float32 [N, D].
         text: float32 [N, hidden].
         terms: float32 [N, columns], sparse; as many columns as the products have need of.
@@ -50,7 +48,6 @@ class Described(NamedTuple):
         brand: int64 [N].
     """
 
-    name: npt.NDArray[np.object_]
     embedding: Floats
     text: Floats
     terms: sp.csr_matrix
@@ -74,7 +71,6 @@ class Described(NamedTuple):
     def rows(self, rows: npt.NDArray[np.int64]) -> Described:
         """Some of them."""
         return Described(
-            name=self.name[rows],
             embedding=self.embedding[rows],
             text=self.text[rows],
             terms=self.terms[rows],
@@ -100,12 +96,11 @@ def describe(model: Any, products: Sequence[Product]) -> Described:
 
 
 def _described(model: Any, products: Sequence[Product]) -> Described:
-    texts = {
-        name: tf.constant([getattr(product, name) for product in products])
-        for name in features.ITEM_TEXT
-    }
     answer = model.signatures["describe_items"](
-        **texts,
+        **{
+            name: tf.constant([getattr(product, name) for product in products])
+            for name in features.ITEM_TEXT
+        },
         price=tf.constant(
             [math.nan if product.price is None else product.price for product in products],
             tf.float32,
@@ -116,7 +111,6 @@ def _described(model: Any, products: Sequence[Product]) -> Described:
     term = found["term"][row, place]
     width = int(term.max(initial=-1)) + 1
     return Described(
-        name=item_name({name: texts[name] for name in features.ITEM_NAME}).numpy(),
         embedding=found["embedding"],
         text=found["text"],
         terms=sp.csr_matrix(

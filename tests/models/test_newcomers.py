@@ -17,6 +17,7 @@ from models.interactions import PAD
 from models.kernel import place_beside, place_in_order
 from models.newcomers import place, withdraw
 from models.products import Product, describe
+from models.rules import Goods
 from models.shelf import Shelf
 from tests.components.ingestion.helpers import IN_MEMORY
 from tests.models.conftest import fill
@@ -59,9 +60,12 @@ def late(shop, served, tmp_path_factory):
     """The shop filled without some new products, and what adding them gives: shelf, placed."""
     folder = tmp_path_factory.mktemp("late")
     keep = np.setdiff1d(np.arange(SIZE), rows_of(served.table, LATE))
+    columns = {field.name: getattr(served.table, field.name) for field in fields(served.table)}
+    goods = columns.pop("goods")
     table = replace(
         served.table,
-        **{field.name: getattr(served.table, field.name)[keep] for field in fields(served.table)},
+        goods=Goods(*(column[keep] for column in goods)),
+        **{name: column[keep] for name, column in columns.items()},
     )
     data, admission = fill(
         shop, table, served.model, served.features[keep], table.view(served.view.text[keep]),
