@@ -160,13 +160,12 @@ def _longer(shelf: Any, ids: npt.NDArray[np.object_], count: int) -> Columns:
 
 def _ruled(shelf: Any, rules: Rules, products: Sequence[Product], row: Rows, count: int) -> Columns:
     """The columns of rules with what they say of products at rows, `count` of them new ones."""
-    goods = Goods(
-        *(
-            np.array([getattr(product, name).encode() for product in products], object)
-            for name in ("item", "category", "brand")
-        ),
-        price=np.array([product.price for product in products], np.float32),
+    item, category, brand = (
+        np.array([getattr(product, name).encode() for product in products], object)
+        for name in ("item", "category", "brand")
     )
+    price = np.array([product.price for product in products], np.float32)
+    goods = Goods(item, category, brand, price)
     said = rule(rules, goods, now=time.time())
     columns: Columns = {}
     for field in fields(said):

@@ -13,11 +13,10 @@ NOON = datetime(2026, 12, 10, 12, tzinfo=timezone.utc).timestamp()
 
 
 def goods(*rows):
-    item, category, brand, price = zip(*rows, strict=True)
-    texts = [
-        np.array([text.encode() for text in column], object) for column in (item, category, brand)
-    ]
-    return Goods(*texts, price=np.array(price, np.float32))
+    columns = [np.array(column, object) for column in zip(*rows, strict=True)]
+    item, category, brand = ([text.encode() for text in column] for column in columns[:3])
+    texts = (np.array(column, object) for column in (item, category, brand))
+    return Goods(*texts, np.array(columns[3], np.float32))
 
 
 SHOP = goods(
