@@ -13,10 +13,10 @@ NOON = datetime(2026, 12, 10, 12, tzinfo=timezone.utc).timestamp()
 
 
 def goods(*rows):
-    columns = [np.array(column, object) for column in zip(*rows, strict=True)]
-    item, category, brand = ([text.encode() for text in column] for column in columns[:3])
-    texts = (np.array(column, object) for column in (item, category, brand))
-    return Goods(*texts, np.array(columns[3], np.float32))
+    item, category, brand = (
+        np.array([row[place].encode() for row in rows], object) for place in range(3)
+    )
+    return Goods(item, category, brand, np.array([row[3] for row in rows], np.float32))
 
 
 SHOP = goods(
