@@ -164,12 +164,8 @@ def _ruled(shelf: Any, rules: Rules, products: Sequence[Product], row: Rows, cou
         np.array([getattr(product, name).encode() for product in products], object)
         for name in ("item", "category", "brand")
     )
-    goods = Goods(
-        item,
-        category,
-        brand,
-        price=np.array([product.price for product in products], np.float32),
-    )
+    price = np.array([product.price for product in products], np.float32)
+    goods = Goods(item, category, brand, price)
     said = rule(rules, goods, now=time.time())
     columns: Columns = {}
     for field in fields(said):

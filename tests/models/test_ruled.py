@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ LATER = 1_850_000_000
 
 def lists(scores, is_new, group, rules, allowed, k):
     """What `RuledLists` makes of scores [B, I]: per user (row, score), and how often it asked."""
-    shelf = SimpleNamespace(
+    shelf: Any = SimpleNamespace(
         is_new=tf.Variable(is_new), rules=SimpleNamespace(group=tf.Variable(group))
     )
     asked = []
@@ -52,7 +53,7 @@ def greedy(scores, is_new, group, rules, allowed, k):
     order = [
         row for row in np.argsort(-scores, kind="stable") if allowed[row] and scores[row] > OUT
     ]
-    count = {}
+    count: dict[int, int] = {}
 
     def fits(row):
         if rules.cap is None or group[row] == NO_GROUP:
@@ -60,7 +61,7 @@ def greedy(scores, is_new, group, rules, allowed, k):
         count[group[row]] = count.get(group[row], 0) + 1
         return count[group[row]] <= rules.cap.most
 
-    sure = []
+    sure: list[int] = []
     wanted = int(np.ceil(rules.new_share * k - 1e-4))
     for row in order:
         if is_new[row] and len(sure) < wanted and fits(row):
@@ -113,13 +114,11 @@ def test_only_where_the_first_candidates_do_not_do_more_are_asked_for():
 def goods(served, shop, row_of):
     raw = sorted(shop.items, key=lambda item: row_of[item["item_id"][0]])
     prices = [item["price"][0] if item["price"] else np.nan for item in raw]
-    return Goods(
-        *(
-            np.array([item[name][0] for item in raw], object)
-            for name in ("item_id", "category", "brand")
-        ),
-        price=np.array(prices, np.float32),
+    item, category, brand = (
+        np.array([item[name][0] for item in raw], object)
+        for name in ("item_id", "category", "brand")
     )
+    return Goods(item, category, brand, np.array(prices, np.float32))
 
 
 def test_the_catalogue_comes_to_the_rules_as_it_is(served, goods):

@@ -13,11 +13,10 @@ NOON = datetime(2026, 12, 10, 12, tzinfo=timezone.utc).timestamp()
 
 
 def goods(*rows):
-    item, category, brand, price = zip(*rows, strict=True)
-    texts = [
-        np.array([text.encode() for text in column], object) for column in (item, category, brand)
-    ]
-    return Goods(*texts, price=np.array(price, np.float32))
+    item, category, brand = (
+        np.array([row[place].encode() for row in rows], object) for place in range(3)
+    )
+    return Goods(item, category, brand, np.array([row[3] for row in rows], np.float32))
 
 
 SHOP = goods(
