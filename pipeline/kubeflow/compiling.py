@@ -14,6 +14,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from models.encoder_folder import PACKAGED, open_encoder
 from models.errors import BadInput
+from models.rules import read_rules
 from pipeline.config import Configuration
 from pipeline.kubeflow.lookups import RegistryLookups
 from pipeline.kubeflow.paths import Volume, in_image
@@ -31,7 +32,8 @@ def compile_pipeline(config: Configuration, runner: Runner) -> str:
     """The text of the file: YAML for open-source Kubeflow Pipelines, JSON for Vertex.
 
     Raises:
-        BadInput: `kubeflow.tasks` names what is not there, or Vertex could not run it.
+        BadInput: `kubeflow.tasks` names what is not there, the rules can't be read, or Vertex
+            could not run it.
     """
     if runner == "vertex":
         _check_for_vertex(config)
@@ -57,6 +59,8 @@ def _graph(config: Configuration) -> Any:
             schemas=in_image(SCHEMAS),
         ),
         by_span=config.kubeflow.spans,
+        # A file of this machine: its content goes into the compiled pipeline.
+        rules=read_rules(Path(config.rules.file)) if config.rules.file else None,
         lookups=RegistryLookups(registry=volume.registry, pushed_to=volume.pushed_to),
     )
 

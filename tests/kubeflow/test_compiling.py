@@ -200,6 +200,15 @@ def test_with_spans_training_goes_on_from_a_model_of_the_registry(gpu_documents)
     assert "cachingOptions" not in tasks["ServedModelOfOlderSpan"]
 
 
+def test_the_rules_of_this_machine_are_in_what_the_trainer_gets(tmp_path):
+    file = tmp_path / "rules.yaml"
+    file.write_text("block:\n  items: ['00042']\n")
+    config = load_configuration(None, [f"rules.file={file}"])
+    [found, _] = yaml.safe_load_all(compile_pipeline(config, "kubeflow"))
+    options = json.loads(constants(found, "TwoTowerTrainer")["custom_config"])["options"]
+    assert "00042" in json.dumps(options["rules"])
+
+
 def test_without_the_cache_of_runs_nothing_is_cached():
     config = load_configuration(None, ["run.enable_cache=false"])
     [found, _] = yaml.safe_load_all(compile_pipeline(config, "kubeflow"))
