@@ -65,12 +65,28 @@ class QueryReader(tf.Module):
         self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor,
         history_rating: tf.Tensor | None = None,
     ) -> Query:  # fmt: skip
+        """`histories`, with given profiles in place of the stored ones.
+
+        Args:
+            user_id: as there, like the history and its ratings.
+            history: see there.
+            profile: string [B], "" where there is none; the stored one is taken then.
+            history_rating: see there.
+        """
+        query = self.histories(user_id, history, history_rating)
+        has_profile = (profile != "")[:, tf.newaxis]
+        return query._replace(
+            profile=tf.where(has_profile, self._encode_profile(profile), query.profile)
+        )
+
+    def histories(
+        self, user_id: tf.Tensor, history: tf.Tensor, history_rating: tf.Tensor | None = None
+    ) -> Query:
         """A given history replaces the known one; neither is ever recommended.
 
         Args:
             user_id: string [B], "" or any unknown id for somebody unknown.
             history: string [B, H], oldest first, "" pads; unknown items are ignored.
-            profile: string [B], "" where there is none; the stored one is taken then.
             history_rating: float32 [B, H], of the given history, where it is known.
         """
         shelf = self._shelf
@@ -90,15 +106,13 @@ class QueryReader(tf.Module):
         if history_rating is not None:
             ratings = tf.where(replaces, _widen(history_rating, width, 0.0), ratings)
             rated |= replaces & (rows != PAD)
-        stored = tf.where(is_known, take(shelf.user_profile, place), 0.0)
-        has_profile = (profile != "")[:, tf.newaxis]
         return Query(
             history=rows,
             rating=ratings,
             rated=tf.cast(rated, tf.float32),
             excluded=given,
             user=user,
-            profile=tf.where(has_profile, self._encode_profile(profile), stored),
+            profile=tf.where(is_known, take(shelf.user_profile, place), 0.0),
         )
 
     def before_the_launch(self, parsed: Parsed) -> Query:

@@ -358,7 +358,7 @@ class ServedModel(tf.Module):
 
     def embed_users(self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor) -> Outputs:
         """A user's interests, one per item of the history: float32 [B, H, D], zeros pad."""
-        query = self._read(user_id, history, profile)
+        query = self._read.histories(user_id, history)
         return {"embedding": self._scorer.interests(query.history)}
 
     def evaluate(self, examples: tf.Tensor) -> Outputs:
