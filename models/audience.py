@@ -195,9 +195,14 @@ class Audience(tf.Module):
         return tf.where(best.values > OUT, best.values + said[:, 0], OUT), users
 
 
+def likeness(cosine: tf.Tensor) -> tf.Tensor:
+    """How much a neighbour counts, from its cosine with an item."""
+    return tf.nn.relu(cosine) ** _LIKENESS_POWER
+
+
 def by_likeness(cosine: tf.Tensor) -> tf.Tensor:
     """Weights of neighbours, with sum 1, from their cosines with an item: float32 [.., N]."""
-    weight = tf.nn.relu(cosine) ** _LIKENESS_POWER
+    weight = likeness(cosine)
     return tf.math.divide_no_nan(weight, tf.reduce_sum(weight, axis=-1, keepdims=True))
 
 

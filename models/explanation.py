@@ -18,7 +18,7 @@ import tensorflow as tf
 from scipy.special import roots_legendre
 
 from models import lexical
-from models.audience import NEIGHBOURS, by_likeness
+from models.audience import NEIGHBOURS, likeness
 from models.columns import take
 from models.encoder import TextEncoder
 from models.inherited import Inherited
@@ -204,7 +204,10 @@ class Explainer(tf.Module):
         items, steps = tf.shape(text)[0], tf.constant((_NODES + 1) / 2, tf.float32)
         own = self._model.items(item_features(text, terms), reading.price_bucket)
         cosine = tf.matmul(own, anchors, transpose_b=True)
-        nearest = tf.math.top_k(cosine, tf.minimum(NEIGHBOURS, tf.shape(anchors)[0])).indices
+        top = tf.math.top_k(cosine, tf.minimum(NEIGHBOURS, tf.shape(anchors)[0]))
+        nearest = top.indices
+        # Less text is less like the neighbours, and so inherits less: their weights don't sum to 1.
+        whole = tf.reduce_sum(likeness(top.values), axis=1, keepdims=True)
         neighbour, lent = (
             tf.gather(anchors, nearest),
             tf.gather(known.scores, nearest, batch_dims=1),
@@ -215,7 +218,8 @@ class Explainer(tf.Module):
             bucket = tf.tile(reading.price_bucket, [STEPS])
             embedding = self._model.items(features, bucket)
             embedding = tf.reshape(embedding, [STEPS, items, neighbour.shape[2]])
-            weight = by_likeness(tf.einsum("sbd,bnd->sbn", embedding, neighbour))
+            alike = likeness(tf.einsum("sbd,bnd->sbn", embedding, neighbour))
+            weight = tf.math.divide_no_nan(alike, whole)
             inherited = tf.reduce_sum(weight * lent, axis=2)
             logits = tf.math.log(relative(inherited, known.reference) + FLOOR)
             affinity = tf.reduce_sum(embedding * query.profile, axis=2)

@@ -143,14 +143,14 @@ class Reader:
         return by_word
 
 
-def value(oracle, history, vectors, near):
+def value(oracle, history, vectors, near, whole):
     """The model's own reading of a text: vectors of the encoder beside the sketch, [n, F]."""
     anchors = [int(np.flatnonzero(oracle.anchors == h)[0]) for h in history]
     scores = oracle.teacher[anchors].sum(axis=0)
     reference = max((oracle.weights @ scores)[oracle.reference].mean(), 0.0)
     embedding = oracle.tower(vectors, np.zeros(len(vectors), int))
     cosine = np.maximum(embedding @ oracle.embedding[oracle.anchors[near]].T, 0.0) ** 4
-    inherited = cosine @ scores[near] / cosine.sum(axis=1)
+    inherited = cosine @ scores[near] / whole
     return np.log(np.maximum(inherited, 0.0) / (reference + 1e-4) + 0.1)
 
 
@@ -169,15 +169,16 @@ def test_words_have_integrated_gradients_that_sum_up_to_what_the_text_changes(
     whole = parts.sum(axis=0)
     cosine = oracle.embedding[oracle.anchors] @ oracle.tower(whole, 0)
     near = np.argsort(-cosine)[:64]
+    alike = (np.maximum(cosine[near], 0.0) ** 4).sum()
     steps = (np.arange(400) + 0.5) / 400
     gradients = []
     for part in parts:
         ahead, behind = (
-            value(oracle, history, steps[:, np.newaxis] * whole + shift * part, near)
+            value(oracle, history, steps[:, np.newaxis] * whole + shift * part, near, alike)
             for shift in (1e-5, -1e-5)
         )
         gradients.append(((ahead - behind) / 2e-5).mean())
-    ends = value(oracle, history, np.array([[0.0], [1.0]]) * whole, near)
+    ends = value(oracle, history, np.array([[0.0], [1.0]]) * whole, near, alike)
     change = ends[1] - ends[0]
     assert np.sum(gradients) == pytest.approx(change, abs=0.01 * max(abs(change), 0.1))
     found = ask(served.loaded, [(user_id(user), item_id(number))])
