@@ -14,11 +14,12 @@ from components.catalogue.update import Change, DataTerms, update
 from components.ingestion.summary import RatingScale
 from models.admission import FILE, Admission
 from models.errors import BadInput
+from models.exploration import OUT
 from models.newcomers import place, refreshed
 from models.products import describe
 from models.ruled import RuledLists
 from models.rules import NO_GROUP, CapRule, Goods, Rules, rule
-from models.scoring import OUT, top
+from models.scoring import top
 from models.served import ServedModel
 from models.shelf import Shelf
 from pipeline.config import load_configuration
