@@ -23,7 +23,6 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
-from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
 from serving.batch_options import BatchOptions
 from serving.batching import BatchableCall, Batcher
@@ -89,11 +88,7 @@ class Servable:
         _check_is_folder(path, model=model, version=version)
         _check_saved_model(path, tags)
         self._graph = tf.Graph()
-        config = config_pb2.ConfigProto()
-        config.CopyFrom(session_config or config)
-        # A second pass of the graph's optimisers finds nothing, and takes a quarter of a warm-up.
-        config.graph_options.rewrite_options.meta_optimizer_iterations = RewriterConfig.ONE
-        self._session = tf.compat.v1.Session(graph=self._graph, config=config)
+        self._session = tf.compat.v1.Session(graph=self._graph, config=session_config)
         try:
             with self._graph.as_default():
                 meta_graph = tf.compat.v1.saved_model.loader.load(self._session, list(tags), path)

@@ -18,7 +18,7 @@ from tests.end_to_end.running import small
 from tests.end_to_end.shop import write_shop
 from tests.tiny_bert import write_tiny_bert
 
-TRIALS = 3
+TRIALS = 2
 SETTINGS = [
     "encoder.trainable_layers=-1",
     "encoder.adaptation=lora",

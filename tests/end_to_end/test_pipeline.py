@@ -451,7 +451,8 @@ class TestAnswers:
             assert sorted([*ranking.item_ids, item]) == sorted(ids)
             cosines = [float(vectors[row[item]] @ vectors[row[other]])
                        for other in ranking.item_ids]  # fmt: skip
-            assert ranking.scores == pytest.approx(cosines, abs=1e-4)
+            # The shelf holds them in 16 bits.
+            assert ranking.scores == pytest.approx(cosines, abs=5e-3)
 
     def test_similar_items_share_the_theme(self, place, client):
         asked = [place.shop.of_theme(theme)[0] for theme in THEMES]

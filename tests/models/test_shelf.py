@@ -143,11 +143,11 @@ def test_every_column_may_grow_after_it_was_built(served, tmp_path):
     made = Shelf(served.data, user_ids=tmp_path / "users")
     for columns, data in (
         (made, served.data), (made.served, served.data.served), (made.judged, served.data.judged),
-        (made.evidence, served.data.evidence),
+        (made.evidence, served.data.evidence), (made.buyers, served.data.buyers),
     ):  # fmt: skip
         for column in dataclasses.fields(data):
             value = getattr(data, column.name)
-            if dataclasses.is_dataclass(value):
+            if value is None or dataclasses.is_dataclass(value):
                 continue
             variable = getattr(columns, column.name)
             assert variable.shape[0] is None
