@@ -1,4 +1,4 @@
-"""What adding products to a pushed model takes, while a server of it is asked without pause."""
+"""What adding products to a pushed model takes, while a server of it is asked."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def items(root: Path, products: int) -> None:
         f"{products:,} products: {found.embedding:.1f} s for their texts, {found.shelf:.2f} s for "
         f"the shelf, {found.whole:.1f} s the whole command; the first answer named one "
         f"{found.visible:.2f} s after the push. Meanwhile {asked.answers:,} answers to one "
-        f"client without pause, {len(asked.failures)} failures.",
+        f"client, {len(asked.failures)} failures.",
         soft_wrap=True,
     )
 
