@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from models.adapter import evidence_logits
 from models.columns import take
-from models.exploration import OUT
+from models.exploration import OUT, learned_logits
 from models.interactions import PAD
 from models.options import SMALL
 from models.scoring import top
@@ -49,9 +49,10 @@ class Audience(tf.Module):
 
     def on_shelf(self, rows: tf.Tensor) -> Lenders:
         """What items inherit, nothing for PAD: rows int64 [B]."""
-        served, known = self._shelf.served, tf.cast(rows != PAD, tf.float32)
-        anchor, weight = served.lists(tf.maximum(rows, 0))
-        demand = take(served.demand, tf.maximum(rows, 0))
+        shelf, known, place = self._shelf, tf.cast(rows != PAD, tf.float32), tf.maximum(rows, 0)
+        anchor, weight = shelf.served.lists(place)
+        learned = learned_logits(shelf.exploration, tf.size(shelf.is_new.read_value()))
+        demand = take(shelf.served.demand, place) + tf.gather(learned, place)
         return Lenders(self._dense(anchor, weight * known[:, tf.newaxis]), demand * known)
 
     def by_text(self, embedding: tf.Tensor) -> Lenders:

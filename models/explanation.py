@@ -140,6 +140,7 @@ class Explainer(tf.Module):
             tf.math.log(FLOOR) + take(served.demand, rows),
             take(served.fallback, rows),
         )
+        base = self._scorer.with_learned(base, lambda learned: tf.gather(learned, rows))
         is_read = tf.cast(~has_history | (served.anchors(rows) == PAD), tf.float32)
         word_score = self._words(query, known, has_history, reading) * is_read[:, tf.newaxis]
         return {

@@ -236,7 +236,7 @@ class Scorer(tf.Module):
             lambda: combined,
             lambda: tf.where(has_history, combined, self._from_profile(users)),
         )
-        return self._with_learned(logits, lambda learned: learned)
+        return self.with_learned(logits, lambda learned: learned)
 
     def _from_profile(self, users: Query) -> tf.Tensor:
         """Logits of users without history over all items: float32 [B, I]."""
@@ -266,9 +266,9 @@ class Scorer(tf.Module):
             lambda: combined,
             lambda: tf.where(has_history, combined, from_profile()),
         )
-        return self._with_learned(logits, lambda learned: tf.gather(learned, rows))
+        return self.with_learned(logits, lambda learned: tf.gather(learned, rows))
 
-    def _with_learned(self, logits: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    def with_learned(self, logits: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
         """Logits with what lists have shown of new items, of which `read` takes its own."""
         exploration = self._exploration
         if exploration is None:

@@ -203,3 +203,31 @@ def test_the_benchmark_replays_what_the_model_recommends(model, new):
     explored = simulate(model, replay, options("budget=1"), places=K, rounds=2)
     # Of two rounds, the second one may not explore what the first one has shown.
     assert 0 < explored.explored < 2 * len(USERS)
+
+
+def test_explanations_and_audiences_hold_what_was_learned(model, begun, new):
+    taught = teach(model, seen(begun, {new[0]}), options())
+    place = int(np.abs(taught.state.learned).argmax())
+    assert abs(taught.state.learned[place]) > 0.1
+    given = {
+        "user_id": tf.constant(USERS), "history": tf.zeros([len(USERS), 0], tf.string),
+        "profile": tf.fill([len(USERS)], ""), "item_id": tf.fill([len(USERS)], new[place]),
+    }  # fmt: skip
+    scores = model.signatures["score"](**given)["score"].numpy()
+    why = {name: v.numpy() for name, v in model.signatures["explain"](**given).items()}
+    np.testing.assert_allclose(why["score"], scores, rtol=1e-4, atol=1e-4)
+    parts = why["base"] + why["evidence"] + why["history_score"].sum(axis=1)
+    np.testing.assert_allclose(parts, scores, rtol=1e-3, atol=1e-3)
+
+    texts = dict.fromkeys(("title", "category", "brand", "description"), tf.constant([""]))
+    audience = model.signatures["audience"](
+        item_id=tf.constant([new[place]]), **texts, price=tf.constant([np.nan]),
+        k=tf.constant(len(USERS)),
+    )  # fmt: skip
+    bought = np.diff(model._shelf.user_offset.numpy())
+    expected = dict(zip(USERS, scores + np.log1p(bought), strict=True))
+    listed = [user.decode() for user in audience["user_id"][0].numpy()]
+    assert listed
+    np.testing.assert_allclose(
+        audience["score"][0], [expected[user] for user in listed], rtol=1e-3, atol=1e-3
+    )
