@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
@@ -11,13 +14,24 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers ops of the graph)
 
-from models.buyers import index_buyers
+from models.buyers import index_buyers_on
 from models.errors import BadInput
 from models.id_index import sort_ids
 from models.options import SMALL
 
 _SEED: Final = 7
 _BLOCK: Final = 1 << 16
+
+
+def in_a_process(
+    make: Callable[[Path, Path, int], Path], model: Path, target: Path, size: int
+) -> None:
+    """Call one of the two below in a process of its own, whose memory is free afterwards."""
+    code = (
+        f"import sys, pathlib; from {make.__module__} import {make.__name__}; "
+        f"{make.__name__}(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3]))"
+    )
+    subprocess.run([sys.executable, "-c", code, model, target, str(size)], check=True)
 
 
 def with_items(model: Path, target: Path, items: int) -> Path:
@@ -54,13 +68,7 @@ def with_users(model: Path, target: Path, users: int) -> Path:
     loaded = tf.saved_model.load(str(model))
     shelf = loaded._shelf
     items, offset = _histories(shelf.user_items.numpy(), shelf.user_offset.numpy(), users)
-    buyers = index_buyers(
-        items,
-        offset,
-        source=shelf.served.source.numpy(),
-        teacher=shelf.served.anchor_teacher.numpy(),
-        reference=shelf.served.reference_weight.numpy(),
-    )
+    buyers = index_buyers_on(shelf, items, offset)
     shelf.user_items.assign(items)
     shelf.user_offset.assign(offset)
     shelf.user_id.assign(np.array([b"user-%d" % user for user in range(users)], object))

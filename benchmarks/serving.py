@@ -21,11 +21,14 @@ from pathlib import Path
 from typing import Final
 
 import click
+import numpy as np
 import tensorflow as tf
 from rich.console import Console
 from tensorflow_serving.apis import predict_pb2
 
+from benchmarks.generated import in_a_process, with_items
 from benchmarks.load import Ask, Latencies, Load, grpc_client, load, measure, rest_client
+from components.warmup import predict_request
 from models.errors import DebutError
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.layout import MODEL_NAME, serving_folder
@@ -87,7 +90,7 @@ def serving(root: Path, items: tuple[int, ...], swaps: int) -> None:
             base.mkdir(parents=True)
             if size:
                 with console.status(f"Generating {size:,} items"):
-                    _generate(pushed, base / "1", size)
+                    in_a_process(with_items, pushed, base / "1", size)
             else:
                 shutil.copytree(pushed, base / "1")
             memory = _report(console, base, size, requests)
@@ -99,33 +102,16 @@ def serving(root: Path, items: tuple[int, ...], swaps: int) -> None:
             shutil.rmtree(base)
 
 
-def _generate(pushed: Path, target: Path, size: int) -> None:
-    """In a process of its own, whose memory is free again afterwards."""
-    code = (
-        "import sys, pathlib; from benchmarks.generated import with_items; "
-        "with_items(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3]))"
-    )
-    subprocess.run([sys.executable, "-c", code, pushed, target, str(size)], check=True)
-
-
 def list_requests(pushed: Path) -> list[predict_pb2.PredictRequest]:
     """Requests to `recommend` for known users with the histories of the shelf."""
     ids = next((pushed / "assets").glob("users*.txt")).read_text().splitlines()
-    requests = []
-    for user in ids[:: max(1, len(ids) // _USERS)]:
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name = MODEL_NAME
-        request.model_spec.signature_name = "recommend"
-        for name, value in {
-            "user_id": tf.constant([user]),
-            "history": tf.zeros([1, 0], tf.string),
-            "profile": tf.constant([""]),
-            "k": tf.constant(_K),
-            "new_only": tf.constant(False),
-        }.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        requests.append(request)
-    return requests
+    return [
+        predict_request(
+            MODEL_NAME, "recommend", user_id=[user], history=tf.zeros([1, 0], tf.string),
+            profile=[""], k=np.int32(_K), new_only=False,
+        )
+        for user in ids[:: max(1, len(ids) // _USERS)]
+    ]  # fmt: skip
 
 
 def _bodies(requests: Sequence[predict_pb2.PredictRequest]) -> list[bytes]:

@@ -5,8 +5,6 @@ python -m benchmarks trust --root runs --ruled runs-with-rules
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +17,10 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers ops of the graph)
 from tensorflow_serving.apis import predict_pb2
 
+from benchmarks.generated import in_a_process, with_users
 from benchmarks.load import Latencies, measure
 from benchmarks.serving import list_requests
+from components.warmup import predict_request
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.layout import MODEL_NAME, serving_folder
 from pipeline.pushed import newest_version
@@ -57,7 +57,7 @@ def trust(root: Path, ruled: Path | None, users: int) -> None:
     if users:
         with tempfile.TemporaryDirectory() as scratch:
             with console.status(f"Generating {users:,} users"):
-                _generate(pushed, Path(scratch) / "1", users)
+                in_a_process(with_users, pushed, Path(scratch) / "1", users)
             with _served(Path(scratch) / "1") as ask:
                 rows |= _audiences(ask, new, f"{users:,} users")
     table = new_table("milliseconds in process", "median", "p99")
@@ -88,15 +88,6 @@ def _served(model: Path) -> Iterator[Asker]:
         servable.close()
 
 
-def _generate(pushed: Path, target: Path, users: int) -> None:
-    """In a process of its own, whose memory is free again afterwards."""
-    code = (
-        "import sys, pathlib; from benchmarks.generated import with_users; "
-        "with_users(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3]))"
-    )
-    subprocess.run([sys.executable, "-c", code, pushed, target, str(users)], check=True)
-
-
 def _audiences(ask: Asker, items: Any, shown: str) -> dict[str, Latencies]:
     return {
         f"audience of an item, {shown}": ask([_audience(item_id=[item]) for item in items]),
@@ -106,24 +97,20 @@ def _audiences(ask: Asker, items: Any, shown: str) -> dict[str, Latencies]:
 
 def _audience(**given: Sequence[object]) -> predict_pb2.PredictRequest:
     texts = {name: [""] for name in ("item_id", "title", "category", "brand", "description")}
-    return _request("audience", **{**texts, "price": np.full(1, np.nan, np.float32), **given},
+    return predict_request(MODEL_NAME, "audience", **{**texts, "price": np.full(1, np.nan, np.float32), **given},
                     k=np.int32(10))  # fmt: skip
 
 
 def _pair(signature: str, random: np.random.Generator, new: Any, seen: Any) -> Any:
     history = random.choice(seen, _HISTORY, replace=False).tolist()
-    return _request(
-        signature, user_id=[""], history=[history], profile=[""], item_id=[random.choice(new)]
+    return predict_request(
+        MODEL_NAME,
+        signature,
+        user_id=[""],
+        history=[history],
+        profile=[""],
+        item_id=[random.choice(new)],
     )
-
-
-def _request(signature: str, **inputs: object) -> predict_pb2.PredictRequest:
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = MODEL_NAME
-    request.model_spec.signature_name = signature
-    for name, value in inputs.items():
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-    return request
 
 
 def _report_rules(console: Any, plain: Path, ruled: Path) -> None:

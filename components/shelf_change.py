@@ -1,4 +1,4 @@
-"""Saves a model whose shelf was changed, and says what may not have changed by that."""
+"""What changes of a shelf share: the users before, the saved version, and the gate after."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from components.catalogue.gate import Answers, Gate, Loaded
 _EXTRA: Final = "assets.extra"
 
 Check = Callable[[Answers], None]
+
+
+def users_of(version: Path) -> list[str]:
+    """Ids of the users that a pushed version knows."""
+    return (version / "assets" / "users.txt").read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def save_changed(model: Any, base: Path, candidate: Path, gate: Gate) -> Check:

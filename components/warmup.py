@@ -31,19 +31,22 @@ def signature_requests(example: bytes, model_name: str) -> list[predict_pb2.Pred
     }
     text, price = dict.fromkeys(features.ITEM_TEXT, item), np.ones(1, np.float32)
     return [
-        _request(model_name, "recommend", **user, k=_K, new_only=False),
-        _request(model_name, "recommend", **user, k=_K, new_only=True),
-        _request(model_name, "score", **user, item_id=item),
-        _request(model_name, "explain", **user, item_id=item),
-        _request(model_name, "embed_users", **user),
-        _request(model_name, "similar_items", item_id=item, k=_K),
-        _request(model_name, "embed_items", **text, price=price),
-        _request(model_name, "audience", item_id=item, **text, price=price, k=_K),
-        _request(model_name, "audience", item_id=[b""], **text, price=price, k=_K),
+        predict_request(model_name, "recommend", **user, k=_K, new_only=False),
+        predict_request(model_name, "recommend", **user, k=_K, new_only=True),
+        predict_request(model_name, "score", **user, item_id=item),
+        predict_request(model_name, "explain", **user, item_id=item),
+        predict_request(model_name, "embed_users", **user),
+        predict_request(model_name, "similar_items", item_id=item, k=_K),
+        predict_request(model_name, "embed_items", **text, price=price),
+        predict_request(model_name, "audience", item_id=item, **text, price=price, k=_K),
+        predict_request(model_name, "audience", item_id=[b""], **text, price=price, k=_K),
     ]
 
 
-def _request(model_name: str, signature: str, **inputs: object) -> predict_pb2.PredictRequest:
+def predict_request(
+    model_name: str, signature: str, **inputs: object
+) -> predict_pb2.PredictRequest:
+    """A request with arrays, or what makes them, as inputs."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name = model_name
     request.model_spec.signature_name = signature

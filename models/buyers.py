@@ -6,6 +6,7 @@ The shelf keeps purchases user by user. An audience asks the other way round.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,4 +62,17 @@ def index_buyers(
         offset=np.searchsorted(items[order], np.arange(len(source) + 1)).astype(np.int64),
         reference=total.astype(np.float32),
         anchor_item=anchor_item,
+    )
+
+
+def index_buyers_on(
+    shelf: Any, items: npt.NDArray[np.int32], offset: npt.NDArray[np.int64]
+) -> Buyers:
+    """`index_buyers` for the shelf of a loaded SavedModel, with other purchases than its own."""
+    return index_buyers(
+        items,
+        offset,
+        source=shelf.served.source.numpy(),
+        teacher=shelf.served.anchor_teacher.numpy(),
+        reference=shelf.served.reference_weight.numpy(),
     )

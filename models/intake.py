@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from models.buyers import index_buyers
+from models.buyers import index_buyers_on
 from models.interactions import PAD
 
 _BATCH: Final = 512
@@ -162,13 +162,7 @@ def _purchases(
     order = np.argsort(user, kind="stable")
     items = np.concatenate([items, pairs[new, 1]])[order].astype(np.int32)
     offset = np.searchsorted(user[order], np.arange(len(offset))).astype(np.int64)
-    buyers = index_buyers(
-        items,
-        offset,
-        source=shelf.served.source.numpy(),
-        teacher=shelf.served.anchor_teacher.numpy(),
-        reference=shelf.served.reference_weight.numpy(),
-    )
+    buyers = index_buyers_on(shelf, items, offset)
     return {
         "user_items": items,
         "user_rating": np.concatenate([shelf.user_rating.numpy(), ratings[new]])[order],

@@ -24,7 +24,7 @@ from components.ingestion.options import DataOptions, read_pseudonym_key
 from components.ingestion.set_aside import SetAside
 from components.ingestion.summary import RatingScale
 from components.ingestion.support import read_support
-from components.shelf_change import Check, save_changed
+from components.shelf_change import Check, save_changed, users_of
 from models.admission import FILE, Admission
 from models.errors import BadInput, Refused
 from models.intake import FirstInteraction, Intake, assign, take_in
@@ -154,7 +154,7 @@ def update(
         raise Refused(
             f"{base} was trained before Debut kept an index of buyers. Run `debut run` again."
         )
-    users = (base / "assets" / "users.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    users = users_of(base)
     gate = Gate(
         Loaded(model), users=users, items=ids,
         named={p.item for p in given.products} | {i.item for i in given.interactions},

@@ -20,7 +20,7 @@ from components.catalogue.gate import Gate, Loaded
 from components.exploration.judging import Judgement, judge
 from components.exploration.lists import SeenList, read_lists
 from components.exploration.observing import Observed, observe
-from components.shelf_change import Check, save_changed
+from components.shelf_change import Check, save_changed, users_of
 from models.bandit import learn
 from models.errors import Refused
 from models.exploration import Exploration, no_exploration
@@ -84,7 +84,7 @@ def update(
             f"The rules of {base} hold a cap, and explored places would not heed it. Run `debut "
             "run` without the cap, or set explore.policy to none."
         )
-    users = (base / "assets" / "users.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    users = users_of(base)
     known = {user.removeprefix(MARK): user for user in users}
     known |= {pseudonym(key, user): user for user in users}
     lists, bad = ([], []) if log is None else read_lists(log, users=known, reward=options.reward)
