@@ -97,8 +97,8 @@ def _audiences(ask: Asker, items: Any, shown: str) -> dict[str, Latencies]:
 
 def _audience(**given: Sequence[object]) -> predict_pb2.PredictRequest:
     texts = {name: [""] for name in ("item_id", "title", "category", "brand", "description")}
-    return predict_request(MODEL_NAME, "audience", **{**texts, "price": np.full(1, np.nan, np.float32), **given},
-                    k=np.int32(10))  # fmt: skip
+    inputs = {**texts, "price": np.full(1, np.nan, np.float32), **given}
+    return predict_request(MODEL_NAME, "audience", **inputs, k=np.int32(10))
 
 
 def _pair(signature: str, random: np.random.Generator, new: Any, seen: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -123,6 +123,16 @@ def _connect(
         tls=Tls.from_files(tls_ca, tls_cert, tls_key) if encrypted else None,
         token=None if token_file is None else token_from_file(token_file),
     )
+
+
+def print_ranked(column: str, ranked: Sequence[tuple[str, float]], *, title: str) -> None:
+    """Prints ids with their scores for people, best first."""
+    from pipeline.commands.console import new_table, open_console, print_table
+
+    table = new_table(column, "score")
+    for one, score in ranked:
+        table.add_row(one, f"{score:.4f}")
+    print_table(open_console(), title, table)
 
 
 def print_json(answer: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from models.errors import BadInput
-from pipeline.commands.asking import print_json, server_options
+from pipeline.commands.asking import print_json, print_ranked, server_options
 
 if TYPE_CHECKING:
     from serving.client import Client
@@ -58,12 +58,7 @@ def audience(
         asked = {"item_id": item} if item else {"title": title}
         print_json(asked | {"version": found.version, "users": users})
         return
-    from pipeline.commands.console import new_table, open_console, print_table
-
     if not ranked:
         click.echo(f"Everybody has bought {item or title}.")
         return
-    table = new_table("user", "score")
-    for user, score in ranked:
-        table.add_row(user, f"{score:.4f}")
-    print_table(open_console(), f"{item or title}, version {found.version}", table)
+    print_ranked("user", ranked, title=f"{item or title}, version {found.version}")

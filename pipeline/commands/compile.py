@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from models.errors import BadInput
+from pipeline.commands.configuring import configuration_options
 from pipeline.commands.failures import debug_option, debugging
 
 if TYPE_CHECKING:
@@ -37,14 +38,7 @@ data is looked at: paths are those that the containers see.""",
     metavar="DIR",
     help="The data folder, as the containers see it  [default: the sample in the image]",
 )
-@click.option("--config", type=_PATH, metavar="FILE", help="YAML with the options that differ.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="One option, over the file. Repeatable.",
-)
+@configuration_options
 @click.option(
     "--output",
     type=_PATH,

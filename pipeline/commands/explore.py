@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from models.pseudonyms import read_key
+from pipeline.commands.configuring import configuration_options
 from pipeline.commands.failures import FailingCommand, debug_option, debugging
 
 if TYPE_CHECKING:
@@ -43,8 +44,7 @@ Ends with 0 where a version was pushed, 2 for bad input, 3 where a gate refused 
     metavar="NAME",
     help="Environment variable with the key for user ids that the log was written with.",
 )
-@click.option("--config", type=_PATH, metavar="FILE", help="YAML with the options that differ.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One option of it.")
+@configuration_options
 @debug_option
 def explore(
     root: Path, log: Path | None, key: str | None, config: Path | None, settings: tuple[str, ...]

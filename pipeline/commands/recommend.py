@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.asking import print_json, server_options, user_options
+from pipeline.commands.asking import print_json, print_ranked, server_options, user_options
 
 if TYPE_CHECKING:
     from serving.client import Client
@@ -42,12 +42,7 @@ def recommend(
         items = [{"item_id": item, "score": score} for item, score in ranked]
         print_json({"user_id": user, "version": ranking.version, "items": items})
         return
-    from pipeline.commands.console import new_table, open_console, print_table
-
     if not ranked:
         click.echo(f"Nothing is left to recommend to {user}.")
         return
-    table = new_table("item", "score")
-    for item, score in ranked:
-        table.add_row(item, f"{score:.4f}")
-    print_table(open_console(), f"{user}, version {ranking.version}", table)
+    print_ranked("item", ranked, title=f"{user}, version {ranking.version}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from models.errors import BadInput, DebutError, Refused
+from pipeline.commands.configuring import configuration_options
 from pipeline.commands.failures import debug_option, debugging
 from pipeline.layout import SAMPLE, log_file, report_folder
 
@@ -48,14 +49,7 @@ pushed, 2 for bad input, 3 where a gate refused the model."""
     metavar="DIR",
     help="Where everything that a run makes is kept.",
 )
-@click.option("--config", type=_PATH, metavar="FILE", help="YAML with the options that differ.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="One option, over the file. Repeatable.",
-)
+@configuration_options
 @click.option(
     "--override-gates",
     "override",

@@ -502,16 +502,20 @@ def listed(version, users, **options):
     return dict(zip(users, answer["item_id"].numpy().astype(str), strict=True))
 
 
+def with_the_version_of(first, place, root):
+    """A root that holds the version of the first run, and what ML Metadata knows of it."""
+    version = first.outcome.version
+    shutil.copytree(version, serving_folder(root) / version.name)
+    shutil.copy(place.root / "metadata.sqlite", root)
+    return root
+
+
 class TestItems:
     """Products and interactions go into the first run's model, in a root of their own."""
 
     @pytest.fixture(scope="class")
     def root(self, place, first, tmp_path_factory):
-        root = tmp_path_factory.mktemp("added")
-        version = first.outcome.version
-        shutil.copytree(version, serving_folder(root) / version.name)
-        shutil.copy(place.root / "metadata.sqlite", root)
-        return root
+        return with_the_version_of(first, place, tmp_path_factory.mktemp("added"))
 
     @pytest.fixture(scope="class")
     def supported(self, place):
@@ -677,11 +681,7 @@ class TestExploration:
 
     @pytest.fixture(scope="class")
     def root(self, place, first, tmp_path_factory):
-        root = tmp_path_factory.mktemp("explored")
-        version = first.outcome.version
-        shutil.copytree(version, serving_folder(root) / version.name)
-        shutil.copy(place.root / "metadata.sqlite", root)
-        return root
+        return with_the_version_of(first, place, tmp_path_factory.mktemp("explored"))
 
     @pytest.fixture(scope="class")
     def begun(self, root):

@@ -1,0 +1,32 @@
+"""What the commands that take a configuration share: its options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def configuration_options(function: Decorated) -> Decorated:
+    """Adds `--config` and `--set`: the function gets `config`, and `settings` of `KEY=VALUE`."""
+    for option in (
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="One option, over the file. Repeatable.",
+        ),
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="YAML with the options that differ.",
+        ),
+    ):
+        function = option(function)
+    return function
