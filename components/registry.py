@@ -9,19 +9,17 @@ that a promotion counts here too.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from components.whole_folders import remove_at_once, written_beside
 from serving.version_labels import STABLE, read_labels, versions_on_disk
 
 MODEL: Final = "model"
 _RECORD: Final = "record.json"
-_INCOMING: Final = ".incoming-"
-_OUTGOING: Final = ".outgoing-"
 
 
 @dataclass(frozen=True)
@@ -110,24 +108,19 @@ class Registry:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / str(version)).exists():
-            incoming = self.folder / f"{_INCOMING}{version}-{os.getpid()}"
             record = {"label": label, "span": span, "properties": properties}
-            try:
+            with written_beside(self.folder) as incoming:
                 for name, source in artifacts.items():
                     shutil.copytree(source, incoming / name)
                 (incoming / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
                 incoming.rename(self.folder / str(version))
-            finally:
-                shutil.rmtree(incoming, ignore_errors=True)
         self._prune()
 
     def _prune(self) -> None:
         there = set(versions_on_disk(self.pushed))
         for entry in self.entries():
             if entry.version not in there:
-                gone = self.folder / f"{_OUTGOING}{entry.version}-{os.getpid()}"
-                entry.folder.rename(gone)
-                shutil.rmtree(gone)
+                remove_at_once(entry.folder)
 
 
 def _read(folder: Path) -> Entry:

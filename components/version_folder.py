@@ -6,22 +6,18 @@ half-written beside the versions is known to be left over from a push that was k
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
+from components.locks import held
+from components.whole_folders import clear, remove_at_once, written_beside
 from serving.version_labels import CANARY, STABLE, read_labels, versions_on_disk, write_labels
 
 KEEP: Final = 10
 """Versions that are kept where nothing says how many."""
-
-_INCOMING: Final = ".incoming-"
-_OUTGOING: Final = ".outgoing-"
 
 
 def push(model: Path, base: Path, *, canary: bool = False, keep: int = KEEP) -> Path:
@@ -41,17 +37,14 @@ def push(model: Path, base: Path, *, canary: bool = False, keep: int = KEEP) -> 
         The folder of the new version.
     """
     with _locked(base):
-        _clear(base)
-        copy = base / f"{_INCOMING}{os.getpid()}-{time.time_ns()}"
-        try:
+        clear(base)
+        with written_beside(base) as copy:
             shutil.copytree(model, copy)
             labels = read_labels(base)
             newest = max(versions_on_disk(base), default=0)
             number = max(int(time.time()), newest + 1)
             version = base / str(number)
             copy.rename(version)
-        finally:
-            shutil.rmtree(copy, ignore_errors=True)
         labels = {STABLE: labels[STABLE], CANARY: number} if canary and labels else {STABLE: number}
         _prune(base, keep=keep, spared=set(labels.values()))
         write_labels(base, labels)
@@ -86,24 +79,13 @@ def label_of(version: Path) -> str:
     return next((label for label, number in labels.items() if str(number) == version.name), "")
 
 
-@contextmanager
-def _locked(base: Path) -> Iterator[None]:
-    """Alone among the processes that change the folder; the system frees a killed one's lock."""
+def _locked(base: Path) -> AbstractContextManager[None]:
+    """Alone among the processes that change the folder."""
     base.mkdir(parents=True, exist_ok=True)
-    with (base.parent / f".{base.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _clear(base: Path) -> None:
-    for path in [*base.glob(f"{_INCOMING}*"), *base.glob(f"{_OUTGOING}*")]:
-        shutil.rmtree(path)
+    return held(base.parent / f".{base.name}.lock")
 
 
 def _prune(base: Path, *, keep: int, spared: set[int]) -> None:
-    """Each old version goes at once, as it came, and only then file by file."""
     for number in versions_on_disk(base)[keep:]:
         if number not in spared:
-            gone = base / f"{_OUTGOING}{number}"
-            (base / str(number)).rename(gone)
-            shutil.rmtree(gone)
+            remove_at_once(base / str(number))

@@ -14,9 +14,9 @@ from pathlib import Path
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.lineage import open_store
+from components.locks import held
 from models.errors import BadInput
 from pipeline.layout import artifacts_folder, metadata_file
-from pipeline.lock import held
 
 
 def alone(root: Path) -> AbstractContextManager[None]:
