@@ -129,30 +129,34 @@ def _table(
     grown: float | None,
 ) -> Table:
     table = new_table(
-        "stage", "s", "rows/s", "MiB", "of it program", "worker MiB", "MB written", "bytes/row",
-        "time ÷ rows", "memory ÷ rows",
+        "stage", "s", "CPU s", "rows/s", "MiB", "own", "worker", "MB", "B/row", "CPU×", "own×"
     )  # fmt: skip
     for node, stage in found.items():
         rows = size.rows if nodes[node] == "rows" else size.items
         shares = growth(before[node], stage, grown) if grown is not None else ()
-        table.add_row(
-            node, f"{stage.seconds:.1f}", f"{rows / stage.seconds:,.0f}", f"{stage.peak:,.0f}",
-            f"{stage.before:,.0f}", f"{stage.worker:,.0f}" if stage.worker else "",
-            f"{stage.written / _MB:,.1f}", f"{stage.written / rows:,.0f}",
-            *(f"{share:.2f}" for share in shares),
+        numbers = (
+            rows / stage.seconds, stage.peak, stage.peak - stage.before, stage.worker,
+            stage.written / _MB, stage.written / rows,
         )  # fmt: skip
+        table.add_row(
+            node,
+            f"{stage.seconds:.1f}",
+            f"{stage.processor:.1f}",
+            *(f"{number:,.0f}" for number in numbers),
+            *(f"{share:.2f}" for share in shares),
+        )
     return table
 
 
 def growth(before: Stage, now: Stage, factor: float) -> tuple[float, float]:
-    """By how much time and memory of a row grew; 1 where they grew as the rows did.
+    """By how much processor time and memory of a row grew; 1 where they grew as the rows did.
 
     Args:
         before: the stage on fewer rows.
         now: the same on more.
         factor: how many times as many.
     """
-    time = now.seconds / before.seconds
+    time = now.processor / before.processor
     memory = (now.peak - now.before) / max(before.peak - before.before, 1.0)
     return time / factor, memory / factor
 

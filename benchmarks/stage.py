@@ -32,6 +32,8 @@ class Stage(NamedTuple):
 
     Attributes:
         seconds: of its executor and what TFX does around it.
+        processor: seconds of all cores, of its workers too, without the start of the program; other
+            programs of the machine disturb them less.
         before: MiB that the process held before, the libraries and the graph.
         peak: MiB that it held at most.
         worker: MiB that the largest process beside it held at most, 0 without one.
@@ -39,6 +41,7 @@ class Stage(NamedTuple):
     """
 
     seconds: float
+    processor: float
     before: float
     peak: float
     worker: float
@@ -66,10 +69,11 @@ def in_a_process(root: Path, node: str, settings: Sequence[str]) -> Stage:
 def _measured(root: Path, node: str, settings: Sequence[str]) -> Stage:
     pipeline = define_pipeline(load_configuration(None, settings), root)
     turn_off_timed_flush()
-    before = _peak(resource.RUSAGE_SELF)
+    before, started = _peak(resource.RUSAGE_SELF), _processor()
     tfx.orchestration.LocalDagRunner().run(pipeline, run_options=RunOptions(to_nodes=[node]))
     return Stage(
         seconds=_seconds(root, node),
+        processor=_processor() - started,
         before=before,
         peak=_peak(resource.RUSAGE_SELF),
         worker=_peak(resource.RUSAGE_CHILDREN),
@@ -95,6 +99,11 @@ def _seconds(root: Path, node: str) -> float:
     )
     taken: int = newest.last_update_time_since_epoch - newest.create_time_since_epoch
     return taken / 1e3
+
+
+def _processor() -> float:
+    used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def _peak(whose: int) -> float:

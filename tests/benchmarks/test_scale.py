@@ -54,6 +54,6 @@ def test_blocks_give_every_row_and_the_seed_gives_the_same_shop(tmp_path, monkey
 
 
 def test_growth_is_that_of_a_row_and_leaves_the_program_s_memory_out():
-    small = Stage(seconds=2.0, before=700.0, peak=800.0, worker=0.0, written=5)
-    large = Stage(seconds=10.0, before=700.0, peak=1200.0, worker=0.0, written=50)
+    small = Stage(seconds=9.0, processor=2.0, before=700.0, peak=800.0, worker=0.0, written=5)
+    large = Stage(seconds=9.0, processor=10.0, before=700.0, peak=1200.0, worker=0.0, written=50)
     assert growth(small, large, 10) == pytest.approx((0.5, 0.5))

@@ -1,22 +1,22 @@
 """Prism, Beam's portable runner for one machine: built once by Go, then kept in a cache."""
 
 import functools
+import importlib.metadata
 import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
-import apache_beam
-
-SOURCE = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{apache_beam.__version__}"
+VERSION = importlib.metadata.version("apache-beam")
+SOURCE = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{VERSION}"
 _BUILD_SECONDS = 1200
 
 
 @functools.cache
 def prism() -> tuple[Path | None, str]:
     """The program, or nothing and why there is none."""
-    kept = cache() / f"prism-{apache_beam.__version__}"
+    kept = cache() / f"prism-{VERSION}"
     if kept.is_file():
         return kept, ""
     if shutil.which("go") is None:
