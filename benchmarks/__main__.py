@@ -6,13 +6,16 @@ import click
 
 from benchmarks.ablation import ablation
 from benchmarks.bandit import bandit
+from benchmarks.exposure import exposure
 from benchmarks.items import items
+from benchmarks.labels import labels
 from benchmarks.quality import quality
 from benchmarks.resume import resume
 from benchmarks.serving import serving
 from benchmarks.spans import spans
 from benchmarks.training import training
 from benchmarks.trust import trust
+from benchmarks.wording import wording
 
 
 @click.group(invoke_without_command=True)
@@ -25,7 +28,7 @@ def benchmarks(context: click.Context) -> None:
 
 
 _TOGETHER = (serving, training, quality, items)
-for _command in (*_TOGETHER, ablation, bandit, resume, spans, trust):
+for _command in (*_TOGETHER, ablation, bandit, exposure, labels, resume, spans, trust, wording):
     benchmarks.add_command(_command)
 
 if __name__ == "__main__":

@@ -112,6 +112,8 @@ class TrainingOptions(_Options):
     weight_decay: float = Field(ge=0)
     warmup_steps: int = Field(ge=0)
     rating_weight: float = Field(ge=0)
+    propensity_exponent: float = Field(ge=0, le=1, description="Of an item's popularity.")
+    propensity_clip: float = Field(ge=1, description="Of the weights, in relation to the mean.")
     validate_every: int = Field(ge=1)
     patience: int = Field(ge=1, description="Steps without improvement before stopping.")
     strategy: Strategy = Field(description="How training is distributed (tf.distribute).")
@@ -142,6 +144,12 @@ class ExploreOptions(_Options):
     prior_deviation: float = Field(gt=0, description="Of a new item's demand from its promise.")
     optimism: float = Field(ge=0, description="LinUCB's alpha; Thompson's width of the draws.")
     tolerance: float = Field(ge=0, description="Reward per explored place that may be lost.")
+
+
+class ExposureOptions(_Options):
+    """How far the exposure of new items is evened out."""
+
+    max_loss: float = Field(ge=0, lt=1, description="Of recall on simulated new items, relative.")
 
 
 class TunerOptions(_Options):

@@ -33,6 +33,7 @@ from models.options import (
     SPLIT_FILES,
     ContinualOptions,
     EncoderOptions,
+    ExposureOptions,
     FeatureOptions,
     FineTuningOptions,
     ModelOptions,
@@ -74,6 +75,7 @@ class TrainerOptions(BaseModel):
     finetuning: FineTuningOptions
     training: TrainingOptions
     continual: ContinualOptions
+    exposure: ExposureOptions
     history_length: int
     rules: Rules | None = None
 

@@ -37,6 +37,8 @@ class TrainingRecord(BaseModel):
     `fine_tuned` is None where the encoder was frozen; `kernel` holds the settings that were chosen;
     `first_interactions` and `labelled_share` are the curves of `models.curves`, which a warm start
     does not draw;
+    `exposure` is the curve of `models.exposure.balancing`, `exposure_strength` what was chosen on
+    it;
     `tuned` holds what a Tuner found, by the name of the option.
     """
 
@@ -53,6 +55,8 @@ class TrainingRecord(BaseModel):
     interactions: int
     implicit: bool
     parameters: int
+    exposure: list[MeasuredPoint] = []
+    exposure_strength: float = 0.0
     first_interactions: list[MeasuredPoint] = []
     labelled_share: list[MeasuredPoint] = []
     tuned: dict[str, float]

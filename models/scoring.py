@@ -26,6 +26,8 @@ BLOCKS: Final = 1024
 _SCORES: Final = 1 << 24
 # Users that are scored together where only a shortlist is.
 _USERS: Final = 16
+# Places of the lists that are evaluated.
+LISTED: Final = 20
 
 
 class Bought(NamedTuple):
@@ -38,6 +40,26 @@ class Bought(NamedTuple):
 
     user: tf.Tensor
     anchor: tf.Tensor
+
+
+class Ranked(NamedTuple):
+    """Where one item stands for each of B users, and what else would have been listed.
+
+    Attributes:
+        rank: float32 [B], among all candidates, 1 being best.
+        cold_rank: float32 [B], among those that training never saw.
+        listed: int32 [B, `LISTED`], rows of the best candidates, PAD at the end.
+        cold_listed: int32 [B, `LISTED`], of the best that training never saw.
+        candidates: float32 [B], how many there are.
+        cold_candidates: float32 [B], how many of them training never saw.
+    """
+
+    rank: tf.Tensor
+    cold_rank: tf.Tensor
+    listed: tf.Tensor
+    cold_listed: tf.Tensor
+    candidates: tf.Tensor
+    cold_candidates: tf.Tensor
 
 
 class Known(NamedTuple):
@@ -164,19 +186,19 @@ class Scorer(tf.Module):
             evidence += self._heard(bought, scores, places)[:, 0]
         return Known(scores, reference, tf.where(_has_history(query)[:, 0], evidence, 0.0))
 
-    def ranks(self, query: Query, items: tf.Tensor, span: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Rank of one item for each user, among all and among the cold ones: twice float32 [B].
+    def ranked(self, query: Query, items: tf.Tensor, span: tf.Tensor) -> Ranked:
+        """Where one item for each user stands, among all items and among the cold ones.
 
         Candidates are those that were there in the user's span: int64 [B], 0 for all.
         Ties rank behind, so that a collapsed model is not mistaken for a perfect one; an item
         that is not on the shelf (PAD) ranks last.
         """
         together = _at_once(tf.size(self._shelf.is_new))
-        ranks, cold_ranks = _in_groups(
-            lambda asked: self._ranks(*asked), (query, items, span), together,
-            (tf.float32, tf.float32),
-        )  # fmt: skip
-        return ranks, cold_ranks
+        answered = Ranked(tf.float32, tf.float32, tf.int32, tf.int32, tf.float32, tf.float32)
+        ranked: Ranked = _in_groups(
+            lambda asked: self._ranked(*asked), (query, items, span), together, answered
+        )
+        return ranked
 
     def rating(self, query: Query, items: tf.Tensor) -> tf.Tensor:
         """The rating of one item for each user: rows int64 [B] to float32 [B] in [0, 1]."""
@@ -370,9 +392,7 @@ class Scorer(tf.Module):
         """Scores float32 [B, I], OUT for what may not be recommended."""
         return _without(tf.where(allowed, scores, OUT), self._excluded(users))
 
-    def _ranks(
-        self, users: Query, items: tf.Tensor, span: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _ranked(self, users: Query, items: tf.Tensor, span: tf.Tensor) -> Ranked:
         shelf, span = self._shelf, tf.cast(span, tf.int32)[:, tf.newaxis]
         there = (shelf.span.read_value() <= span) | (span == 0)
         allowed = there & ~shelf.is_new.read_value()
@@ -383,13 +403,29 @@ class Scorer(tf.Module):
         # The item itself counts once, also where it is not cold or not known.
         itself = tf.one_hot(items, tf.shape(candidates)[1])
         ahead = tf.cast(candidates >= own, tf.float32) * (1.0 - itself)
-        cold = tf.cast(shelf.is_cold, tf.float32)
-        return tf.reduce_sum(ahead, axis=1) + 1.0, tf.linalg.matvec(ahead, cold) + 1.0
+        is_cold = shelf.is_cold.read_value()
+        cold = tf.cast(is_cold, tf.float32)
+        there = tf.cast(allowed, tf.float32)
+        return Ranked(
+            rank=tf.reduce_sum(ahead, axis=1) + 1.0,
+            cold_rank=tf.linalg.matvec(ahead, cold) + 1.0,
+            listed=_first(candidates),
+            cold_listed=_first(tf.where(is_cold, candidates, OUT)),
+            candidates=tf.reduce_sum(there, axis=1),
+            cold_candidates=tf.linalg.matvec(there, cold),
+        )
 
 
 def _at_once(items: tf.Tensor) -> tf.Tensor:
     """Users whose scores of all items are held together: int32 []."""
     return tf.clip_by_value(_SCORES // items, 1, 64)
+
+
+def _first(scores: tf.Tensor) -> tf.Tensor:
+    """The best rows of scores float32 [B, I]: int32 [B, `LISTED`], PAD at the end."""
+    best, rows = top(scores, tf.constant(LISTED))
+    missing = LISTED - tf.shape(rows)[1]
+    return tf.pad(tf.where(best > OUT, rows, PAD), [[0, 0], [0, missing]], constant_values=PAD)
 
 
 def _has_history(users: Query) -> tf.Tensor:

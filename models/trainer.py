@@ -20,6 +20,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from models.adaptation import EvidenceWeights, learn_adaptation
 from models.clock import ShopClock
 from models.curves import by_first_interactions, by_labelled_share, without_encoder
+from models.exposure.balancing import strongest, traded
 from models.features import TRAIN
 from models.interactions import Purchases
 from models.options import CATALOGUE_GRAPH_PATH, OPTIONS
@@ -63,6 +64,8 @@ def run_fn(arguments: FnArgs) -> None:
         if base and earlier == settings
         else AlignedLaunch.align(validation, prepared.view, earlier)
     )
+    points = traded(launched)
+    strength = strongest(points, options.exposure.max_loss) if points else 0.0
     recorder.finish(
         TrainingRecord(
             start=start,
@@ -78,6 +81,8 @@ def run_fn(arguments: FnArgs) -> None:
             interactions=len(data.splits[TRAIN]),
             implicit=data.splits[TRAIN].is_implicit,
             parameters=model.parameters,
+            exposure=[point.point() for point in points],
+            exposure_strength=strength,
             tuned=(arguments.hyperparameters or {}).get("values", {}),
             # What a warm start would spend a third of its time on.
             **({} if base else _curves(data, prepared, launched, clock, weights, options)),
@@ -85,7 +90,7 @@ def run_fn(arguments: FnArgs) -> None:
     )
     served = Path(arguments.serving_model_dir)
     _save(
-        str(served), data, prepared, model, options, clock, weights,
+        str(served), data, prepared, model, options, clock, weights, strength,
         catalogue_graph=tft.TFTransformOutput(arguments.custom_config[CATALOGUE_GRAPH_PATH]),
     )  # fmt: skip
     TrainingState(
@@ -171,6 +176,7 @@ def _save(
     options: TrainerOptions,
     clock: ShopClock,
     weights: EvidenceWeights,
+    strength: float,
     *,
     catalogue_graph: tft.TFTransformOutput,
 ) -> None:
@@ -183,6 +189,7 @@ def _save(
         clock=clock, user_ids=data.users.ids, user_text=inputs.profiles, options=options.model,
         span=data.item_span,
         rules=rule(options.rules, data.table.goods, now=time.time()) if options.rules else None,
+        strength=strength,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         shelf = Shelf(

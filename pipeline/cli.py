@@ -12,6 +12,7 @@ from pipeline.commands.explore import explore
 from pipeline.commands.failures import FailingGroup, debug_option
 from pipeline.commands.feedback import feedback
 from pipeline.commands.items import items
+from pipeline.commands.label_plan import label_plan
 from pipeline.commands.recommend import recommend
 from pipeline.commands.rollback import promote, rollback
 from pipeline.commands.run import run
@@ -40,7 +41,7 @@ def main() -> None:
 
 for _command in (
     run, compile_, serve, items, explore, versions, rollback, promote, feedback, recommend, score,
-    explain, audience, doctor,
+    explain, audience, label_plan, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

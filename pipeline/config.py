@@ -19,6 +19,7 @@ from models.options import (
     ContinualOptions,
     EncoderOptions,
     ExploreOptions,
+    ExposureOptions,
     FeatureOptions,
     FineTuningOptions,
     ModelOptions,
@@ -57,10 +58,18 @@ class Gate(_Section):
     """A bound on one metric in one slice, and on its change against the baseline."""
 
     metric: str = Field(description="squared_error, recall_at_20, cold_recall_at_20, ...")
-    slice: Literal["overall", "seen", "new", "earlier", "latest", "earlier_new", "latest_new"]
+    slice: Literal[
+        "overall", "seen", "new", "earlier", "latest", "earlier_new", "latest_new",
+        "seen_for_unknown_users", "seen_for_light_users", "seen_for_heavy_users",
+        "new_for_unknown_users", "new_for_light_users", "new_for_heavy_users",
+        "seen_niche_items", "seen_middle_items", "seen_popular_items",
+        "new_niche_items", "new_middle_items", "new_popular_items",
+    ]  # fmt: skip
     direction: Literal["higher", "lower"] = Field(description="Which direction is better.")
     bound: float = Field(description="Worst value that is accepted.")
-    tolerance: float = Field(ge=0, description="How much worse than the baseline, absolute.")
+    tolerance: float | None = Field(
+        ge=0, description="How much worse than the baseline, absolute; null looks at the bound."
+    )
 
 
 class GateOptions(_Section):
@@ -136,6 +145,7 @@ class Configuration(_Section):
     finetuning: FineTuningOptions
     training: TrainingOptions
     continual: ContinualOptions
+    exposure: ExposureOptions
     tuner: TunerOptions
     gates: GateOptions
     rules: RuleOptions

@@ -46,7 +46,7 @@ class GateDecision:
         sign = 1.0 if self.gate.direction == "higher" else -1.0
         if not sign * self.candidate >= sign * self.gate.bound:
             return False
-        if self.baseline is None:
+        if self.baseline is None or self.gate.tolerance is None:
             return True
         return sign * (self.candidate - self.baseline) >= -self.gate.tolerance
 
@@ -56,7 +56,7 @@ class GateDecision:
         worse = "below" if gate.direction == "higher" else "above"
         compared = (
             ""
-            if self.baseline is None
+            if self.baseline is None or gate.tolerance is None
             else f", baseline {self.baseline:.4f} with tolerance {gate.tolerance:g}"
         )
         return (

@@ -229,7 +229,7 @@ def training_options(
         section: getattr(config, section).model_dump(mode="json")
         for section in (
             "encoder", "features", "model", "rating", "pretraining", "finetuning", "training",
-            "continual",
+            "continual", "exposure",
         )
     } | {
         "encoder_fingerprint": encoder_fingerprint,
@@ -304,6 +304,7 @@ def _statistics_options(lane: str) -> tfdv.StatsOptions:
         "interactions": [
             features.USER_ID, features.ITEM_ID, features.RATING, features.TIMESTAMP,
             features.PROFILE, features.ITEM_STATE, features.SPAN, features.SPAN_AGE,
+            features.USER_GROUP, features.ITEM_GROUP,
         ],
     }  # fmt: skip
     return tfdv.StatsOptions(feature_allowlist=allowed[lane])

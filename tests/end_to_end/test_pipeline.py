@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -307,12 +308,68 @@ class TestFirstRun:
         by_hand = np.histogram(outputs["rating"], len(counts), (0, 1))[0]
         # Ratings on a border may fall to either side of it.
         assert np.abs(np.cumsum(counts) - np.cumsum(by_hand)).max() <= 2
+        self.check_exposure(first, outputs, state)
+        self.check_groups(first, outputs, parsed)
         splits = first.outcome.summary.splits
         assert (state == b"seen").sum() == splits["eval"]
         assert (state == b"new").sum() == splits["new_items"]
 
+    def check_exposure(self, first, outputs, state):
+        metrics = first.outcome.metrics["candidate"]
+        for cold, name in (("", "overall"), ("cold_", "new")):
+            rows = np.isin(state, list(SLICES[name]))
+            listed, count = outputs[f"{cold}listed"][rows], int(outputs[f"{cold}candidates"][0])
+            shown = np.unique(listed[listed >= 0], return_counts=True)[1]
+            everything = np.append(shown, np.zeros(count - len(shown)))
+            apart = np.abs(everything[:, np.newaxis] - everything).mean()
+            expected = {
+                f"{cold}coverage_at_20": len(shown) / count,
+                f"{cold}gini_at_20": apart / (2 * everything.mean()),
+            }
+            found = {key: metrics[name][key] for key in expected}
+            assert found == pytest.approx(expected, abs=0.02)
+        pairs = zip(outputs["listed"], outputs["cold_listed"], strict=True)
+        new = [len(np.intersect1d(one[one >= 0], other[other >= 0])) for one, other in pairs]
+        share = sum(new) / (outputs["listed"] >= 0).sum()
+        assert metrics["overall"]["new_share_at_20"] == pytest.approx(share, abs=0.01)
+
+    def check_groups(self, first, outputs, parsed):
+        """By the histories, and by the interactions that the data holds of an item."""
+        sold = Counter(
+            feature["item_id"].bytes_list.value[0]
+            for split in ("train", "eval", "new_items")
+            for feature in examples(first, split)[1]
+        )
+        recalls: dict[str, list[bool]] = {}
+        for feature, rank in zip(parsed, outputs["rank"], strict=True):
+            state = feature["item_state"].bytes_list.value[0].decode()
+            had = len(feature["history"].bytes_list.value)
+            count = sold[feature["item_id"].bytes_list.value[0]]
+            user = "heavy" if had >= 10 else "light" if had else "unknown"
+            item = "popular" if count >= 100 else "middle" if count >= 10 else "niche"
+            for name in (f"{state}_for_{user}_users", f"{state}_{item}_items"):
+                recalls.setdefault(name, []).append(rank <= 20)
+        metrics = first.outcome.metrics["candidate"]
+        assert set(recalls) == set(metrics) - set(SLICES)
+        for name, hits in recalls.items():
+            assert metrics[name]["example_count"] == len(hits)
+            assert metrics[name]["recall_at_20"] == pytest.approx(np.mean(hits), abs=0.03)
+
+    def test_labels_are_planned_for_new_products(self, place, first):
+        done = CliRunner().invoke(
+            main, ["label-plan", "--root", str(place.root), "-k", "5", "--json"]
+        )
+        assert done.exit_code == 0, done.output
+        found = json.loads(done.stdout)
+        assert len({wanted["item_id"] for wanted in found}) == 5
+        assert {wanted["item_id"] for wanted in found} <= place.shop.unsold
+        for wanted in found:
+            assert place.shop.items[wanted["item_id"]].title in wanted["title"]
+        left = [wanted["left"] for wanted in found]
+        assert left == sorted(left, reverse=True) and 0 < left[-1] < left[0] < 1
+
     def test_first_run_is_judged_without_a_baseline(self, first):
-        assert len(first.outcome.decisions) == 3
+        assert len(first.outcome.decisions) == 4
         assert all(decision.baseline is None for decision in first.outcome.decisions)
         assert all(decision.passed for decision in first.outcome.decisions)
         assert first.metadata.inputs("Evaluator", "baseline_model") == []

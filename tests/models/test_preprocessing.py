@@ -178,6 +178,8 @@ def test_popularity_counts_the_interactions_of_each_item(tmp_path):
             "item_state": [b"seen"],
             "span": [0],
             "span_age": [b"latest"],
+            "user_group": [b"light"],
+            "item_group": [b"niche"],
         }
         for item, count in counts.items()
         for _ in range(count)
