@@ -9,6 +9,7 @@ from benchmarks.bandit import bandit
 from benchmarks.items import items
 from benchmarks.quality import quality
 from benchmarks.resume import resume
+from benchmarks.scale import scale
 from benchmarks.serving import serving
 from benchmarks.spans import spans
 from benchmarks.training import training
@@ -25,7 +26,7 @@ def benchmarks(context: click.Context) -> None:
 
 
 _TOGETHER = (serving, training, quality, items)
-for _command in (*_TOGETHER, ablation, bandit, resume, spans, trust):
+for _command in (*_TOGETHER, ablation, bandit, resume, scale, spans, trust):
     benchmarks.add_command(_command)
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def change_items(root: Path, change: Change, *, waiting: Callable[[], None]) -> 
     def changed(base: Path, candidate: Path) -> tuple[Updated, Check]:
         return update(
             base, change, read_terms(metadata_file(root.resolve())), candidate=candidate,
-            beam_args=load_configuration(None, ()).run.beam_args,
+            beam_args=load_configuration(None, ()).run.beam_pipeline_args,
         )  # fmt: skip
 
     made, updated = push_changed(

@@ -108,7 +108,7 @@ def evaluation_config(gates: Iterable[Gate], *, by_span: bool) -> tfma.EvalConfi
         [
             *evaluation_metrics().values(),
             metrics.RatingCounts(),
-            tfma.metrics.ExampleCount(name="example_count"),
+            tfma.metrics.ExampleCount(name=metrics.EXAMPLE_COUNT),
         ]
     )
     for spec in specs:

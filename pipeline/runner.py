@@ -25,6 +25,7 @@ from components.lineage import open_store, read_pushes, withdrawn_models
 from models.encoder_folder import open_encoder
 from models.rules import read_rules
 from pipeline.abandoned import alone, clear_abandoned
+from pipeline.beam_profiles import turn_off_timed_flush
 from pipeline.config import Configuration
 from pipeline.layout import SAMPLE, artifacts_folder, metadata_file, serving_folder
 from pipeline.outcome import Outcome, read_outcome
@@ -50,6 +51,7 @@ def run_pipeline(
     root = root.resolve()
     with alone(root), _progress(console, len(pipeline.components)) as durations:
         clear_abandoned(root)
+        turn_off_timed_flush()
         tfx.orchestration.LocalDagRunner().run(pipeline)
         return read_outcome(metadata_file(root), config, durations)
 

@@ -19,10 +19,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
+from ml_metadata.proto.metadata_store_pb2 import Event
 from rich.console import Console
 from tensorflow.python.tools import saved_model_utils
 from tensorflow_serving.apis import prediction_log_pb2
+from tfx.components import Evaluator, StatisticsGen, Transform
 
+from components import accounted
+from components.accounting import note_rows, noted_rows
 from components.catalogue.update import Change
 from components.lineage import open_store
 from models.errors import BadInput, DebutError, Refused
@@ -46,6 +50,7 @@ from tests.end_to_end.running import (
     wait_until_available,
 )
 from tests.end_to_end.shop import QUALITY, START, THEMES, Shop, write_shop
+from tests.portable.protos import recorded, unportable
 from tests.tiny_bert import write_tiny_bert
 
 SLICES = {"overall": {b"seen", b"new"}, "seen": {b"seen"}, "new": {b"new"}}
@@ -117,6 +122,8 @@ CONTRACT = {
         },
     ),
 }
+# Ingestion, two statistics, two Transforms, Evaluator.
+BEAM_NODES = 6
 # `debut items add` calls them in its own process.
 NEVER_SERVED = {"adapt_items", "describe_items"}
 # Those of tensorflow_text 2.12, which the stock model server links.
@@ -170,8 +177,17 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def first(place):
-    return place.run()
+def protos():
+    """What a cluster would be sent of each Beam pipeline of the first run."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def first(place, protos):
+    with recorded() as found:
+        run = place.run()
+    protos += found
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +280,32 @@ class TestFirstRun:
         assert (summary.items, summary.new_products) == (len(shop.items), len(shop.unsold))
         assert summary.users == len(shop.histories)
         assert (summary.rating_min, summary.rating_max, summary.is_implicit) == (1, 5, False)
+
+    def test_every_beam_stage_is_of_what_flink_and_spark_can_run(self, first, protos):
+        assert len(protos) >= BEAM_NODES
+        assert [fault for proto in protos for fault in unportable(proto)] == []
+
+    @pytest.mark.parametrize(
+        ("node", "executor", "stock"),
+        [
+            ("StatisticsInteractions", accounted.StatisticsExecutor, StatisticsGen),
+            ("TransformCatalogue", accounted.TransformExecutor, Transform),
+            ("Evaluator", accounted.EvaluatorExecutor, Evaluator),
+        ],
+    )
+    def test_a_stage_that_lost_a_row_fails(self, first, monkeypatch, node, executor, stock):
+        """The stock executor does nothing here: what it wrote in the run is counted again."""
+        monkeypatch.setattr(stock.EXECUTOR_SPEC.executor_class, "Do", lambda *_: None)
+        inputs, outputs = (
+            first.metadata.artifacts(node, kind) for kind in (Event.INPUT, Event.OUTPUT)
+        )
+        counted = executor().Do
+        counted(inputs, outputs, first.metadata.properties(node))
+        [examples] = inputs["examples"]
+        noted = noted_rows(examples)
+        note_rows(examples, {split: rows + 1 for split, rows in noted.items()})
+        with pytest.raises(DebutError, match=r"went in and \d+ came out"):
+            counted(inputs, outputs, first.metadata.properties(node))
 
     def test_variants_are_held_out_together(self, place, first):
         held_out = {

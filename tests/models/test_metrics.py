@@ -8,11 +8,12 @@ import tensorflow_model_analysis as tfma
 from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, top_k_accuracy_score
 
 from models import metrics
+from pipeline.beam_profiles import PROFILES
 
 ROWS, ITEMS = 240, 37
 KS = (1, 5, 20, 500)  # one of them longer than the catalogue
 ANALYSED_KS = (5, 500)
-IN_MEMORY = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
+IN_MEMORY = list(PROFILES["direct"])
 
 
 def candidates(*, ties):
