@@ -6,6 +6,7 @@ import click
 
 from benchmarks.ablation import ablation
 from benchmarks.bandit import bandit
+from benchmarks.console import console
 from benchmarks.items import items
 from benchmarks.quality import quality
 from benchmarks.resume import resume
@@ -26,7 +27,7 @@ def benchmarks(context: click.Context) -> None:
 
 
 _TOGETHER = (serving, training, quality, items)
-for _command in (*_TOGETHER, ablation, bandit, resume, scale, spans, trust):
+for _command in (*_TOGETHER, ablation, bandit, console, resume, scale, spans, trust):
     benchmarks.add_command(_command)
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pipeline.commands.run import run
 from pipeline.commands.score import score
 from pipeline.commands.serve import serve
 from pipeline.commands.versions import versions
+from pipeline.commands.web_console import console
 
 
 @click.group(
@@ -40,7 +41,7 @@ def main() -> None:
 
 for _command in (
     run, compile_, serve, items, explore, versions, rollback, promote, feedback, recommend, score,
-    explain, audience, doctor,
+    explain, audience, console, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

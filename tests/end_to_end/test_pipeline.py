@@ -24,6 +24,7 @@ from rich.console import Console
 from tensorflow.python.tools import saved_model_utils
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx.components import Evaluator, StatisticsGen, Transform
+from werkzeug.test import Client as Http
 
 from components import accounted
 from components.accounting import note_rows, noted_rows
@@ -35,6 +36,7 @@ from pipeline.abandoned import alone
 from pipeline.catalogue import run_catalogue_pipeline, run_exploration_pipeline
 from pipeline.cli import main
 from pipeline.config import load_configuration
+from pipeline.console.server import create_console
 from pipeline.evaluation import read_rating_counts
 from pipeline.layout import serving_folder
 from pipeline.outcome import Outcome
@@ -883,6 +885,68 @@ class TestDrift:
             assert states["DriftValidatorCatalogue"] == "FAILED"
             assert not {"TransformCatalogue", "TwoTowerTrainer", "AtomicPusher"} & set(states)
         assert place.versions() == versions
+
+
+class TestConsole:
+    """The console on a root that was really run, and on a server that really serves it."""
+
+    @pytest.fixture(scope="class")
+    def http(self, place, second, client):
+        wait_until_available(client, int(second.outcome.version.name))
+        return Http(create_console(place.root, client))
+
+    def ask(self, http, path, **parameters):
+        response = http.get(f"/api/{path}", query_string=parameters)
+        assert response.status_code == 200, response.text
+        return response.json
+
+    def test_a_product_is_shown_with_its_neighbours_and_audience(self, place, http, client):
+        found = self.ask(http, "product", item="00000", k=5)
+        assert found["item"]["name"].startswith(place.shop.items["00000"].title)
+        buyers = [user for user, items in place.shop.histories.items() if "00000" in items]
+        assert found["item"]["buyers"] == len(buyers)
+        [similar] = client.at(found["version"]).similar_items(["00000"], k=5)
+        assert [item["item_id"] for item in found["neighbours"]] == similar.item_ids
+        assert not {one["user_id"] for one in found["audience"]} & set(buyers)
+
+    def test_typed_as_a_new_one_it_is_nearest_to_itself_and_then_to_the_same(self, place, http):
+        item = place.shop.items["00000"]
+        known = self.ask(http, "product", item="00000", k=5)["neighbours"]
+        typed = self.ask(
+            http, "product", title=item.title, category=item.theme, price=item.price or "", k=6,
+            description=f"material: {item.material}." if item.material else "",
+        )["neighbours"]  # fmt: skip
+        assert typed[0]["item_id"] == "00000"
+        assert {one["item_id"] for one in typed[1:5]} <= {one["item_id"] for one in known}
+        assert typed[1]["score"] == pytest.approx(known[0]["score"], abs=0.02)
+
+    def test_a_customer_is_shown_with_the_history_and_reasons(self, place, http):
+        found = self.ask(http, "customer", user="u1", k=4, new_only="1")
+        history = place.shop.histories["u1"]
+        assert found["bought"] == len(history)
+        assert [item["item_id"] for item in found["history"]] == history[::-1]
+        assert {item["item_id"] for item in found["list"]} <= place.shop.unsold
+        for item in found["list"]:
+            assert {why["item_id"] for why in item["because"]} <= set(history)
+
+    def test_gates_and_drift_are_those_of_the_newest_judged_run(self, place, http, third):
+        judged = self.ask(http, "overview")["judged"]
+        assert judged["run_id"] == third.outcome.run_id and not judged["blessed"]
+        told = {(gate["metric"], gate["slice"]): gate for gate in judged["gates"]}
+        assert len(told) == len(third.outcome.decisions)
+        for decision in third.outcome.decisions:
+            gate = decision.gate
+            found = told[gate.metric, gate.slice]
+            assert found["candidate"] == pytest.approx(decision.candidate)
+            assert found["baseline"] == pytest.approx(decision.baseline)
+            assert (found["bound"], found["tolerance"], found["direction"], found["passed"]) == (
+                pytest.approx(gate.bound), pytest.approx(gate.tolerance), gate.direction,
+                decision.passed,
+            )  # fmt: skip
+        drift = third.outcome.drift
+        assert judged["drift"]["since"] == drift.since
+        assert judged["drift"]["ratings"] == pytest.approx(drift.ratings)
+        assert len(judged["drift"]["features"]) == len(drift.features)
 
 
 class TestUnchanged:
