@@ -24,7 +24,6 @@ from models.options import TrainingOptions
 from models.ranking import ranking_quality
 from models.rating import likeness, mean_interest, recent_places
 from models.simulation import SimulatedLaunch
-from models.training_state import assign
 from models.two_tower import TwoTower
 
 Progress = Callable[[int, dict[str, float]], None]
@@ -153,7 +152,8 @@ class Trainer:
                     best, kept, kept_step = now, self._weights(), step
                 elif step - kept_step >= self._options.patience:
                     break
-        assign(self._model.variables, kept)
+        for variable, value in zip(self._model.variables, kept, strict=True):
+            variable.assign(value)
         return Outcome(before=before, after=best, step=kept_step)
 
     def squared_error(self, later: Interactions) -> dict[str, float]:
