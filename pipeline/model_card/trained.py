@@ -25,6 +25,11 @@ Json = dict[str, Any]
 SCHEMA: Final = "0.0.2"
 _FEW: Final = 500  # held-out interactions of a slice, below which its values say little
 _COUNT: Final = "example_count"
+_READ: Final = (
+    Quarantine.TYPE_NAME,
+    standard_artifacts.ModelRun.TYPE_NAME,
+    standard_artifacts.ModelEvaluation.TYPE_NAME,
+)
 _LINEAGE: Final = (
     Quarantine.TYPE_NAME,
     standard_artifacts.Model.TYPE_NAME,
@@ -32,8 +37,8 @@ _LINEAGE: Final = (
 )
 
 
-def trained_card(store: MetadataStore, push: Push) -> Json:
-    """The card of a push that a run made, in the toolkit's form.
+def trained_card(store: MetadataStore, push: Push) -> Json | None:
+    """The card of a push that a run made, in the toolkit's form; None where its artifacts are gone.
 
     Args:
         store: of the root.
@@ -41,6 +46,8 @@ def trained_card(store: MetadataStore, push: Push) -> Json:
     """
     [context] = store.get_contexts_by_id([push.run])
     run = RunArtifacts(store, context)
+    if not all(run.has(name) and Path(run.artifact(name).uri).is_dir() for name in _READ):
+        return None
     evaluation = run.artifact(standard_artifacts.ModelEvaluation.TYPE_NAME)
     metrics = read_metrics(Path(evaluation.uri))
     config = run.producer(evaluation).custom_properties["eval_config"].string_value
@@ -193,5 +200,5 @@ def _lineage(run: RunArtifacts, push: Push) -> Sequence[str]:
 
 def _place(uri: str) -> str:
     """An artifact's folder below the root, so that a card says nothing of the machine."""
-    head, found, tail = uri.rpartition("/artifacts/")
-    return f"artifacts/{tail}" if found else head or uri
+    _, found, below = uri.rpartition("/artifacts/")
+    return f"artifacts/{below}" if found else below

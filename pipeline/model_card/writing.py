@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import datetime, timezone
 from itertools import groupby
 from pathlib import Path
@@ -13,7 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ml_metadata.metadata_store import MetadataStore
 
 from components.lineage import Push, open_store, push_of, read_pushes
-from pipeline.layout import cards_folder, metadata_file
+from components.whole_folders import write_at_once
+from pipeline.layout import MODEL_NAME, cards_folder, metadata_file
 from pipeline.model_card.derived import change, derived_card
 
 Json = dict[str, Any]
@@ -31,7 +31,7 @@ def write_card(root: Path, version: int) -> Path | None:
     """Write the card of a pushed version, as ML Metadata knows it.
 
     Returns:
-        The page; None where the push, or the run behind it, was not recorded.
+        The page; None where the push, or the run behind it, was not recorded, or is gone.
     """
     store = open_store(metadata_file(root.resolve()))
     card = _card(root, store, read_pushes(store), version)
@@ -39,9 +39,9 @@ def write_card(root: Path, version: int) -> Path | None:
         return None
     folder = cards_folder(root)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(card_file(root, version), json.dumps(card, ensure_ascii=False, indent=1) + "\n")
+    write_at_once(card_file(root, version), json.dumps(card, ensure_ascii=False, indent=1) + "\n")
     page = card_file(root, version, "html")
-    _write(page, render(card))
+    write_at_once(page, render(card))
     return page
 
 
@@ -70,29 +70,24 @@ def _card(root: Path, store: MetadataStore, pushes: list[Push], version: int) ->
 
         card = trained_card(store, push)
     else:
-        written = card_file(root, push.base)
-        base: Json | None = (
-            json.loads(written.read_text(encoding="utf-8"))
-            if written.is_file()
-            else _card(root, store, pushes, push.base)
-        )
-        if base is None:
-            return None
-        card = derived_card(base, push)
-    pushed = datetime.fromtimestamp(push.seconds, tz=timezone.utc)
-    card["model_details"] |= {
-        "version": {
-            "name": str(version), "date": pushed.strftime("%Y-%m-%d"), "diff": change(push)
-        },
-        "path": f"serving/debut/{version}",
-    }  # fmt: skip
+        base = _written(root, push.base) or _card(root, store, pushes, push.base)
+        card = None if base is None else derived_card(base, push)
+    if card is None:
+        return None
+    return card | {"model_details": card["model_details"] | _details(push)}
+
+
+def _written(root: Path, version: int) -> Json | None:
+    file = card_file(root, version)
+    if not file.is_file():
+        return None
+    card: Json = json.loads(file.read_text(encoding="utf-8"))
     return card
 
 
-def _write(path: Path, text: str) -> None:
-    incoming = path.with_name(f".incoming-{os.getpid()}-{path.name}.part")
-    try:
-        incoming.write_text(text, encoding="utf-8")
-        incoming.replace(path)
-    finally:
-        incoming.unlink(missing_ok=True)
+def _details(push: Push) -> Json:
+    day = datetime.fromtimestamp(push.seconds, tz=timezone.utc).strftime("%Y-%m-%d")
+    return {
+        "version": {"name": str(push.version), "date": day, "diff": change(push)},
+        "path": f"serving/{MODEL_NAME}/{push.version}",
+    }
