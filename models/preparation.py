@@ -38,6 +38,7 @@ from models.options import (
     ModelOptions,
     PretrainingOptions,
     RatingOptions,
+    TrackingOptions,
     TrainingOptions,
 )
 from models.pretraining import pretrain
@@ -74,6 +75,7 @@ class TrainerOptions(BaseModel):
     finetuning: FineTuningOptions
     training: TrainingOptions
     continual: ContinualOptions
+    tracking: TrackingOptions
     history_length: int
     rules: Rules | None = None
 

@@ -24,6 +24,7 @@ from models.options import (
     ModelOptions,
     PretrainingOptions,
     RatingOptions,
+    TrackingOptions,
     TrainingOptions,
     TunerOptions,
 )
@@ -150,6 +151,7 @@ class Configuration(_Section):
     finetuning: FineTuningOptions
     training: TrainingOptions
     continual: ContinualOptions
+    tracking: TrackingOptions
     tuner: TunerOptions
     gates: GateOptions
     rules: RuleOptions

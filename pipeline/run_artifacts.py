@@ -58,6 +58,10 @@ class RunArtifacts:
         }
         self._artifacts = store.get_artifacts_by_id(sorted(self._producer))
 
+    def artifacts(self) -> list[metadata_store_pb2.Artifact]:
+        """All of them, in the order in which they were made."""
+        return list(self._artifacts)
+
     def has(self, type_name: str) -> bool:
         """Whether there is an artifact of a type."""
         return any(artifact.type == type_name for artifact in self._artifacts)

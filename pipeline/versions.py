@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -124,9 +124,6 @@ def _read_run(store: MetadataStore, context: int) -> _Run:
     made = {event.artifact_id: executions[event.execution_id] for event in outputs}
     artifacts = store.get_artifacts_by_id(made)
     evaluations = [a for a in artifacts if a.type == "ModelEvaluation"]
-    statistics = [
-        a for a in artifacts if a.type == "ExampleStatistics" and f"/{_STATISTICS}/" in a.uri
-    ]
     metrics: dict[str, float] = {}
     if evaluations:
         measured = read_metrics(Path(evaluations[-1].uri))["candidate"]
@@ -134,7 +131,15 @@ def _read_run(store: MetadataStore, context: int) -> _Run:
         for gate in recorded_gates(config):
             if gate.metric in measured.get(gate.slice, {}):
                 metrics[f"{gate.metric} {gate.slice}"] = measured[gate.slice][gate.metric]
-    return _Run(_days(Path(statistics[-1].uri)) if statistics else None, metrics)
+    return _Run(interaction_days(artifacts), metrics)
+
+
+def interaction_days(artifacts: Sequence[mlmd.Artifact]) -> tuple[str, str] | None:
+    """First and last day of the interactions, by the statistics among a run's artifacts."""
+    statistics = [
+        a for a in artifacts if a.type == "ExampleStatistics" and f"/{_STATISTICS}/" in a.uri
+    ]
+    return _days(Path(statistics[-1].uri)) if statistics else None
 
 
 def _days(statistics: Path) -> tuple[str, str] | None:

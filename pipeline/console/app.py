@@ -25,6 +25,7 @@ from models.errors import BadInput, DebutError, Unreachable
 from pipeline.console.desk import Desk, Json
 from pipeline.console.overview import overview
 from pipeline.console.records import Records
+from pipeline.layout import CARDS
 from serving.auth import Tokens
 
 PAGE: Final = Path(__file__).parent / "page"
@@ -98,6 +99,7 @@ class Console:
                 Rule("/", endpoint=self._file, methods=["GET"]),
                 Rule("/<name>", endpoint=self._file, methods=["GET"]),
                 Rule("/reports/<name>", endpoint=self._report, methods=["GET"]),
+                Rule("/reports/cards/<name>", endpoint=self._card, methods=["GET"]),
                 *(
                     Rule(f"/api/{name}", endpoint=self._asked(answer), methods=["GET"])
                     for name, answer in {
@@ -157,7 +159,13 @@ class Console:
         return response.make_conditional(request)
 
     def _report(self, request: Request, name: str) -> Response:
-        file = self._reports / name
+        return self._handed_out(self._reports, name)
+
+    def _card(self, request: Request, name: str) -> Response:
+        return self._handed_out(self._reports / CARDS, name)
+
+    def _handed_out(self, folder: Path, name: str) -> Response:
+        file = folder / name
         if not _REPORT_NAME.fullmatch(name) or not file.is_file():
             raise NotFound("There is no such report.")
         return Response(
@@ -198,7 +206,10 @@ class Console:
         )
 
     def _overview(self, query: Mapping[str, str]) -> Json:
-        return overview(*self._records().read())
+        told = overview(*self._records().read())
+        for version in told["versions"]:
+            version["has_card"] = (self._reports / CARDS / f"{version['version']}.html").is_file()
+        return told
 
     def _promote(self, request: Request) -> Response:
         actions, told = self._permitted(request)

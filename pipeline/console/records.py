@@ -62,6 +62,8 @@ class Records:
         if run is None:
             return None
         evaluation = run.artifact(standard_artifacts.ModelEvaluation.TYPE_NAME)
+        if not Path(evaluation.uri).is_dir():  # removed, to make room
+            return None
         made_by: Mapping[str, Any] = run.producer(evaluation).custom_properties
         metrics = read_metrics(Path(evaluation.uri))
         blessing = run.artifact(standard_artifacts.ModelBlessing.TYPE_NAME)

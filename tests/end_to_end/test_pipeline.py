@@ -1,5 +1,6 @@
 """One shop through every TFX node: pushed, pushed again, refused, stopped. The runs are shared."""
 
+import importlib.metadata
 import io
 import itertools
 import json
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -39,6 +41,7 @@ from pipeline.config import load_configuration
 from pipeline.console.server import create_console
 from pipeline.evaluation import read_rating_counts
 from pipeline.layout import serving_folder
+from pipeline.model_card import card_file
 from pipeline.outcome import Outcome
 from pipeline.pushed import read_terms
 from pipeline.runner import run_pipeline
@@ -244,6 +247,16 @@ def pushed_versions(root):
     return json.loads(CliRunner().invoke(main, ["versions", "--root", str(root), "--json"]).stdout)
 
 
+def toolkit_schema():
+    """Of Model Card Toolkit's latest form; the package itself can't be imported here."""
+    [file] = [
+        file
+        for file in importlib.metadata.files("model-card-toolkit")
+        if str(file).endswith("schema/v0.0.2/model_card.schema.json")
+    ]
+    return json.loads(file.read_text())
+
+
 def examples(run, split):
     """The ingested interactions of a split, serialized and parsed."""
     (folder,) = run.metadata.outputs("DataFolderExampleGen", "interactions")
@@ -360,6 +373,43 @@ class TestFirstRun:
         assert all(decision.baseline is None for decision in first.outcome.decisions)
         assert all(decision.passed for decision in first.outcome.decisions)
         assert first.metadata.inputs("Evaluator", "baseline_model") == []
+
+    def test_tensorboard_has_options_and_the_item_space_of_the_run(self, place, first):
+        (folder,) = first.metadata.outputs("TwoTowerTrainer", "model_run")
+        lines = (folder / "tensorboard" / "item_names.tsv").read_text().splitlines()[1:]
+        rows = {item: (name, state) for item, name, state in (line.split("\t") for line in lines)}
+        assert set(rows) == set(place.shop.items)
+        assert {item for item, (_, state) in rows.items() if state == "new"} == place.shop.unsold
+        name, _ = rows["00001"]
+        assert name.startswith(place.shop.items["00001"].title)
+        [events] = (folder / "tensorboard").glob("events*")
+        assert b"training.learning_rate" in events.read_bytes()
+
+    def test_the_card_says_what_the_run_measured_in_the_toolkit_s_form(self, place, first):
+        version, outcome = int(first.outcome.version.name), first.outcome
+        card = json.loads(card_file(place.root, version).read_text())
+        jsonschema.validate(card, toolkit_schema())
+        assert card["model_details"]["version"]["name"] == str(version)
+        assert any(
+            outcome.run_id in one["reference"] for one in card["model_details"]["references"]
+        )
+        told = {
+            (one["type"], one["slice"]): one["value"]
+            for one in card["quantitative_analysis"]["performance_metrics"]
+        }
+        for slice_, values in outcome.metrics["candidate"].items():
+            for metric, value in values.items():
+                assert told.pop((metric, slice_)) == f"{value:.4f}"
+        assert set(told) == {(f"gate: {d.gate.metric}", d.gate.slice) for d in outcome.decisions}
+        assert all(value.startswith("passed with ") for value in told.values())
+        interactions, catalogue = card["model_parameters"]["data"]
+        assert (
+            f"{place.shop.interactions:,} of {len(place.shop.histories)} users"
+            in (interactions["description"])
+        )
+        assert f"{len(place.shop.unsold)} of them without" in catalogue["description"]
+        page = card_file(place.root, version, "html").read_text()
+        assert all(value in page for value in told.values())
 
     def test_training_made_the_model_better(self, first):
         record = first.outcome.training
@@ -1022,6 +1072,13 @@ class TestGoingBack:
         )  # fmt: skip
         assert bad["labels"] == ["stable"] and not bad["withdrawn"]
         assert good["withdrawn"] == bad["reason"] == "it recommends what is sold out"
+        card = json.loads(card_file(place.root, bad["version"]).read_text())
+        jsonschema.validate(card, toolkit_schema())
+        made, pushed, *_ = [one["reference"] for one in card["model_details"]["references"]]
+        assert f"version {overridden.outcome.version.name} by " in made
+        assert overridden.outcome.run_id in pushed
+        limits = [one["description"] for one in card["considerations"]["limitations"]]
+        assert any("the gate looks at the wrong week" in limit for limit in limits)
         wait_until_available(client, bad["version"])
         (ranking,) = client.recommend(["u1"], k=5)
         alone = tf.saved_model.load(str(overridden.outcome.version)).signatures["recommend"](

@@ -105,6 +105,7 @@ function versions(found, done) {
           version.withdrawn ? h("span", { class: "meta bad" }, "Withdrawn: ", h("bdi", {}, version.withdrawn)) : null,
           version.metrics.length ? h("span", { class: "meta" }, version.metrics
             .map((one) => `${one.name.replaceAll("_", " ")} ${number(one.value)}`).join(" · ")) : null),
+        version.has_card ? h("a", { href: `/reports/cards/${version.version}.html` }, "Model card") : null,
         h("span", { class: "verdict" }, version.gates ? `gates ${version.gates}` : ""),
         done && !version.is_newest ? change({
           name: `Roll back to ${version.version}`, path: "rollback", body: { version: String(version.version) },
