@@ -41,9 +41,11 @@ ALL: Final = "all"
 
 ITEM_TEXT: Final = (TITLE, CATEGORY, BRAND, DESCRIPTION)
 ITEM_NAME: Final = (TITLE, CATEGORY, BRAND)
+OWN: Final = (TITLE, DESCRIPTION)  # what others of the category and brand don't have
 
 # What Transform makes of the catalogue, besides ITEM_ID, AVAILABLE and INTERACTIONS, and CATEGORY,
-# BRAND and PRICE (NaN where unknown), which rules look at.
+# BRAND and PRICE (NaN where unknown), which rules look at, as they do at WORDS.
+WORDS: Final = "words"  # int64, of OWN
 NAME: Final = "name"  # bytes, ITEM_NAME as the encoder and the lexical path read them
 TOKENS: Final = "tokens"  # int64 [max_tokens], padded
 TERM_IDS: Final = "term_ids"  # int64 [any], word pieces and pairs of the whole text and of the name

@@ -34,6 +34,16 @@ def item_name(inputs: Tensors) -> tf.Tensor:
     return tf.strings.regex_replace(item_text(inputs, features.ITEM_NAME), r" \.$", "")
 
 
+def word_count(title: tf.Tensor, description: tf.Tensor) -> tf.Tensor:
+    """Words of both: string [B] twice to int64 [B]. Han and kana count by the character."""
+    text = tf.strings.join([title, description], " ")
+    text = tf.strings.regex_replace(text, r"[\p{Han}\p{Hiragana}\p{Katakana}]", " x ")
+    # An apostrophe parts no word.
+    text = tf.strings.regex_replace(text, r"['’]", "")
+    words = tf.strings.split(tf.strings.regex_replace(text, r"[^\pL\pM\pN]+", " "))
+    return tf.cast(words.row_lengths(), tf.int64)
+
+
 def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tensors:
     """Tokens, weighted terms, price bucket and row number of every item.
 
@@ -47,7 +57,7 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
         int64 [B], tokens int64 [B, max_tokens], term_ids ragged int64 and term_weights ragged
         float [B, (terms)] of unit length, one half from the whole text and one from the name,
         lexical float [B, lexical_size], a sketch of the terms, price_bucket int64 [B],
-        price_level float [B], brand_code int64 [B].
+        price_level float [B], brand_code int64 [B], words int64 [B] of title and description.
     """
     folder = open_encoder(custom_config["encoder"])
     tokenizer = tft.make_and_track_object(
@@ -82,6 +92,7 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
         ),
         features.PRICE_LEVEL: _price_level(inputs[features.PRICE]),
         features.BRAND_CODE: _brand_code(inputs[features.BRAND]),
+        features.WORDS: word_count(*(tf.reshape(inputs[name], [-1]) for name in features.OWN)),
     }
 
 

@@ -212,6 +212,7 @@ def fill_shelf(
             popularity=popularity,
             covered=covered,
             per_item=options.anchors_in(len(table)),
+            rules=rules,
         )  # fmt: skip
         return inheritance, known, aligner, quality
 
