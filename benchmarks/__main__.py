@@ -6,11 +6,13 @@ import click
 
 from benchmarks.ablation import ablation
 from benchmarks.bandit import bandit
+from benchmarks.console import console
 from benchmarks.exposure import exposure
 from benchmarks.items import items
 from benchmarks.labels import labels
 from benchmarks.quality import quality
 from benchmarks.resume import resume
+from benchmarks.scale import scale
 from benchmarks.serving import serving
 from benchmarks.spans import spans
 from benchmarks.training import training
@@ -28,7 +30,9 @@ def benchmarks(context: click.Context) -> None:
 
 
 _TOGETHER = (serving, training, quality, items)
-for _command in (*_TOGETHER, ablation, bandit, exposure, labels, resume, spans, trust, wording):
+for _command in (
+    *_TOGETHER, ablation, bandit, console, exposure, labels, resume, scale, spans, trust, wording,
+):  # fmt: skip
     benchmarks.add_command(_command)
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ from transformers.utils import logging as transformers_logging
 from models.encoder_adaptation import adapt
 from models.encoder_folder import EncoderFolder
 from models.errors import BadInput
+from models.flat_dense import flatten_dense_layers
 from models.options import Adaptation
+from models.tracing import traced_once
 
 
 class TextEncoder(tf.Module):
@@ -45,6 +47,7 @@ class TextEncoder(tf.Module):
         self.pad_id = folder.pad_id
         self.hidden_size = folder.hidden_size
         bert = _load(folder)
+        flatten_dense_layers(bert)
         tuned, prefix = adapt(
             bert, trainable_layers=trainable_layers, adaptation=adaptation, size=adaptation_size
         )
@@ -54,15 +57,9 @@ class TextEncoder(tf.Module):
         self._weights = list(bert.variables)
         self._prefix = prefix
         self._dtype = bert.compute_dtype
-        # Traced once for everybody: a trace of BERT takes seconds, and a copy of it in each
-        # signature of a saved model takes as long again at every load.
-        # Without AutoGraph, which would rewrite all of transformers' code to no effect.
-        traced = {
-            "input_signature": [tf.TensorSpec([None, None], tf.int32)],
-            "autograph": False,
-        }
-        self.infer_states = tf.function(lambda tokens: self.states(tokens), **traced)
-        self.infer = tf.function(lambda tokens: _pooled(*self.infer_states(tokens)), **traced)
+        tokens = tf.TensorSpec([None, None], tf.int32)
+        self.infer_states = traced_once(self.states, tokens)
+        self.infer = traced_once(lambda tokens: _pooled(*self.infer_states(tokens)), tokens)
 
     @property
     def bert(self) -> TFBertModel:

@@ -6,6 +6,7 @@ never again; training looks items up here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models import features
+from models.errors import DebutError
+from models.interactions import Interactions
 from models.kernel import ItemView, place_in_order
 from models.rules import Goods
 
@@ -93,7 +96,9 @@ def read_item_table(
     whole = {name: tf.concat([batch[name] for batch in batches], axis=0) for name in spec}
     terms = _sparse(whole.pop(features.TERM_IDS), whole.pop(features.TERM_WEIGHTS))
     joined = {name: column.numpy() for name, column in whole.items()}
-    order = np.argsort([row_of[item] for item in joined[features.ITEM_ID]])
+    rows = np.array([row_of[item] for item in joined[features.ITEM_ID]], np.int64)
+    _check_rows(rows, ids)
+    order = np.argsort(rows)
     return ItemTable(
         ids=np.array(ids, dtype=object),
         goods=Goods(
@@ -114,6 +119,43 @@ def read_item_table(
         available=joined[features.AVAILABLE][order].astype(np.bool_),
         popularity=np.array([popularity.get(item, 0) for item in ids], np.int64),
     )
+
+
+def check_counts(table: ItemTable, splits: Mapping[str, Interactions]) -> None:
+    """Check item by item that Transform and the reader saw the interactions that ingestion wrote.
+
+    Args:
+        table: the catalogue, with the counts of ingestion and of Transform.
+        splits: interactions as they were read.
+
+    Raises:
+        DebutError: rows were lost or repeated on the way.
+    """
+    counts = {split: np.bincount(part.item, minlength=len(table)) for split, part in splits.items()}
+    _check_equal(table, "the catalogue", table.interactions, np.sum([*counts.values()], axis=0))
+    _check_equal(table, "TransformInteractions", table.popularity, counts[features.TRAIN])
+
+
+def _check_equal(
+    table: ItemTable, where: str, told: npt.NDArray[np.int64], read: npt.NDArray[np.int64]
+) -> None:
+    differing = np.flatnonzero(told != read)
+    if len(differing):
+        row = differing[0]
+        raise DebutError(
+            f"{where} counts {told[row]} interactions with item {table.ids[row].decode()}, but "
+            f"{read[row]} were read; {len(differing)} items differ. A Beam runner lost or repeated "
+            "rows. Run again with --set run.enable_cache=false --set run.beam_runner=direct."
+        )
+
+
+def _check_rows(rows: npt.NDArray[np.int64], ids: list[bytes]) -> None:
+    if len(rows) != len(ids) or len(np.unique(rows)) != len(ids):
+        raise DebutError(
+            f"TransformCatalogue wrote {len(rows)} items, but counted {len(ids)}. A Beam runner "
+            "lost or repeated rows. Run again with --set run.enable_cache=false "
+            "--set run.beam_runner=direct."
+        )
 
 
 def _sparse(ids: tf.RaggedTensor, weights: tf.RaggedTensor) -> sp.csr_matrix:

@@ -24,6 +24,7 @@ COLD_RANK = "cold_rank"  # the same among the items that training never saw
 SQUARED_ERROR = "squared_error"
 RATING = "rating"
 
+EXAMPLE_COUNT: Final = "example_count"
 RATING_COUNTS: Final = "rating_counts"
 RATING_BINS: Final = 100
 

@@ -131,6 +131,14 @@ class ContinualOptions(_Options):
     steps: int = Field(ge=0, description="Training steps of a warm start, at most.")
 
 
+class TrackingOptions(_Options):
+    """Where people watch trainings, beside TensorBoard."""
+
+    wandb: str | None = Field(min_length=1, description="Project in Weights & Biases.")
+    mlflow: str | None = Field(min_length=1, description="Experiment in MLflow.")
+    projected_items: int = Field(ge=1, description="Items in TensorBoard's projector, at most.")
+
+
 class ExploreOptions(_Options):
     """How lists give new items a chance, and learn from what comes of it."""
 

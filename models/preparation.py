@@ -25,7 +25,7 @@ from models.encoder import TextEncoder
 from models.encoder_folder import EncoderFolder, open_encoder
 from models.finetuning import FineTuned, finetune, kernel_recall
 from models.interactions import Interactions, Users, read_interactions
-from models.item_table import ItemTable, read_item_table, read_popularity
+from models.item_table import ItemTable, check_counts, read_item_table, read_popularity
 from models.kernel import ItemView, KernelSettings
 from models.options import (
     CATALOGUE_FILES,
@@ -39,6 +39,7 @@ from models.options import (
     ModelOptions,
     PretrainingOptions,
     RatingOptions,
+    TrackingOptions,
     TrainingOptions,
 )
 from models.pretraining import pretrain
@@ -76,6 +77,7 @@ class TrainerOptions(BaseModel):
     training: TrainingOptions
     continual: ContinualOptions
     exposure: ExposureOptions
+    tracking: TrackingOptions
     history_length: int
     rules: Rules | None = None
 
@@ -150,6 +152,7 @@ class ShopData:
         popularity = read_popularity(tft.TFTransformOutput(arguments.transform_graph_path))
         table = read_item_table(given[CATALOGUE_FILES], graph, popularity)
         splits, users = read_interactions(given[SPLIT_FILES], table.ids, history_length)
+        check_counts(table, splits)
         sizes = {"users": len(users), "items": len(table)}
         return cls(
             table=table,

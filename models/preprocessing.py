@@ -65,10 +65,12 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
     )
     item_id = tf.reshape(inputs[features.ITEM_ID], [-1])
     tft.vocabulary(item_id, vocab_filename=features.ITEM_ID)
-    pieces = tokenizer.pieces(item_text(inputs))
-    name_pieces = tokenizer.pieces(item_text(inputs, features.ITEM_NAME))
+    texts = [item_text(inputs), item_text(inputs, features.ITEM_NAME)]
+    # Together: the tokenizer's graph is large, and each signature that reads text has a copy.
+    pieces = tokenizer.pieces(tf.concat(texts, axis=0))
+    terms = lexical.terms(pieces[:, : custom_config["lexical_tokens"]], folder.vocabulary_size)
     term_ids, term_weights = _weighted_terms(
-        [part[:, : custom_config["lexical_tokens"]] for part in (pieces, name_pieces)],
+        tf.sparse.split(sp_input=terms.to_sparse(), num_split=len(texts), axis=0),
         folder.vocabulary_size,
     )
     return {
@@ -79,7 +81,9 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
         features.BRAND: tf.reshape(inputs[features.BRAND], [-1]),
         features.PRICE: _price(inputs[features.PRICE]),
         features.NAME: item_name(inputs),
-        features.TOKENS: tokenizer.encoder_input(pieces, custom_config["max_tokens"]),
+        features.TOKENS: tokenizer.encoder_input(
+            pieces[: tf.size(item_id)], custom_config["max_tokens"]
+        ),
         features.TERM_IDS: term_ids,
         features.TERM_WEIGHTS: term_weights,
         features.LEXICAL: lexical.sketch(term_ids, term_weights, custom_config["lexical_size"]),
@@ -105,18 +109,15 @@ def preprocess_interactions(inputs: Tensors, custom_config: dict[str, Any]) -> T
 
 
 def _weighted_terms(
-    texts: Sequence[tf.RaggedTensor], vocabulary_size: int
+    texts: Sequence[tf.SparseTensor], vocabulary_size: int
 ) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
-    """TF-IDF of several texts of an item, as one vector: ids and weights [B, (terms)].
+    """TF-IDF of the terms of several texts of an item, as one vector: ids, weights [B, (terms)].
 
     In a long description the words of the name get lost, and those tell products apart.
     """
     width = vocabulary_size + lexical.BIGRAM_BUCKETS
     return lexical.side_by_side(
-        [
-            tft.tfidf(lexical.terms(text, vocabulary_size).to_sparse(), vocab_size=width)
-            for text in texts
-        ],
+        [tft.tfidf(text, vocab_size=width) for text in texts],
         width=width,
     )
 

@@ -1,16 +1,16 @@
-"""What a training leaves behind for people: TensorBoard scalars and a record for the report."""
+"""What a training leaves behind for people: scalars for trackers, a record for the report."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
-import tensorflow as tf
 from absl import logging
 from pydantic import BaseModel
 
 from models.finetuning import FineTuned
 from models.kernel import KernelSettings
+from models.tracking.tracker import Tracker
 
 RECORD_FILE: Final = "training.json"
 
@@ -63,12 +63,12 @@ class TrainingRecord(BaseModel):
 
 
 class TrainingRecorder:
-    """Writes scalars as they come and the record at the end."""
+    """Tells a tracker the scalars as they come, and writes the record at the end."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tracker: Tracker) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+        self._tracker = tracker
         self.curve: list[CurvePoint] = []
 
     def step(self, step: int, values: dict[str, float]) -> None:
@@ -76,17 +76,15 @@ class TrainingRecorder:
         self.curve.append(CurvePoint(step=step, values=values))
         shown = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
         logging.info("Step %d: %s", step, shown)
-        with self._writer.as_default(step=step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
+        self._tracker.scalars(step, values)
 
     def kernel(self, settings: KernelSettings, recall: float) -> None:
         """Note what some settings of the kernel are worth."""
         logging.info("Recall %.4f on simulated new items with %s", recall, settings)
 
     def finish(self, record: TrainingRecord) -> None:
-        """Write the record as JSON beside the TensorBoard files."""
-        self._writer.close()
+        """Write the record as JSON."""
+        self._tracker.results(record.after)
         (self._folder / RECORD_FILE).write_text(record.model_dump_json(indent=1))
 
 

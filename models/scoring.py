@@ -28,6 +28,9 @@ _SCORES: Final = 1 << 24
 _USERS: Final = 16
 # Places of the lists that are evaluated.
 LISTED: Final = 20
+_LOGITS: Final = tf.TensorSpec([None, None], tf.float32)
+_ROWS: Final = tf.TensorSpec([None, None], tf.int32)
+_RANK: Final = tf.TensorSpec([None], tf.float32)
 
 
 class Bought(NamedTuple):
@@ -124,11 +127,11 @@ class Scorer(tf.Module):
             best, places = top(tf.where(stays, logits, OUT), k)
             return best, tf.gather(rows, places, batch_dims=1)
 
-        items, ranked = tf.size(allowed), (tf.float32, tf.int32)
+        items = tf.size(allowed)
         best, rows = tf.cond(
             (items > SMALL) & (k <= BLOCKS),
-            lambda: _in_groups(among_shortlist, query, _USERS, ranked),
-            lambda: _in_groups(among_all, query, _at_once(items), ranked),
+            lambda: _in_groups(among_shortlist, query, _USERS, (_LOGITS, _ROWS)),
+            lambda: _in_groups(among_all, query, _at_once(items), (_LOGITS, _ROWS)),
         )
         return best, rows
 
@@ -163,7 +166,7 @@ class Scorer(tf.Module):
         def explores() -> Lists:
             seeds = request_seeds(exploration, user_id, history)
             together = tf.clip_by_value(_SCORES // tf.size(exploration.draw), 1, 64)
-            answered = Lists(tf.float32, tf.int32, tf.float32)
+            answered = Lists(_LOGITS, _ROWS, _LOGITS)
             found: Lists = _in_groups(of_group, (query, lists, seeds), together, answered)
             return found
 
@@ -194,7 +197,7 @@ class Scorer(tf.Module):
         that is not on the shelf (PAD) ranks last.
         """
         together = _at_once(tf.size(self._shelf.is_new))
-        answered = Ranked(tf.float32, tf.float32, tf.int32, tf.int32, tf.float32, tf.float32)
+        answered = Ranked(_RANK, _RANK, _ROWS, _ROWS, _RANK, _RANK)
         ranked: Ranked = _in_groups(
             lambda asked: self._ranked(*asked), (query, items, span), together, answered
         )
@@ -450,27 +453,29 @@ def _in_groups(
         function: of the structure `asked`, with fewer rows, to a structure of rows.
         asked: tensors [B, ...].
         size: users at a time.
-        answered: dtypes of the answer.
+        answered: `tf.TensorSpec`s of the answer.
     """
     rows = tf.shape(tf.nest.flatten(asked)[0])[0]
 
-    def in_turn() -> Any:
-        groups = (rows + size - 1) // size
-        grouped = tf.nest.map_structure(lambda x: _grouped(x, groups, size), asked)
-        answers = tf.map_fn(function, grouped, fn_output_signature=answered)
-        return tf.nest.map_structure(
-            lambda x: tf.reshape(x, tf.concat([[groups * size], tf.shape(x)[2:]], 0))[:rows],
-            answers,
+    def of_group(start: tf.Tensor, found: list[tf.TensorArray]) -> Any:
+        group = tf.nest.map_structure(lambda x: x[start : start + size], asked)
+        parts = tf.nest.flatten(function(group))
+        place = start // size
+        return start + size, [
+            array.write(place, part) for array, part in zip(found, parts, strict=True)
+        ]
+
+    found = [
+        tf.TensorArray(
+            spec.dtype, size=0, dynamic_size=True, infer_shape=False, element_shape=spec.shape
         )
-
-    return tf.cond(rows <= size, lambda: function(asked), in_turn)
-
-
-def _grouped(values: tf.Tensor, groups: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """[B, ...] to [groups, size, ...]; the last group is filled up with the first row."""
-    missing = groups * size - tf.shape(values)[0]
-    filled = tf.concat([values, tf.repeat(values[:1], missing, axis=0)], axis=0)
-    return tf.reshape(filled, tf.concat([[groups, size], tf.shape(values)[1:]], axis=0))
+        for spec in tf.nest.flatten(answered)
+    ]
+    _, found = tf.while_loop(
+        lambda start, _: (start < rows) | (start == 0), of_group, (tf.constant(0), found),
+        parallel_iterations=1,
+    )  # fmt: skip
+    return tf.nest.pack_sequence_as(answered, [array.concat() for array in found])
 
 
 def _without(scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:

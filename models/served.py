@@ -32,6 +32,7 @@ from models.shelf import Shelf
 from models.shortlist import shortlist
 from models.tokenizer import WordPieceTokenizer
 from models.towers import item_features
+from models.tracing import traced_once
 from models.two_tower import TwoTower
 
 Outputs = dict[str, tf.Tensor]
@@ -84,11 +85,10 @@ class ServedModel(tf.Module):
         # `transform_features_layer()`: that is a Keras model, whose saving traces everything anew.
         self._transform = tf.saved_model.load(catalogue_graph.transform_savedmodel_dir)
         text = tf.TensorSpec([None], tf.string)
-        # Traced once for all signatures.
-        self._embed = tf.function(
+        self._embed = traced_once(
             self._embed_products,
-            input_signature=[*[text] * len(features.ITEM_TEXT), tf.TensorSpec([None], tf.float32)],
-            autograph=False,
+            *[text] * len(features.ITEM_TEXT),
+            tf.TensorSpec([None], tf.float32),
         )
         self._implicit = implicit
 

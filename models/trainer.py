@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,9 @@ from models.record import MeasuredPoint, TrainingRecord, TrainingRecorder
 from models.rules import rule
 from models.selection import START
 from models.served import ServedModel
-from models.shelf import Shelf, fill_shelf
+from models.shelf import Shelf, ShelfData, fill_shelf
+from models.tracking import ItemSpace, Tracker, open_trackers
+from models.tracking.tracker import flat
 from models.training import AlignedLaunch, Trainer
 from models.training_state import Facts, TrainingState
 from models.two_tower import TwoTower
@@ -44,10 +47,16 @@ def run_fn(arguments: FnArgs) -> None:
     """
     configured = TrainerOptions.model_validate(arguments.custom_config[OPTIONS])
     options = configured.with_hyperparameters(arguments.hyperparameters)
+    with closing(open_trackers(options.tracking, Path(arguments.model_run_dir))) as trackers:
+        trackers.options(flat(options.model_dump(mode="json", exclude={"rules", "tracking"})))
+        _train(arguments, options, trackers)
+
+
+def _train(arguments: FnArgs, options: TrainerOptions, trackers: Tracker) -> None:
     tf_keras.utils.set_random_seed(options.training.seed)
     data = ShopData.read(arguments, options.history_length)
     base, start = find_base(arguments.base_model, data.facts(options))
-    recorder = TrainingRecorder(Path(arguments.model_run_dir))
+    recorder = TrainingRecorder(Path(arguments.model_run_dir), trackers)
     prepared = Prepared.of(data, options, recorder.kernel, base)
     model = prepared.towers(options, base)
     training = options.warm if base else options.training
@@ -89,10 +98,11 @@ def run_fn(arguments: FnArgs) -> None:
         )
     )
     served = Path(arguments.serving_model_dir)
-    _save(
+    shelf = _save(
         str(served), data, prepared, model, options, clock, weights, strength,
         catalogue_graph=tft.TFTransformOutput(arguments.custom_config[CATALOGUE_GRAPH_PATH]),
     )  # fmt: skip
+    trackers.items(_item_space(shelf, options.tracking.projected_items))
     TrainingState(
         facts=data.facts(options),
         kernel=settings,
@@ -179,8 +189,8 @@ def _save(
     strength: float,
     *,
     catalogue_graph: tft.TFTransformOutput,
-) -> None:
-    """Fill the shelf with the whole catalogue, new products included, and export."""
+) -> ShelfData:
+    """Fill the shelf with the whole catalogue, new products included, export, and return it."""
     inputs, encoders = prepared.inputs, prepared.encoders
     columns, admission = fill_shelf(
         model, data.table, inputs.features, prepared.view, prepared.settings,
@@ -212,6 +222,18 @@ def _save(
     admission.save(Path(folder))
     if options.rules:
         options.rules.save(Path(folder))
+    return columns
+
+
+def _item_space(shelf: ShelfData, most: int) -> ItemSpace:
+    """So many items at most, from all parts of the catalogue."""
+    rows = np.unique(np.linspace(0, len(shelf.item_id) - 1, most).astype(int))
+    return ItemSpace(
+        embedding=shelf.embedding[rows].astype(np.float32),
+        item_id=[item.decode() for item in shelf.item_id[rows]],
+        name=[name.decode() for name in shelf.item_name[rows]],
+        state=["new" if new else "seen" for new in shelf.is_new[rows]],
+    )
 
 
 def _write_ids(file: Path, ids: npt.NDArray[np.object_]) -> Path:

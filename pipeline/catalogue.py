@@ -23,9 +23,11 @@ from components.push_terms import PushTerms
 from components.pusher import AtomicPusher
 from models.options import ExploreOptions
 from pipeline.abandoned import alone, clear_abandoned
+from pipeline.beam_profiles import PROFILES, turn_off_timed_flush
 from pipeline.derived import terms_of
 from pipeline.layout import MODEL_NAME, metadata_file
 from pipeline.lock import one_at_a_time
+from pipeline.model_card import write_card
 from pipeline.pipeline import SERVING_TAG, Places
 from pipeline.pushed import newest_version, read_terms
 from pipeline.runner import places
@@ -113,7 +115,9 @@ def _changing(
     )
 
 
-def run_catalogue_pipeline(root: Path, change: Change, *, beam_args: Sequence[str] = ()) -> Path:
+def run_catalogue_pipeline(
+    root: Path, change: Change, *, beam_args: Sequence[str] = PROFILES["direct"]
+) -> Path:
     """Run it on this machine on the newest version under a root.
 
     Returns:
@@ -174,5 +178,9 @@ def _run(root: Path, create: Callable[[Path, PushTerms, Places], tfx.dsl.Pipelin
         clear_abandoned(root)
         base = newest_version(serving)
         push = terms_of(base, open_store(metadata_file(root)))
+        turn_off_timed_flush()
         tfx.orchestration.LocalDagRunner().run(create(base, push, found))
-        return newest_version(serving)
+        made = newest_version(serving)
+        if made != base:
+            write_card(root, int(made.name))
+        return made

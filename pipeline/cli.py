@@ -19,6 +19,7 @@ from pipeline.commands.run import run
 from pipeline.commands.score import score
 from pipeline.commands.serve import serve
 from pipeline.commands.versions import versions
+from pipeline.commands.web_console import console
 
 
 @click.group(
@@ -41,7 +42,7 @@ def main() -> None:
 
 for _command in (
     run, compile_, serve, items, explore, versions, rollback, promote, feedback, recommend, score,
-    explain, audience, label_plan, doctor,
+    explain, audience, console, label_plan, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

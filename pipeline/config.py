@@ -25,9 +25,12 @@ from models.options import (
     ModelOptions,
     PretrainingOptions,
     RatingOptions,
+    TrackingOptions,
     TrainingOptions,
     TunerOptions,
 )
+from pipeline import beam_profiles
+from pipeline.beam_profiles import BeamRunner
 
 DEFAULT_FILE: Final = Path(__file__).parent / "default.yaml"
 
@@ -41,7 +44,19 @@ class RunOptions(_Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name of the TFX pipeline.")
     enable_cache: bool = Field(description="Reuse a node's output where nothing it reads changed.")
-    beam_args: tuple[str, ...] = Field(description="Passed to Beam as they are.")
+    beam_runner: BeamRunner = Field(description="Profile of flags; see `pipeline.beam_profiles`.")
+    beam_args: tuple[str, ...] = Field(description="Flags of Beam beside those of the profile.")
+
+    @property
+    def beam_pipeline_args(self) -> list[str]:
+        """What Beam is given."""
+        return beam_profiles.beam_pipeline_args(self.beam_runner, self.beam_args)
+
+    @model_validator(mode="after")
+    def _beam_can_run_so(self) -> RunOptions:
+        if found := beam_profiles.fault(self.beam_runner, self.beam_args):
+            raise ValueError(found)
+        return self
 
 
 class DataConfig(DataOptions):
@@ -146,6 +161,7 @@ class Configuration(_Section):
     training: TrainingOptions
     continual: ContinualOptions
     exposure: ExposureOptions
+    tracking: TrackingOptions
     tuner: TunerOptions
     gates: GateOptions
     rules: RuleOptions

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import tensorflow_model_analysis as tfma
+from google.protobuf import json_format
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
 from models import features, metrics
@@ -150,7 +151,7 @@ def evaluation_config(gates: Iterable[Gate], *, by_span: bool) -> tfma.EvalConfi
         [
             *evaluation_metrics().values(),
             metrics.RatingCounts(),
-            tfma.metrics.ExampleCount(name="example_count"),
+            tfma.metrics.ExampleCount(name=metrics.EXAMPLE_COUNT),
         ]
     )
     for spec in specs:
@@ -166,6 +167,18 @@ def evaluation_config(gates: Iterable[Gate], *, by_span: bool) -> tfma.EvalConfi
         ],
         metrics_specs=specs,
     )
+
+
+def recorded_gates(config: str) -> list[Gate]:
+    """The gates in the configuration of an Evaluator that ran, given as ML Metadata notes it."""
+    parsed = json_format.Parse(config, tfma.EvalConfig())
+    return [
+        _recorded_gate(_name(metric), slice_name(slicing.feature_values), entry.threshold)
+        for spec in parsed.metrics_specs
+        for metric in spec.metrics
+        for entry in metric.per_slice_thresholds
+        for slicing in entry.slicing_specs
+    ]
 
 
 def read_metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:
@@ -229,6 +242,20 @@ def _add_thresholds(metric: tfma.MetricConfig, gates: list[Gate]) -> None:
                 threshold=threshold,
             )
         )
+
+
+def _recorded_gate(metric: str, name: str, threshold: tfma.MetricThreshold) -> Gate:
+    bounds, change = threshold.value_threshold, threshold.change_threshold
+    higher = bounds.HasField("lower_bound")
+    return Gate.model_validate(
+        {
+            "metric": metric,
+            "slice": name,
+            "direction": "higher" if higher else "lower",
+            "bound": (bounds.lower_bound if higher else bounds.upper_bound).value,
+            "tolerance": abs(change.absolute.value) if change.HasField("absolute") else None,
+        }
+    )
 
 
 def _name(metric: tfma.MetricConfig) -> str:

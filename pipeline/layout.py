@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 MODEL_NAME: Final = "debut"
+CARDS: Final = "cards"
 SAMPLE: Final = Path(__file__).parent.parent / "data" / "online_retail"
 
 
@@ -30,6 +31,11 @@ def metadata_file(root: Path) -> Path:
 def report_folder(root: Path) -> Path:
     """Where the report of each run is written."""
     return root / "report"
+
+
+def cards_folder(root: Path) -> Path:
+    """Where the model card of each pushed version is written."""
+    return report_folder(root) / CARDS
 
 
 def set_aside_folder(root: Path) -> Path:

@@ -18,6 +18,7 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.proto import distribution_validator_pb2
 
+from components.accounted import AccountedEvaluator, AccountedStatisticsGen, AccountedTransform
 from components.example_validator import StrictDistributionValidator, StrictExampleValidator
 from components.infra_validator import EmbeddedInfraValidator
 from components.ingestion.component import DataFolderExampleGen
@@ -112,7 +113,7 @@ def create_pipeline(
         "encoder_fingerprint": fingerprints.encoder,
         **config.features.model_dump(),
     }
-    catalogue_transform = tfx.components.Transform(
+    catalogue_transform = AccountedTransform(
         examples=ingestion.outputs["catalogue"],
         schema=lanes["catalogue"].schema,
         preprocessing_fn="models.preprocessing.preprocess_catalogue",
@@ -159,13 +160,13 @@ def create_pipeline(
         base_model=base and base.outputs["model"],
     )
     baseline = lookups.served_model()
-    evaluator = tfx.components.Evaluator(
+    evaluator = AccountedEvaluator(
         examples=ingestion.outputs["interactions"],
         example_splits=[features.EVAL, features.NEW_ITEMS],
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
         eval_config=evaluation_config(config.gates.model, by_span=by_span),
-    )
+    ).with_id("Evaluator")
     infra_validator = EmbeddedInfraValidator(
         model=trainer.outputs["model"],
         examples=ingestion.outputs["interactions"],
@@ -217,7 +218,7 @@ def create_pipeline(
         ],
         metadata_connection_config=places.metadata,
         enable_cache=config.run.enable_cache,
-        beam_pipeline_args=list(config.run.beam_args),
+        beam_pipeline_args=config.run.beam_pipeline_args,
     )  # fmt: skip
 
 
@@ -229,7 +230,7 @@ def training_options(
         section: getattr(config, section).model_dump(mode="json")
         for section in (
             "encoder", "features", "model", "rating", "pretraining", "finetuning", "training",
-            "continual", "exposure",
+            "continual", "exposure", "tracking",
         )
     } | {
         "encoder_fingerprint": encoder_fingerprint,
@@ -255,7 +256,7 @@ def _validated(
     """Statistics, curated schema and validators of one lane."""
     name = lane.capitalize()
     previous = lookups.previous_statistics(lane)
-    statistics = tfx.components.StatisticsGen(
+    statistics = AccountedStatisticsGen(
         examples=examples, stats_options=_statistics_options(lane)
     ).with_id(f"Statistics{name}")
     schema = tfx.components.ImportSchemaGen(schema_file=f"{schemas}/{lane}.pbtxt").with_id(

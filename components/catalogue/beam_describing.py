@@ -15,6 +15,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from components.accounting import check_rows
 from models.products import Described, Product, describe
 from models.sparse_arrays import of_arrays, to_arrays
 
@@ -46,7 +47,11 @@ def describe_by_beam(
         files = sorted(map(str, Path(scratch).iterdir()))
         records = tf.data.TFRecordDataset(files).as_numpy_iterator()
         rows, parts = zip(*map(_read, records), strict=True)
-    return Described.joined(parts).rows(np.argsort(np.concatenate(rows)))
+    row = np.concatenate(rows)
+    # A batch that came twice instead of another one would not change their number.
+    for found in (len(row), len(np.unique(row))):
+        check_rows("Describing", "products", expected=len(products), found=found)
+    return Described.joined(parts).rows(np.argsort(row))
 
 
 class _Describe(beam.DoFn):

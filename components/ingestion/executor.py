@@ -12,6 +12,7 @@ from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
+from components.accounting import note_rows
 from components.ingestion.folder import open_folder
 from components.ingestion.join import CATALOGUE
 from components.ingestion.options import DataOptions, read_pseudonym_key
@@ -76,6 +77,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         check_accounting(summary)
         check_quarantine(summary, options.max_quarantined_share)
         write_summary(quarantine.uri, summary)
+        note_rows(catalogue, {ALL: summary.items})
+        note_rows(interactions, summary.splits)
         _log(summary)
 
 

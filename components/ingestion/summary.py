@@ -135,8 +135,8 @@ def check_accounting(summary: IngestionSummary) -> None:
             raise DebutError(
                 f"Rows of {file.name} don't add up: {file.read} read, but {file.emitted} taken in, "
                 f"{file.replaced} replaced and {file.quarantined} set aside. The Beam runner lost "
-                "or repeated rows, so nothing was written. Use --direct_running_mode=in_memory or "
-                "another runner."
+                "or repeated rows, so nothing was written. Run again, or with "
+                "--set run.beam_runner=direct."
             )
     taken = sum(file.emitted for file in summary.files if file.table == "interactions")
     written = sum(summary.splits.values())

@@ -7,7 +7,6 @@ and its own content security policy keeps it so, whatever the shop's titles hold
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -18,6 +17,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from components.whole_folders import write_at_once
 from models.curves import RECALL
 from models.metrics import SQUARED_ERROR
 from models.record import MeasuredPoint, TrainingRecord
@@ -131,11 +131,11 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     report = folder / f"{outcome.run_id}.html"
-    _write(report, _page(outcome, config, reached))
+    write_at_once(report, _page(outcome, config, reached))
     # Run ids begin with the time, so their order is that of the runs.
     pages = sorted((page for page in folder.glob("*.html") if page.name != INDEX), reverse=True)
     rows = [(page.name, page.stem, _read_verdict(page)) for page in pages]
-    _write(folder / INDEX, _environment().get_template("index.html.j2").render(rows=rows))
+    write_at_once(folder / INDEX, _environment().get_template("index.html.j2").render(rows=rows))
     return report
 
 
@@ -358,13 +358,3 @@ def _read_verdict(page: Path) -> str:
     reader = _VerdictReader()
     reader.feed(page.read_text(encoding="utf-8"))
     return reader.verdict
-
-
-def _write(path: Path, text: str) -> None:
-    # Hidden, and not named .html: the index doesn't list it.
-    incoming = path.with_name(f".incoming-{os.getpid()}-{path.name}.part")
-    try:
-        incoming.write_text(text, encoding="utf-8")
-        incoming.replace(path)
-    finally:
-        incoming.unlink(missing_ok=True)

@@ -44,7 +44,7 @@ def options():
 
 
 def _default(value):
-    if isinstance(value, list) and isinstance(value[0], dict):
+    if isinstance(value, list) and value and isinstance(value[0], dict):
         return "below"
     # A real number that YAML and JSON write alike; 2e-05 is not what a person would write.
     plain = f"{value:.5f}".rstrip("0") if isinstance(value, float) and value < 1e-3 else None

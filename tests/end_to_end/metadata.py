@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.types import Artifact, artifact_utils
 
 STATES = mlmd.Execution.State
 
@@ -41,6 +42,29 @@ class NewestRun:
     def outputs(self, node: str, key: str) -> list[Path]:
         """The folders a node wrote, or took from the cache."""
         return self._folders(node, key, mlmd.Event.OUTPUT)
+
+    def properties(self, node: str) -> dict[str, str | int | float]:
+        """The parameters a node's executor was given."""
+        found = self._executions[node].custom_properties.items()
+        return {
+            name: getattr(value, str(value.WhichOneof("value")))
+            for name, value in found
+            if not name.startswith("__")
+        }
+
+    def artifacts(self, node: str, kind: int) -> dict[str, list[Artifact]]:
+        """What a node read or wrote, by key, as its executor was given it."""
+        found: dict[str, list[Artifact]] = {}
+        for event in self._store.get_events_by_execution_ids([self._executions[node].id]):
+            if event.type == kind:
+                [artifact] = self._store.get_artifacts_by_id([event.artifact_id])
+                [type_] = self._store.get_artifact_types_by_id([artifact.type_id])
+                for step in event.path.steps:
+                    if step.HasField("key"):
+                        found.setdefault(step.key, []).append(
+                            artifact_utils.deserialize_artifact(type_, artifact)
+                        )
+        return found
 
     def _folders(self, node: str, key: str, kind: int) -> list[Path]:
         events = self._store.get_events_by_execution_ids([self._executions[node].id])

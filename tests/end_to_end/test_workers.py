@@ -10,6 +10,7 @@ import json, os, sys
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from models.metrics import recall
+from pipeline.beam_profiles import beam_pipeline_args
 
 def look(_, ours):
     import os
@@ -18,10 +19,7 @@ def look(_, ours):
 
 # Importing our code has set it, and local workers would inherit it.
 del os.environ["TF_USE_LEGACY_KERAS"]
-options = PipelineOptions([
-    "--direct_running_mode=multi_processing", "--direct_num_workers=1",
-    "--sdk_container_image=none",
-])
+options = PipelineOptions(beam_pipeline_args("multi_process", ["--direct_num_workers=1"]))
 with beam.Pipeline(options=options) as pipeline:
     _ = (
         pipeline | beam.Create([0]) | beam.Map(look, ours=recall) | beam.Map(json.dumps)

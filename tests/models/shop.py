@@ -20,6 +20,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata.dataset_metadata import DatasetMetadata
 
 import pipeline
+from pipeline.beam_profiles import PROFILES
 
 THEMES = ("christmas star", "tea cup", "garden light", "retro bag", "alarm clock", "rabbit lamp")
 _KINDS = (
@@ -103,9 +104,7 @@ def transform(
 ) -> tuple[tft.TFTransformOutput, list[str]]:
     """Run Transform over rows, as TFX does; its output and the TFRecord files it wrote."""
     proto = text_format.Parse((_SCHEMAS / f"{schema}.pbtxt").read_text(), schema_pb2.Schema())
-    options = beam.options.pipeline_options.PipelineOptions(
-        ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
-    )
+    options = beam.options.pipeline_options.PipelineOptions(list(PROFILES["direct"]))
     with (
         beam.Pipeline(options=options) as run,
         tft_beam.Context(temp_dir=str(folder / "scratch")),

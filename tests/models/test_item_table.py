@@ -3,7 +3,9 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from models.item_table import read_item_table, read_popularity
+from models.errors import DebutError
+from models.item_table import check_counts, read_item_table, read_popularity
+from tests.models.conftest import interactions_of
 from tests.models.shop import SIZE, item_id
 
 
@@ -61,3 +63,35 @@ def test_popularity_is_read_back_for_every_kind_of_id(tmp_path, item):
     file = tmp_path / "popularity"
     file.write_bytes(b"12 " + item + b"\n3 other\n")
     assert read_popularity(Graph(file)) == {item: 12, b"other": 3}
+
+
+def splits_of(shop, table, *, without=()):
+    """The interactions that the catalogue counts, as rows of the table."""
+    row_of = {item: row for row, item in enumerate(table.ids)}
+    pairs = {
+        "train": [(u, i) for n, (u, i) in enumerate(zip(shop.user, shop.item, strict=True))
+                  if n not in without],
+        "eval": [],
+        "new_items": shop.held_out,
+    }  # fmt: skip
+    return {
+        split: interactions_of(
+            np.array([user for user, _ in found], np.int32),
+            np.array([row_of[item_id(item)] for _, item in found], np.int32),
+            np.ones(len(found), np.float32),
+        )
+        for split, found in pairs.items()
+    }
+
+
+def test_interactions_that_were_lost_on_the_way_are_missed(shop, table):
+    check_counts(table, splits_of(shop, table))
+    lost = item_id(shop.item[3]).decode()
+    with pytest.raises(DebutError, match=rf"item {lost}, but .*; 1 items differ"):
+        check_counts(table, splits_of(shop, table, without=[3]))
+
+
+def test_items_that_transform_lost_or_wrote_twice_are_missed(catalogue):
+    graph, files = catalogue
+    with pytest.raises(DebutError, match=rf"wrote {2 * SIZE} items, but counted {SIZE}"):
+        read_item_table(files * 2, graph, {})

@@ -21,6 +21,7 @@ from models.exposure.metrics import (
     ExposureMetric,
 )
 from models.interactions import PAD
+from pipeline.beam_profiles import PROFILES
 
 ROWS, ITEMS = 240, 37
 COLD, PLACES = 15, 8
@@ -30,7 +31,7 @@ EXPOSED = {
 }  # fmt: skip
 KS = (1, 5, 20, 500)  # one of them longer than the catalogue
 ANALYSED_KS = (5, 500)
-IN_MEMORY = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
+IN_MEMORY = list(PROFILES["direct"])
 
 
 def candidates(*, ties):

@@ -24,6 +24,7 @@ from tests.models.conftest import fill
 from tests.models.oracle import ROUNDED
 from tests.models.shop import NUM_USERS, SIZE, THEMES, item_id, user_id
 from tests.models.test_adapter import SUPPORTS, interactions, scores
+from tests.portable.protos import recorded, unportable
 
 USERS = [user_id(user).decode() for user in range(NUM_USERS)]
 # In the order of ids one stands in the middle, one at the end.
@@ -100,7 +101,10 @@ def test_many_products_are_described_by_beam_as_few_are_here(shop, served, monke
     few = describe_products(served.path, served.loaded, products, [])
     monkeypatch.setattr(describing, "FEW", 2)
     monkeypatch.setattr(beam_describing, "_BATCH", 2)
-    many = describe_products(served.path, served.loaded, products, IN_MEMORY)
+    with recorded() as protos:
+        many = describe_products(served.path, served.loaded, products, IN_MEMORY)
+    # And a cluster could do it too.
+    assert [unportable(proto) for proto in protos] == [[]]
     assert few is not None and many is not None
     assert (few.terms != many.terms).nnz == 0
     for name in ("embedding", "text", "price", "brand"):

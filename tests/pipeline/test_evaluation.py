@@ -7,6 +7,7 @@ import tensorflow_model_analysis as tfma
 
 from models import metrics
 from models.errors import BadInput
+from pipeline.beam_profiles import PROFILES
 from pipeline.config import Gate
 from pipeline.evaluation import (
     SLICES,
@@ -16,7 +17,7 @@ from pipeline.evaluation import (
     slice_name,
 )
 
-IN_MEMORY = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
+IN_MEMORY = list(PROFILES["direct"])
 MODELS = ("candidate", "baseline")
 HIT, MISS = 1.0, 100.0
 # Span, age, state, and whether each model finds the item, of ten interactions each.

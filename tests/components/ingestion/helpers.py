@@ -18,10 +18,10 @@ from components.artifacts import Quarantine
 from components.ingestion.executor import Executor
 from components.ingestion.options import DataOptions
 from components.ingestion.summary import IngestionSummary, read_summary
+from pipeline.beam_profiles import PROFILES
 
 SPLITS = ("train", "eval", "new_items")
-# Given any image, TFX does not package itself for remote workers, which takes seconds each time.
-IN_MEMORY = ["--direct_running_mode=in_memory", "--sdk_container_image=unused"]
+IN_MEMORY = list(PROFILES["direct"])
 
 
 @functools.cache
