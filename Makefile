@@ -16,7 +16,7 @@ SOURCES := benchmarks components models pipeline serving tests scripts
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-kubeflow test-containers test-kfp check serve bench clean
+.PHONY: help run test test-encoders test-kubeflow test-containers test-kfp check serve bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ run: $(READY) ## Train on the sample shop, push the model, recommend its new pro
 
 test: $(READY) ## Run the tests; the last line counts them
 	$(PYTHON_VENV) -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-encoders: $(READY) ## Whole runs with an encoder from scratch in Chinese, and with compressed ones; minutes
+	$(PYTHON_VENV) -m pytest -m encoders tests/end_to_end/test_encoders.py $(ARGS)
 
 test-kubeflow: $(READY) ## Run every container command of the compiled pipeline as a process, twice; minutes
 	$(PYTHON_VENV) -m pytest -m kubeflow tests/kubeflow $(ARGS)

@@ -7,9 +7,11 @@ import click
 from benchmarks.ablation import ablation
 from benchmarks.bandit import bandit
 from benchmarks.items import items
+from benchmarks.languages import languages
 from benchmarks.quality import quality
 from benchmarks.resume import resume
 from benchmarks.serving import serving
+from benchmarks.small import small
 from benchmarks.spans import spans
 from benchmarks.training import training
 from benchmarks.trust import trust
@@ -25,7 +27,7 @@ def benchmarks(context: click.Context) -> None:
 
 
 _TOGETHER = (serving, training, quality, items)
-for _command in (*_TOGETHER, ablation, bandit, resume, spans, trust):
+for _command in (*_TOGETHER, ablation, bandit, languages, resume, small, spans, trust):
     benchmarks.add_command(_command)
 
 if __name__ == "__main__":

@@ -55,10 +55,11 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
     )
     item_id = tf.reshape(inputs[features.ITEM_ID], [-1])
     tft.vocabulary(item_id, vocab_filename=features.ITEM_ID)
-    pieces = tokenizer.pieces(item_text(inputs))
-    name_pieces = tokenizer.pieces(item_text(inputs, features.ITEM_NAME))
+    words, pieces = tokenizer.words(item_text(inputs))
+    name = tokenizer.words(item_text(inputs, features.ITEM_NAME))
+    units = [tokenizer.units(*read).merge_dims(-2, -1) for read in ((words, pieces), name)]
     term_ids, term_weights = _weighted_terms(
-        [part[:, : custom_config["lexical_tokens"]] for part in (pieces, name_pieces)],
+        [part[:, : custom_config["lexical_tokens"]] for part in units],
         folder.vocabulary_size,
     )
     return {
@@ -69,7 +70,9 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
         features.BRAND: tf.reshape(inputs[features.BRAND], [-1]),
         features.PRICE: _price(inputs[features.PRICE]),
         features.NAME: item_name(inputs),
-        features.TOKENS: tokenizer.encoder_input(pieces, custom_config["max_tokens"]),
+        features.TOKENS: tokenizer.encoder_input(
+            pieces.merge_dims(-2, -1), custom_config["max_tokens"]
+        ),
         features.TERM_IDS: term_ids,
         features.TERM_WEIGHTS: term_weights,
         features.LEXICAL: lexical.sketch(term_ids, term_weights, custom_config["lexical_size"]),

@@ -72,6 +72,7 @@ def run_fn(arguments: FnArgs) -> None:
             kept_step=outcome.step,
             curve=recorder.curve,
             fine_tuned=prepared.fine_tuned,
+            compressed=prepared.compressed,
             kernel=settings._asdict(),
             items=len(data.table),
             users=len(data.users),
@@ -84,7 +85,7 @@ def run_fn(arguments: FnArgs) -> None:
         )
     )
     served = Path(arguments.serving_model_dir)
-    _save(
+    export(
         str(served), data, prepared, model, options, clock, weights,
         catalogue_graph=tft.TFTransformOutput(arguments.custom_config[CATALOGUE_GRAPH_PATH]),
     )  # fmt: skip
@@ -163,7 +164,7 @@ def _curves(
     }
 
 
-def _save(
+def export(
     folder: str,
     data: ShopData,
     prepared: Prepared,
@@ -174,7 +175,18 @@ def _save(
     *,
     catalogue_graph: tft.TFTransformOutput,
 ) -> None:
-    """Fill the shelf with the whole catalogue, new products included, and export."""
+    """Fill the shelf with the whole catalogue, new products included, and write the served model.
+
+    Args:
+        folder: to write.
+        data: the shop's.
+        prepared: encoders, kernel, and what training looked up.
+        model: the towers.
+        options: of training.
+        clock: of the shop.
+        weights: of first interactions.
+        catalogue_graph: Transform's, which becomes part of the model.
+    """
     inputs, encoders = prepared.inputs, prepared.encoders
     columns, admission = fill_shelf(
         model, data.table, inputs.features, prepared.view, prepared.settings,

@@ -22,13 +22,14 @@ from tfx.proto.orchestration import execution_result_pb2
 from components.ingestion.folder import fingerprint, open_folder
 from components.ingestion.options import read_pseudonym_key
 from components.lineage import open_store, read_pushes, withdrawn_models
-from models.encoder_folder import open_encoder
+from models.encoder_folder import SCRATCH, open_encoder
 from models.rules import read_rules
 from pipeline.abandoned import alone, clear_abandoned
 from pipeline.config import Configuration
 from pipeline.layout import SAMPLE, artifacts_folder, metadata_file, serving_folder
 from pipeline.outcome import Outcome, read_outcome
 from pipeline.pipeline import Exceptions, Fingerprints, Places, create_pipeline
+from pipeline.scratch import with_own_encoder
 
 
 def run_pipeline(
@@ -46,7 +47,9 @@ def run_pipeline(
         BadInput: the data folder or the encoder can't be used, or another run is under way in the
             root; nothing was computed.
     """
-    pipeline = define_pipeline(config, root, override)
+    is_scratch = config.encoder.name == SCRATCH
+    with console.status("Training an encoder" if is_scratch else "Checking the inputs"):
+        pipeline = define_pipeline(config, root, override)
     root = root.resolve()
     with alone(root), _progress(console, len(pipeline.components)) as durations:
         clear_abandoned(root)
@@ -57,13 +60,16 @@ def run_pipeline(
 def define_pipeline(config: Configuration, root: Path, override: str = "") -> tfx.dsl.Pipeline:
     """Check the inputs and build the graph over the folders of a root, which is made.
 
+    An encoder from scratch is trained here, unless the root has it.
+
     Raises:
         BadInput: the data folder, the encoder or the rules can't be used.
     """
     data = Path(config.data.path) if config.data.path else SAMPLE
     folder = open_folder(data)
-    encoder = open_encoder(config.encoder.name)
     root = root.resolve()
+    config = with_own_encoder(config, folder, root)
+    encoder = open_encoder(config.encoder.name)
     root.mkdir(parents=True, exist_ok=True)
     return create_pipeline(
         config,
