@@ -8,10 +8,12 @@ from benchmarks.ablation import ablation
 from benchmarks.bandit import bandit
 from benchmarks.console import console
 from benchmarks.items import items
+from benchmarks.languages import languages
 from benchmarks.quality import quality
 from benchmarks.resume import resume
 from benchmarks.scale import scale
 from benchmarks.serving import serving
+from benchmarks.small import small
 from benchmarks.spans import spans
 from benchmarks.training import training
 from benchmarks.trust import trust
@@ -27,7 +29,8 @@ def benchmarks(context: click.Context) -> None:
 
 
 _TOGETHER = (serving, training, quality, items)
-for _command in (*_TOGETHER, ablation, bandit, console, resume, scale, spans, trust):
+_ALONE = (ablation, bandit, console, languages, resume, scale, small, spans, trust)
+for _command in (*_TOGETHER, *_ALONE):
     benchmarks.add_command(_command)
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from models.adaptation import EvidenceWeights
 from models.adapter import Adapter, Support
 from models.audience import Audience, Lenders
 from models.columns import take
-from models.encoder import TextEncoder
+from models.encoder import SentenceEncoder
 from models.explanation import Explainer, WordReader
 from models.exploration import OUT, Lists
 from models.interactions import PAD
@@ -43,8 +43,8 @@ class ServedModel(tf.Module):
         self,
         *,
         tokenizer: WordPieceTokenizer,
-        item_encoder: TextEncoder,
-        profile_encoder: TextEncoder,
+        item_encoder: SentenceEncoder,
+        profile_encoder: SentenceEncoder,
         model: TwoTower,
         shelf: Shelf,
         evidence: EvidenceWeights,
