@@ -67,8 +67,9 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
     tft.vocabulary(item_id, vocab_filename=features.ITEM_ID)
     texts = [item_text(inputs), item_text(inputs, features.ITEM_NAME)]
     # Together: the tokenizer's graph is large, and each signature that reads text has a copy.
-    pieces = tokenizer.pieces(tf.concat(texts, axis=0))
-    terms = lexical.terms(pieces[:, : custom_config["lexical_tokens"]], folder.vocabulary_size)
+    words, pieces = tokenizer.words(tf.concat(texts, axis=0))
+    units = tokenizer.units(words, pieces).merge_dims(-2, -1)
+    terms = lexical.terms(units[:, : custom_config["lexical_tokens"]], folder.vocabulary_size)
     term_ids, term_weights = _weighted_terms(
         tf.sparse.split(sp_input=terms.to_sparse(), num_split=len(texts), axis=0),
         folder.vocabulary_size,
@@ -82,7 +83,7 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
         features.PRICE: _price(inputs[features.PRICE]),
         features.NAME: item_name(inputs),
         features.TOKENS: tokenizer.encoder_input(
-            pieces[: tf.size(item_id)], custom_config["max_tokens"]
+            pieces.merge_dims(-2, -1)[: tf.size(item_id)], custom_config["max_tokens"]
         ),
         features.TERM_IDS: term_ids,
         features.TERM_WEIGHTS: term_weights,

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from models import features
 from models.columns import take
-from models.encoder import TextEncoder
+from models.encoder import SentenceEncoder
 from models.interactions import PAD
 from models.shelf import Shelf
 from models.tokenizer import WordPieceTokenizer
@@ -46,7 +46,7 @@ class QueryReader(tf.Module):
         *,
         shelf: Shelf,
         tokenizer: WordPieceTokenizer,
-        encoder: TextEncoder,
+        encoder: SentenceEncoder,
         model: TwoTower,
         max_tokens: int,
     ) -> None:

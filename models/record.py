@@ -8,6 +8,7 @@ from typing import Final
 from absl import logging
 from pydantic import BaseModel
 
+from models.compression.compress import Compressed
 from models.finetuning import FineTuned
 from models.kernel import KernelSettings
 from models.tracking.tracker import Tracker
@@ -34,7 +35,8 @@ class TrainingRecord(BaseModel):
 
     `start` is "warm", or "fresh" with the reason where a base model did not fit; `replayed` counts
     the interactions of older spans that gradient descent drew from;
-    `fine_tuned` is None where the encoder was frozen; `kernel` holds the settings that were chosen;
+    `fine_tuned` is None where the encoder was frozen, `compressed` where it was not made small, or
+    had been before; `kernel` holds the settings that were chosen;
     `first_interactions` and `labelled_share` are the curves of `models.curves`, which a warm start
     does not draw;
     `exposure` is the curve of `models.exposure.balancing`, `exposure_strength` what was chosen on
@@ -49,6 +51,7 @@ class TrainingRecord(BaseModel):
     kept_step: int
     curve: list[CurvePoint]
     fine_tuned: FineTuned | None
+    compressed: Compressed | None = None
     kernel: dict[str, float]
     items: int
     users: int

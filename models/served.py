@@ -17,7 +17,7 @@ from models.adapter import Adapter, Support
 from models.audience import Audience, Lenders
 from models.columns import take
 from models.debiasing.metrics import ASKED, BUYERS
-from models.encoder import TextEncoder
+from models.encoder import SentenceEncoder
 from models.explanation import Explainer, WordReader
 from models.exploration import OUT, Lists
 from models.exposure.metrics import OUTPUTS as EXPOSURE
@@ -45,8 +45,8 @@ class ServedModel(tf.Module):
         self,
         *,
         tokenizer: WordPieceTokenizer,
-        item_encoder: TextEncoder,
-        profile_encoder: TextEncoder,
+        item_encoder: SentenceEncoder,
+        profile_encoder: SentenceEncoder,
         model: TwoTower,
         shelf: Shelf,
         evidence: EvidenceWeights,

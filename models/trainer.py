@@ -84,6 +84,7 @@ def _train(arguments: FnArgs, options: TrainerOptions, trackers: Tracker) -> Non
             kept_step=outcome.step,
             curve=recorder.curve,
             fine_tuned=prepared.fine_tuned,
+            compressed=prepared.compressed,
             kernel=settings._asdict(),
             items=len(data.table),
             users=len(data.users),
@@ -98,8 +99,8 @@ def _train(arguments: FnArgs, options: TrainerOptions, trackers: Tracker) -> Non
         )
     )
     served = Path(arguments.serving_model_dir)
-    shelf = _save(
-        str(served), data, prepared, model, options, clock, weights, strength,
+    shelf = export(
+        str(served), data, prepared, model, options, clock, weights, strength=strength,
         catalogue_graph=tft.TFTransformOutput(arguments.custom_config[CATALOGUE_GRAPH_PATH]),
     )  # fmt: skip
     trackers.items(_item_space(shelf, options.tracking.projected_items))
@@ -178,7 +179,7 @@ def _curves(
     }
 
 
-def _save(
+def export(
     folder: str,
     data: ShopData,
     prepared: Prepared,
@@ -186,11 +187,26 @@ def _save(
     options: TrainerOptions,
     clock: ShopClock,
     weights: EvidenceWeights,
-    strength: float,
     *,
     catalogue_graph: tft.TFTransformOutput,
+    strength: float = 0.0,
 ) -> ShelfData:
-    """Fill the shelf with the whole catalogue, new products included, export, and return it."""
+    """Fill the shelf with the whole catalogue, new products included, and write the served model.
+
+    Args:
+        folder: to write.
+        data: the shop's.
+        prepared: encoders, kernel, and what training looked up.
+        model: the towers.
+        options: of training.
+        clock: of the shop.
+        weights: of first interactions.
+        catalogue_graph: Transform's, which becomes part of the model.
+        strength: with which the exposure of new items is evened out.
+
+    Returns:
+        What stands on the shelf.
+    """
     inputs, encoders = prepared.inputs, prepared.encoders
     columns, admission = fill_shelf(
         model, data.table, inputs.features, prepared.view, prepared.settings,

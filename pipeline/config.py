@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from components.ingestion.options import DataOptions
 from models.errors import BadInput
 from models.options import (
+    CompressionOptions,
     ContinualOptions,
     EncoderOptions,
     ExploreOptions,
@@ -25,6 +26,7 @@ from models.options import (
     ModelOptions,
     PretrainingOptions,
     RatingOptions,
+    ScratchOptions,
     TrackingOptions,
     TrainingOptions,
     TunerOptions,
@@ -153,11 +155,13 @@ class Configuration(_Section):
     run: RunOptions
     data: DataConfig
     encoder: EncoderOptions
+    scratch: ScratchOptions
     features: FeatureOptions
     model: ModelOptions
     rating: RatingOptions
     pretraining: PretrainingOptions
     finetuning: FineTuningOptions
+    compression: CompressionOptions
     training: TrainingOptions
     continual: ContinualOptions
     exposure: ExposureOptions
@@ -185,6 +189,22 @@ class Configuration(_Section):
             raise ValueError(
                 f"encoder.trainable_layers is 0, so {names} would do nothing; set it to the number "
                 "of top layers that are fine-tuned, or to -1 for all"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_compressed_encoder_is_one_plain_bert(self) -> Configuration:
+        if not self.compression.is_on:
+            return self
+        if not self.encoder.shared:
+            raise ValueError(
+                "compression makes one small encoder, for items and profiles; set encoder.shared "
+                "to true"
+            )
+        if self.encoder.adaptation != "full":
+            raise ValueError(
+                f"compression can't read the weights that encoder.adaptation "
+                f"{self.encoder.adaptation!r} adds; set it to full"
             )
         return self
 

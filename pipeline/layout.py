@@ -23,6 +23,11 @@ def artifacts_folder(root: Path) -> Path:
     return root / "artifacts"
 
 
+def encoders_folder(root: Path) -> Path:
+    """Encoders that were trained from scratch, each in a folder of its own."""
+    return root / "encoders"
+
+
 def metadata_file(root: Path) -> Path:
     """What ML Metadata knows of all runs, pushes and labels."""
     return root / "metadata.sqlite"

@@ -229,8 +229,8 @@ def training_options(
     return {
         section: getattr(config, section).model_dump(mode="json")
         for section in (
-            "encoder", "features", "model", "rating", "pretraining", "finetuning", "training",
-            "continual", "exposure", "tracking",
+            "encoder", "features", "model", "rating", "pretraining", "finetuning", "compression",
+            "training", "continual", "exposure", "tracking",
         )
     } | {
         "encoder_fingerprint": encoder_fingerprint,

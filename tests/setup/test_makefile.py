@@ -9,7 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 # `make test` hands its own flags on to every make under it.
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-LANES = {"test-portable", "test-flink", "test-kubeflow", "test-containers", "test-kfp"}
+LANES = {
+    f"test-{lane}" for lane in ("encoders", "portable", "flink", "kubeflow", "containers", "kfp")
+}
 TARGETS = {"run", "test", "check", "serve", "bench", "clean", "help"} | LANES
 
 
