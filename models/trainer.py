@@ -73,8 +73,9 @@ def _train(arguments: FnArgs, options: TrainerOptions, trackers: Tracker) -> Non
         if base and earlier == settings
         else AlignedLaunch.align(validation, prepared.view, earlier)
     )
-    points = traded(launched)
-    strength = strongest(points, options.exposure.max_loss) if points else 0.0
+    # A warm start draws no curve that nobody chooses by.
+    points = traded(launched) if options.exposure.max_loss or not base else []
+    strength = strongest(points, options.exposure.max_loss)
     recorder.finish(
         TrainingRecord(
             start=start,
