@@ -16,8 +16,8 @@ SOURCES := benchmarks components models pipeline serving tests scripts
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-encoders test-portable test-flink test-kubeflow test-containers test-kfp check serve \
-	bench clean
+.PHONY: help run test check serve bench clean
+.PHONY: test-encoders test-portable test-flink test-kubeflow test-containers test-kfp
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
