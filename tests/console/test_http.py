@@ -267,6 +267,7 @@ def test_the_command_says_where_it_listens_and_ends_with_0(place):
     ]  # fmt: skip
     process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
     try:
+        assert process.stdout is not None
         said = process.stdout.readline()
         address = re.search(r"http://127\.0\.0\.1:\d+/", said)
         assert address and said.endswith("read-only.\n"), said
