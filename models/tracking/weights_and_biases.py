@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from models.tracking.tracker import ItemSpace, Plain
 
@@ -21,7 +22,8 @@ class WandbTracker:
         import wandb
 
         folder.mkdir(parents=True, exist_ok=True)
-        self._run = wandb.init(
+        # Its types are not whole.
+        self._run: Any = wandb.init(
             project=project, dir=str(folder), settings=wandb.Settings(console="off", silent=True)
         )
 

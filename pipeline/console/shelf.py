@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -101,6 +102,9 @@ class ShelfReading:
         hold a word that does; within each, the most bought ones.
         """
         words = plain(text).split()
+        if not words:
+            best = np.argsort(-self._buyers, kind="stable")[:limit]
+            return [self._item(row) for row in best], len(self.item_id)
         rows = [row for row, found in enumerate(self._found_by) if all(w in found for w in words)]
         whole = " ".join(words)
 
@@ -115,7 +119,7 @@ class ShelfReading:
                 fits = 2
             return fits, -int(self._buyers[row]), row
 
-        return [self._item(row) for row in sorted(rows, key=place)[:limit]], len(rows)
+        return [self._item(row) for row in nsmallest(limit, rows, key=place)], len(rows)
 
     def search_users(self, text: str, limit: int) -> tuple[list[str], int]:
         """Customers whose ids hold a text, those that begin with it first, and how many in all."""

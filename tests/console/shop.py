@@ -103,7 +103,7 @@ class Model(
         asked: signature and version of every call.
     """
 
-    asked: list
+    asked: list[tuple[str, int]]
 
     def Predict(self, request, context):
         signature = request.model_spec.signature_name

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from pipeline.config import Gate
 from pipeline.console.app import Console
 from pipeline.console.desk import Desk
-from pipeline.console.records import Judged
+from pipeline.console.records import Judged, Records
 from pipeline.drift import Drift, FeatureDrift
 from pipeline.outcome import GateDecision
 from pipeline.versions import read_versions
@@ -39,11 +39,8 @@ JUDGED = Judged(
 )
 
 
-class MadeUpRecords:
+class MadeUpRecords(Records):
     """The versions of a root, and a run that the root has no traces of."""
-
-    def __init__(self, root):
-        self._root = root
 
     def read(self):
         return read_versions(self._root), JUDGED

@@ -252,7 +252,7 @@ def toolkit_schema():
     """Of Model Card Toolkit's latest form; the package itself can't be imported here."""
     [file] = [
         file
-        for file in importlib.metadata.files("model-card-toolkit")
+        for file in importlib.metadata.files("model-card-toolkit") or ()
         if str(file).endswith("schema/v0.0.2/model_card.schema.json")
     ]
     return json.loads(file.read_text())

@@ -112,8 +112,9 @@ def test_mlflow_keeps_a_run_in_a_folder(tmp_path):
         follow(tmp_path, mlflow="shop")
         follow(tmp_path, mlflow="shop")
         client = MlflowClient(address)
-        number = client.get_experiment_by_name("shop").experiment_id
-        run, _ = client.search_runs([number])
+        experiment = client.get_experiment_by_name("shop")
+        assert experiment is not None
+        run, _ = client.search_runs([experiment.experiment_id])
         assert run.info.status == "FINISHED"
         assert run.data.params == {name: str(value) for name, value in OPTIONS.items()}
         curve = client.get_metric_history(run.info.run_id, "loss")
