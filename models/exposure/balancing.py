@@ -24,7 +24,7 @@ from models.training import AlignedLaunch
 # In logits. The first one changes nothing.
 STRENGTHS: Final = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 0.8)
 PLACES: Final = 20
-_ROUNDS: Final = 30
+_ROUNDS: Final = 40
 _USERS: Final = 2048
 _SCORES: Final = 1 << 24
 _SEED: Final = 0
