@@ -194,21 +194,24 @@ class Encoders:
 
     @classmethod
     def load(
-        cls, options: EncoderOptions, compression: CompressionOptions, weights: Weights = ()
+        cls,
+        options: EncoderOptions,
+        weights: Weights = (),
+        compression: CompressionOptions | None = None,
     ) -> Encoders:
         """Load what the configuration names, frozen.
 
         Args:
             options: of the encoder.
-            compression: that made the weights, if there was one.
             weights: fine-tuned or compressed ones of the item encoder, instead of those in its
                 folder.
+            compression: that made the weights, if there was one.
         """
         folder = open_encoder(options.name)
         item: SentenceEncoder
         if not weights:
             item = TextEncoder(folder)
-        elif compression.is_on:
+        elif compression is not None and compression.is_on:
             item = restored(folder, compression, weights)
         else:
             item = tunable(folder, options, weights)
@@ -259,7 +262,7 @@ class Encoded:
         strategy = make_strategy(options.training.strategy)
         weights = base.encoder if base else ()
         with strategy.scope():
-            encoders = Encoders.load(options.encoder, options.compression, weights)
+            encoders = Encoders.load(options.encoder, weights, options.compression)
         tokens = data.table.tokens
         text = np.empty((len(tokens), encoders.item.hidden_size), np.float32)
         unknown = np.ones(len(tokens), np.bool_)

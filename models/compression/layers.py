@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from models.compression.teaching import Lessons
+from models.compression.teaching import Floats, Lessons, Tokens
 from models.encoder import TextEncoder
 from models.encoder_folder import EncoderFolder
 
@@ -93,7 +93,7 @@ def untaught_layers(folder: EncoderFolder, layers: int) -> TextEncoder:
     return TextEncoder(folder, layers=layers, trainable_layers=layers)
 
 
-def _batches(lessons: Lessons, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _batches(lessons: Lessons, seed: int) -> Iterator[tuple[Tokens, Floats]]:
     random = np.random.default_rng(seed)
     while True:
         rows = random.integers(0, len(lessons.tokens), _BATCH)

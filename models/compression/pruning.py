@@ -7,8 +7,8 @@ A dense matrix with zeros is as large as before and no faster; it packs better. 
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
 
+from models.compression.teaching import Floats
 from models.encoder import SentenceEncoder
 
 
@@ -19,7 +19,7 @@ def prune(encoder: SentenceEncoder, share: float) -> None:
             variable.assign(pruned(variable.numpy(), share))
 
 
-def pruned(matrix: np.ndarray, share: float) -> tf.Tensor:
+def pruned(matrix: Floats, share: float) -> Floats:
     """A matrix without its smallest numbers: as many as make up `share`, rounded down."""
     dropped = int(share * matrix.size)
     smallest = np.argpartition(np.abs(matrix).ravel(), dropped)[:dropped]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
@@ -53,7 +54,9 @@ def contrast(
     model.fit(dataset, steps_per_epoch=steps, epochs=1, verbose=0)
 
 
-def _pairs(tokens: Tokens, batch: int, pad_id: int, seed: int) -> Iterator[dict[str, np.ndarray]]:
+def _pairs(
+    tokens: Tokens, batch: int, pad_id: int, seed: int
+) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
     random = np.random.default_rng(seed)
     # Every text is drawn alike, so there is no popularity to correct for.
     alike = np.ones((1, batch), np.float32)

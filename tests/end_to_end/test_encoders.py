@@ -14,12 +14,15 @@ import tensorflow_text  # noqa: F401  (registers ops of the graph)
 from click.testing import CliRunner
 from rich.console import Console
 
+from components.ingestion.folder import open_folder
 from models.encoder_folder import open_encoder
 from models.tokenizer import WordPieceTokenizer
 from pipeline.cli import main
 from pipeline.config import load_configuration
 from pipeline.layout import encoders_folder, report_folder, serving_folder
 from pipeline.pushed import newest_version
+from pipeline.report import new_products_reached, write_report
+from pipeline.runner import run_pipeline
 from tests.end_to_end.running import embedded_server, small, wait_until_available
 from tests.end_to_end.shop import THEMES, write_shop
 from tests.tiny_bert import write_tiny_bert
@@ -59,13 +62,9 @@ def in_chinese(file: Path, columns: set[str]) -> None:
 
 
 def run(shop: Path, encoder: str, root: Path, *settings: str):
-    from pipeline.report import new_products_reached, write_report
-    from pipeline.runner import run_pipeline
-
     config = load_configuration(None, [*small(shop, Path(encoder)), *settings])
     outcome = run_pipeline(config, root=root, console=Console(file=io.StringIO()))
-    from components.ingestion.folder import open_folder
-
+    assert outcome.version is not None
     reached = new_products_reached(outcome.version, open_folder(shop), config.data.options())
     write_report(outcome, config, reached, report_folder(root))
     return outcome
