@@ -30,8 +30,8 @@ run: $(READY) ## Train on the sample shop, push the model, recommend its new pro
 test: $(READY) ## Run the tests; the last line counts them
 	$(PYTHON_VENV) -m pytest -n 2 --dist loadfile $(ARGS)
 
-test-encoders: $(READY) ## Whole runs with an encoder from scratch in Chinese, and with compressed ones; minutes
-	$(PYTHON_VENV) -m pytest -m encoders tests/end_to_end/test_encoders.py $(ARGS)
+test-encoders: $(READY) ## Whole runs with an encoder from scratch, a compressed and a fine-tuned one; minutes
+	$(PYTHON_VENV) -m pytest -m encoders tests/end_to_end $(ARGS)
 
 test-portable: $(READY) ## The Beam stages on Prism, which Go builds once, against the direct runner; minutes
 	$(PYTHON_VENV) -m pytest -m portable tests/portable $(ARGS)
