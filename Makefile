@@ -16,7 +16,8 @@ SOURCES := benchmarks components models pipeline serving tests scripts
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-portable test-flink test-kubeflow test-containers test-kfp check serve bench clean
+.PHONY: help run test check serve bench clean
+.PHONY: test-encoders test-portable test-flink test-kubeflow test-containers test-kfp
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +29,9 @@ run: $(READY) ## Train on the sample shop, push the model, recommend its new pro
 
 test: $(READY) ## Run the tests; the last line counts them
 	$(PYTHON_VENV) -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-encoders: $(READY) ## Whole runs with an encoder from scratch, a compressed and a fine-tuned one; minutes
+	$(PYTHON_VENV) -m pytest -m encoders tests/end_to_end $(ARGS)
 
 test-portable: $(READY) ## The Beam stages on Prism, which Go builds once, against the direct runner; minutes
 	$(PYTHON_VENV) -m pytest -m portable tests/portable $(ARGS)

@@ -6,14 +6,20 @@ import click
 
 from benchmarks.ablation import ablation
 from benchmarks.bandit import bandit
+from benchmarks.console import console
+from benchmarks.exposure import exposure
 from benchmarks.items import items
+from benchmarks.labels import labels
+from benchmarks.languages import languages
 from benchmarks.quality import quality
 from benchmarks.resume import resume
 from benchmarks.scale import scale
 from benchmarks.serving import serving
+from benchmarks.small import small
 from benchmarks.spans import spans
 from benchmarks.training import training
 from benchmarks.trust import trust
+from benchmarks.wording import wording
 
 
 @click.group(invoke_without_command=True)
@@ -26,7 +32,11 @@ def benchmarks(context: click.Context) -> None:
 
 
 _TOGETHER = (serving, training, quality, items)
-for _command in (*_TOGETHER, ablation, bandit, resume, scale, spans, trust):
+_ALONE = (
+    ablation, bandit, console, exposure, labels, languages, resume, scale, small, spans, trust,
+    wording,
+)  # fmt: skip
+for _command in (*_TOGETHER, *_ALONE):
     benchmarks.add_command(_command)
 
 if __name__ == "__main__":

@@ -159,16 +159,10 @@ def mean_recall(lists: Ask, question: Question) -> float:
     return float(np.mean(recalls))
 
 
-def _apart(
-    arguments: FnArgs,
-    out: Path,
-    base: Path | None,
-    settings: Sequence[str],
-    questions: Mapping[int, Question],
-) -> Trained:
+def _apart(*given: Any) -> Trained:
     """`train` in a process of its own, so that no training profits from an earlier one's traces."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(train, arguments, out, base, settings, questions).result()
+        return pool.submit(train, *given).result()
 
 
 def _served(out: Path) -> Path:

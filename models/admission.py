@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from models.aligner import Aligner
 from models.alignment import Alignment
+from models.back_off import BackOff
 from models.evidence import Choices
 from models.kernel import Floats, ItemKernel, ItemView, KernelScales, KernelSettings
 from models.quality import quality_towards
@@ -36,6 +37,20 @@ class Admitted(NamedTuple):
     expected_share: Floats
 
 
+class Categories(NamedTuple):
+    """Where T products and A anchors stand: columns of `models.rules.Ruled`.
+
+    Attributes:
+        level: int64 [T, L], of the products.
+        backs_off: int32 [T], of these.
+        anchors: int64 [A, L].
+    """
+
+    level: npt.NDArray[np.int64]
+    backs_off: npt.NDArray[np.int32]
+    anchors: npt.NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class Admission:
     """How a catalogue of training admits further products.
@@ -53,8 +68,9 @@ class Admission:
     items: int
 
     def __call__(
-        self, items: ItemView, width: int, *, teacher: Floats, reference: Floats
-    ) -> Admitted:
+        self, items: ItemView, width: int, *, teacher: Floats, reference: Floats,
+        categories: Categories | None = None,
+    ) -> Admitted:  # fmt: skip
         """Align T products as training aligned those without interactions.
 
         Args:
@@ -62,11 +78,15 @@ class Admission:
             width: K.
             teacher: float32 [A, A], co-purchase scores among the anchors.
             reference: float32 [A], mean weights, which a score is relative to.
+            categories: of products and anchors, where rules let some inherit from these.
         """
         parts = []
+        back_off = categories and BackOff(categories.anchors, self.aligner.log_popularity)
         for start in range(0, len(items.place), _BATCH):
             rows = np.arange(start, min(start + _BATCH, len(items.place)))
             aligned = self.aligner(items.rows(rows), width)
+            if categories is not None and back_off is not None:
+                aligned = back_off(aligned, categories.level[rows], categories.backs_off[rows])
             quality = quality_towards(aligned.towards, self.quality_weight)
             parts.append((aligned.anchor, aligned.weight, aligned.log_popularity, quality))
         index, weight, log_popularity, quality = (

@@ -1,4 +1,4 @@
-"""A Hugging Face TF BERT as one text encoder: token ids in, mean-pooled sentence vectors out.
+"""Text encoders: token ids in, mean-pooled sentence vectors out; mostly a Hugging Face TF BERT.
 
 Weights in PyTorch's layout are loaded through numpy, because `from_pretrained` of the transformers
 versions that still have TensorFlow code can't read such a safetensors file
@@ -7,6 +7,7 @@ versions that still have TensorFlow code can't read such a safetensors file
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -18,61 +19,28 @@ from transformers.utils import logging as transformers_logging
 from models.encoder_adaptation import adapt
 from models.encoder_folder import EncoderFolder
 from models.errors import BadInput
+from models.flat_dense import flatten_dense_layers
 from models.options import Adaptation
+from models.tracing import traced_once
+
+# int32 [B, L] to float32 [B, L, hidden]; a `tf.Module`, so that its weights are saved.
+WordVectors = Callable[[tf.Tensor], tf.Tensor]
 
 
-class TextEncoder(tf.Module):
-    """BERT followed by the mean over real tokens, scaled to unit length.
+class SentenceEncoder(tf.Module):
+    """The mean over the states of real tokens, scaled to unit length; subclasses make the states.
 
     Mean pooling and the unit length are what the packaged encoder was trained for
     (Reimers & Gurevych 2019, "Sentence-BERT", section 3).
     """
 
-    def __init__(
-        self, folder: EncoderFolder, *, trainable_layers: int = 0, adaptation: Adaptation = "full",
-        adaptation_size: int = 1,
-    ) -> None:  # fmt: skip
-        """Load the weights and apply the freezing policy.
-
-        Args:
-            folder: a checked encoder folder.
-            trainable_layers: how many of the top layers are fine-tuned; 0 freezes the encoder,
-                -1 fine-tunes all of it, the token embeddings included.
-            adaptation: which weights of those layers, or beside them; see `encoder_adaptation`.
-            adaptation_size: rank, width or length of what is added.
-        """
+    def __init__(self, *, pad_id: int, hidden_size: int) -> None:
         super().__init__(name="text_encoder")
-        self.pad_id = folder.pad_id
-        self.hidden_size = folder.hidden_size
-        bert = _load(folder)
-        tuned, prefix = adapt(
-            bert, trainable_layers=trainable_layers, adaptation=adaptation, size=adaptation_size
-        )
-        # Only the weights are tracked. Of a tracked Keras model, `tf.saved_model.save` traces the
-        # call of every single layer, which takes minutes and as much longer at every load.
-        self._untracked = _Untracked(bert, tuned)
-        self._weights = list(bert.variables)
-        self._prefix = prefix
-        self._dtype = bert.compute_dtype
-        # Traced once for everybody: a trace of BERT takes seconds, and a copy of it in each
-        # signature of a saved model takes as long again at every load.
-        # Without AutoGraph, which would rewrite all of transformers' code to no effect.
-        traced = {
-            "input_signature": [tf.TensorSpec([None, None], tf.int32)],
-            "autograph": False,
-        }
-        self.infer_states = tf.function(lambda tokens: self.states(tokens), **traced)
-        self.infer = tf.function(lambda tokens: _pooled(*self.infer_states(tokens)), **traced)
-
-    @property
-    def bert(self) -> TFBertModel:
-        """The Keras model."""
-        return self._untracked.model
-
-    @property
-    def trainable_variables(self) -> tuple[tf.Variable, ...]:
-        """What the freezing policy and the adaptation leave to fine-tune."""
-        return self._untracked.tuned
+        self.pad_id = pad_id
+        self.hidden_size = hidden_size
+        tokens = tf.TensorSpec([None, None], tf.int32)
+        self.infer_states = traced_once(self.states, tokens)
+        self.infer = traced_once(lambda tokens: _pooled(*self.infer_states(tokens)), tokens)
 
     def __call__(
         self, tokens: tf.Tensor, *, training: bool = False, shift: tf.Tensor | None = None
@@ -99,19 +67,86 @@ class TextEncoder(tf.Module):
         Returns:
             [B, L, hidden] of the encoder's precision, and bool [B, L], False where padded.
         """
+        raise NotImplementedError
+
+    def cut(self, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Tokens int32 [B, L] without what is padding in all texts, and bool [B, L] as above."""
         tokens = tf.cast(tokens, tf.int32)
         mask = tf.not_equal(tokens, self.pad_id)
         longest = tf.reduce_max(tf.reduce_sum(tf.cast(mask, tf.int32), axis=1))
-        tokens, mask = tokens[:, :longest], mask[:, :longest]
+        return tokens[:, :longest], mask[:, :longest]
+
+
+class TextEncoder(SentenceEncoder):
+    """BERT followed by the mean."""
+
+    def __init__(
+        self, folder: EncoderFolder, *, trainable_layers: int = 0, adaptation: Adaptation = "full",
+        adaptation_size: int = 1, layers: int | None = None,
+    ) -> None:  # fmt: skip
+        """Load the weights and apply the freezing policy.
+
+        Args:
+            folder: a checked encoder folder.
+            trainable_layers: how many of the top layers are fine-tuned; 0 freezes the encoder,
+                -1 fine-tunes all of it, the token embeddings included.
+            adaptation: which weights of those layers, or beside them; see `encoder_adaptation`.
+            adaptation_size: rank, width or length of what is added.
+            layers: how many of the lowest layers are kept; None for all.
+        """
+        super().__init__(pad_id=folder.pad_id, hidden_size=folder.hidden_size)
+        bert = _load(folder)
+        flatten_dense_layers(bert)
+        if layers is not None:
+            _keep_lowest(bert, layers)
+        tuned, prefix = adapt(
+            bert, trainable_layers=trainable_layers, adaptation=adaptation, size=adaptation_size
+        )
+        # Only the weights are tracked. Of a tracked Keras model, `tf.saved_model.save` traces the
+        # call of every single layer, which takes minutes and as much longer at every load.
+        self._untracked = _Untracked(bert, tuned)
+        self._weights = list(bert.variables)
+        self._words: WordVectors | None = None
+        self._prefix = prefix
+        self._dtype = bert.compute_dtype
+
+    @property
+    def bert(self) -> TFBertModel:
+        """The Keras model."""
+        return self._untracked.model
+
+    @property
+    def trainable_variables(self) -> tuple[tf.Variable, ...]:
+        """What the freezing policy and the adaptation leave to fine-tune."""
+        return self._untracked.tuned
+
+    def replace_words(self, words: WordVectors) -> None:
+        """Read word vectors from elsewhere, and track what is left of the weights anew."""
+        own = self.bert.bert.embeddings.weight
+        self._words = words
+        self._weights = [variable for variable in self.bert.variables if variable is not own]
+
+    def states(
+        self, tokens: tf.Tensor, *, training: bool = False, shift: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """As of every encoder."""
+        tokens, mask = self.cut(tokens)
         attended = tf.cast(mask, tf.int32)
         given = {"attention_mask": attended} if self._prefix is None else self._prefix(attended)
-        if shift is None:
+        if shift is None and self._words is None:
             given["input_ids"] = tokens
         else:
-            vectors = tf.gather(self.bert.bert.embeddings.weight, tokens) + shift[:, :longest]
+            vectors = self._word_vectors(tokens)
+            if shift is not None:
+                vectors += shift[:, : tf.shape(tokens)[1]]
             # Keras wants the first argument in any case.
             given |= {"input_ids": None, "inputs_embeds": tf.cast(vectors, self._dtype)}
         return self.bert(**given, training=training).last_hidden_state, mask
+
+    def _word_vectors(self, tokens: tf.Tensor) -> tf.Tensor:
+        if self._words is not None:
+            return self._words(tokens)
+        return tf.gather(self.bert.bert.embeddings.weight, tokens)
 
 
 def _pooled(hidden: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -127,6 +162,15 @@ class _Untracked:
 
     model: TFBertModel
     tuned: tuple[tf.Variable, ...]
+
+
+def _keep_lowest(bert: TFBertModel, layers: int) -> None:
+    every = bert.bert.encoder.layer
+    if layers > len(every):
+        raise BadInput(
+            f"compression.layers is {layers}; this encoder has {len(every)} layers. Give fewer."
+        )
+    bert.bert.encoder.layer = every[:layers]
 
 
 def _load(folder: EncoderFolder) -> TFBertModel:

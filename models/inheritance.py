@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.aligner import Aligner
+from models.back_off import BackOff
 from models.columns import WIDENS
 from models.interactions import PAD
 from models.kernel import Floats, ItemView
+from models.rules import Ruled
 from models.simulation import SimulatedLaunch
 
 _BATCH: Final = 1024
@@ -86,6 +88,7 @@ def inherit(
     popularity: npt.NDArray[np.int64],
     covered: npt.NDArray[np.bool_],
     per_item: int,
+    rules: Ruled | None = None,
 ) -> Inheritance:
     """Align every item with the anchors; an anchor stands for itself.
 
@@ -98,8 +101,10 @@ def inherit(
         popularity: int64 [I], users of each item.
         covered: bool [I], which items inherit; any other has the blank list.
         per_item: K.
+        rules: of the items, which may let some inherit from their category; None without any.
     """
     own = known.anchors
+    back_off = BackOff(rules.level[own], known.log_popularity) if rules is not None else None
     anchors, width = len(own), min(per_item, len(own))
     heirs = np.setdiff1d(np.flatnonzero(covered), own)
     source = np.full(len(embedding), anchors, np.int32)
@@ -113,6 +118,8 @@ def inherit(
     for start in range(0, len(heirs), _BATCH):
         rows = heirs[start : start + _BATCH]
         aligned = aligner(view.rows(rows), width)
+        if back_off is not None and rules is not None:
+            aligned = back_off(aligned, rules.level[rows], rules.backs_off[rows])
         log_popularity[rows] = aligned.log_popularity
         index[source[rows]], weight[source[rows]] = aligned.anchor, aligned.weight
     inherited = Inheritance(

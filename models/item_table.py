@@ -106,6 +106,7 @@ def read_item_table(
             category=joined[features.CATEGORY][order],
             brand=joined[features.BRAND][order],
             price=joined[features.PRICE][order].astype(np.float32),
+            words=joined[features.WORDS][order].astype(np.int64),
         ),
         name=joined[features.NAME][order],
         tokens=joined[features.TOKENS][order].astype(np.int32),

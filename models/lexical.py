@@ -1,10 +1,13 @@
 """The lexical path beside the encoder: exact words, model numbers and brands keep counting.
 
-An item's terms are the word pieces of its texts and the pairs of neighbouring ones, weighted by
-TF-IDF (`tft.tfidf`). Their vectors are sparse and wide, and the item kernel compares them as they
-are. The item tower needs a dense vector and gets a sketch of them: a sparse random projection
-(Kane & Nelson 2014). Pairs are hashed, so there is no table of words, and a new product's unseen
-pair gets a place like any other.
+An item's terms are the units of its texts and the pairs of neighbouring ones, weighted by TF-IDF
+(`tft.tfidf`). A unit is a word piece. Where the encoder's vocabulary can't read a word it is the
+word itself, and where a script has no blanks between words, each of its characters.
+
+The terms' vectors are sparse and wide, and the item kernel compares them as they are. The item
+tower needs a dense vector and gets a sketch of them: a sparse random projection (Kane & Nelson
+2014). Pairs are hashed, so there is no table of words, and a new product's unseen pair gets a place
+like any other.
 """
 
 from __future__ import annotations
@@ -15,6 +18,12 @@ from typing import Final
 import tensorflow as tf
 
 BIGRAM_BUCKETS: Final = 1 << 17
+# Scripts that don't separate words; Chinese characters are words of their own before they get here.
+# The last one lengthens a Japanese vowel and belongs to two scripts.
+_UNSEPARATED: Final = (
+    r"[\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}\x{30FC}]"
+)
+_OTHER_LETTER: Final = r"[^\P{L}\p{Latin}]"
 _SIGNS_PER_TERM: Final = 4
 # Odd multipliers of a multiplicative hash (Knuth, TAOCP vol. 3, section 6.4).
 _LEFT: Final = 2654435761
@@ -22,22 +31,66 @@ _RIGHT: Final = 40503
 _SEEDS: Final = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F)
 
 
-def terms(pieces: tf.RaggedTensor, vocabulary_size: int) -> tf.RaggedTensor:
-    """Ids of the word pieces and of the buckets of their bigrams.
+def units(
+    words: tf.RaggedTensor, pieces: tf.RaggedTensor, *, unknown: int, vocabulary_size: int
+) -> tf.RaggedTensor:
+    """The word pieces of each word, or what stands for them where they would tell nothing.
+
+    That is so where the vocabulary doesn't know the word, and where it can only spell it: an
+    English vocabulary has the letters of Russian and no more. Such a word gets a bucket of its own.
+    A run of a script without blanks would be one word; each of its characters gets a bucket, and
+    with the pairs of neighbours these are character n-grams.
 
     Args:
-        pieces: ragged int64 [B, (pieces)], ids below `vocabulary_size`.
-        vocabulary_size: the encoder's; bigram buckets are numbered from there on.
+        words: string [B, (words)].
+        pieces: ragged int64 [B, (words), (pieces)].
+        unknown: id of [UNK].
+        vocabulary_size: buckets are numbered from there on, and shared with those of pairs.
+
+    Returns:
+        ragged int64 [B, (words), (units)].
+    """
+    word, known = words.values, pieces.values
+    is_run = _holds(word, _UNSEPARATED)
+    letters = tf.strings.length(word, "UTF8_CHAR")
+    is_spelled = (
+        _holds(word, _OTHER_LETTER)
+        & (letters > 1)
+        & (tf.cast(letters, tf.int64) == known.row_lengths())
+    )
+    is_unread = is_run | is_spelled | tf.reduce_any(known == unknown, axis=1)
+    kept = tf.ragged.boolean_mask(
+        known, known.with_values(~tf.gather(is_unread, known.value_rowids()))
+    )
+    # Blanks around each character of a run, and nothing of words that are read.
+    spaced = tf.strings.regex_replace(word, f"({_UNSEPARATED})", r" \1 ")
+    own = tf.strings.split(tf.where(is_unread, spaced, ""))
+    buckets = own.with_values(
+        tf.strings.to_hash_bucket_fast(own.values, BIGRAM_BUCKETS) + vocabulary_size
+    )
+    return words.with_values(tf.concat([kept, buckets], axis=1))
+
+
+def _holds(word: tf.Tensor, pattern: str) -> tf.Tensor:
+    return tf.strings.regex_full_match(word, f".*{pattern}.*")
+
+
+def terms(units: tf.RaggedTensor, vocabulary_size: int) -> tf.RaggedTensor:
+    """Ids of the units and of the buckets of their bigrams.
+
+    Args:
+        units: ragged int64 [B, (units)].
+        vocabulary_size: the encoder's; buckets are numbered from there on.
 
     Returns:
         ragged int64 [B, (terms)], below `vocabulary_size + BIGRAM_BUCKETS`.
     """
-    return tf.concat([pieces, pairs(pieces, vocabulary_size)], axis=1)
+    return tf.concat([units, pairs(units, vocabulary_size)], axis=1)
 
 
-def pairs(pieces: tf.RaggedTensor, vocabulary_size: int) -> tf.RaggedTensor:
-    """Ids of the buckets of the bigrams alone: of n pieces n - 1, as in `terms`."""
-    left, right = pieces[:, :-1], pieces[:, 1:]
+def pairs(units: tf.RaggedTensor, vocabulary_size: int) -> tf.RaggedTensor:
+    """Ids of the buckets of the bigrams alone: of n units n - 1, as in `terms`."""
+    left, right = units[:, :-1], units[:, 1:]
     mixed = tf.ragged.map_flat_values(
         lambda a, b: tf.math.floormod((a * _LEFT + b * _RIGHT) // 64, BIGRAM_BUCKETS), left, right
     )

@@ -10,7 +10,7 @@ def multi_positive_softmax(logits: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
 
     Args:
         logits: float32 [B, T].
-        wanted: float32 [B, T] of 0 and 1, at least one 1 a row.
+        wanted: float32 [B, T], 0 or the weight of what is wanted, at least one a row.
 
     Returns:
         float32 scalar, nats per user.
@@ -20,6 +20,6 @@ def multi_positive_softmax(logits: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
     return -tf.reduce_mean(log_likelihood / positives)
 
 
-def squared_error(predicted: tf.Tensor, rating: tf.Tensor) -> tf.Tensor:
-    """Mean of the squared differences: float32 [B] twice to a scalar."""
-    return tf.reduce_mean(tf.square(predicted - rating))
+def squared_error(predicted: tf.Tensor, rating: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Weighted mean of the squared differences: float32 [B] three times to a scalar."""
+    return tf.reduce_sum(weight * tf.square(predicted - rating)) / tf.reduce_sum(weight)

@@ -17,13 +17,13 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from models import features
-from models.admission import Admission
+from models.admission import Admission, Categories
 from models.id_index import sort_ids
 from models.inheritance import interleaved
 from models.intake import Columns
 from models.interactions import PAD
 from models.kernel import Floats, ItemView, place_beside, place_in_order
-from models.preprocessing import item_name
+from models.preprocessing import item_name, word_count
 from models.products import Described, Product
 from models.rules import Goods, Rules, on_day, rule
 
@@ -165,12 +165,16 @@ def _ruled(shelf: Any, rules: Rules, products: Sequence[Product], row: Rows, cou
         for name in ("item", "category", "brand")
     )
     price = np.array([product.price for product in products], np.float32)
-    goods = Goods(item, category, brand, price)
+    words = word_count(
+        *(tf.constant([getattr(product, name) for product in products]) for name in features.OWN)
+    ).numpy()
+    goods = Goods(item, category, brand, price, words)
     said = rule(rules, goods, now=time.time())
     columns: Columns = {}
     for field in fields(said):
         column = getattr(shelf.rules, field.name).numpy()
-        column = np.concatenate([column, np.zeros(count, column.dtype)])
+        more = np.zeros((count, *column.shape[1:]), column.dtype)
+        column = np.concatenate([column, more])
         column[row] = getattr(said, field.name)
         columns[f"rules.{field.name}"] = column
     return columns
@@ -197,6 +201,7 @@ def _inherit(
         columns["served.anchor_index"].shape[1],
         teacher=shelf.served.anchor_teacher.numpy(),
         reference=shelf.served.reference_weight.numpy(),
+        categories=_categories(shelf, columns, rows),
     )
     lists = columns["served.source"][rows]
     columns["served.anchor_index"][lists] = admitted.anchor_index
@@ -204,6 +209,15 @@ def _inherit(
     columns["served.log_popularity"][rows] = admitted.log_popularity
     columns["served.quality"][rows] = admitted.quality
     columns["evidence.expected_share"][rows] = admitted.expected_share
+
+
+def _categories(shelf: Any, columns: Columns, rows: Rows) -> Categories | None:
+    """Of products at rows, where the model has rules by which some may inherit from these."""
+    level = columns.get("rules.level")
+    if level is None:
+        return None
+    anchors = np.flatnonzero(columns["served.source"] < len(shelf.served.reference_weight.numpy()))
+    return Categories(level[rows], columns["rules.backs_off"][rows], level[anchors])
 
 
 def _fallback(columns: Columns) -> Floats:

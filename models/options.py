@@ -24,6 +24,7 @@ Precision = Literal["float32", "bfloat16", "auto"]
 Adaptation = Literal["full", "bitfit", "lora", "adapter", "prefix"]
 Start = Literal["warm", "fresh"]
 Head = Literal["linear", "mlp", "cnn", "rnn"]
+Student = Literal["none", "layers", "static"]
 Policy = Literal["none", "linucb", "thompson"]
 
 
@@ -34,13 +35,24 @@ class _Options(BaseModel):
 class EncoderOptions(_Options):
     """Which BERT reads the texts, and how much of it is fine-tuned."""
 
-    name: str = Field(min_length=1, description="Packaged name, local folder, or hub name.")
+    name: str = Field(
+        min_length=1, description="Packaged name, `scratch`, local folder, or hub name."
+    )
     shared: bool = Field(description="One encoder for items and profiles, or one for each.")
     trainable_layers: int = Field(ge=-1, description="Top layers to fine-tune; 0 none, -1 all.")
     adaptation: Adaptation = Field(description="Which weights of those layers are fine-tuned.")
     adaptation_size: int = Field(
         ge=1, description="Rank of LoRA, width of adapters, length of prefixes."
     )
+
+
+class ScratchOptions(_Options):
+    """The encoder that is trained from nothing where `encoder.name` is `scratch`."""
+
+    layers: int = Field(ge=1)
+    hidden_size: int = Field(ge=64, multiple_of=64, description="Width; 64 for each head.")
+    vocabulary_size: int = Field(ge=100, description="Characters, then words, at most.")
+    steps: int = Field(ge=0, description="Of masked words, and as many of telling texts apart.")
 
 
 class FeatureOptions(_Options):
@@ -100,6 +112,21 @@ class FineTuningOptions(_Options):
     self_training_pairs: int = Field(ge=0, description="Unlabelled pairs taken for purchases.")
 
 
+class CompressionOptions(_Options):
+    """How the text encoder is made smaller before the towers are trained."""
+
+    student: Student = Field(description="Taught by the encoder, and served in its place.")
+    layers: int = Field(ge=1, description="Of a student of layers: the encoder's lowest ones.")
+    steps: int = Field(ge=0, description="Updates of a student of layers.")
+    pruned_share: float = Field(ge=0, lt=1, description="Of the smallest weights, which become 0.")
+    weights: Literal["float32", "int8"] = Field(description="As they are saved and loaded.")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is done."""
+        return self.student != "none" or self.pruned_share > 0 or self.weights == "int8"
+
+
 class TrainingOptions(_Options):
     """How the towers are trained."""
 
@@ -112,6 +139,8 @@ class TrainingOptions(_Options):
     weight_decay: float = Field(ge=0)
     warmup_steps: int = Field(ge=0)
     rating_weight: float = Field(ge=0)
+    propensity_exponent: float = Field(ge=0, le=1, description="Of an item's popularity.")
+    propensity_clip: float = Field(ge=1, description="Of the weights, in relation to the mean.")
     validate_every: int = Field(ge=1)
     patience: int = Field(ge=1, description="Steps without improvement before stopping.")
     strategy: Strategy = Field(description="How training is distributed (tf.distribute).")
@@ -129,6 +158,14 @@ class ContinualOptions(_Options):
     steps: int = Field(ge=0, description="Training steps of a warm start, at most.")
 
 
+class TrackingOptions(_Options):
+    """Where people watch trainings, beside TensorBoard."""
+
+    wandb: str | None = Field(min_length=1, description="Project in Weights & Biases.")
+    mlflow: str | None = Field(min_length=1, description="Experiment in MLflow.")
+    projected_items: int = Field(ge=1, description="Items in TensorBoard's projector, at most.")
+
+
 class ExploreOptions(_Options):
     """How lists give new items a chance, and learn from what comes of it."""
 
@@ -142,6 +179,12 @@ class ExploreOptions(_Options):
     prior_deviation: float = Field(gt=0, description="Of a new item's demand from its promise.")
     optimism: float = Field(ge=0, description="LinUCB's alpha; Thompson's width of the draws.")
     tolerance: float = Field(ge=0, description="Reward per explored place that may be lost.")
+
+
+class ExposureOptions(_Options):
+    """How far the exposure of new items is evened out."""
+
+    max_loss: float = Field(ge=0, lt=1, description="Of recall on simulated new items, relative.")
 
 
 class TunerOptions(_Options):

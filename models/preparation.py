@@ -20,8 +20,9 @@ from pydantic import BaseModel, ConfigDict
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models import features
+from models.compression.compress import Compressed, compress, restored, weight_bytes
 from models.devices import make_strategy, set_precision
-from models.encoder import TextEncoder
+from models.encoder import SentenceEncoder, TextEncoder
 from models.encoder_folder import EncoderFolder, open_encoder
 from models.finetuning import FineTuned, finetune, kernel_recall
 from models.interactions import Interactions, Users, read_interactions
@@ -31,13 +32,16 @@ from models.options import (
     CATALOGUE_FILES,
     CATALOGUE_GRAPH_PATH,
     SPLIT_FILES,
+    CompressionOptions,
     ContinualOptions,
     EncoderOptions,
+    ExposureOptions,
     FeatureOptions,
     FineTuningOptions,
     ModelOptions,
     PretrainingOptions,
     RatingOptions,
+    TrackingOptions,
     TrainingOptions,
 )
 from models.pretraining import pretrain
@@ -57,7 +61,7 @@ from models.variants import variant_groups
 _ENCODE_BATCH = 64
 # Of the simulated launches, those on which the kernel is chosen: it has few settings.
 SELECTION_FOLDS = 4
-_ARCHITECTURE = ("encoder", "encoder_fingerprint", "features", "model", "rating")
+_ARCHITECTURE = ("encoder", "encoder_fingerprint", "features", "model", "rating", "compression")
 
 
 class TrainerOptions(BaseModel):
@@ -72,8 +76,11 @@ class TrainerOptions(BaseModel):
     rating: RatingOptions
     pretraining: PretrainingOptions
     finetuning: FineTuningOptions
+    compression: CompressionOptions
     training: TrainingOptions
     continual: ContinualOptions
+    exposure: ExposureOptions
+    tracking: TrackingOptions
     history_length: int
     rules: Rules | None = None
 
@@ -160,7 +167,7 @@ class ShopData:
         )
 
 
-Weights = Sequence[npt.NDArray[np.float32]]
+Weights = Sequence[npt.NDArray[Any]]
 
 
 def tunable(folder: EncoderFolder, options: EncoderOptions, weights: Weights = ()) -> TextEncoder:
@@ -182,23 +189,36 @@ class Encoders:
 
     folder: EncoderFolder
     tokenizer: WordPieceTokenizer
-    item: TextEncoder
-    profile: TextEncoder
+    item: SentenceEncoder
+    profile: SentenceEncoder
 
     @classmethod
-    def load(cls, options: EncoderOptions, weights: Weights = ()) -> Encoders:
+    def load(
+        cls,
+        options: EncoderOptions,
+        weights: Weights = (),
+        compression: CompressionOptions | None = None,
+    ) -> Encoders:
         """Load what the configuration names, frozen.
 
         Args:
             options: of the encoder.
-            weights: fine-tuned ones of the item encoder, instead of those in its folder.
+            weights: fine-tuned or compressed ones of the item encoder, instead of those in its
+                folder.
+            compression: that made the weights, if there was one.
         """
         folder = open_encoder(options.name)
-        item = tunable(folder, options, weights) if weights else TextEncoder(folder)
+        item: SentenceEncoder
+        if not weights:
+            item = TextEncoder(folder)
+        elif compression is not None and compression.is_on:
+            item = restored(folder, compression, weights)
+        else:
+            item = tunable(folder, options, weights)
         profile = item if options.shared else TextEncoder(folder)
         return cls(folder, WordPieceTokenizer(folder), item, profile)
 
-    def with_item(self, encoder: TextEncoder) -> Encoders:
+    def with_item(self, encoder: SentenceEncoder) -> Encoders:
         """With another encoder of items, and of profiles where they share one."""
         shared = self.profile is self.item
         return replace(self, item=encoder, profile=encoder if shared else self.profile)
@@ -212,9 +232,11 @@ class Encoded:
         encoders: with which.
         text: float32 [I, hidden].
         strategy: under which encoders are built and trained.
-        weights: of the item encoder where it was fine-tuned, now or before, else none.
+        weights: of the item encoder where it was fine-tuned or compressed, now or before, else
+            none.
         outcome: of fine-tuning, None where there was none.
         before: the text before fine-tuning, None where there was none.
+        compressed_to: what the encoder was made, None where it stayed as it was.
     """
 
     encoders: Encoders
@@ -223,6 +245,7 @@ class Encoded:
     weights: Weights = ()
     outcome: FineTuned | None = None
     before: npt.NDArray[np.float32] | None = None
+    compressed_to: Compressed | None = None
 
     @classmethod
     def frozen(
@@ -239,7 +262,7 @@ class Encoded:
         strategy = make_strategy(options.training.strategy)
         weights = base.encoder if base else ()
         with strategy.scope():
-            encoders = Encoders.load(options.encoder, weights)
+            encoders = Encoders.load(options.encoder, weights, options.compression)
         tokens = data.table.tokens
         text = np.empty((len(tokens), encoders.item.hidden_size), np.float32)
         unknown = np.ones(len(tokens), np.bool_)
@@ -292,6 +315,27 @@ class Encoded:
             weights=[variable.numpy() for variable in candidate.variables],
         )  # fmt: skip
 
+    def compressed(self, data: ShopData, options: TrainerOptions) -> Encoded:
+        """By an encoder that was made of this one as the configuration says."""
+        teacher, tokens = self.encoders.item, data.table.tokens
+        assert isinstance(teacher, TextEncoder)
+        with self.strategy.scope():
+            small = compress(
+                teacher, self.encoders.folder, tokens, self.text, read=encode,
+                options=options.compression, seed=options.training.seed,
+            )  # fmt: skip
+        text = encode(small, tokens)
+        compressed = Compressed(
+            before=weight_bytes(teacher),
+            after=weight_bytes(small),
+            agreement=float((text * self.text).sum(axis=1).mean()),
+        )
+        logging.info("The encoder was made small: %s", compressed)
+        return replace(
+            self, encoders=self.encoders.with_item(small), text=text, compressed_to=compressed,
+            weights=[variable.numpy() for variable in small.variables],
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -299,7 +343,7 @@ class Prepared:
 
     Attributes:
         encoders: frozen from here on.
-        encoder_weights: of the item encoder where it was fine-tuned, else none.
+        encoder_weights: of the item encoder where it was fine-tuned or compressed, else none.
         view: the catalogue as the kernel sees it.
         settings: of the kernel, as chosen.
         inputs: what training looks rows up in.
@@ -307,6 +351,7 @@ class Prepared:
         validation: the launch that measures what was chosen.
         fine_tuned: None where the encoder was frozen.
         before_fine_tuning: the catalogue as it was then; None likewise.
+        compressed: what the encoder was made, None where it stayed as it was.
     """
 
     encoders: Encoders
@@ -318,6 +363,7 @@ class Prepared:
     validation: SimulatedLaunch
     fine_tuned: FineTuned | None
     before_fine_tuning: ItemView | None
+    compressed: Compressed | None
 
     @classmethod
     def of(
@@ -338,8 +384,11 @@ class Prepared:
         folds = folds or [validation]
         encoded = Encoded.frozen(data, options, base)
         sampled = sampled_rows(data, options, base)
-        if options.encoder.trainable_layers and len(validation.users):
+        is_small = bool(options.compression.is_on and encoded.weights)
+        if options.encoder.trainable_layers and len(validation.users) and not is_small:
             encoded = encoded.fine_tuned_where_better(data, validation, options, sampled)
+        if options.compression.is_on and not is_small:
+            encoded = encoded.compressed(data, options)
         return cls.from_encoded(encoded, data, folds, validation, options, report, base)
 
     @classmethod
@@ -368,6 +417,7 @@ class Prepared:
             validation=validation,
             fine_tuned=encoded.outcome,
             before_fine_tuning=None if encoded.before is None else data.table.view(encoded.before),
+            compressed=encoded.compressed_to,
         )
 
     def towers(self, options: TrainerOptions, base: TrainingState | None = None) -> TwoTower:
@@ -454,7 +504,7 @@ def _inputs(
     )
 
 
-def encode(encoder: TextEncoder, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+def encode(encoder: SentenceEncoder, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
     """Encode padded tokens [N, T] to float32 [N, hidden], shortest first to save padding."""
     if not len(tokens):
         return np.zeros((0, encoder.hidden_size), np.float32)
@@ -469,7 +519,7 @@ def encode(encoder: TextEncoder, tokens: npt.NDArray[np.int32]) -> npt.NDArray[n
 
 
 def encode_profiles(
-    encoder: TextEncoder, tokenizer: WordPieceTokenizer, users: Users, max_tokens: int
+    encoder: SentenceEncoder, tokenizer: WordPieceTokenizer, users: Users, max_tokens: int
 ) -> npt.NDArray[np.float32]:
     """Encode each distinct profile once: float32 [U, hidden], zeros for an empty one."""
     texts, place = np.unique(users.profiles, return_inverse=True)

@@ -34,6 +34,16 @@ def item_name(inputs: Tensors) -> tf.Tensor:
     return tf.strings.regex_replace(item_text(inputs, features.ITEM_NAME), r" \.$", "")
 
 
+def word_count(title: tf.Tensor, description: tf.Tensor) -> tf.Tensor:
+    """Words of both: string [B] twice to int64 [B]. Han and kana count by the character."""
+    text = tf.strings.join([title, description], " ")
+    text = tf.strings.regex_replace(text, r"[\p{Han}\p{Hiragana}\p{Katakana}]", " x ")
+    # An apostrophe parts no word.
+    text = tf.strings.regex_replace(text, r"['’]", "")
+    words = tf.strings.split(tf.strings.regex_replace(text, r"[^\pL\pM\pN]+", " "))
+    return tf.cast(words.row_lengths(), tf.int64)
+
+
 def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tensors:
     """Tokens, weighted terms, price bucket and row number of every item.
 
@@ -47,7 +57,7 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
         int64 [B], tokens int64 [B, max_tokens], term_ids ragged int64 and term_weights ragged
         float [B, (terms)] of unit length, one half from the whole text and one from the name,
         lexical float [B, lexical_size], a sketch of the terms, price_bucket int64 [B],
-        price_level float [B], brand_code int64 [B].
+        price_level float [B], brand_code int64 [B], words int64 [B] of title and description.
     """
     folder = open_encoder(custom_config["encoder"])
     tokenizer = tft.make_and_track_object(
@@ -55,10 +65,13 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
     )
     item_id = tf.reshape(inputs[features.ITEM_ID], [-1])
     tft.vocabulary(item_id, vocab_filename=features.ITEM_ID)
-    pieces = tokenizer.pieces(item_text(inputs))
-    name_pieces = tokenizer.pieces(item_text(inputs, features.ITEM_NAME))
+    texts = [item_text(inputs), item_text(inputs, features.ITEM_NAME)]
+    # Together: the tokenizer's graph is large, and each signature that reads text has a copy.
+    words, pieces = tokenizer.words(tf.concat(texts, axis=0))
+    units = tokenizer.units(words, pieces).merge_dims(-2, -1)
+    terms = lexical.terms(units[:, : custom_config["lexical_tokens"]], folder.vocabulary_size)
     term_ids, term_weights = _weighted_terms(
-        [part[:, : custom_config["lexical_tokens"]] for part in (pieces, name_pieces)],
+        tf.sparse.split(sp_input=terms.to_sparse(), num_split=len(texts), axis=0),
         folder.vocabulary_size,
     )
     return {
@@ -69,7 +82,9 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
         features.BRAND: tf.reshape(inputs[features.BRAND], [-1]),
         features.PRICE: _price(inputs[features.PRICE]),
         features.NAME: item_name(inputs),
-        features.TOKENS: tokenizer.encoder_input(pieces, custom_config["max_tokens"]),
+        features.TOKENS: tokenizer.encoder_input(
+            pieces.merge_dims(-2, -1)[: tf.size(item_id)], custom_config["max_tokens"]
+        ),
         features.TERM_IDS: term_ids,
         features.TERM_WEIGHTS: term_weights,
         features.LEXICAL: lexical.sketch(term_ids, term_weights, custom_config["lexical_size"]),
@@ -78,6 +93,7 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
         ),
         features.PRICE_LEVEL: _price_level(inputs[features.PRICE]),
         features.BRAND_CODE: _brand_code(inputs[features.BRAND]),
+        features.WORDS: word_count(*(tf.reshape(inputs[name], [-1]) for name in features.OWN)),
     }
 
 
@@ -94,18 +110,15 @@ def preprocess_interactions(inputs: Tensors, custom_config: dict[str, Any]) -> T
 
 
 def _weighted_terms(
-    texts: Sequence[tf.RaggedTensor], vocabulary_size: int
+    texts: Sequence[tf.SparseTensor], vocabulary_size: int
 ) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
-    """TF-IDF of several texts of an item, as one vector: ids and weights [B, (terms)].
+    """TF-IDF of the terms of several texts of an item, as one vector: ids, weights [B, (terms)].
 
     In a long description the words of the name get lost, and those tell products apart.
     """
     width = vocabulary_size + lexical.BIGRAM_BUCKETS
     return lexical.side_by_side(
-        [
-            tft.tfidf(lexical.terms(text, vocabulary_size).to_sparse(), vocab_size=width)
-            for text in texts
-        ],
+        [tft.tfidf(text, vocab_size=width) for text in texts],
         width=width,
     )
 

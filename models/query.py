@@ -8,10 +8,11 @@ import tensorflow as tf
 
 from models import features
 from models.columns import take
-from models.encoder import TextEncoder
+from models.encoder import SentenceEncoder
 from models.interactions import PAD
 from models.shelf import Shelf
 from models.tokenizer import WordPieceTokenizer
+from models.tracing import traced_once
 from models.two_tower import TwoTower
 
 Parsed = dict[str, tf.Tensor]
@@ -45,7 +46,7 @@ class QueryReader(tf.Module):
         *,
         shelf: Shelf,
         tokenizer: WordPieceTokenizer,
-        encoder: TextEncoder,
+        encoder: SentenceEncoder,
         model: TwoTower,
         max_tokens: int,
     ) -> None:
@@ -56,10 +57,7 @@ class QueryReader(tf.Module):
         self._encoder = encoder
         self._model = model
         self._max_tokens = max_tokens
-        # Traced once for all signatures: the tokenizer's graph is large.
-        self._encode_profile = tf.function(
-            self._encoded, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
-        )
+        self._encode_profile = traced_once(self._encoded, tf.TensorSpec([None], tf.string))
 
     def __call__(
         self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor,

@@ -1,16 +1,17 @@
-"""What a training leaves behind for people: TensorBoard scalars and a record for the report."""
+"""What a training leaves behind for people: scalars for trackers, a record for the report."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
-import tensorflow as tf
 from absl import logging
 from pydantic import BaseModel
 
+from models.compression.compress import Compressed
 from models.finetuning import FineTuned
 from models.kernel import KernelSettings
+from models.tracking.tracker import Tracker
 
 RECORD_FILE: Final = "training.json"
 
@@ -34,9 +35,12 @@ class TrainingRecord(BaseModel):
 
     `start` is "warm", or "fresh" with the reason where a base model did not fit; `replayed` counts
     the interactions of older spans that gradient descent drew from;
-    `fine_tuned` is None where the encoder was frozen; `kernel` holds the settings that were chosen;
+    `fine_tuned` is None where the encoder was frozen, `compressed` where it was not made small, or
+    had been before; `kernel` holds the settings that were chosen;
     `first_interactions` and `labelled_share` are the curves of `models.curves`, which a warm start
     does not draw;
+    `exposure` is the curve of `models.exposure.balancing`, `exposure_strength` what was chosen on
+    it;
     `tuned` holds what a Tuner found, by the name of the option.
     """
 
@@ -47,24 +51,27 @@ class TrainingRecord(BaseModel):
     kept_step: int
     curve: list[CurvePoint]
     fine_tuned: FineTuned | None
+    compressed: Compressed | None = None
     kernel: dict[str, float]
     items: int
     users: int
     interactions: int
     implicit: bool
     parameters: int
+    exposure: list[MeasuredPoint] = []
+    exposure_strength: float = 0.0
     first_interactions: list[MeasuredPoint] = []
     labelled_share: list[MeasuredPoint] = []
     tuned: dict[str, float]
 
 
 class TrainingRecorder:
-    """Writes scalars as they come and the record at the end."""
+    """Tells a tracker the scalars as they come, and writes the record at the end."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tracker: Tracker) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+        self._tracker = tracker
         self.curve: list[CurvePoint] = []
 
     def step(self, step: int, values: dict[str, float]) -> None:
@@ -72,17 +79,15 @@ class TrainingRecorder:
         self.curve.append(CurvePoint(step=step, values=values))
         shown = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
         logging.info("Step %d: %s", step, shown)
-        with self._writer.as_default(step=step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
+        self._tracker.scalars(step, values)
 
     def kernel(self, settings: KernelSettings, recall: float) -> None:
         """Note what some settings of the kernel are worth."""
         logging.info("Recall %.4f on simulated new items with %s", recall, settings)
 
     def finish(self, record: TrainingRecord) -> None:
-        """Write the record as JSON beside the TensorBoard files."""
-        self._writer.close()
+        """Write the record as JSON."""
+        self._tracker.results(record.after)
         (self._folder / RECORD_FILE).write_text(record.model_dump_json(indent=1))
 
 

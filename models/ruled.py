@@ -1,13 +1,13 @@
-"""Lists that keep the rules: a least share of new items, and a cap for each group.
+"""Lists that keep the rules: a least share of new items, a cap for each group, and diversity.
 
-What may be in a list at all, and boosts, are settled before candidates are ranked. These two are
+What may be in a list at all, and boosts, are settled before candidates are ranked. These three are
 about the list as a whole, so they choose among candidates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import tensorflow as tf
 
@@ -22,6 +22,8 @@ _TIMES: Final = 3
 _MORE: Final = 16
 # As many are looked at where those can't fill the list as the rules want it.
 MOST: Final = 1024
+# Places of a list that are filled one after the other; nobody looks at the variety of the others.
+DIVERSE: Final = 100
 
 Ranked = tuple[tf.Tensor, tf.Tensor]
 Best = Callable[[tf.Tensor, tf.Tensor], Ranked]
@@ -38,6 +40,7 @@ class RuledLists(tf.Module):
         self._has_boosts = bool(rules.boosts)
         self._share = rules.new_share
         self._cap = rules.cap.most if rules.cap else None
+        self._weight = rules.diversity.weight if rules.diversity else None
 
     @property
     def allowed(self) -> tf.Tensor:
@@ -58,7 +61,7 @@ class RuledLists(tf.Module):
         """Lists of k items for each user.
 
         A list without enough new items gets the best ones that there are, in the place of the last
-        others; the cap goes before that.
+        others; the cap goes before that. Diversity chooses among what these two leave.
 
         Args:
             best: the best items of B users among some, bool [I], and how many: int32 [].
@@ -68,7 +71,7 @@ class RuledLists(tf.Module):
         Returns:
             logits float32 [B, min(k, I)], best first, `OUT` where nothing is left, and rows int32.
         """
-        if self._cap is None and not self._share:
+        if self._cap is None and not self._share and self._weight is None:
             return best(allowed, k)
         is_new = self._shelf.is_new.read_value()
         new = tf.reduce_sum(tf.cast(allowed & is_new, tf.int32))
@@ -100,6 +103,8 @@ class RuledLists(tf.Module):
         self, scores: tf.Tensor, rows: tf.Tensor, wanted: tf.Tensor, k: tf.Tensor
     ) -> Ranked:
         """The lists, of candidates [B, C] in the order of their scores, best first."""
+        if self._weight is not None:
+            scores, rows = self._diverse_first(scores, rows, wanted, k)
         is_new = tf.gather(self._shelf.is_new.read_value(), rows)
         valid = scores > OUT
         if self._share:
@@ -116,6 +121,58 @@ class RuledLists(tf.Module):
         valid &= tf.cumsum(tf.cast(valid, tf.int32), axis=1) <= k
         best, places = top(tf.where(valid, scores, OUT), k)
         return best, tf.gather(rows, places, batch_dims=1)
+
+    def _diverse_first(
+        self, scores: tf.Tensor, rows: tf.Tensor, wanted: tf.Tensor, k: tf.Tensor
+    ) -> Ranked:
+        """Candidates [B, C] in another order: what diversity chooses stands first.
+
+        Maximal marginal relevance (Carbonell & Goldstein 1998): the next one is that whose score
+        less the weight times its greatest cosine with those chosen before is best, among those
+        whose group has room. Where no more places are left than new items are still wanted, only
+        new ones are chosen.
+        """
+        own = self._shelf.embeddings(rows)
+        group = tf.gather(self._columns.group.read_value(), rows)
+        is_new = tf.gather(self._shelf.is_new.read_value(), rows)
+        steps = tf.minimum(tf.minimum(k, DIVERSE), tf.shape(rows)[1])
+        state = {
+            "turn": tf.broadcast_to(steps + tf.range(tf.shape(rows)[1]), tf.shape(rows)),
+            "open": scores > OUT,
+            "likeness": tf.zeros_like(scores),
+        }
+        if self._cap is not None:
+            state["listed"] = tf.zeros_like(rows)  # of the candidate's group
+        if self._share:
+            state["owed"] = tf.broadcast_to(wanted, tf.shape(rows)[:1])
+
+        def choose(turn: tf.Tensor, now: dict[str, tf.Tensor]) -> tuple[tf.Tensor, Any]:
+            able = now["open"]
+            if self._share:
+                # Of no use where no new one is left.
+                owing = (now["owed"] >= k - turn)[:, tf.newaxis] & is_new & able
+                able &= owing | ~tf.reduce_any(owing, axis=1, keepdims=True)
+            marginal = tf.where(able, scores - self._weight * now["likeness"], OUT)
+            place = tf.argmax(marginal, axis=1, output_type=tf.int32)
+            chosen = now["open"] & (tf.range(tf.shape(rows)[1]) == place[:, tf.newaxis])
+            cosine = tf.linalg.matvec(own, tf.gather(own, place, batch_dims=1))
+            then = {
+                "turn": tf.where(chosen, turn, now["turn"]),
+                "open": now["open"] & ~chosen,
+                "likeness": tf.maximum(now["likeness"], cosine),
+            }
+            if self._cap is not None:
+                same = group == tf.gather(group, place, batch_dims=1)[:, tf.newaxis]
+                same &= (group != NO_GROUP) & tf.reduce_any(chosen, axis=1, keepdims=True)
+                then["listed"] = now["listed"] + tf.cast(same, tf.int32)
+                then["open"] &= then["listed"] < self._cap
+            if self._share:
+                then["owed"] = now["owed"] - tf.reduce_sum(tf.cast(chosen & is_new, tf.int32), 1)
+            return turn + 1, then
+
+        _, last = tf.while_loop(lambda turn, _: turn < steps, choose, (tf.constant(0), state))
+        order = tf.argsort(last["turn"], axis=1, stable=True)
+        return tuple(tf.gather(x, order, batch_dims=1) for x in (scores, rows))
 
     def _within_cap(self, rows: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
         """Whether fewer of an item's group stand before it than the cap: bool [B, C].

@@ -25,6 +25,8 @@ FILE: Final = Path("assets.extra", "rules.json")
 _ALWAYS: Final = np.iinfo(np.int64).max
 _HASH_BYTES: Final = 7
 NO_GROUP: Final = -1
+# Of a category tree: the nearest ones are looked at.
+LEVELS: Final = 6
 
 
 class _Part(BaseModel):
@@ -90,6 +92,38 @@ class CapRule(_Part):
     most: int = Field(ge=1)
 
 
+class DiversityRule(_Part):
+    """What an item loses for being like one that stands in the list before it, as a logit."""
+
+    weight: float = Field(gt=0, le=20)
+
+
+class BackOffRule(_Part):
+    """Whom an item of few words is taken for: the items sold in its category.
+
+    Where too few of the category are sold, those of the next category above it speak, by `parents`
+    or by the path that the category's own text spells.
+    """
+
+    words: int = Field(default=2, ge=1)
+    least: int = Field(default=5, ge=1)
+    separator: str = Field(default=">", min_length=1)
+    parents: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _is_a_tree(self) -> BackOffRule:
+        above = {_name(child): _name(parent) for child, parent in self.parents.items()}
+        for child in above:
+            path = [child]
+            while (parent := above.get(path[-1])) is not None:
+                if parent in path:
+                    raise ValueError(
+                        f"parents lead from {child!r} back to {parent!r}; cut the ring"
+                    )
+                path.append(parent)
+        return self
+
+
 class Rules(_Part):
     """The whole file.
 
@@ -105,6 +139,8 @@ class Rules(_Part):
     boost_bounds: tuple[float, float] = (0.5, 2.0)
     new_share: float = Field(default=0.0, ge=0, le=1)
     cap: CapRule | None = None
+    diversity: DiversityRule | None = None
+    back_off: BackOffRule | None = None
 
     @model_validator(mode="after")
     def _bounds_are_a_range(self) -> Rules:
@@ -157,12 +193,21 @@ def _explain(error: ValidationError) -> str:
 
 
 class Goods(NamedTuple):
-    """N items as rules look at them: texts as bytes, price float32 with NaN for unknown."""
+    """N items as rules look at them.
+
+    Attributes:
+        item: id as bytes, like the other texts.
+        category: empty where it is unknown.
+        brand: empty where it is unknown.
+        price: float32, NaN where it is unknown.
+        words: int64, of title and description.
+    """
 
     item: npt.NDArray[np.object_]
     category: npt.NDArray[np.object_]
     brand: npt.NDArray[np.object_]
     price: Floats
+    words: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -176,6 +221,10 @@ class Ruled:
         allowed: bool [I], all of that at the moment when the version was made.
         boost: float32 [I], logit.
         group: int64 [I], equal for items of a group, `NO_GROUP` for one without.
+        level: int64 [I, `LEVELS`], of the category and of those above it, the nearest first,
+            `NO_GROUP` behind the last; 0 wide where nothing backs off.
+        backs_off: int32 [I], 0 for an item that speaks for itself; for another one how many items
+            of a category must have been sold for it to speak for this one.
     """
 
     passes: npt.NDArray[np.bool_]
@@ -184,6 +233,8 @@ class Ruled:
     allowed: npt.NDArray[np.bool_]
     boost: Floats
     group: npt.NDArray[np.int64]
+    level: npt.NDArray[np.int64]
+    backs_off: npt.NDArray[np.int32]
 
 
 def rule(rules: Rules, goods: Goods, *, now: float) -> Ruled:
@@ -221,6 +272,13 @@ def rule(rules: Rules, goods: Goods, *, now: float) -> Ruled:
         group = np.array(
             [_code(text) for text in getattr(goods, rules.cap.group)], np.int64
         ).reshape(-1)
+    level = np.zeros((len(passes), 0), np.int64)
+    backs_off = np.zeros(len(passes), np.int32)
+    if rules.back_off:
+        level = np.array(
+            [_levels(rules.back_off, category) for category in goods.category], np.int64
+        ).reshape(-1, LEVELS)
+        backs_off[goods.words < rules.back_off.words] = rules.back_off.least
     return Ruled(
         passes=passes,
         first=first,
@@ -228,6 +286,8 @@ def rule(rules: Rules, goods: Goods, *, now: float) -> Ruled:
         allowed=passes & on_day(first, end, now),
         boost=np.log(factor).astype(np.float32),
         group=group,
+        level=level,
+        backs_off=backs_off,
     )
 
 
@@ -261,7 +321,23 @@ class _Named:
 
 
 def _folded(text: bytes) -> str:
-    return text.decode().strip().casefold()
+    return _name(text.decode())
+
+
+def _name(text: str) -> str:
+    return text.strip().casefold()
+
+
+def _levels(rule: BackOffRule, category: bytes) -> list[int]:
+    """Codes of a category and of those above it, filled up with `NO_GROUP`."""
+    steps = [_name(step) for step in category.decode().split(rule.separator)]
+    steps = [step for step in steps if step]
+    path = [rule.separator.join(steps[:end]) for end in range(len(steps), 0, -1)]
+    above = {_name(child): _name(parent) for child, parent in rule.parents.items()}
+    while path and (parent := above.get(path[-1])):
+        path.append(parent)
+    codes = [_code(name.encode()) for name in path[:LEVELS]]
+    return codes + [NO_GROUP] * (LEVELS - len(codes))
 
 
 def _code(text: bytes) -> int:

@@ -26,6 +26,11 @@ BLOCKS: Final = 1024
 _SCORES: Final = 1 << 24
 # Users that are scored together where only a shortlist is.
 _USERS: Final = 16
+# Places of the lists that are evaluated.
+LISTED: Final = 20
+_LOGITS: Final = tf.TensorSpec([None, None], tf.float32)
+_ROWS: Final = tf.TensorSpec([None, None], tf.int32)
+_RANK: Final = tf.TensorSpec([None], tf.float32)
 
 
 class Bought(NamedTuple):
@@ -38,6 +43,26 @@ class Bought(NamedTuple):
 
     user: tf.Tensor
     anchor: tf.Tensor
+
+
+class Ranked(NamedTuple):
+    """Where one item stands for each of B users, and what else would have been listed.
+
+    Attributes:
+        rank: float32 [B], among all candidates, 1 being best.
+        cold_rank: float32 [B], among those that training never saw.
+        listed: int32 [B, `LISTED`], rows of the best candidates, PAD at the end.
+        cold_listed: int32 [B, `LISTED`], of the best that training never saw.
+        candidates: float32 [B], how many there are.
+        cold_candidates: float32 [B], how many of them training never saw.
+    """
+
+    rank: tf.Tensor
+    cold_rank: tf.Tensor
+    listed: tf.Tensor
+    cold_listed: tf.Tensor
+    candidates: tf.Tensor
+    cold_candidates: tf.Tensor
 
 
 class Known(NamedTuple):
@@ -102,11 +127,11 @@ class Scorer(tf.Module):
             best, places = top(tf.where(stays, logits, OUT), k)
             return best, tf.gather(rows, places, batch_dims=1)
 
-        items, ranked = tf.size(allowed), (tf.float32, tf.int32)
+        items = tf.size(allowed)
         best, rows = tf.cond(
             (items > SMALL) & (k <= BLOCKS),
-            lambda: _in_groups(among_shortlist, query, _USERS, ranked),
-            lambda: _in_groups(among_all, query, _at_once(items), ranked),
+            lambda: _in_groups(among_shortlist, query, _USERS, (_LOGITS, _ROWS)),
+            lambda: _in_groups(among_all, query, _at_once(items), (_LOGITS, _ROWS)),
         )
         return best, rows
 
@@ -141,7 +166,7 @@ class Scorer(tf.Module):
         def explores() -> Lists:
             seeds = request_seeds(exploration, user_id, history)
             together = tf.clip_by_value(_SCORES // tf.size(exploration.draw), 1, 64)
-            answered = Lists(tf.float32, tf.int32, tf.float32)
+            answered = Lists(_LOGITS, _ROWS, _LOGITS)
             found: Lists = _in_groups(of_group, (query, lists, seeds), together, answered)
             return found
 
@@ -164,19 +189,19 @@ class Scorer(tf.Module):
             evidence += self._heard(bought, scores, places)[:, 0]
         return Known(scores, reference, tf.where(_has_history(query)[:, 0], evidence, 0.0))
 
-    def ranks(self, query: Query, items: tf.Tensor, span: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Rank of one item for each user, among all and among the cold ones: twice float32 [B].
+    def ranked(self, query: Query, items: tf.Tensor, span: tf.Tensor) -> Ranked:
+        """Where one item for each user stands, among all items and among the cold ones.
 
         Candidates are those that were there in the user's span: int64 [B], 0 for all.
         Ties rank behind, so that a collapsed model is not mistaken for a perfect one; an item
         that is not on the shelf (PAD) ranks last.
         """
         together = _at_once(tf.size(self._shelf.is_new))
-        ranks, cold_ranks = _in_groups(
-            lambda asked: self._ranks(*asked), (query, items, span), together,
-            (tf.float32, tf.float32),
-        )  # fmt: skip
-        return ranks, cold_ranks
+        answered = Ranked(_RANK, _RANK, _ROWS, _ROWS, _RANK, _RANK)
+        ranked: Ranked = _in_groups(
+            lambda asked: self._ranked(*asked), (query, items, span), together, answered
+        )
+        return ranked
 
     def rating(self, query: Query, items: tf.Tensor) -> tf.Tensor:
         """The rating of one item for each user: rows int64 [B] to float32 [B] in [0, 1]."""
@@ -370,9 +395,7 @@ class Scorer(tf.Module):
         """Scores float32 [B, I], OUT for what may not be recommended."""
         return _without(tf.where(allowed, scores, OUT), self._excluded(users))
 
-    def _ranks(
-        self, users: Query, items: tf.Tensor, span: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _ranked(self, users: Query, items: tf.Tensor, span: tf.Tensor) -> Ranked:
         shelf, span = self._shelf, tf.cast(span, tf.int32)[:, tf.newaxis]
         there = (shelf.span.read_value() <= span) | (span == 0)
         allowed = there & ~shelf.is_new.read_value()
@@ -383,13 +406,29 @@ class Scorer(tf.Module):
         # The item itself counts once, also where it is not cold or not known.
         itself = tf.one_hot(items, tf.shape(candidates)[1])
         ahead = tf.cast(candidates >= own, tf.float32) * (1.0 - itself)
-        cold = tf.cast(shelf.is_cold, tf.float32)
-        return tf.reduce_sum(ahead, axis=1) + 1.0, tf.linalg.matvec(ahead, cold) + 1.0
+        is_cold = shelf.is_cold.read_value()
+        cold = tf.cast(is_cold, tf.float32)
+        there = tf.cast(allowed, tf.float32)
+        return Ranked(
+            rank=tf.reduce_sum(ahead, axis=1) + 1.0,
+            cold_rank=tf.linalg.matvec(ahead, cold) + 1.0,
+            listed=_first(candidates),
+            cold_listed=_first(tf.where(is_cold, candidates, OUT)),
+            candidates=tf.reduce_sum(there, axis=1),
+            cold_candidates=tf.linalg.matvec(there, cold),
+        )
 
 
 def _at_once(items: tf.Tensor) -> tf.Tensor:
     """Users whose scores of all items are held together: int32 []."""
     return tf.clip_by_value(_SCORES // items, 1, 64)
+
+
+def _first(scores: tf.Tensor) -> tf.Tensor:
+    """The best rows of scores float32 [B, I]: int32 [B, `LISTED`], PAD at the end."""
+    best, rows = top(scores, tf.constant(LISTED))
+    missing = LISTED - tf.shape(rows)[1]
+    return tf.pad(tf.where(best > OUT, rows, PAD), [[0, 0], [0, missing]], constant_values=PAD)
 
 
 def _has_history(users: Query) -> tf.Tensor:
@@ -414,27 +453,29 @@ def _in_groups(
         function: of the structure `asked`, with fewer rows, to a structure of rows.
         asked: tensors [B, ...].
         size: users at a time.
-        answered: dtypes of the answer.
+        answered: `tf.TensorSpec`s of the answer.
     """
     rows = tf.shape(tf.nest.flatten(asked)[0])[0]
 
-    def in_turn() -> Any:
-        groups = (rows + size - 1) // size
-        grouped = tf.nest.map_structure(lambda x: _grouped(x, groups, size), asked)
-        answers = tf.map_fn(function, grouped, fn_output_signature=answered)
-        return tf.nest.map_structure(
-            lambda x: tf.reshape(x, tf.concat([[groups * size], tf.shape(x)[2:]], 0))[:rows],
-            answers,
+    def of_group(start: tf.Tensor, found: list[tf.TensorArray]) -> Any:
+        group = tf.nest.map_structure(lambda x: x[start : start + size], asked)
+        parts = tf.nest.flatten(function(group))
+        place = start // size
+        return start + size, [
+            array.write(place, part) for array, part in zip(found, parts, strict=True)
+        ]
+
+    found = [
+        tf.TensorArray(
+            spec.dtype, size=0, dynamic_size=True, infer_shape=False, element_shape=spec.shape
         )
-
-    return tf.cond(rows <= size, lambda: function(asked), in_turn)
-
-
-def _grouped(values: tf.Tensor, groups: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """[B, ...] to [groups, size, ...]; the last group is filled up with the first row."""
-    missing = groups * size - tf.shape(values)[0]
-    filled = tf.concat([values, tf.repeat(values[:1], missing, axis=0)], axis=0)
-    return tf.reshape(filled, tf.concat([[groups, size], tf.shape(values)[1:]], axis=0))
+        for spec in tf.nest.flatten(answered)
+    ]
+    _, found = tf.while_loop(
+        lambda start, _: (start < rows) | (start == 0), of_group, (tf.constant(0), found),
+        parallel_iterations=1,
+    )  # fmt: skip
+    return tf.nest.pack_sequence_as(answered, [array.concat() for array in found])
 
 
 def _without(scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:

@@ -16,9 +16,11 @@ from models.adaptation import EvidenceWeights
 from models.adapter import Adapter, Support
 from models.audience import Audience, Lenders
 from models.columns import take
-from models.encoder import TextEncoder
+from models.debiasing.metrics import ASKED, BUYERS
+from models.encoder import SentenceEncoder
 from models.explanation import Explainer, WordReader
 from models.exploration import OUT, Lists
+from models.exposure.metrics import OUTPUTS as EXPOSURE
 from models.interactions import PAD
 from models.metrics import COLD_RANK, RANK, RATING, SQUARED_ERROR
 from models.preprocessing import item_text
@@ -30,6 +32,7 @@ from models.shelf import Shelf
 from models.shortlist import shortlist
 from models.tokenizer import WordPieceTokenizer
 from models.towers import item_features
+from models.tracing import traced_once
 from models.two_tower import TwoTower
 
 Outputs = dict[str, tf.Tensor]
@@ -42,8 +45,8 @@ class ServedModel(tf.Module):
         self,
         *,
         tokenizer: WordPieceTokenizer,
-        item_encoder: TextEncoder,
-        profile_encoder: TextEncoder,
+        item_encoder: SentenceEncoder,
+        profile_encoder: SentenceEncoder,
         model: TwoTower,
         shelf: Shelf,
         evidence: EvidenceWeights,
@@ -82,11 +85,10 @@ class ServedModel(tf.Module):
         # `transform_features_layer()`: that is a Keras model, whose saving traces everything anew.
         self._transform = tf.saved_model.load(catalogue_graph.transform_savedmodel_dir)
         text = tf.TensorSpec([None], tf.string)
-        # Traced once for all signatures.
-        self._embed = tf.function(
+        self._embed = traced_once(
             self._embed_products,
-            input_signature=[*[text] * len(features.ITEM_TEXT), tf.TensorSpec([None], tf.float32)],
-            autograph=False,
+            *[text] * len(features.ITEM_TEXT),
+            tf.TensorSpec([None], tf.float32),
         )
         self._implicit = implicit
 
@@ -364,6 +366,10 @@ class ServedModel(tf.Module):
     def evaluate(self, examples: tf.Tensor) -> Outputs:
         """What Evaluator averages: rank of the true item, rating and squared error, float32 [B].
 
+        And the lists that the true item is ranked in, of which it takes the exposure; the row of
+        that item, PAD where it is unknown; and how many users have it, by which the mean is put
+        right.
+
         By what items inherit from the train split alone: the served shelf knows the answers. The
         rank is among the items of the interaction's span and of older ones, so that a newer model,
         which knows more items, has the same question to answer as an older one.
@@ -371,7 +377,7 @@ class ServedModel(tf.Module):
         parsed = parse_interactions(examples)
         query = self._read.before_the_launch(parsed)
         items = self._shelf.item_rows(parsed[features.ITEM_ID])
-        ranks, cold_ranks = self._judge.ranks(query, items, parsed[features.SPAN])
+        ranked = self._judge.ranked(query, items, parsed[features.SPAN])
         rating = self._judge.rating(query, items)
         error = tf.square(rating - parsed[features.RATING])
         if self._implicit:
@@ -380,7 +386,17 @@ class ServedModel(tf.Module):
             )
             negative = tf.math.floormod(drawn, tf.size(self._shelf.is_new, out_type=tf.int64))
             error = (error + tf.square(self._judge.rating(query, negative))) / 2.0
-        return {RANK: ranks, COLD_RANK: cold_ranks, RATING: rating, SQUARED_ERROR: error}
+        return {
+            RANK: ranked.rank, COLD_RANK: ranked.cold_rank, RATING: rating, SQUARED_ERROR: error,
+            ASKED: tf.cast(items, tf.int32), BUYERS: self._buyers(items),
+            **{name: getattr(ranked, name) for name in EXPOSURE},
+        }  # fmt: skip
+
+    def _buyers(self, items: tf.Tensor) -> tf.Tensor:
+        """How many users have each item, 0 for PAD: rows int64 [B] to float32 [B]."""
+        offset, place = self._shelf.buyers.offset, tf.maximum(items, 0)
+        count = tf.cast(take(offset, place + 1) - take(offset, place), tf.float32)
+        return tf.where(items == PAD, 0.0, count)
 
     def _scored(self, query: Query, items: tf.Tensor) -> Outputs:
         return {

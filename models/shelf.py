@@ -20,8 +20,9 @@ from models.aligner import Aligner
 from models.buyers import Buyers, index_buyers
 from models.clock import ShopClock
 from models.columns import Columns, take
-from models.evidence import Evidence, no_evidence
+from models.evidence import Evidence, lent_matrix, no_evidence
 from models.exploration import Exploration, no_exploration
+from models.exposure.balancing import evened_out
 from models.id_index import find_rows, sort_ids
 from models.inheritance import Inheritance, inherit
 from models.inherited import Inherited
@@ -163,6 +164,7 @@ def fill_shelf(
     options: ModelOptions,
     span: npt.NDArray[np.int32],
     rules: Ruled | None = None,
+    strength: float = 0.0,
 ) -> tuple[ShelfData, Admission]:
     """Run the item tower over the whole catalogue, new products included.
 
@@ -181,6 +183,7 @@ def fill_shelf(
         options: widths.
         span: int32 [I], of each item's first interaction.
         rules: what rules say of the catalogue, None without any.
+        strength: with which the exposure of items without interactions is evened out.
 
     Returns:
         The columns, and what gives a later product its own.
@@ -212,7 +215,16 @@ def fill_shelf(
             popularity=popularity,
             covered=covered,
             per_item=options.anchors_in(len(table)),
+            rules=rules,
         )  # fmt: skip
+        new = np.flatnonzero((popularity == 0) & covered)
+        inheritance.demand[new] = evened_out(
+            known.history,
+            known.teacher,
+            lent_matrix(*inheritance.lists(new), len(known.anchors)).T.tocsr(),
+            inheritance.reference_weight,
+            strength,
+        )
         return inheritance, known, aligner, quality
 
     served, known, aligner, quality = inherited(everything, np.ones(len(table), np.bool_))

@@ -13,6 +13,7 @@ from typing import Final
 import tensorflow as tf
 import tensorflow_text as text
 
+from models import lexical
 from models.encoder_folder import EncoderFolder
 
 # Punctuation and CJK characters are words of their own, as in BERT's BasicTokenizer.
@@ -75,8 +76,14 @@ class WordPieceTokenizer(tf.Module):
     def words(self, strings: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
         """Words as they are read, string [B, (words)], and their pieces [B, (words), (pieces)]."""
         words = text.regex_split(self.normalize(strings), rf"\s+|{_SINGLE}", _SINGLE)
-        words = tf.ragged.map_flat_values(_without_overlong, words)
-        return words, self._pieces.tokenize(words)
+        return words, self._pieces.tokenize(tf.ragged.map_flat_values(_without_overlong, words))
+
+    def units(self, words: tf.RaggedTensor, pieces: tf.RaggedTensor) -> tf.RaggedTensor:
+        """What the lexical path reads of `words`: ragged int64 [B, (words), (units)]."""
+        folder = self._folder
+        return lexical.units(
+            words, pieces, unknown=folder.unk_id, vocabulary_size=folder.vocabulary_size
+        )
 
     @property
     def vocabulary_size(self) -> int:

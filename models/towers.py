@@ -92,6 +92,18 @@ def relative(inherited: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
     return tf.nn.relu(inherited) / (tf.nn.relu(reference) + _LITTLE)
 
 
+def user_logits(
+    inherited: npt.NDArray[np.float32], reference: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """`retrieval_logits` of arrays without demand: float32 [U, I] and [U] to float32 [U, I]."""
+    logits: npt.NDArray[np.float32] = retrieval_logits(
+        inherited=tf.constant(inherited),
+        reference=tf.constant(reference[:, np.newaxis]),
+        demand=tf.zeros([inherited.shape[1]]),
+    ).numpy()
+    return logits
+
+
 def principal_components(centered: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
     """Leading eigenvectors of the covariance: float32 [F, min(size, F)].
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from models.adaptation import EvidenceWeights, learn_adaptation
 from models.clock import ShopClock
 from models.curves import by_first_interactions, by_labelled_share, without_encoder
+from models.exposure.balancing import strongest, traded
 from models.features import TRAIN
 from models.interactions import Purchases
 from models.options import CATALOGUE_GRAPH_PATH, OPTIONS
@@ -28,7 +30,9 @@ from models.record import MeasuredPoint, TrainingRecord, TrainingRecorder
 from models.rules import rule
 from models.selection import START
 from models.served import ServedModel
-from models.shelf import Shelf, fill_shelf
+from models.shelf import Shelf, ShelfData, fill_shelf
+from models.tracking import ItemSpace, Tracker, open_trackers
+from models.tracking.tracker import flat
 from models.training import AlignedLaunch, Trainer
 from models.training_state import Facts, TrainingState
 from models.two_tower import TwoTower
@@ -43,10 +47,16 @@ def run_fn(arguments: FnArgs) -> None:
     """
     configured = TrainerOptions.model_validate(arguments.custom_config[OPTIONS])
     options = configured.with_hyperparameters(arguments.hyperparameters)
+    with closing(open_trackers(options.tracking, Path(arguments.model_run_dir))) as trackers:
+        trackers.options(flat(options.model_dump(mode="json", exclude={"rules", "tracking"})))
+        _train(arguments, options, trackers)
+
+
+def _train(arguments: FnArgs, options: TrainerOptions, trackers: Tracker) -> None:
     tf_keras.utils.set_random_seed(options.training.seed)
     data = ShopData.read(arguments, options.history_length)
     base, start = find_base(arguments.base_model, data.facts(options))
-    recorder = TrainingRecorder(Path(arguments.model_run_dir))
+    recorder = TrainingRecorder(Path(arguments.model_run_dir), trackers)
     prepared = Prepared.of(data, options, recorder.kernel, base)
     model = prepared.towers(options, base)
     training = options.warm if base else options.training
@@ -63,6 +73,9 @@ def run_fn(arguments: FnArgs) -> None:
         if base and earlier == settings
         else AlignedLaunch.align(validation, prepared.view, earlier)
     )
+    # A warm start draws no curve that nobody chooses by.
+    points = traded(launched) if options.exposure.max_loss or not base else []
+    strength = strongest(points, options.exposure.max_loss)
     recorder.finish(
         TrainingRecord(
             start=start,
@@ -72,22 +85,26 @@ def run_fn(arguments: FnArgs) -> None:
             kept_step=outcome.step,
             curve=recorder.curve,
             fine_tuned=prepared.fine_tuned,
+            compressed=prepared.compressed,
             kernel=settings._asdict(),
             items=len(data.table),
             users=len(data.users),
             interactions=len(data.splits[TRAIN]),
             implicit=data.splits[TRAIN].is_implicit,
             parameters=model.parameters,
+            exposure=[point.point() for point in points],
+            exposure_strength=strength,
             tuned=(arguments.hyperparameters or {}).get("values", {}),
             # What a warm start would spend a third of its time on.
             **({} if base else _curves(data, prepared, launched, clock, weights, options)),
         )
     )
     served = Path(arguments.serving_model_dir)
-    _save(
-        str(served), data, prepared, model, options, clock, weights,
+    shelf = export(
+        str(served), data, prepared, model, options, clock, weights, strength=strength,
         catalogue_graph=tft.TFTransformOutput(arguments.custom_config[CATALOGUE_GRAPH_PATH]),
     )  # fmt: skip
+    trackers.items(_item_space(shelf, options.tracking.projected_items))
     TrainingState(
         facts=data.facts(options),
         kernel=settings,
@@ -163,7 +180,7 @@ def _curves(
     }
 
 
-def _save(
+def export(
     folder: str,
     data: ShopData,
     prepared: Prepared,
@@ -173,8 +190,24 @@ def _save(
     weights: EvidenceWeights,
     *,
     catalogue_graph: tft.TFTransformOutput,
-) -> None:
-    """Fill the shelf with the whole catalogue, new products included, and export."""
+    strength: float = 0.0,
+) -> ShelfData:
+    """Fill the shelf with the whole catalogue, new products included, and write the served model.
+
+    Args:
+        folder: to write.
+        data: the shop's.
+        prepared: encoders, kernel, and what training looked up.
+        model: the towers.
+        options: of training.
+        clock: of the shop.
+        weights: of first interactions.
+        catalogue_graph: Transform's, which becomes part of the model.
+        strength: with which the exposure of new items is evened out.
+
+    Returns:
+        What stands on the shelf.
+    """
     inputs, encoders = prepared.inputs, prepared.encoders
     columns, admission = fill_shelf(
         model, data.table, inputs.features, prepared.view, prepared.settings,
@@ -183,6 +216,7 @@ def _save(
         clock=clock, user_ids=data.users.ids, user_text=inputs.profiles, options=options.model,
         span=data.item_span,
         rules=rule(options.rules, data.table.goods, now=time.time()) if options.rules else None,
+        strength=strength,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         shelf = Shelf(
@@ -205,6 +239,18 @@ def _save(
     admission.save(Path(folder))
     if options.rules:
         options.rules.save(Path(folder))
+    return columns
+
+
+def _item_space(shelf: ShelfData, most: int) -> ItemSpace:
+    """So many items at most, from all parts of the catalogue."""
+    rows = np.unique(np.linspace(0, len(shelf.item_id) - 1, most).astype(int))
+    return ItemSpace(
+        embedding=shelf.embedding[rows].astype(np.float32),
+        item_id=[item.decode() for item in shelf.item_id[rows]],
+        name=[name.decode() for name in shelf.item_name[rows]],
+        state=["new" if new else "seen" for new in shelf.is_new[rows]],
+    )
 
 
 def _write_ids(file: Path, ids: npt.NDArray[np.object_]) -> Path:

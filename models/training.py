@@ -17,6 +17,7 @@ import tensorflow as tf
 import tf_keras
 
 from models.alignment import Alignment
+from models.debiasing.weights import inverse_propensity
 from models.interactions import PAD, Interactions
 from models.kernel import Floats, ItemKernel, ItemView, KernelSettings
 from models.losses import multi_positive_softmax, squared_error
@@ -130,6 +131,11 @@ class Trainer:
         self._inputs = inputs
         self._options = options
         self._random = np.random.default_rng(options.seed)
+        self._weight = inverse_propensity(
+            np.bincount(inputs.interactions.item, minlength=len(inputs.features)),
+            exponent=options.propensity_exponent,
+            clip=options.propensity_clip,
+        )
         adam = tf_keras.optimizers.AdamW
         self._matrix_optimizer = adam(weight_decay=options.weight_decay, clipnorm=1.0)
         self._scalar_optimizer = adam(weight_decay=0.0, clipnorm=1.0)
@@ -177,7 +183,7 @@ class Trainer:
         model = self._model
         with tf.GradientTape() as tape:
             profile_loss = multi_positive_softmax(profile_logits(model, launch), wanted)
-            rating_loss = squared_error(self._ratings(rated), rated["rating"])
+            rating_loss = squared_error(self._ratings(rated), rated["rating"], rated["weight"])
             loss = profile_loss + self._options.rating_weight * rating_loss
         split = len(model.matrices)
         variables = model.matrices + model.scalars
@@ -223,7 +229,9 @@ class Trainer:
         users = self._random.choice(asked, min(self._options.batch_users, len(asked)), False)
         return {
             "launch": self._launch_batch(fold, users),
-            "wanted": tf.constant(fold.launch.wanted[users].toarray()),
+            "wanted": tf.constant(
+                fold.launch.wanted[users].toarray() * self._weight[fold.launch.targets]
+            ),
             "rated": self._sample_ratings(),
         }
 
@@ -252,16 +260,20 @@ class Trainer:
         """Ratings of the chosen interactions; for implicit data half become negatives."""
         inputs = self._inputs
         item, rating = interactions.item[chosen], interactions.rating[chosen]
+        weight = self._weight[item]
         if inputs.interactions.is_implicit:
             negative = random.random(len(chosen)) < 0.5
             item = np.where(negative, random.choice(inputs.negatives, len(chosen)), item)
             rating = np.where(negative, 0.0, rating).astype(np.float32)
+            # Negatives are drawn evenly.
+            weight = np.where(negative, 1.0, weight).astype(np.float32)
         history = interactions.history[chosen]
         rows, place = np.unique(np.maximum(history, 0), return_inverse=True)
         return {
             "features": tf.constant(inputs.features[item]),
             "price": tf.constant(inputs.price_bucket[item]),
             "rating": tf.constant(rating),
+            "weight": tf.constant(weight),
             "quality": tf.constant(inputs.quality_as_new[item]),
             "expected": tf.constant(inputs.quality[np.maximum(history, 0)]),
             "history_features": tf.constant(inputs.features[rows]),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +47,7 @@ class TrainingState:
         tokens: int32 [I, T] of the catalogue of then.
         text: float32 [I, hidden], the same as the encoder read it.
         towers: variables of `TwoTower`, in their order.
-        encoder: those of the item encoder where it was fine-tuned, else none.
+        encoder: those of the item encoder where it was fine-tuned or compressed, else none.
     """
 
     facts: Facts
@@ -56,7 +56,7 @@ class TrainingState:
     tokens: npt.NDArray[np.int32]
     text: Floats
     towers: Sequence[npt.NDArray[np.float32]]
-    encoder: Sequence[npt.NDArray[np.float32]]
+    encoder: Sequence[npt.NDArray[Any]]
 
     def write(self, served: Path) -> None:
         """Write beside the folder of a served model."""
@@ -105,17 +105,15 @@ class TrainingState:
         return rows, found[rows]
 
 
-def assign(variables: Sequence[tf.Variable], values: Sequence[npt.NDArray[np.float32]]) -> None:
+def assign(variables: Sequence[tf.Variable], values: Sequence[npt.NDArray[Any]]) -> None:
     """Give variables the values of others, in the same order."""
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
 
-def _numbered(
-    name: str, arrays: Sequence[npt.NDArray[np.float32]]
-) -> dict[str, npt.NDArray[np.float32]]:
+def _numbered(name: str, arrays: Sequence[npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
     return {f"{name}_{place:04d}": array for place, array in enumerate(arrays)}
 
 
-def _in_order(name: str, arrays: np.lib.npyio.NpzFile) -> list[npt.NDArray[np.float32]]:
+def _in_order(name: str, arrays: np.lib.npyio.NpzFile) -> list[npt.NDArray[Any]]:
     return [arrays[key] for key in sorted(arrays.files) if key.startswith(f"{name}_")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -75,6 +74,5 @@ def _write(rows: list[SetAside], root: Path, version: Path) -> Path | None:
         return None
     file = set_aside_folder(root) / f"{version.name}.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps(row._asdict(), ensure_ascii=False) for row in rows)
-    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    file.write_text("".join(f"{row.to_json()}\n" for row in rows), encoding="utf-8")
     return file

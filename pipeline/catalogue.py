@@ -27,6 +27,7 @@ from pipeline.beam_profiles import PROFILES, turn_off_timed_flush
 from pipeline.derived import terms_of
 from pipeline.layout import MODEL_NAME, metadata_file
 from pipeline.lock import one_at_a_time
+from pipeline.model_card import write_card
 from pipeline.pipeline import SERVING_TAG, Places
 from pipeline.pushed import newest_version, read_terms
 from pipeline.runner import places
@@ -179,4 +180,7 @@ def _run(root: Path, create: Callable[[Path, PushTerms, Places], tfx.dsl.Pipelin
         push = terms_of(base, open_store(metadata_file(root)))
         turn_off_timed_flush()
         tfx.orchestration.LocalDagRunner().run(create(base, push, found))
-        return newest_version(serving)
+        made = newest_version(serving)
+        if made != base:
+            write_card(root, int(made.name))
+        return made

@@ -12,12 +12,14 @@ from pipeline.commands.explore import explore
 from pipeline.commands.failures import FailingGroup, debug_option
 from pipeline.commands.feedback import feedback
 from pipeline.commands.items import items
+from pipeline.commands.label_plan import label_plan
 from pipeline.commands.recommend import recommend
 from pipeline.commands.rollback import promote, rollback
 from pipeline.commands.run import run
 from pipeline.commands.score import score
 from pipeline.commands.serve import serve
 from pipeline.commands.versions import versions
+from pipeline.commands.web_console import console
 
 
 @click.group(
@@ -40,7 +42,7 @@ def main() -> None:
 
 for _command in (
     run, compile_, serve, items, explore, versions, rollback, promote, feedback, recommend, score,
-    explain, audience, doctor,
+    explain, audience, console, label_plan, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

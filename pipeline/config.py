@@ -16,14 +16,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from components.ingestion.options import DataOptions
 from models.errors import BadInput
 from models.options import (
+    CompressionOptions,
     ContinualOptions,
     EncoderOptions,
     ExploreOptions,
+    ExposureOptions,
     FeatureOptions,
     FineTuningOptions,
     ModelOptions,
     PretrainingOptions,
     RatingOptions,
+    ScratchOptions,
+    TrackingOptions,
     TrainingOptions,
     TunerOptions,
 )
@@ -71,10 +75,18 @@ class Gate(_Section):
     """A bound on one metric in one slice, and on its change against the baseline."""
 
     metric: str = Field(description="squared_error, recall_at_20, cold_recall_at_20, ...")
-    slice: Literal["overall", "seen", "new", "earlier", "latest", "earlier_new", "latest_new"]
+    slice: Literal[
+        "overall", "seen", "new", "earlier", "latest", "earlier_new", "latest_new",
+        "seen_for_unknown_users", "seen_for_light_users", "seen_for_heavy_users",
+        "new_for_unknown_users", "new_for_light_users", "new_for_heavy_users",
+        "seen_niche_items", "seen_middle_items", "seen_popular_items",
+        "new_niche_items", "new_middle_items", "new_popular_items",
+    ]  # fmt: skip
     direction: Literal["higher", "lower"] = Field(description="Which direction is better.")
     bound: float = Field(description="Worst value that is accepted.")
-    tolerance: float = Field(ge=0, description="How much worse than the baseline, absolute.")
+    tolerance: float | None = Field(
+        ge=0, description="How much worse than the baseline, absolute; null looks at the bound."
+    )
 
 
 class GateOptions(_Section):
@@ -143,13 +155,17 @@ class Configuration(_Section):
     run: RunOptions
     data: DataConfig
     encoder: EncoderOptions
+    scratch: ScratchOptions
     features: FeatureOptions
     model: ModelOptions
     rating: RatingOptions
     pretraining: PretrainingOptions
     finetuning: FineTuningOptions
+    compression: CompressionOptions
     training: TrainingOptions
     continual: ContinualOptions
+    exposure: ExposureOptions
+    tracking: TrackingOptions
     tuner: TunerOptions
     gates: GateOptions
     rules: RuleOptions
@@ -173,6 +189,22 @@ class Configuration(_Section):
             raise ValueError(
                 f"encoder.trainable_layers is 0, so {names} would do nothing; set it to the number "
                 "of top layers that are fine-tuned, or to -1 for all"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_compressed_encoder_is_one_plain_bert(self) -> Configuration:
+        if not self.compression.is_on:
+            return self
+        if not self.encoder.shared:
+            raise ValueError(
+                "compression makes one small encoder, for items and profiles; set encoder.shared "
+                "to true"
+            )
+        if self.encoder.adaptation != "full":
+            raise ValueError(
+                f"compression can't read the weights that encoder.adaptation "
+                f"{self.encoder.adaptation!r} adds; set it to full"
             )
         return self
 

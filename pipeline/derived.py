@@ -16,6 +16,7 @@ from components.lineage import open_store, record_push
 from components.push_terms import PushTerms
 from components.version_folder import KEEP, label_of, push
 from pipeline.layout import metadata_file
+from pipeline.model_card import write_card
 from serving.version_labels import CANARY
 
 _PUSHER: Final = "components.pusher.AtomicPusher"
@@ -50,6 +51,7 @@ def push_made_of(
     record_push(
         store, version, base=base, kind=kind, label=label_of(version), details=details
     )  # fmt: skip
+    write_card(root, int(version.name))
     return version
 
 

@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Final
 
 import tensorflow_model_analysis as tfma
+from google.protobuf import json_format
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
 from models import features, metrics
+from models.debiasing.metrics import ESTIMATORS, EvenRecall
 from models.errors import BadInput
+from models.exposure.metrics import COVERAGE, GINI, NEW_SHARE, ExposureMetric
+from models.scoring import LISTED
 from pipeline.config import Gate
 
 SIGNATURE: Final = "evaluate"
@@ -31,6 +35,23 @@ HEADLINE_METRICS: Final = (
     "mrr_at_20",
     "cold_recall_at_20",
     "cold_ndcg_at_20",
+)
+# Of the lists that the true items are ranked in; the lower the better where it says so.
+EXPOSURE_METRICS: Final = {
+    f"{'cold_' if cold else ''}{measure}_at_{LISTED}": (measure, cold)
+    for measure, cold in (
+        (GINI, False), (COVERAGE, False), (NEW_SHARE, False), (GINI, True), (COVERAGE, True),
+    )
+}  # fmt: skip
+# Recall if every item were asked for equally often.
+EVEN_METRICS: Final = {
+    f"{'cold_' if cold else ''}{estimator}_recall_at_20": (estimator, cold)
+    for cold in (False, True)
+    for estimator in ESTIMATORS
+}
+LOWER_IS_BETTER: Final = frozenset(
+    {metrics.SQUARED_ERROR}
+    | {name for name, (measure, _) in EXPOSURE_METRICS.items() if measure == GINI}
 )
 
 _SEEN: Final = {features.ITEM_STATE: features.SEEN.decode()}
@@ -50,6 +71,21 @@ SPAN_SLICES: Final = {
     "earlier_new": tfma.SlicingSpec(feature_values=_EARLIER | _NEW),
     "latest_new": tfma.SlicingSpec(feature_values=_LATEST | _NEW),
 }
+# Groups of users and of items, for whom the model is to do its work alike. Fairness Indicators'
+# own measures are rates of binary decisions; a held-out purchase has a rank, and its recall in a
+# group is what they call the true positive rate there.
+_GROUPS: Final = {
+    (features.USER_GROUP, "for_{}_users"): features.USER_GROUPS,
+    (features.ITEM_GROUP, "{}_items"): features.ITEM_GROUPS,
+}
+GROUP_SLICES: Final = {
+    f"{state['item_state']}_{name.format(group.decode())}": tfma.SlicingSpec(
+        feature_values=state | {feature: group.decode()}
+    )
+    for (feature, name), groups in _GROUPS.items()
+    for state in (_SEEN, _NEW)
+    for group in groups
+}
 # One for each span, for the report: no gate is on them, for a single old span may be small.
 _EACH_SPAN: Final = (
     tfma.SlicingSpec(feature_keys=[features.SPAN]),
@@ -65,6 +101,10 @@ def evaluation_metrics() -> dict[str, tfma.metrics.Metric]:
             for k in KS:
                 name = f"{'cold_' if cold else ''}{gain}_at_{k}"
                 found[name] = metrics.RankingMetric(gain=gain, k=k, cold=cold, name=name)
+    for name, (measure, cold) in EXPOSURE_METRICS.items():
+        found[name] = ExposureMetric(measure=measure, cold=cold, name=name)
+    for name, (estimator, cold) in EVEN_METRICS.items():
+        found[name] = EvenRecall(estimator=estimator, cold=cold, name=name)
     return found
 
 
@@ -76,6 +116,9 @@ def applicable_gates(gates: Iterable[Gate], *, by_span: bool) -> tuple[Gate, ...
 def slice_name(values: Mapping[str, str | int]) -> str:
     """The name of a slice, given the features and values that make it."""
     parts = dict(values)
+    for (feature, name), _ in _GROUPS.items():
+        if feature in parts:
+            return f"{parts[features.ITEM_STATE]}_{name.format(parts[feature])}"
     state, age = parts.pop(features.ITEM_STATE, ""), parts.pop(features.SPAN_AGE, "")
     if (span := parts.pop(features.SPAN, None)) is not None:
         return span_slice(int(span), is_new=bool(state))
@@ -119,10 +162,23 @@ def evaluation_config(gates: Iterable[Gate], *, by_span: bool) -> tfma.EvalConfi
         model_specs=[tfma.ModelSpec(signature_name=SIGNATURE, model_type="tf_generic")],
         slicing_specs=[
             *SLICES.values(),
+            *GROUP_SLICES.values(),
             *((*SPAN_SLICES.values(), *_EACH_SPAN) if by_span else ()),
         ],
         metrics_specs=specs,
     )
+
+
+def recorded_gates(config: str) -> list[Gate]:
+    """The gates in the configuration of an Evaluator that ran, given as ML Metadata notes it."""
+    parsed = json_format.Parse(config, tfma.EvalConfig())
+    return [
+        _recorded_gate(_name(metric), slice_name(slicing.feature_values), entry.threshold)
+        for spec in parsed.metrics_specs
+        for metric in spec.metrics
+        for entry in metric.per_slice_thresholds
+        for slicing in entry.slicing_specs
+    ]
 
 
 def read_metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:
@@ -169,21 +225,37 @@ def _add_thresholds(metric: tfma.MetricConfig, gates: list[Gate]) -> None:
             if higher
             else tfma.GenericValueThreshold(upper_bound={"value": gate.bound})
         )
-        # Absolute: a relative change against a baseline of 0 is NaN and always refuses.
-        change = tfma.GenericChangeThreshold(
-            direction=(
+        threshold = tfma.MetricThreshold(value_threshold=bound)
+        if gate.tolerance is not None:
+            # Absolute: a relative change against a baseline of 0 is NaN and always refuses.
+            threshold.change_threshold.direction = (
                 tfma.MetricDirection.HIGHER_IS_BETTER
                 if higher
                 else tfma.MetricDirection.LOWER_IS_BETTER
-            ),
-            absolute={"value": -gate.tolerance if higher else gate.tolerance},
-        )
+            )
+            threshold.change_threshold.absolute.value = (
+                -gate.tolerance if higher else gate.tolerance
+            )
         metric.per_slice_thresholds.append(
             tfma.PerSliceMetricThreshold(
-                slicing_specs=[(SLICES | SPAN_SLICES)[gate.slice]],
-                threshold=tfma.MetricThreshold(value_threshold=bound, change_threshold=change),
+                slicing_specs=[(SLICES | SPAN_SLICES | GROUP_SLICES)[gate.slice]],
+                threshold=threshold,
             )
         )
+
+
+def _recorded_gate(metric: str, name: str, threshold: tfma.MetricThreshold) -> Gate:
+    bounds, change = threshold.value_threshold, threshold.change_threshold
+    higher = bounds.HasField("lower_bound")
+    return Gate.model_validate(
+        {
+            "metric": metric,
+            "slice": name,
+            "direction": "higher" if higher else "lower",
+            "bound": (bounds.lower_bound if higher else bounds.upper_bound).value,
+            "tolerance": abs(change.absolute.value) if change.HasField("absolute") else None,
+        }
+    )
 
 
 def _name(metric: tfma.MetricConfig) -> str:

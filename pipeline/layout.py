@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 MODEL_NAME: Final = "debut"
+CARDS: Final = "cards"
 SAMPLE: Final = Path(__file__).parent.parent / "data" / "online_retail"
 
 
@@ -22,6 +23,11 @@ def artifacts_folder(root: Path) -> Path:
     return root / "artifacts"
 
 
+def encoders_folder(root: Path) -> Path:
+    """Encoders that were trained from scratch, each in a folder of its own."""
+    return root / "encoders"
+
+
 def metadata_file(root: Path) -> Path:
     """What ML Metadata knows of all runs, pushes and labels."""
     return root / "metadata.sqlite"
@@ -30,6 +36,11 @@ def metadata_file(root: Path) -> Path:
 def report_folder(root: Path) -> Path:
     """Where the report of each run is written."""
     return root / "report"
+
+
+def cards_folder(root: Path) -> Path:
+    """Where the model card of each pushed version is written."""
+    return report_folder(root) / CARDS
 
 
 def set_aside_folder(root: Path) -> Path:

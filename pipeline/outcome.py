@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_metadata import errors
-from ml_metadata.metadata_store import MetadataStore
-from ml_metadata.proto import metadata_store_pb2
-from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.types import standard_artifacts
 
 from components.artifacts import Quarantine
@@ -24,8 +21,9 @@ from components.lineage import (
 from models.errors import DebutError
 from models.record import TrainingRecord, read_record
 from pipeline.config import Configuration, Gate
-from pipeline.drift import NO_DRIFT, Drift, read_drift
+from pipeline.drift import NO_DRIFT, Drift
 from pipeline.evaluation import BASELINE, CANDIDATE, applicable_gates, read_metrics
+from pipeline.run_artifacts import newest_run
 from serving.version_labels import STABLE, versions_on_disk
 
 
@@ -46,9 +44,21 @@ class GateDecision:
         sign = 1.0 if self.gate.direction == "higher" else -1.0
         if not sign * self.candidate >= sign * self.gate.bound:
             return False
-        if self.baseline is None:
+        if self.baseline is None or self.gate.tolerance is None:
             return True
         return sign * (self.candidate - self.baseline) >= -self.gate.tolerance
+
+    @classmethod
+    def of(
+        cls, gate: Gate, metrics: Mapping[str, Mapping[str, Mapping[str, float]]]
+    ) -> GateDecision:
+        """What a gate decides on model to slice to metric to value, as `read_metrics` reads it."""
+        baseline = metrics.get(BASELINE)
+        return cls(
+            gate=gate,
+            candidate=metrics[CANDIDATE].get(gate.slice, {}).get(gate.metric, float("nan")),
+            baseline=baseline.get(gate.slice, {}).get(gate.metric) if baseline else None,
+        )
 
     def explain(self) -> str:
         """The metric, the slice and the values, in one phrase."""
@@ -56,7 +66,7 @@ class GateDecision:
         worse = "below" if gate.direction == "higher" else "above"
         compared = (
             ""
-            if self.baseline is None
+            if self.baseline is None or gate.tolerance is None
             else f", baseline {self.baseline:.4f} with tolerance {gate.tolerance:g}"
         )
         return (
@@ -113,7 +123,7 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
         DebutError: an earlier run of the same has pushed the model, and neither that version nor
             one that was made of it is there.
     """
-    run = _NewestRun(metadata, config.run.name)
+    run = newest_run(metadata, config.run.name)
     evaluation = run.artifact(standard_artifacts.ModelEvaluation.TYPE_NAME)
     metrics = read_metrics(Path(evaluation.uri))
     summary = read_summary(run.artifact(Quarantine.TYPE_NAME).uri)
@@ -131,7 +141,7 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
         summary=summary,
         training=read_record(Path(run.artifact(standard_artifacts.ModelRun.TYPE_NAME).uri)),
         metrics=metrics,
-        decisions=tuple(_decision(gate, metrics) for gate in gates),
+        decisions=tuple(GateDecision.of(gate, metrics) for gate in gates),
         blessed=blessing.custom_properties["blessed"].int_value == 1,
         infra_blessed=infra.custom_properties["blessed"].int_value == 1,
         version=version,
@@ -166,60 +176,3 @@ def _standing(metadata: Path, version: Path) -> Path:
 
 def _newest(base: Path) -> str:
     return next(map(str, versions_on_disk(base)), "")
-
-
-class _NewestRun:
-    """The artifacts that the newest run of a pipeline produced or took from the cache."""
-
-    def __init__(self, metadata: Path, pipeline: str) -> None:
-        connection = sqlite_metadata_connection_config(str(metadata))
-        self._store = MetadataStore(connection)
-        runs = self._store.get_contexts_by_type("pipeline_run")
-        if not runs:
-            raise errors.NotFoundError(f"No run of the pipeline {pipeline!r} in {metadata}")
-        newest = max(runs, key=lambda context: context.id)
-        self.name: str = newest.name
-        self._id: int = newest.id
-        executions = {e.id: e for e in self._store.get_executions_by_context(newest.id)}
-        self._producer = {
-            event.artifact_id: executions[event.execution_id]
-            for event in self._store.get_events_by_execution_ids(executions)
-            if event.type == metadata_store_pb2.Event.OUTPUT
-        }
-        self._artifacts = self._store.get_artifacts_by_id(sorted(self._producer))
-
-    def artifact(self, type_name: str) -> metadata_store_pb2.Artifact:
-        """The newest artifact of a type; each type that is asked for has one producer."""
-        found = [a for a in self._artifacts if a.type == type_name]
-        if not found:
-            raise errors.NotFoundError(f"Run {self.name} has no artifact of type {type_name}")
-        return max(found, key=lambda artifact: artifact.id)
-
-    def drift(self, evaluation: Path) -> Drift:
-        """From the last run that pushed, as the validators and Evaluator measured it."""
-        return read_drift(
-            self._store,
-            read_pushes(self._store),
-            run=self._id,
-            anomalies=[
-                Path(artifact.uri)
-                for artifact in self._artifacts
-                if artifact.type == standard_artifacts.ExampleAnomalies.TYPE_NAME
-                and "/DriftValidator" in artifact.uri
-            ],
-            evaluation=evaluation,
-        )
-
-    def is_cached(self, artifact: metadata_store_pb2.Artifact) -> bool:
-        """Whether the run took an artifact from an earlier one."""
-        state = self._producer[artifact.id].last_known_state
-        return bool(state == metadata_store_pb2.Execution.CACHED)
-
-
-def _decision(gate: Gate, metrics: dict[str, dict[str, dict[str, float]]]) -> GateDecision:
-    baseline = metrics.get(BASELINE)
-    return GateDecision(
-        gate=gate,
-        candidate=metrics[CANDIDATE].get(gate.slice, {}).get(gate.metric, float("nan")),
-        baseline=baseline.get(gate.slice, {}).get(gate.metric) if baseline else None,
-    )

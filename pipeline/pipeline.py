@@ -229,8 +229,8 @@ def training_options(
     return {
         section: getattr(config, section).model_dump(mode="json")
         for section in (
-            "encoder", "features", "model", "rating", "pretraining", "finetuning", "training",
-            "continual",
+            "encoder", "features", "model", "rating", "pretraining", "finetuning", "compression",
+            "training", "continual", "exposure", "tracking",
         )
     } | {
         "encoder_fingerprint": encoder_fingerprint,
@@ -305,6 +305,7 @@ def _statistics_options(lane: str) -> tfdv.StatsOptions:
         "interactions": [
             features.USER_ID, features.ITEM_ID, features.RATING, features.TIMESTAMP,
             features.PROFILE, features.ITEM_STATE, features.SPAN, features.SPAN_AGE,
+            features.USER_GROUP, features.ITEM_GROUP,
         ],
     }  # fmt: skip
     return tfdv.StatsOptions(feature_allowlist=allowed[lane])

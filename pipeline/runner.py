@@ -22,14 +22,17 @@ from tfx.proto.orchestration import execution_result_pb2
 from components.ingestion.folder import fingerprint, open_folder
 from components.ingestion.options import read_pseudonym_key
 from components.lineage import open_store, read_pushes, withdrawn_models
-from models.encoder_folder import open_encoder
+from models.encoder_folder import SCRATCH, open_encoder
 from models.rules import read_rules
+from models.tracking import require_installed
 from pipeline.abandoned import alone, clear_abandoned
 from pipeline.beam_profiles import turn_off_timed_flush
 from pipeline.config import Configuration
 from pipeline.layout import SAMPLE, artifacts_folder, metadata_file, serving_folder
+from pipeline.model_card import write_card
 from pipeline.outcome import Outcome, read_outcome
 from pipeline.pipeline import Exceptions, Fingerprints, Places, create_pipeline
+from pipeline.scratch import with_own_encoder
 
 
 def run_pipeline(
@@ -47,25 +50,35 @@ def run_pipeline(
         BadInput: the data folder or the encoder can't be used, or another run is under way in the
             root; nothing was computed.
     """
-    pipeline = define_pipeline(config, root, override)
+    is_scratch = config.encoder.name == SCRATCH
+    with console.status("Training an encoder" if is_scratch else "Checking the inputs"):
+        pipeline = define_pipeline(config, root, override)
     root = root.resolve()
     with alone(root), _progress(console, len(pipeline.components)) as durations:
         clear_abandoned(root)
         turn_off_timed_flush()
         tfx.orchestration.LocalDagRunner().run(pipeline)
-        return read_outcome(metadata_file(root), config, durations)
+        outcome = read_outcome(metadata_file(root), config, durations)
+        if outcome.version is not None and not outcome.is_repeat:
+            write_card(root, int(outcome.version.name))
+        return outcome
 
 
 def define_pipeline(config: Configuration, root: Path, override: str = "") -> tfx.dsl.Pipeline:
     """Check the inputs and build the graph over the folders of a root, which is made.
 
+    An encoder from scratch is trained here, unless the root has it.
+
     Raises:
-        BadInput: the data folder, the encoder or the rules can't be used.
+        BadInput: the data folder, the encoder or the rules can't be used, or a library for
+            tracking is missing.
     """
     data = Path(config.data.path) if config.data.path else SAMPLE
     folder = open_folder(data)
-    encoder = open_encoder(config.encoder.name)
+    require_installed(config.tracking)
     root = root.resolve()
+    config = with_own_encoder(config, folder, root)
+    encoder = open_encoder(config.encoder.name)
     root.mkdir(parents=True, exist_ok=True)
     return create_pipeline(
         config,

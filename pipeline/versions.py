@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -25,7 +24,7 @@ from components.lineage import (
     withdrawn_models,
 )
 from models import features
-from pipeline.evaluation import read_metrics, slice_name
+from pipeline.evaluation import read_metrics, recorded_gates
 from pipeline.layout import metadata_file, serving_folder
 from pipeline.pushed import newest_version
 from serving.version_labels import read_labels, versions_on_disk
@@ -125,30 +124,22 @@ def _read_run(store: MetadataStore, context: int) -> _Run:
     made = {event.artifact_id: executions[event.execution_id] for event in outputs}
     artifacts = store.get_artifacts_by_id(made)
     evaluations = [a for a in artifacts if a.type == "ModelEvaluation"]
-    statistics = [
-        a for a in artifacts if a.type == "ExampleStatistics" and f"/{_STATISTICS}/" in a.uri
-    ]
     metrics: dict[str, float] = {}
     if evaluations:
         measured = read_metrics(Path(evaluations[-1].uri))["candidate"]
         config = made[evaluations[-1].id].custom_properties["eval_config"].string_value
-        for metric, name in _gated(json.loads(config)):
-            if metric in measured.get(name, {}):
-                metrics[f"{metric} {name}"] = measured[name][metric]
-    return _Run(_days(Path(statistics[-1].uri)) if statistics else None, metrics)
+        for gate in recorded_gates(config):
+            if gate.metric in measured.get(gate.slice, {}):
+                metrics[f"{gate.metric} {gate.slice}"] = measured[gate.slice][gate.metric]
+    return _Run(interaction_days(artifacts), metrics)
 
 
-def _gated(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Metric and slice of each gate in TFMA's configuration, as JSON."""
-    found = []
-    for spec in config.get("metrics_specs", config.get("metricsSpecs", [])):
-        for metric in spec.get("metrics", []):
-            name = json.loads(metric.get("config", "{}")).get("name", "")
-            for entry in metric.get("per_slice_thresholds", metric.get("perSliceThresholds", [])):
-                for slicing in entry.get("slicing_specs", entry.get("slicingSpecs", [])):
-                    values = slicing.get("feature_values", slicing.get("featureValues", {}))
-                    found.append((name, slice_name(values)))
-    return found
+def interaction_days(artifacts: Sequence[mlmd.Artifact]) -> tuple[str, str] | None:
+    """First and last day of the interactions, by the statistics among a run's artifacts."""
+    statistics = [
+        a for a in artifacts if a.type == "ExampleStatistics" and f"/{_STATISTICS}/" in a.uri
+    ]
+    return _days(Path(statistics[-1].uri)) if statistics else None
 
 
 def _days(statistics: Path) -> tuple[str, str] | None:

@@ -67,6 +67,7 @@ class Connection(ABC):
         self.target = target
         self.model = model
         self.label = label
+        self.version: int | None = None
         self.timeout = timeout
         self.fallback = tuple(fallback)
         self._credentials = None if tls is None else tls.channel_credentials()
@@ -96,10 +97,22 @@ class Connection(ABC):
         other.timeout = timeout
         return other
 
+    def at(self: Self, version: int) -> Self:
+        """The same client over the same connection, which asks that version whatever its label.
+
+        Closing either closes both.
+        """
+        other = copy.copy(self)
+        other.version = version
+        return other
+
     def _call(self, question: Question[Any], attempts: Attempts) -> Any:
         """Starts the call of one attempt."""
-        if self.label and question.method != STATUS:
-            question.request.model_spec.version_label = self.label
+        if question.method != STATUS:
+            if self.version is not None:
+                question.request.model_spec.version.value = self.version
+            elif self.label:
+                question.request.model_spec.version_label = self.label
         return self._methods[question.method](
             question.request, timeout=attempts.remaining(), metadata=self._metadata
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -47,8 +46,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         check_saved(candidate, check)
         rows = Path(artifact_utils.get_single_uri(output_dict["quarantine"]))
         with gzip.open(rows / "rows-00000-of-00001.jsonl.gz", "wt", encoding="utf-8") as file:
-            for row in updated.set_aside:
-                file.write(f"{json.dumps(row._asdict(), ensure_ascii=False)}\n")
+            file.writelines(f"{row.to_json()}\n" for row in updated.set_aside)
 
 
 class CatalogueUpdaterSpec(ComponentSpec):

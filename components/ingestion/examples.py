@@ -39,6 +39,8 @@ INTERACTION: Final = pa.schema(
         features.ITEM_STATE: _BYTES,
         features.SPAN: _INT,
         features.SPAN_AGE: _BYTES,
+        features.USER_GROUP: _BYTES,
+        features.ITEM_GROUP: _BYTES,
     }
 )
 

@@ -29,7 +29,17 @@ from components.ingestion.summary import (
     USERS_COUNT,
     RatingScale,
 )
-from models.features import EARLIER, LATEST, NEW, NEW_ITEMS, SEEN, TRAIN
+from models.features import (
+    EARLIER,
+    ITEM_GROUPS,
+    LATEST,
+    NEW,
+    NEW_ITEMS,
+    SEEN,
+    TRAIN,
+    USER_GROUPS,
+    group_of,
+)
 
 CATALOGUE: Final = "catalogue"
 EVENTS: Final = "events"
@@ -133,7 +143,8 @@ class JoinItem(_Join):
         for index, _, _, values in rows:
             if self._tables[index] == INTERACTIONS:
                 user, timestamp, rating = values
-                yield TaggedOutput(EVENTS, (user, (timestamp, item, rating, held_out, index)))
+                event = (timestamp, item, rating, held_out, index, total)
+                yield TaggedOutput(EVENTS, (user, event))
 
 
 class JoinUser(_Join):
@@ -155,8 +166,8 @@ class JoinUser(_Join):
             yield from self._account(chosen, column="user_id", key=user)
             (profile,) = chosen.row[3]
         events = sorted(
-            Event(timestamp, item, scale.apply(rating), held_out, index)
-            for timestamp, item, rating, held_out, index in tagged[EVENTS]
+            Event(timestamp, item, scale.apply(rating), *others)
+            for timestamp, item, rating, *others in tagged[EVENTS]
         )
         if not events:
             return
@@ -176,6 +187,8 @@ class JoinUser(_Join):
                 [[NEW if split == NEW_ITEMS else SEEN] for split in splits],
                 [[self._spans[event.file]] for event in events],
                 [[self._age(event)] for event in events],
+                [[group_of(len(history), USER_GROUPS)] for history in earlier],
+                [[group_of(event.demand, ITEM_GROUPS)] for event in events],
             ],
         )
         batches: dict[str, list[bytes]] = {}

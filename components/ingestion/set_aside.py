@@ -3,6 +3,7 @@
 The rules for a row are those of a run; what breaks them is set aside with number and reason.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -22,6 +23,10 @@ class SetAside(NamedTuple):
     reason: str
     column: str
     value: str  # empty where it may hold a raw user id
+
+    def to_json(self) -> str:
+        """That line, without its end."""
+        return json.dumps(self._asdict(), ensure_ascii=False)
 
 
 def read_records(

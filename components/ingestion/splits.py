@@ -21,6 +21,7 @@ class Event(NamedTuple):
     rating: float
     is_held_out: bool  # the item is held out as if it were new
     file: int
+    demand: int = 0  # interactions of the item, in all splits
 
 
 def draw(salt: str, kind: str, key: str) -> float:

@@ -49,16 +49,32 @@ def server_options(function: Callable[..., None]) -> Callable[..., None]:
 
     The function gets `client`, connected as they say, in their place, and `as_json`.
     """
+    decorated = connection_options(function)
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+        click.option(
+            "--label",
+            default="",
+            metavar="LABEL",
+            help="Ask the version with this label, stable or canary  [default: the newest version]",
+        ),
+    ):
+        decorated = option(decorated)
+    return decorated
+
+
+def connection_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options that say whom to ask; the function gets `client` in their place."""
 
     @functools.wraps(function)
     def with_client(
         *,
         target: str,
-        label: str,
         tls_ca: Path | None,
         tls_cert: Path | None,
         tls_key: Path | None,
         token_file: Path | None,
+        label: str = "",
         **others: Any,
     ) -> None:
         with _connect(target, label, tls_ca, tls_cert, tls_key, token_file) as client:
@@ -67,7 +83,6 @@ def server_options(function: Callable[..., None]) -> Callable[..., None]:
     decorated: Callable[..., None] = with_client
     for option in (
         debug_option,
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
         click.option(
             "--token-file", type=_FILE, metavar="FILE", help="Holds a bearer token; needs TLS."
         ),
@@ -83,12 +98,6 @@ def server_options(function: Callable[..., None]) -> Callable[..., None]:
             type=_FILE,
             metavar="FILE",
             help="Connect over TLS; the authority that signed the server's certificate, PEM.",
-        ),
-        click.option(
-            "--label",
-            default="",
-            metavar="LABEL",
-            help="Ask the version with this label, stable or canary  [default: the newest version]",
         ),
         click.option(
             "--target",

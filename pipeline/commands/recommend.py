@@ -39,7 +39,12 @@ def recommend(
     )
     ranked = list(zip(ranking.item_ids, ranking.scores, strict=True))
     if as_json:
-        items = [{"item_id": item, "score": score} for item, score in ranked]
+        items: list[dict[str, object]] = [
+            {"item_id": item, "score": score} for item, score in ranked
+        ]
+        if ranking.propensities is not None:
+            for item, propensity in zip(items, ranking.propensities, strict=True):
+                item["propensity"] = propensity
         print_json({"user_id": user, "version": ranking.version, "items": items})
         return
     if not ranked:

@@ -141,7 +141,7 @@ def _decisions_table(decisions: tuple[GateDecision, ...]) -> Table:
             _number(decision.candidate),
             f"{'≥' if gate.direction == 'higher' else '≤'} {gate.bound:g}",
             _number(decision.baseline),
-            f"{gate.tolerance:g}",
+            "–" if gate.tolerance is None else f"{gate.tolerance:g}",
             style="" if decision.passed else "red",
         )
     return table

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import yaml
 from ml_metadata.proto import metadata_store_pb2
 
-from models.encoder_folder import PACKAGED, open_encoder
+from models.encoder_folder import PACKAGED, SCRATCH, open_encoder
 from models.errors import BadInput
 from models.rules import read_rules
 from pipeline.config import Configuration
@@ -67,6 +67,11 @@ def _graph(config: Configuration) -> Any:
 
 def _encoder_fingerprint(name: str) -> str:
     """Of an encoder that can be seen from here; the containers may see others."""
+    if name == SCRATCH:
+        raise BadInput(
+            "encoder.name is 'scratch', which only `debut run` trains. Run it once, copy the "
+            "folder under encoders/ of its root to where the containers see it, and give that path."
+        )
     is_here = name == PACKAGED or Path(name).expanduser().is_dir()
     return open_encoder(name).fingerprint() if is_here else ""
 

@@ -7,7 +7,6 @@ and its own content security policy keeps it so, whatever the shop's titles hold
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -18,11 +17,21 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from components.whole_folders import write_at_once
 from models.curves import RECALL
 from models.metrics import SQUARED_ERROR
 from models.record import MeasuredPoint, TrainingRecord
 from pipeline.config import Configuration
-from pipeline.evaluation import HEADLINE_METRICS, SLICES, evaluation_metrics, span_slice
+from pipeline.evaluation import (
+    EVEN_METRICS,
+    EXPOSURE_METRICS,
+    GROUP_SLICES,
+    HEADLINE_METRICS,
+    LOWER_IS_BETTER,
+    SLICES,
+    evaluation_metrics,
+    span_slice,
+)
 from pipeline.outcome import Outcome
 from pipeline.report.plots import curve_svg
 from pipeline.report.reached import NewProduct
@@ -66,7 +75,7 @@ class Comparison(NamedTuple):
         """Whether the candidate is better, worse, or neither."""
         if not self.difference or self.metric not in _ORDER:
             return ""
-        return "better" if (self.difference < 0) == (self.metric == SQUARED_ERROR) else "worse"
+        return "better" if (self.difference < 0) == (self.metric in LOWER_IS_BETTER) else "worse"
 
 
 @dataclass(frozen=True)
@@ -122,11 +131,11 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     report = folder / f"{outcome.run_id}.html"
-    _write(report, _page(outcome, config, reached))
+    write_at_once(report, _page(outcome, config, reached))
     # Run ids begin with the time, so their order is that of the runs.
     pages = sorted((page for page in folder.glob("*.html") if page.name != INDEX), reverse=True)
     rows = [(page.name, page.stem, _read_verdict(page)) for page in pages]
-    _write(folder / INDEX, _environment().get_template("index.html.j2").render(rows=rows))
+    write_at_once(folder / INDEX, _environment().get_template("index.html.j2").render(rows=rows))
     return report
 
 
@@ -183,6 +192,10 @@ def _page(outcome: Outcome, config: Configuration, reached: Sequence[NewProduct]
         },
         all_metrics=_comparisons(outcome, every_metric),
         span_metrics=_by_span(outcome),
+        group_metrics=_by_group(outcome),
+        exposure_metrics=_exposure(outcome),
+        even_metrics=_even(outcome),
+        exposure_curve=_exposure_curve(training),
         plots=[plot for plot in plots if plot],
         curve_names=list(dict.fromkeys(n for point in training.curve for n in point.values)),
         more_data=[measured for measured in _more_data(training) if measured.points],
@@ -228,6 +241,57 @@ def _by_span(outcome: Outcome) -> dict[str, list[Comparison]]:
             ("example_count", every),
         )
     }
+
+
+def _by_group(outcome: Outcome) -> dict[str, list[Comparison]]:
+    """The same question asked for each group; of new items among new ones."""
+    names = {
+        metric: [name for name in GROUP_SLICES if name.startswith(state)]
+        for metric, state in (("recall_at_20", "seen"), ("cold_recall_at_20", "new"))
+    }
+    found = {
+        metric: _comparisons(outcome, [metric], slices)[metric] for metric, slices in names.items()
+    }
+    found["example_count"] = _comparisons(outcome, ["example_count"], GROUP_SLICES)["example_count"]
+    return {metric: rows for metric, rows in found.items() if rows}
+
+
+def _exposure(outcome: Outcome) -> dict[str, list[Comparison]]:
+    return _measured(
+        outcome,
+        {
+            metric: ["new"] if cold else ["overall"]
+            for metric, (_, cold) in EXPOSURE_METRICS.items()
+        },
+    )
+
+
+def _even(outcome: Outcome) -> dict[str, list[Comparison]]:
+    """The plain recall beside its estimates, of items that sell and of new ones among new ones."""
+    slices = {metric: ["new"] if cold else ["seen"] for metric, (_, cold) in EVEN_METRICS.items()}
+    plain = {"recall_at_20": ["seen"], "cold_recall_at_20": ["new"]}
+    found = _measured(outcome, slices)
+    return _measured(outcome, plain) | found if found else {}
+
+
+def _measured(outcome: Outcome, slices: Mapping[str, Sequence[str]]) -> dict[str, list[Comparison]]:
+    """Metrics in some slices, those that were measured."""
+    found = {
+        metric: _comparisons(outcome, [metric], names)[metric] for metric, names in slices.items()
+    }
+    return {
+        metric: rows
+        for metric, rows in found.items()
+        if any(row.candidate is not None for row in rows)
+    }
+
+
+def _exposure_curve(training: TrainingRecord) -> Measured:
+    """What more even exposure of new items costs."""
+    return Measured(
+        "Even exposure against recall at 20", "strength, hundredths of a logit", training.exposure,
+        {"exposure-curve": ("recall", "gini", "coverage")}, is_logarithmic=False,
+    )  # fmt: skip
 
 
 def _comparisons(
@@ -294,13 +358,3 @@ def _read_verdict(page: Path) -> str:
     reader = _VerdictReader()
     reader.feed(page.read_text(encoding="utf-8"))
     return reader.verdict
-
-
-def _write(path: Path, text: str) -> None:
-    # Hidden, and not named .html: the index doesn't list it.
-    incoming = path.with_name(f".incoming-{os.getpid()}-{path.name}.part")
-    try:
-        incoming.write_text(text, encoding="utf-8")
-        incoming.replace(path)
-    finally:
-        incoming.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ import components.ingestion
 from components.ingestion.folder import REQUIRED_COLUMNS
 from models import served
 from pipeline.config import DEFAULT_FILE, Configuration
-from pipeline.evaluation import SLICES, SPAN_SLICES, evaluation_metrics
+from pipeline.evaluation import GROUP_SLICES, SLICES, SPAN_SLICES, evaluation_metrics
 from pipeline.pipeline import Fingerprints, Places, create_pipeline
 from serving import flags
 from tests.docs.pages import ROOT, blocks, commands, documented_signatures, table
@@ -159,7 +159,9 @@ def test_the_commands_table_holds_every_command_and_option():
 
 def test_the_gate_metrics_and_slices_are_stated():
     page = "docs/concepts/splits-and-gates.md"
-    assert {row["slice"].strip("`") for row in table(page, "slice")} == set(SLICES | SPAN_SLICES)
+    assert {row["slice"].strip("`") for row in table(page, "slice")} == set(
+        SLICES | SPAN_SLICES | GROUP_SLICES
+    )
     stated = {row["metric"].strip("`") for row in table(page, "metric")}
     assert stated == {name.replace("_10", "_K").replace("_20", "_K").replace("_50", "_K")
                       for name in evaluation_metrics()}  # fmt: skip

@@ -1,4 +1,7 @@
-"""A run with what is off by default: a tuner, fine-tuning with all its parts, an RNN head."""
+"""A run with what is off by default: a tuner, fine-tuning with all its parts, an RNN head.
+
+Minutes; `make test-encoders` runs it.
+"""
 
 import io
 import json
@@ -17,6 +20,8 @@ from tests.end_to_end.metadata import NewestRun
 from tests.end_to_end.running import small
 from tests.end_to_end.shop import write_shop
 from tests.tiny_bert import write_tiny_bert
+
+pytestmark = pytest.mark.encoders
 
 TRIALS = 2
 SETTINGS = [

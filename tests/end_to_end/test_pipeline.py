@@ -1,5 +1,6 @@
 """One shop through every TFX node: pushed, pushed again, refused, stopped. The runs are shared."""
 
+import importlib.metadata
 import io
 import itertools
 import json
@@ -11,10 +12,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -24,6 +27,7 @@ from rich.console import Console
 from tensorflow.python.tools import saved_model_utils
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx.components import Evaluator, StatisticsGen, Transform
+from werkzeug.test import Client as Http
 
 from components import accounted
 from components.accounting import note_rows, noted_rows
@@ -35,8 +39,10 @@ from pipeline.abandoned import alone
 from pipeline.catalogue import run_catalogue_pipeline, run_exploration_pipeline
 from pipeline.cli import main
 from pipeline.config import load_configuration
+from pipeline.console.server import create_console
 from pipeline.evaluation import read_rating_counts
 from pipeline.layout import serving_folder
+from pipeline.model_card import card_file
 from pipeline.outcome import Outcome
 from pipeline.pushed import read_terms
 from pipeline.runner import run_pipeline
@@ -242,6 +248,16 @@ def pushed_versions(root):
     return json.loads(CliRunner().invoke(main, ["versions", "--root", str(root), "--json"]).stdout)
 
 
+def toolkit_schema():
+    """Of Model Card Toolkit's latest form; the package itself can't be imported here."""
+    [file] = [
+        file
+        for file in importlib.metadata.files("model-card-toolkit") or ()
+        if str(file).endswith("schema/v0.0.2/model_card.schema.json")
+    ]
+    return json.loads(file.read_text())
+
+
 def examples(run, split):
     """The ingested interactions of a split, serialized and parsed."""
     (folder,) = run.metadata.outputs("DataFolderExampleGen", "interactions")
@@ -349,15 +365,108 @@ class TestFirstRun:
         by_hand = np.histogram(outputs["rating"], len(counts), (0, 1))[0]
         # Ratings on a border may fall to either side of it.
         assert np.abs(np.cumsum(counts) - np.cumsum(by_hand)).max() <= 2
+        self.check_exposure(first, outputs, state)
+        self.check_groups(first, outputs, parsed)
         splits = first.outcome.summary.splits
         assert (state == b"seen").sum() == splits["eval"]
         assert (state == b"new").sum() == splits["new_items"]
 
+    def check_exposure(self, first, outputs, state):
+        metrics = first.outcome.metrics["candidate"]
+        for cold, name in (("", "overall"), ("cold_", "new")):
+            rows = np.isin(state, list(SLICES[name]))
+            listed, count = outputs[f"{cold}listed"][rows], int(outputs[f"{cold}candidates"][0])
+            shown = np.unique(listed[listed >= 0], return_counts=True)[1]
+            everything = np.append(shown, np.zeros(count - len(shown)))
+            apart = np.abs(everything[:, np.newaxis] - everything).mean()
+            expected = {
+                f"{cold}coverage_at_20": len(shown) / count,
+                f"{cold}gini_at_20": apart / (2 * everything.mean()),
+            }
+            found = {key: metrics[name][key] for key in expected}
+            assert found == pytest.approx(expected, abs=0.02)
+        pairs = zip(outputs["listed"], outputs["cold_listed"], strict=True)
+        new = [len(np.intersect1d(one[one >= 0], other[other >= 0])) for one, other in pairs]
+        share = sum(new) / (outputs["listed"] >= 0).sum()
+        assert metrics["overall"]["new_share_at_20"] == pytest.approx(share, abs=0.01)
+
+    def check_groups(self, first, outputs, parsed):
+        """By the histories, and by the interactions that the data holds of an item."""
+        sold = Counter(
+            feature["item_id"].bytes_list.value[0]
+            for split in ("train", "eval", "new_items")
+            for feature in examples(first, split)[1]
+        )
+        recalls: dict[str, list[bool]] = {}
+        for feature, rank in zip(parsed, outputs["rank"], strict=True):
+            state = feature["item_state"].bytes_list.value[0].decode()
+            had = len(feature["history"].bytes_list.value)
+            count = sold[feature["item_id"].bytes_list.value[0]]
+            user = "heavy" if had >= 10 else "light" if had else "unknown"
+            item = "popular" if count >= 100 else "middle" if count >= 10 else "niche"
+            for name in (f"{state}_for_{user}_users", f"{state}_{item}_items"):
+                recalls.setdefault(name, []).append(rank <= 20)
+        metrics = first.outcome.metrics["candidate"]
+        assert set(recalls) == set(metrics) - set(SLICES)
+        for name, hits in recalls.items():
+            assert metrics[name]["example_count"] == len(hits)
+            assert metrics[name]["recall_at_20"] == pytest.approx(np.mean(hits), abs=0.03)
+
+    def test_labels_are_planned_for_new_products(self, place, first):
+        done = CliRunner().invoke(
+            main, ["label-plan", "--root", str(place.root), "-k", "5", "--json"]
+        )
+        assert done.exit_code == 0, done.output
+        found = json.loads(done.stdout)
+        assert len({wanted["item_id"] for wanted in found}) == 5
+        assert {wanted["item_id"] for wanted in found} <= place.shop.unsold
+        for wanted in found:
+            assert place.shop.items[wanted["item_id"]].title in wanted["title"]
+        left = [wanted["left"] for wanted in found]
+        assert left == sorted(left, reverse=True) and 0 < left[-1] < left[0] < 1
+
     def test_first_run_is_judged_without_a_baseline(self, first):
-        assert len(first.outcome.decisions) == 3
+        assert len(first.outcome.decisions) == 4
         assert all(decision.baseline is None for decision in first.outcome.decisions)
         assert all(decision.passed for decision in first.outcome.decisions)
         assert first.metadata.inputs("Evaluator", "baseline_model") == []
+
+    def test_tensorboard_has_options_and_the_item_space_of_the_run(self, place, first):
+        (folder,) = first.metadata.outputs("TwoTowerTrainer", "model_run")
+        lines = (folder / "tensorboard" / "item_names.tsv").read_text().splitlines()[1:]
+        rows = {item: (name, state) for item, name, state in (line.split("\t") for line in lines)}
+        assert set(rows) == set(place.shop.items)
+        assert {item for item, (_, state) in rows.items() if state == "new"} == place.shop.unsold
+        name, _ = rows["00001"]
+        assert name.startswith(place.shop.items["00001"].title)
+        [events] = (folder / "tensorboard").glob("events*")
+        assert b"training.learning_rate" in events.read_bytes()
+
+    def test_the_card_says_what_the_run_measured_in_the_toolkit_s_form(self, place, first):
+        version, outcome = int(first.outcome.version.name), first.outcome
+        card = json.loads(card_file(place.root, version).read_text())
+        jsonschema.validate(card, toolkit_schema())
+        assert card["model_details"]["version"]["name"] == str(version)
+        assert any(
+            outcome.run_id in one["reference"] for one in card["model_details"]["references"]
+        )
+        told = {
+            (one["type"], one["slice"]): one["value"]
+            for one in card["quantitative_analysis"]["performance_metrics"]
+        }
+        for slice_, values in outcome.metrics["candidate"].items():
+            for metric, value in values.items():
+                assert told.pop((metric, slice_)) == f"{value:.4f}"
+        assert set(told) == {(f"gate: {d.gate.metric}", d.gate.slice) for d in outcome.decisions}
+        assert all(value.startswith("passed with ") for value in told.values())
+        interactions, catalogue = card["model_parameters"]["data"]
+        assert (
+            f"{place.shop.interactions:,} of {len(place.shop.histories)} users"
+            in (interactions["description"])
+        )
+        assert f"{len(place.shop.unsold)} of them without" in catalogue["description"]
+        page = card_file(place.root, version, "html").read_text()
+        assert all(value in page for value in told.values())
 
     def test_training_made_the_model_better(self, first):
         record = first.outcome.training
@@ -885,6 +994,68 @@ class TestDrift:
         assert place.versions() == versions
 
 
+class TestConsole:
+    """The console on a root that was really run, and on a server that really serves it."""
+
+    @pytest.fixture(scope="class")
+    def http(self, place, second, client):
+        wait_until_available(client, int(second.outcome.version.name))
+        return Http(create_console(place.root, client))
+
+    def ask(self, http, path, **parameters):
+        response = http.get(f"/api/{path}", query_string=parameters)
+        assert response.status_code == 200, response.text
+        return response.json
+
+    def test_a_product_is_shown_with_its_neighbours_and_audience(self, place, http, client):
+        found = self.ask(http, "product", item="00000", k=5)
+        assert found["item"]["name"].startswith(place.shop.items["00000"].title)
+        buyers = [user for user, items in place.shop.histories.items() if "00000" in items]
+        assert found["item"]["buyers"] == len(buyers)
+        [similar] = client.at(found["version"]).similar_items(["00000"], k=5)
+        assert [item["item_id"] for item in found["neighbours"]] == similar.item_ids
+        assert not {one["user_id"] for one in found["audience"]} & set(buyers)
+
+    def test_typed_as_a_new_one_it_is_nearest_to_itself_and_then_to_the_same(self, place, http):
+        item = place.shop.items["00000"]
+        known = self.ask(http, "product", item="00000", k=5)["neighbours"]
+        typed = self.ask(
+            http, "product", title=item.title, category=item.theme, price=item.price or "", k=6,
+            description=f"material: {item.material}." if item.material else "",
+        )["neighbours"]  # fmt: skip
+        assert typed[0]["item_id"] == "00000"
+        assert {one["item_id"] for one in typed[1:5]} <= {one["item_id"] for one in known}
+        assert typed[1]["score"] == pytest.approx(known[0]["score"], abs=0.02)
+
+    def test_a_customer_is_shown_with_the_history_and_reasons(self, place, http):
+        found = self.ask(http, "customer", user="u1", k=4, new_only="1")
+        history = place.shop.histories["u1"]
+        assert found["bought"] == len(history)
+        assert [item["item_id"] for item in found["history"]] == history[::-1]
+        assert {item["item_id"] for item in found["list"]} <= place.shop.unsold
+        for item in found["list"]:
+            assert {why["item_id"] for why in item["because"]} <= set(history)
+
+    def test_gates_and_drift_are_those_of_the_newest_judged_run(self, place, http, third):
+        judged = self.ask(http, "overview")["judged"]
+        assert judged["run_id"] == third.outcome.run_id and not judged["blessed"]
+        told = {(gate["metric"], gate["slice"]): gate for gate in judged["gates"]}
+        assert len(told) == len(third.outcome.decisions)
+        for decision in third.outcome.decisions:
+            gate = decision.gate
+            found = told[gate.metric, gate.slice]
+            assert found["candidate"] == pytest.approx(decision.candidate)
+            assert found["baseline"] == pytest.approx(decision.baseline)
+            assert (found["bound"], found["tolerance"], found["direction"], found["passed"]) == (
+                pytest.approx(gate.bound), pytest.approx(gate.tolerance), gate.direction,
+                decision.passed,
+            )  # fmt: skip
+        drift = third.outcome.drift
+        assert judged["drift"]["since"] == drift.since
+        assert judged["drift"]["ratings"] == pytest.approx(drift.ratings)
+        assert len(judged["drift"]["features"]) == len(drift.features)
+
+
 class TestUnchanged:
     @pytest.fixture(scope="class")
     def repeat(self, place, second, third):
@@ -958,6 +1129,13 @@ class TestGoingBack:
         )  # fmt: skip
         assert bad["labels"] == ["stable"] and not bad["withdrawn"]
         assert good["withdrawn"] == bad["reason"] == "it recommends what is sold out"
+        card = json.loads(card_file(place.root, bad["version"]).read_text())
+        jsonschema.validate(card, toolkit_schema())
+        made, pushed, *_ = [one["reference"] for one in card["model_details"]["references"]]
+        assert f"version {overridden.outcome.version.name} by " in made
+        assert overridden.outcome.run_id in pushed
+        limits = [one["description"] for one in card["considerations"]["limitations"]]
+        assert any("the gate looks at the wrong week" in limit for limit in limits)
         wait_until_available(client, bad["version"])
         (ranking,) = client.recommend(["u1"], k=5)
         alone = tf.saved_model.load(str(overridden.outcome.version)).signatures["recommend"](

@@ -23,6 +23,15 @@ def tokens_of(folder, texts, length=32):
     return np.array(made["input_ids"])
 
 
+def saved_and_loaded(encoder, folder):
+    """Tokens int32 [B, T] to embeddings, by a SavedModel of the encoder in a folder."""
+    served = tf.function(lambda tokens: {"text": encoder.infer(tokens)}, autograph=False)
+    signature = served.get_concrete_function(tf.TensorSpec([None, None], tf.int32, "tokens"))
+    tf.saved_model.save(encoder, str(folder), signatures=signature)
+    loaded = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    return lambda tokens: loaded(tokens=tokens)["text"]
+
+
 def bert_by_hand(weights, ids, heads, prefix=None):
     """The last hidden states [T, hidden] of one text without padding (Devlin et al. 2018).
 

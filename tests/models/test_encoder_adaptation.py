@@ -7,7 +7,14 @@ from scipy.special import erf
 from models.encoder import TextEncoder
 from models.encoder_adaptation import AdapterDense, LowRankDense
 from models.errors import BadInput
-from tests.models.test_encoder import EMBEDDINGS, PER_LAYER, TEXTS, encoded_by_hand, tokens_of
+from tests.models.test_encoder import (
+    EMBEDDINGS,
+    PER_LAYER,
+    TEXTS,
+    encoded_by_hand,
+    saved_and_loaded,
+    tokens_of,
+)
 from tests.tiny_bert import HIDDEN, LAYERS
 
 SIZE = 3
@@ -142,9 +149,8 @@ def test_a_saved_encoder_answers_as_it_did(bert, adaptation, tmp_path):
     for variable in encoder.trainable_variables:
         variable.assign_add(random.normal(scale=0.1, size=variable.shape))
     tokens = tf.constant(tokens_of(bert, TEXTS), tf.int32)
-    tf.saved_model.save(encoder, str(tmp_path))
-    loaded = tf.saved_model.load(str(tmp_path))
-    np.testing.assert_allclose(loaded.infer(tokens), encoder(tokens), atol=1e-5)
+    loaded = saved_and_loaded(encoder, tmp_path)
+    np.testing.assert_allclose(loaded(tokens), encoder(tokens), atol=1e-5)
     assert np.abs(encoder(tokens) - TextEncoder(bert)(tokens)).max() > 1e-3
 
 

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_text
 
 from models import lexical
 
@@ -114,3 +115,49 @@ def test_a_sketch_does_not_depend_on_the_batch_it_is_in():
     for place in range(2):
         alone = sketch(rows[place : place + 1], weights[place : place + 1])
         np.testing.assert_array_equal(alone[0], together[place])
+
+
+# 0 is unknown; the vocabulary has words, and of Russian no more than letters.
+PIECES = ["[UNK]", "red", "cup", "##s", "ч", "##а", "##ш", "##к", "杯", "の", "ー"]
+
+
+def units(text):
+    """Of one text that is read by a WordPiece tokenizer with `PIECES`."""
+    words = tf.ragged.constant([text.split()])
+    table = tf.lookup.StaticVocabularyTable(
+        tf.lookup.KeyValueTensorInitializer(PIECES, tf.range(len(PIECES), dtype=tf.int64)), 1
+    )
+    pieces = tensorflow_text.WordpieceTokenizer(table, token_out_type=tf.int64).tokenize(words)
+    return lexical.units(words, pieces, unknown=0, vocabulary_size=VOCABULARY).to_list()[0]
+
+
+def bucket(text):
+    hashed = tf.strings.to_hash_bucket_fast(text, lexical.BIGRAM_BUCKETS)
+    return VOCABULARY + int(hashed)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("red cups", [[1], [2, 3]]),  # what the vocabulary reads stays
+        ("red pöt cup", [[1], ["pöt"], [2]]),
+        ("чашка", [["чашка"]]),  # spelled, letter by letter
+        ("ч cups", [[4], [2, 3]]),  # a letter that is a word
+        ("杯 壺", [[8], ["壺"]]),  # an unknown Chinese character is told from others
+        ("ティーのABC", [["テ", "ィ", "ー", "の", "ABC"]]),
+        ("ชาเย็น", [["ช", "า", "เ", "ย", "็", "น"]]),
+    ],
+)
+def test_words_that_the_vocabulary_cannot_read_stand_for_themselves(text, expected):
+    wanted = [[bucket(u) if isinstance(u, str) else u for u in word] for word in expected]
+    assert units(text) == wanted
+
+
+def test_unknown_words_are_terms_that_items_share():
+    def terms(text):
+        flat = list(itertools.chain.from_iterable(units(text)))
+        return set(lexical.terms(tf.ragged.constant([flat], tf.int64), VOCABULARY).to_list()[0])
+
+    one, other, third = map(terms, ("синий чайник", "красный чайник", "壺 盆"))
+    assert bucket("чайник") in one & other
+    assert not one & third

@@ -28,4 +28,11 @@ def test_softmax_stays_finite_for_huge_logits():
 
 
 def test_squared_error_is_a_mean_over_ratings():
-    assert float(squared_error(tf.constant([0.0, 1.0]), tf.constant([0.5, 0.0]))) == 0.625
+    ones = tf.ones([2])
+    assert float(squared_error(tf.constant([0.0, 1.0]), tf.constant([0.5, 0.0]), ones)) == 0.625
+
+
+def test_a_rating_counts_by_its_weight():
+    weight = tf.constant([3.0, 1.0])
+    error = squared_error(tf.constant([0.0, 1.0]), tf.constant([0.5, 0.0]), weight)
+    assert float(error) == pytest.approx((3 * 0.25 + 1.0) / 4)

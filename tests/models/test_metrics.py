@@ -8,9 +8,27 @@ import tensorflow_model_analysis as tfma
 from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, top_k_accuracy_score
 
 from models import metrics
+from models.debiasing.metrics import ASKED, BUYERS, ESTIMATORS, EvenRecall
+from models.exposure.measures import coverage, exposures, gini
+from models.exposure.metrics import (
+    CANDIDATES,
+    COLD_CANDIDATES,
+    COLD_LISTED,
+    COVERAGE,
+    GINI,
+    LISTED,
+    NEW_SHARE,
+    ExposureMetric,
+)
+from models.interactions import PAD
 from pipeline.beam_profiles import PROFILES
 
 ROWS, ITEMS = 240, 37
+COLD, PLACES = 15, 8
+EXPOSED = {
+    "gini": (GINI, False), "coverage": (COVERAGE, False), "new_share": (NEW_SHARE, False),
+    "cold_gini": (GINI, True), "cold_coverage": (COVERAGE, True),
+}  # fmt: skip
 KS = (1, 5, 20, 500)  # one of them longer than the catalogue
 ANALYSED_KS = (5, 500)
 IN_MEMORY = list(PROFILES["direct"])
@@ -63,9 +81,13 @@ class Answers(tf.Module):
     def evaluate(self, examples):
         spec = {
             name: tf.io.FixedLenFeature([], tf.float32)
-            for name in (metrics.RANK, metrics.COLD_RANK, metrics.SQUARED_ERROR)
-        }
-        return tf.io.parse_example(examples, spec)
+            for name in (
+                metrics.RANK, metrics.COLD_RANK, metrics.SQUARED_ERROR, CANDIDATES, COLD_CANDIDATES,
+                ASKED, BUYERS,
+            )
+        }  # fmt: skip
+        lists = {name: tf.io.FixedLenFeature([PLACES], tf.int64) for name in (LISTED, COLD_LISTED)}
+        return tf.io.parse_example(examples, spec | lists)
 
 
 def write_examples(file, columns, states):
@@ -73,7 +95,11 @@ def write_examples(file, columns, states):
         for place, state in enumerate(states):
             example = tf.train.Example()
             for name, column in columns.items():
-                example.features.feature[name].float_list.value.append(column[place])
+                feature = example.features.feature[name]
+                if np.ndim(column[place]):
+                    feature.int64_list.value.extend(column[place])
+                else:
+                    feature.float_list.value.append(column[place])
             example.features.feature["item_state"].bytes_list.value.append(state)
             writer.write(example.SerializeToString())
 
@@ -94,7 +120,18 @@ def analysed(folder, columns, states):
     config = tfma.EvalConfig(
         model_specs=[tfma.ModelSpec(signature_name="evaluate", model_type="tf_generic")],
         slicing_specs=[tfma.SlicingSpec(), tfma.SlicingSpec(feature_keys=["item_state"])],
-        metrics_specs=tfma.metrics.specs_from_metrics([*wanted, metrics.SquaredError()]),
+        metrics_specs=tfma.metrics.specs_from_metrics(
+            [
+                *wanted,
+                metrics.SquaredError(),
+                *(ExposureMetric(measure, cold, name) for name, (measure, cold) in EXPOSED.items()),
+                *(
+                    EvenRecall(one, bool(cold), f"{cold}{one}")
+                    for one in ESTIMATORS
+                    for cold in ("", "cold")
+                ),
+            ]
+        ),
     )
     result = tfma.run_model_analysis(
         eval_config=config,
@@ -120,7 +157,13 @@ def test_evaluator_averages_the_gains_over_the_rows_of_a_slice(tmp_path):
         metrics.RANK: ranks_of(scores, true),
         metrics.COLD_RANK: random.integers(1, 9, ROWS),
         metrics.SQUARED_ERROR: random.random(ROWS).astype(np.float32),
+        CANDIDATES: np.full(ROWS, ITEMS),
+        COLD_CANDIDATES: np.full(ROWS, COLD),
     }
+    columns[LISTED], columns[COLD_LISTED] = lists_of(random)
+    unknown = random.random(ROWS) < 0.05
+    columns[ASKED] = np.where(unknown, PAD, (30 * random.random(ROWS) ** 3).astype(int))
+    columns[BUYERS] = np.where(columns[ASKED] == PAD, 0, 200 // (columns[ASKED] + 2) + 1)
     states = np.where(random.random(ROWS) < 0.3, b"new", b"seen").tolist()
     found = analysed(tmp_path, columns, states)
     assert set(found) == {"overall", "new", "seen"}
@@ -139,6 +182,63 @@ def test_evaluator_averages_the_gains_over_the_rows_of_a_slice(tmp_path):
                     assert values[f"{cold}{gain}_at_{k}"] == pytest.approx(gains.mean()), gain
         error = columns[metrics.SQUARED_ERROR][rows].mean()
         assert values[metrics.SQUARED_ERROR] == pytest.approx(error, 1e-5)
+
+        check_exposure(values, columns, rows)
+        check_even_recall(values, columns, rows)
+
+
+def check_exposure(values, columns, rows):
+    """By the mean difference of two items' exposure, item by item."""
+    for cold, items in (("", ITEMS), ("cold_", COLD)):
+        lists = columns[f"{cold}listed"][rows]
+        shown = np.array([(lists == item).sum() for item in range(items)])
+        apart = np.abs(shown[:, np.newaxis] - shown).mean()
+        assert values[f"{cold}gini"] == pytest.approx(apart / (2 * shown.mean()))
+        assert values[f"{cold}coverage"] == pytest.approx((shown > 0).mean())
+    places = columns["listed"][rows]
+    assert values["new_share"] == pytest.approx((places[places >= 0] < COLD).mean())
+
+
+def check_even_recall(values, columns, rows):
+    """Recall of a policy that draws the items evenly, event by event."""
+    asked, buyers = columns[ASKED][rows], columns[BUYERS][rows]
+    kept = asked != PAD
+    items = np.unique(asked[kept])
+    demand = {item: buyers[asked == item][0] for item in items}
+    chance = {item: demand[item] / sum(demand.values()) for item in items}
+    level = {item: int(np.log2(demand[item])) for item in items}
+    for cold, column in (("", metrics.RANK), ("cold", metrics.COLD_RANK)):
+        hit = columns[column][rows] <= 20
+        weight = np.array([1 / len(items) / chance[item] for item in asked[kept]])
+        weight = np.minimum(weight, np.sqrt(kept.sum()))
+        expected = {
+            item: np.mean([hit[i] for i in np.flatnonzero(kept) if level[asked[i]] == level[item]])
+            for item in items
+        }
+        mean = np.mean(list(expected.values()))
+        error = hit[kept] - [expected[item] for item in asked[kept]]
+        assert values[f"{cold}ips"] == pytest.approx((weight * hit[kept]).mean())
+        assert values[f"{cold}snips"] == pytest.approx((weight @ hit[kept]) / weight.sum())
+        assert values[f"{cold}dr"] == pytest.approx(mean + (weight * error).mean())
+
+
+def lists_of(random):
+    """Lists of all items, the first `COLD` of which are cold, and those of the cold alone."""
+    every = np.array([random.permutation(ITEMS)[:PLACES] for _ in range(ROWS)])
+    every[:, 1:][every[:, 1:] % 3 == 0] = -1  # shorter, and not alike
+    cold = [
+        [*(found := [item for item in row if 0 <= item < COLD]), *[-1] * (PLACES - len(found))]
+        for row in every
+    ]
+    return every, np.array(cold)
+
+
+def test_lists_without_a_place_have_no_measure_and_equal_ones_no_inequality():
+    assert math.isnan(gini([], 4)) and coverage([], 4) == 0.0
+    assert gini([3, 3, 3], 3) == 0.0
+    assert gini([7], 100) == pytest.approx(0.99)
+    lists = np.array([[1, 2, -1], [2, -1, -1]])
+    assert exposures(lists, 4).tolist() == [0, 1, 2, 0]
 
 
 def test_a_slice_without_rows_has_no_value():

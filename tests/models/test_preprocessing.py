@@ -10,6 +10,7 @@ from models.preprocessing import (
     _price_bucket,
     item_text,
     preprocess_interactions,
+    word_count,
 )
 from tests.models.shop import OPTIONS, SIZE, item_id, transform
 
@@ -38,6 +39,13 @@ def test_the_text_of_an_item_joins_what_is_there():
 def test_an_item_without_any_text_is_the_empty_string():
     empty = texts(title=[" "], category=[""], brand=[""], description=[""])
     assert item_text(empty).numpy().tolist() == [b""]
+
+
+def test_words_are_counted_in_any_script():
+    titles = ["", " - ", "Kids' tea-set No. 5", "红茶", "чай и кофе", "कपड़ा"]
+    descriptions = ["", "!", "", "好 mug", "", ""]
+    counts = word_count(tf.constant(titles), tf.constant(descriptions))
+    assert counts.numpy().tolist() == [0, 0, 5, 4, 3, 1]
 
 
 def text_of(item):
@@ -170,6 +178,8 @@ def test_popularity_counts_the_interactions_of_each_item(tmp_path):
             "item_state": [b"seen"],
             "span": [0],
             "span_age": [b"latest"],
+            "user_group": [b"light"],
+            "item_group": [b"niche"],
         }
         for item, count in counts.items()
         for _ in range(count)

@@ -7,21 +7,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import tensorflow as tf
 
 from components.catalogue.gate import Loaded
 from components.catalogue.update import Change, DataTerms, update
 from components.ingestion.summary import RatingScale
 from models.admission import FILE, Admission
+from models.aligner import Aligner
 from models.errors import BadInput
 from models.exploration import OUT
+from models.inheritance import inherit
 from models.newcomers import place, refreshed
 from models.products import describe
-from models.ruled import RuledLists
+from models.ruled import DIVERSE, RuledLists
 from models.rules import NO_GROUP, CapRule, Goods, Rules, rule
 from models.scoring import top
 from models.served import ServedModel
 from models.shelf import Shelf
+from models.simulation import SimulatedLaunch
 from pipeline.config import load_configuration
 from tests.models.shop import NUM_USERS, SIZE, item_id, user_id
 from tests.models.test_newcomers import product
@@ -30,10 +34,12 @@ NOW = 1_800_000_000  # in January 2027
 LATER = 1_850_000_000
 
 
-def lists(scores, is_new, group, rules, allowed, k):
+def lists(scores, is_new, group, rules, allowed, k, embedding=None):
     """What `RuledLists` makes of scores [B, I]: per user (row, score), and how often it asked."""
     shelf: Any = SimpleNamespace(
-        is_new=tf.Variable(is_new), rules=SimpleNamespace(group=tf.Variable(group))
+        is_new=tf.Variable(is_new),
+        rules=SimpleNamespace(group=tf.Variable(group)),
+        embeddings=lambda rows: tf.gather(tf.constant(embedding, tf.float32), rows),
     )
     asked = []
 
@@ -101,6 +107,71 @@ def test_a_list_is_the_greedy_choice(seed, rules):
             assert score == scores[user, row]
 
 
+def relevant_and_different(scores, is_new, group, rules, order, k, embedding):
+    """Maximal marginal relevance for one user among candidates, one item after the other."""
+    chosen: list[int] = []
+    owed = min(int(np.ceil(rules.new_share * k - 1e-4)), is_new[order].sum())
+
+    def able(row):
+        same = sum(group[other] == group[row] != NO_GROUP for other in chosen)
+        return row not in chosen and (rules.cap is None or same < rules.cap.most)
+
+    while len(chosen) < k and (left := [row for row in order if able(row)]):
+        if owed - is_new[chosen].sum() >= k - len(chosen):
+            left = [row for row in left if is_new[row]] or left
+        near = np.max([np.zeros(len(scores)), *(embedding @ embedding[row] for row in chosen)], 0)
+        worth = scores[left] - rules.diversity.weight * near[left]
+        chosen.append(left[int(np.argmax(worth))])
+    return sorted(chosen, key=lambda row: (-scores[row], row))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "others",
+    [
+        {},
+        {"new_share": 0.4},
+        {"cap": CapRule(group="category", most=2)},
+        {"new_share": 0.5, "cap": CapRule(group="category", most=3)},
+    ],
+)
+def test_a_diverse_list_trades_score_for_difference(seed, others):
+    random = np.random.default_rng(seed)
+    items, k = int(random.integers(30, 150)), int(random.integers(2, 12))
+    rules = Rules.model_validate({"diversity": {"weight": 1.5}} | others)
+    scores = random.normal(size=(3, items)).astype(np.float32)
+    scores[:, random.integers(0, items, 4)] = OUT
+    is_new = random.random(items) < 0.3
+    group = random.choice([NO_GROUP, 4, 9, 10, 11], items)
+    embedding = random.normal(size=(items, 4))
+    embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
+    everything = np.ones(items, bool)
+    found, asked = lists(scores, is_new, group, rules, everything, k, embedding)
+    for user in range(3):
+        order = [row for row in np.argsort(-scores[user], kind="stable") if scores[user, row] > OUT]
+        order = order if len(asked) > 1 else order[: asked[0]]
+        expected = relevant_and_different(scores[user], is_new, group, rules, order, k, embedding)
+        assert [row for row, _ in found[user]] == expected
+        assert all(score == scores[user, row] for row, score in found[user])
+
+
+def test_more_places_than_are_made_diverse_are_filled_by_score():
+    random = np.random.default_rng(3)
+    scores = random.normal(size=(1, 400)).astype(np.float32)
+    embedding = random.normal(size=(400, 3))
+    rules = Rules.model_validate({"diversity": {"weight": 4}})
+    none, every = np.full(400, NO_GROUP), np.ones(400, bool)
+    found, _ = lists(scores, ~every, none, rules, every, DIVERSE + 50, embedding)
+    assert len({row for row, _ in found[0]}) == DIVERSE + 50
+    order = np.argsort(-scores[0], kind="stable")
+    chosen = relevant_and_different(scores[0], ~every, none, rules, order, DIVERSE, embedding)
+    assert set(chosen) != set(order[:DIVERSE])
+    assert set(chosen) <= {row for row, _ in found[0]}
+    assert {row for row, _ in found[0]} - set(chosen) == set(
+        [row for row in order if row not in chosen][:50]
+    )
+
+
 def test_only_where_the_first_candidates_do_not_do_more_are_asked_for():
     scores = -np.arange(300, dtype=np.float32)[np.newaxis]
     is_new, group = np.arange(300) == 250, np.full(300, NO_GROUP)
@@ -119,7 +190,8 @@ def goods(served, shop, row_of):
         np.array([item[name][0] for item in raw], object)
         for name in ("item_id", "category", "brand")
     )
-    return Goods(item, category, brand, np.array(prices, np.float32))
+    words = [len(b" ".join([item["title"][0], item["description"][0]]).split()) for item in raw]
+    return Goods(item, category, brand, np.array(prices, np.float32), np.array(words))
 
 
 def test_the_catalogue_comes_to_the_rules_as_it_is(served, goods):
@@ -215,6 +287,65 @@ def test_later_products_are_ruled_as_those_of_the_training(served, shop, goods, 
     np.testing.assert_array_equal(
         columns["rules.allowed"][others], ruled._shelf.rules.allowed.numpy()[others]
     )
+
+
+BACK_OFF = Rules.model_validate(
+    {"back_off": {"words": 2, "least": 3, "parents": {"cup": "light", "mug": "nothing"}}}
+)
+
+
+def test_a_later_product_of_few_words_is_scored_as_its_category(served, shop, goods):
+    said = rule(BACK_OFF, goods, now=NOW)
+    shelf = Shelf(replace(served.data, rules=said), user_ids=served.path / "assets" / "users.txt")
+    thin = product(shop, 7, item="thin", title="cup", category="CUP", description="")
+    lost = product(shop, 7, item="lost", title="cup", category="mug", description="")
+    told = product(shop, 7, item="told", category="cup")
+    products = [thin, lost, told]
+    described = describe(served.loaded, products)
+    admission = Admission.load(served.path)
+
+    def placed(rules, shelf):
+        return place(SimpleNamespace(_shelf=shelf), admission, products, described, rules).columns
+
+    found, plain = placed(BACK_OFF, shelf), placed(None, served.module._shelf)
+    source, weight = found["served.source"], found["served.anchor_weight"].astype(np.float32)
+    anchors = len(served.data.served.reference_weight)
+    sold = [row for row in range(SIZE) if source[row] < anchors and goods.category[row] == b"cup"]
+    lists = source[SIZE : SIZE + 3]
+    lent = found["served.anchor_index"][lists[0]][weight[lists[0]] > 0]
+    assert len(lent) == min(len(sold), weight.shape[1])
+    assert set(lent) <= {source[row] for row in sold}
+    np.testing.assert_allclose(weight[lists[0]][weight[lists[0]] > 0], 1 / len(lent), rtol=1e-3)
+    for later in lists[1:]:
+        np.testing.assert_array_equal(weight[later], plain["served.anchor_weight"][later])
+
+
+def test_items_of_few_words_inherit_from_their_category_when_the_shelf_is_filled(
+    served, goods, purchases
+):
+    rules = Rules.model_validate({"back_off": {"words": 99, "least": 3}})
+    said = rule(rules, goods, now=NOW)
+    bought = sp.csr_matrix(purchases.astype(np.float32))
+    popularity = purchases.sum(axis=0).astype(np.int64)
+    known = SimulatedLaunch.hide(
+        bought, targets=np.zeros(0, np.int64), anchors=np.flatnonzero(popularity),
+        regularization=4.0,
+    )  # fmt: skip
+    made = inherit(
+        known, served.view, Aligner.of(known, served.view, served.settings),
+        embedding=served.data.embedding.astype(np.float32), quality=served.data.served.quality,
+        popularity=popularity, covered=np.ones(SIZE, bool), per_item=5, rules=said,
+    )  # fmt: skip
+    scores = purchases[:, known.anchors] @ known.teacher
+    heirs = [row for row in np.flatnonzero(popularity == 0) if goods.category[row]]
+    assert len(heirs) > 2
+    for row in heirs:
+        members = np.flatnonzero(goods.category[known.anchors] == goods.category[row])
+        best = members[np.argsort(-popularity[known.anchors[members]], kind="stable")][:5]
+        index, weight = made.lists(np.array([row]))
+        np.testing.assert_allclose(
+            scores[:, index[0]] @ weight[0], scores[:, best].mean(axis=1), rtol=1e-2, atol=1e-4
+        )
 
 
 def test_dates_are_taken_up_when_a_version_is_made(goods, monkeypatch):

@@ -16,14 +16,15 @@ def goods(*rows):
     item, category, brand = (
         np.array([row[place].encode() for row in rows], object) for place in range(3)
     )
-    return Goods(item, category, brand, np.array([row[3] for row in rows], np.float32))
+    price = np.array([row[3] for row in rows], np.float32)
+    return Goods(item, category, brand, price, np.array([row[4] for row in rows], np.int64))
 
 
 SHOP = goods(
-    ("007", "Tea", "Acme", 2.0),
-    ("7", "tea ", "", 8.0),
-    ("star", "Christmas", "acme", np.nan),
-    ("bag", "", "ACME", 30.0),
+    ("007", "Tea", "Acme", 2.0, 5),
+    ("7", "tea ", "", 8.0, 1),
+    ("star", "Christmas", "acme", np.nan, 2),
+    ("bag", "", "ACME", 30.0, 0),
 )
 
 
@@ -87,6 +88,27 @@ def test_a_group_is_a_category_or_brand_whatever_its_case(tmp_path, group, same)
         assert [code == other for other in found] == [one == other for other in same]
 
 
+def test_categories_spell_their_path_or_have_it_stated(tmp_path):
+    text = """
+back_off:
+  words: 2
+  least: 3
+  parents: {Tea: Drinks, drinks: Kitchen, Kitchen: home}
+"""
+    shop = goods(
+        ("a", "tea", "", 1.0, 5), ("b", " TEA", "", 1.0, 1), ("c", "Kitchen > Cups", "", 1.0, 0),
+        ("d", "kitchen>cups> ", "", 1.0, 2), ("e", "", "", 1.0, 0), ("f", "home", "", 1.0, 9),
+    )  # fmt: skip
+    found = rule(read_rules(write(tmp_path, text)), shop, now=NOON)
+    assert found.backs_off.tolist() == [0, 3, 3, 0, 3, 0]
+    paths = [[code for code in row if code != NO_GROUP] for row in found.level.tolist()]
+    assert list(map(len, paths)) == [4, 4, 3, 3, 0, 1]
+    assert paths[0] == paths[1] and paths[2] == paths[3]
+    tea, drinks, kitchen, home = paths[0]
+    assert len({tea, drinks, kitchen, home, paths[2][0]}) == 5
+    assert paths[2][1:] == [kitchen, home] and paths[5] == [home]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -103,6 +125,13 @@ def test_a_group_is_a_category_or_brand_whatever_its_case(tmp_path, group, same)
         ("new_share: 1.2", "new_share is '1.2'"),
         ("cap: {group: colour, most: 2}", "cap.group is 'colour'.*'category' or 'brand'"),
         ("cap: {group: brand, most: 0}", "cap.most is '0'"),
+        ("diversity: {weight: 0}", "diversity.weight is '0'"),
+        ("diversity: {}", "diversity.weight"),
+        ("back_off: {words: 0}", "back_off.words is '0'"),
+        (
+            "back_off: {parents: {tea: Kitchen, kitchen: TEA}}",
+            "back_off: parents lead from 'tea' back to 'tea'; cut the ring",
+        ),
         ("dates: [{items: [7]}]", "dates.0: has neither first nor last"),
         ("dates: [{items: [7], first: 2026-13-01}]", "dates.0.first is '2026-13-01'"),
         (
@@ -133,6 +162,8 @@ dates: [{items: [star], last: 2026-12-24}]
 boosts: [{brands: [acme], factor: 2}]
 new_share: 0.2
 cap: {group: brand, most: 3}
+diversity: {weight: 0.5}
+back_off: {words: 3, parents: {tea: kitchen}}
 """
     rules = read_rules(write(tmp_path, text))
     assert Rules.model_validate(json.loads(json.dumps(rules.model_dump(mode="json")))) == rules

@@ -10,6 +10,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from models import scoring, shortlist
 from models.id_index import sort_ids
+from models.interactions import PAD
+from models.scoring import LISTED
 from tests.models.conftest import MODEL_OPTIONS, known_history
 from tests.models.oracle import ROUNDED, Oracle
 from tests.models.shop import NUM_USERS, SIZE, interaction, item_id, user_id
@@ -545,7 +547,35 @@ def test_what_the_model_knows_of_a_user_does_not_leak_into_the_evaluation(served
         examples=tf.constant([interaction(u, item_id(7)) for u in (user_id(7), UNKNOWN)]),
     )
     for values in answer.values():
-        assert values[0] == values[1]
+        np.testing.assert_array_equal(values[0], values[1])
+
+
+def test_the_lists_of_an_evaluation_are_those_that_the_rank_is_in(
+    evaluated, served, judge, row_of, bought
+):
+    rows, _, answer = evaluated
+    table = served.table
+    cold = table.is_cold & ~table.is_new
+    np.testing.assert_array_equal(answer["candidates"], (~table.is_new).sum())
+    np.testing.assert_array_equal(answer["cold_candidates"], cold.sum())
+    found = 0
+    for place, row in enumerate(rows):
+        item = row_of.get(row["item"], PAD)
+        assert answer["asked"][place] == item
+        assert answer["buyers"][place] == sum(item in of_user for of_user in bought)
+        struck = set(seen_history(row, judge, row_of)[0])
+        for listed, rank, among in (
+            (answer["listed"][place], answer["rank"][place], ~table.is_new),
+            (answer["cold_listed"][place], answer["cold_rank"][place], cold),
+        ):
+            shown = listed[listed != PAD]
+            left = set(np.flatnonzero(among)) - struck
+            assert len(set(shown)) == len(shown) == min(LISTED, len(left))
+            assert among[shown].all() and not struck & set(shown)
+            if item != PAD and among[item] and item not in struck and rank <= LISTED:
+                assert item in shown[: int(rank)]
+                found += 1
+    assert found > 10
 
 
 def test_a_collapsed_model_ranks_last_and_not_first(served, evaluated):
@@ -567,7 +597,21 @@ def test_a_collapsed_model_ranks_last_and_not_first(served, evaluated):
 
 SIGNATURES = {
     "serving_default": ({"examples": "string[n]"}, {"rating", "score"}),
-    "evaluate": ({"examples": "string[n]"}, {"rank", "cold_rank", "rating", "squared_error"}),
+    "evaluate": (
+        {"examples": "string[n]"},
+        {
+            "rank",
+            "cold_rank",
+            "rating",
+            "squared_error",
+            "listed",
+            "cold_listed",
+            "candidates",
+            "cold_candidates",
+            "asked",
+            "buyers",
+        },
+    ),
     "recommend": (
         {
             "user_id": "string[n]",

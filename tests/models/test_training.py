@@ -23,6 +23,8 @@ OPTIONS = TrainingOptions(
     weight_decay=0.0,
     warmup_steps=5,
     rating_weight=1.0,
+    propensity_exponent=0.0,
+    propensity_clip=10.0,
     validate_every=10,
     patience=40,
     strategy="default",
@@ -204,6 +206,26 @@ def test_the_same_seed_trains_the_same_model(trained, inputs, deal):
     assert watcher.values.keys() == trained[2].values.keys()
     for step, values in watcher.values.items():
         assert values == pytest.approx(trained[2].values[step], rel=1e-2, abs=1e-3)
+
+
+def test_what_is_popular_counts_the_less_in_both_losses(inputs, deal):
+    options = OPTIONS.model_copy(update={"propensity_exponent": 0.5, "propensity_clip": 1.5})
+    trainer = Trainer(make_model(inputs), inputs, options)
+    count = np.bincount(inputs.interactions.item, minlength=ITEMS)
+    expected = np.maximum(count, 1) ** -0.5
+    expected = np.minimum(expected / np.average(expected, weights=count), 1.5)
+    fold = deal[0][0]
+    batch = trainer._sample(fold, fold.launch.users)
+    wanted, targets = batch["wanted"].numpy(), fold.launch.targets
+    np.testing.assert_allclose(wanted.max(axis=0), np.where(
+        wanted.any(axis=0), expected[targets], 0.0
+    ), rtol=1e-5)  # fmt: skip
+    rated = {name: batch["rated"][name].numpy() for name in ("rating", "weight")}
+    # Of what is not bought nothing is known of how it was seen.
+    assert (rated["weight"][rated["rating"] == 0] == 1).all()
+    bought = rated["weight"][rated["rating"] == 1]
+    assert len(np.unique(bought)) > 1
+    assert np.isin(bought.round(4), expected.round(4).astype(np.float32)).all()
 
 
 def test_explicit_ratings_are_learned_beside_retrieval():

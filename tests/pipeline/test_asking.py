@@ -53,6 +53,15 @@ def test_certificates_and_token_of_the_options_reach_the_server(files):
         assert server.metadata[0]["authorization"] == "Bearer s3cret"
 
 
+def test_json_has_the_propensity_of_each_item_where_the_model_says_it():
+    with ScriptedServer(ranking("a", "b", propensities=(1.0, 0.25))) as server:
+        result = recommend(server.target)
+        assert json.loads(result.stdout)["items"] == [
+            {"item_id": "a", "score": 1.0, "propensity": 1.0},
+            {"item_id": "b", "score": 2.0, "propensity": 0.25},
+        ]
+
+
 def test_without_the_certificate_no_server_answers(files):
     folder, credentials = files
     with ScriptedServer(ranking("a"), credentials=credentials) as server:

@@ -39,7 +39,7 @@ COMMANDS = (
     ("run",), ("serve",), ("items",), ("items", "add"), ("items", "remove"),
     ("items", "refresh"), ("versions",),
     ("rollback",), ("promote",), ("feedback",), ("feedback", "export"),
-    ("recommend",), ("score",), ("explain",), ("audience",), ("doctor",),
+    ("recommend",), ("score",), ("explain",), ("audience",), ("label-plan",), ("doctor",),
 )  # fmt: skip
 # As on a user's terminal: the tests' own quiet is not there.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if "LOG_LEVEL" not in name}

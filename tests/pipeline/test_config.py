@@ -86,7 +86,10 @@ def test_a_list_is_replaced_as_a_whole():
     ("setting", "message"),
     [
         ("training.step=5", r"--set training.step=5: there is no option 'training.step'. Known"),
-        ("trainng.steps=5", r"no option 'trainng'. Known here: continual, data, encoder"),
+        (
+            "trainng.steps=5",
+            r"no option 'trainng'. Known here: compression, continual, data",
+        ),
         ("training=5", r"'training' is a section"),
         ("training.steps", r"has no '='"),
         ("training.steps=[1", r"not YAML"),

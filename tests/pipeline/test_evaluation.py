@@ -4,16 +4,18 @@ import apache_beam as beam
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
+from google.protobuf import json_format
 
 from models import metrics
 from models.errors import BadInput
 from pipeline.beam_profiles import PROFILES
-from pipeline.config import Gate
+from pipeline.config import Gate, load_configuration
 from pipeline.evaluation import (
     SLICES,
     SPAN_SLICES,
     applicable_gates,
     evaluation_config,
+    recorded_gates,
     slice_name,
 )
 
@@ -138,3 +140,15 @@ def test_without_an_earlier_span_only_the_other_gates_are_asked(tmp_path):
 def test_a_gate_on_an_unknown_metric_is_named():
     with pytest.raises(BadInput, match="recall_at_21"):
         evaluation_config([gate("overall", metric="recall_at_21")], by_span=False)
+
+
+@pytest.mark.parametrize("as_in_proto", [True, False])
+@pytest.mark.parametrize("by_span", [True, False])
+def test_gates_are_read_back_from_what_ml_metadata_notes_of_them(by_span, as_in_proto):
+    gates = load_configuration().gates.model
+    config = evaluation_config(gates, by_span=by_span)
+    noted = json_format.MessageToJson(config, preserving_proto_field_name=as_in_proto)
+    read = recorded_gates(noted)
+    kept = applicable_gates(gates, by_span=by_span)
+    assert len(read) == len(kept) and set(read) == set(kept)
+    assert by_span == any(gate.slice == "latest_new" for gate in read)

@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import hashlib
 import hmac
+import math
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -227,6 +228,46 @@ def test_refusal_by_the_infra_validator_is_not_put_on_the_metrics(tmp_path):
     page = write(tmp_path, outcome(infra_blessed=False, version=None))
     assert banner(page).startswith("Refused") and "InfraValidator" in banner(page)
     assert "recall" not in banner(page)
+
+
+def test_a_gate_without_a_tolerance_looks_at_the_bound_alone(tmp_path):
+    gate = CONFIG.gates.model[1].model_copy(update={"tolerance": None})
+    decision = GateDecision(gate, 0.1, 0.9)
+    assert decision.passed and "baseline" not in decision.explain()
+    rows = table(write(tmp_path, outcome(decisions=(decision,))), "Model gates")
+    assert rows[1][-2:] == ["0.9000", "–"]
+
+
+def test_exposure_shows_its_measures_the_groups_and_what_more_even_lists_cost(tmp_path):
+    new = CANDIDATE["new"] | {"cold_gini_at_20": 0.6, "cold_coverage_at_20": 0.8}
+    overall = CANDIDATE["overall"] | {"gini_at_20": 0.7, "new_share_at_20": math.nan}
+    groups = {
+        "seen_niche_items": {"recall_at_20": 0.1, "cold_recall_at_20": 0.9, "example_count": 10.0},
+        "new_for_light_users": {"recall_at_20": 0.2, "cold_recall_at_20": 0.3},
+    }
+    metrics = {**CANDIDATE, "overall": overall, "new": new, **groups}
+    curve = [
+        MeasuredPoint(at=at, values={"recall": recall, "gini": gini, "coverage": 0.9})
+        for at, recall, gini in ((0, 0.4, 0.7), (20, 0.39, 0.5))
+    ]
+    training = TRAINING.model_copy(update={"exposure": curve, "exposure_strength": 0.2})
+    page = write(tmp_path, outcome(metrics={"candidate": metrics}, training=training))
+    assert metric_rows(page, "Exposure") == [
+        ["gini_at_20", "overall", "0.7000"],
+        ["cold_gini_at_20", "new", "0.6000"],
+        ["cold_coverage_at_20", "new", "0.8000"],
+    ]
+    # Of new items it is the rank among new ones that counts.
+    assert metric_rows(page, "Recall by group") == [
+        ["recall_at_20", "seen_niche_items", "0.1000"],
+        ["cold_recall_at_20", "new_for_light_users", "0.3000"],
+        ["example_count", "new_for_light_users", "–"],
+        ["example_count", "seen_niche_items", "10"],
+    ]
+    assert table(page, "Even exposure")[1:] == [
+        ["0", "0.4000", "0.7000", "0.9000"], ["20", "0.3900", "0.5000", "0.9000"],
+    ]  # fmt: skip
+    assert "with a strength of 20" in page.text_content()
 
 
 def test_gates_show_bound_tolerance_and_both_values(tmp_path):

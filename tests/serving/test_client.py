@@ -7,6 +7,7 @@ import pytest
 from models.errors import BadInput, DebutError, Unreachable
 from serving.answers import Audience, Explanation, Ranking, TensorSpec
 from serving.async_client import AsyncClient
+from serving.client import Client
 from tests.serving.clients import CLIENTS
 from tests.serving.conftest import free_port
 from tests.serving.scripted_server import ScriptedServer, ranking
@@ -55,6 +56,16 @@ def test_embeddings_are_nested_as_the_model_returns_them(client):
     vectors = client.embed_items(["ab", "abc"], brands=["x", ""], prices=[2.5, math.nan]).vectors
     assert vectors == [[2.0, 0.0, 1.0, 0.0, 2.5], [3.0, 0.0, 0.0, 0.0, -1.0]]
     assert client.embed_users(["ab"]).vectors == [[[2.0] * 3, [2.0] * 3]]
+
+
+def test_a_version_is_asked_by_its_number_whatever_the_label(suite):
+    target = f"127.0.0.1:{suite.grpc_port}"
+    with Client(target, model="shop", label="absent", timeout=30) as client:
+        assert client.at(1).recommend(["u1"], k=1) == [Ranking(["apple"], [5.0], 1)]
+        with pytest.raises(DebutError, match="7"):
+            client.at(7).recommend(["u1"])
+        with pytest.raises(DebutError, match="absent"):
+            client.recommend(["u1"])
 
 
 def test_similar_items(client):

@@ -56,7 +56,8 @@ def imported(package: str) -> set[str]:
 def test_what_the_packages_import_is_a_declared_dependency() -> None:
     project = tomli.loads((ROOT / "pyproject.toml").read_text())["project"]
     optional = project["optional-dependencies"]
-    texts = project["dependencies"] + optional["kubeflow"] + optional["encoder"]
+    extras = [*optional["kubeflow"], *optional["encoder"], *optional["tracking"]]
+    texts = project["dependencies"] + extras
     declared = {re.split(r"[<>=\[]", text)[0] for text in texts}
     packages = ("components", "models", "pipeline", "serving")
     names = set.union(*map(imported, packages)) - set(packages) - sys.stdlib_module_names

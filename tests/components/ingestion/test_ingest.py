@@ -157,8 +157,11 @@ class TestImplicitShop:
             "item_state": "seen",
             "span": 0,
             "span_age": "latest",
+            "user_group": "light",
+            "item_group": "niche",
         }
         assert result.row("bob", "a")["profile"] == ""
+        assert result.row("bob", "a")["user_group"] == "unknown"
         assert result.summary.is_implicit and result.splits["eval"] == []
 
     def test_item(self, result):

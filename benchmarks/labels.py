@@ -1,0 +1,209 @@
+"""How many labels a plan saves: recall on new items, by what was labelled before them.
+
+A shop begins with a few items that have interactions. More of its new items are labelled, either
+those of `debut label-plan` or random ones: all their interactions become known. Asked are items of
+which none is ever labelled.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+import tensorflow as tf
+
+from benchmarks.ablation import transformed
+from models.kernel import Floats, ItemView, KernelSettings
+from models.label_plan import Placed, plan_labels
+from models.preparation import (
+    SELECTION_FOLDS,
+    Encoded,
+    ShopData,
+    TrainerOptions,
+    simulated_launches,
+)
+from models.ranking import ranking_quality
+from models.selection import select_kernel
+from models.simulation import SimulatedLaunch, dealt
+from models.towers import ItemTower, item_features
+from models.training import AlignedLaunch
+from pipeline.commands.console import new_table, open_console, print_table
+from pipeline.commands.failures import FailingCommand, debug_option
+from pipeline.config import load_configuration
+from pipeline.pipeline import training_options
+
+Rows = npt.NDArray[np.int64]
+
+SHARES: Final = (0.02, 0.04, 0.07, 0.12, 0.2)
+_HANDS: Final = 5
+_USERS: Final = 2048
+_AT: Final = 20
+_PATH: Final = click.Path(path_type=Path)
+
+
+@click.command(
+    cls=FailingCommand,
+    epilog="""\b
+Examples:
+  python -m benchmarks labels
+  python -m benchmarks labels --data shop --begin 0.05""",
+)
+@click.option("--data", type=_PATH, help="A data folder  [default: the sample]")
+@click.option("--seed", type=int, default=101, show_default=True, help="Of the items asked for.")
+@click.option("--begin", type=float, default=0.1, show_default=True, help="Share labelled before.")
+@click.option("--draws", type=int, default=3, show_default=True, help="Of random items.")
+@click.option("--keep", type=_PATH, help="Keep what Transform made in here, or take it from there.")
+@debug_option
+def labels(data: Path | None, seed: int, begin: float, draws: int, keep: Path | None) -> None:
+    """Compare planned labels with random ones."""
+    console = open_console()
+    config = load_configuration(None, [f"data.path={data}"] if data else [])
+    options = TrainerOptions.model_validate(training_options(config, encoder_fingerprint=""))
+    with tempfile.TemporaryDirectory() as scratch:
+        shop = ShopData.read(transformed(config, keep or Path(scratch)), options.history_length)
+    folds, _ = simulated_launches(shop, options, made=SELECTION_FOLDS)
+    with console.status("Reading the catalogue"):
+        view = shop.table.view(Encoded.frozen(shop, options).text)
+    kernel = select_kernel(view, folds, lambda settings, recall: None)
+    asking = Asking.of(shop, view, kernel, options, seed=seed)
+    curve = []
+    for number in range(draws):
+        with console.status(f"Draw {number + 1} of {draws}"):
+            curve.append(asking.compare(begin, np.random.default_rng([seed, number])))
+    _print(console, asking, np.array(curve), begin)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What new items are asked for, whatever is labelled.
+
+    Attributes:
+        purchases: users x items of 0 and 1, with everything that is known in the end.
+        space: float32 [I, D], where the items lie.
+        view: the catalogue as the kernel sees it.
+        kernel: its settings.
+        regularization: of the teacher.
+        pool: rows of the items that can be labelled.
+        asked: rows of the items that never are.
+        users: rows of those who are asked.
+    """
+
+    purchases: sp.csr_matrix
+    space: Floats
+    view: ItemView
+    kernel: KernelSettings
+    regularization: float
+    pool: Rows
+    asked: Rows
+    users: Rows
+
+    @classmethod
+    def of(
+        cls, shop: ShopData, view: ItemView, kernel: KernelSettings, options: TrainerOptions,
+        *, seed: int,
+    ) -> Asking:  # fmt: skip
+        """A hand of a hash of the seed is asked for, variants of one product together."""
+        purchases = shop.everything.purchases()
+        sold = purchases.getnnz(axis=0) > 0
+        ids = np.array([b"%d:%b" % (seed, item) for item in shop.table.ids], object)
+        is_asked = dealt(ids, shop.groups, _HANDS) == 0
+        asked = np.flatnonzero(sold & is_asked)
+        users = np.flatnonzero(purchases[:, asked].getnnz(axis=1))
+        if len(users) > _USERS:
+            users = np.random.default_rng(seed).choice(users, _USERS, replace=False)
+        features = item_features(tf.constant(view.text), tf.constant(shop.table.lexical)).numpy()
+        tower = ItemTower(
+            features,
+            size=options.model.embedding_size,
+            price_buckets=options.features.price_buckets,
+        )
+        return cls(
+            purchases=purchases,
+            space=tower(features, shop.table.price_bucket).numpy(),
+            view=view,
+            kernel=kernel,
+            regularization=options.model.teacher_regularization,
+            pool=np.flatnonzero(sold & ~is_asked),
+            asked=asked,
+            users=users,
+        )
+
+    def compare(self, begin: float, random: np.random.Generator) -> list[tuple[float, float]]:
+        """Recall of random choice and of the plan at each of `SHARES`."""
+        order = random.permutation(self.pool)
+        known, others = np.split(order, [round(begin * len(order))])
+        known = np.sort(known)
+        counts = [round(share * len(order)) for share in SHARES]
+        plan = plan_labels(*self.placed(others, known), max(counts))
+        return [
+            (
+                self.recall(np.concatenate([known, others[:count]])),
+                self.recall(np.concatenate([known, others[plan.row[:count]]])),
+            )
+            for count in counts
+        ]
+
+    def placed(self, candidates: Rows, labelled: Rows) -> tuple[Placed, Placed]:
+        """Both in the space, with the demand that the labelled ones let expect of the others."""
+        launch = SimulatedLaunch.hide(
+            self.purchases, targets=candidates, anchors=labelled,
+            regularization=self.regularization,
+        )  # fmt: skip
+        weights = AlignedLaunch.align(launch, self.view, self.kernel).weights
+        return (
+            Placed(self.space[candidates], launch.log_popularity @ weights),
+            Placed(self.space[labelled], launch.log_popularity),
+        )
+
+    def recall(self, labelled: Rows) -> float:
+        """Recall at 20 of the asked items once some others are labelled."""
+        launch = SimulatedLaunch.hide(
+            self.purchases, targets=self.asked, anchors=np.sort(labelled),
+            regularization=self.regularization,
+        )  # fmt: skip
+        weights = AlignedLaunch.align(launch, self.view, self.kernel).weights
+        history = launch.history[self.users]
+        scores: Floats = history @ launch.teacher
+        # Who bought nothing that is labelled is asked for what everybody wants.
+        scores[history.getnnz(axis=1) == 0] = (
+            np.asarray(launch.history.mean(axis=0)) @ launch.teacher
+        )
+        recall, _ = ranking_quality(scores @ weights, launch.wanted[self.users].toarray(), _AT)
+        return float(recall.mean())
+
+
+def labels_needed(random: Sequence[float], planned: Sequence[float]) -> list[float]:
+    """With which share of the labels of random choice the plan has its recall, NaN where never.
+
+    Between two measured shares a straight line is taken.
+    """
+    best = np.maximum.accumulate(planned)
+    needed = []
+    for share, wanted in zip(SHARES, random, strict=True):
+        found = float(np.interp(wanted, best, SHARES, right=np.nan)) / share
+        needed.append(found)
+    return needed
+
+
+def _print(console: Any, asking: Asking, curve: npt.NDArray[np.float64], begin: float) -> None:
+    random, planned = curve.mean(axis=0).T
+    table = new_table("labelled items", "random", "planned", "labels needed")
+    for share, one, other, needed in zip(
+        SHARES, random, planned, labels_needed(random, planned), strict=True
+    ):
+        table.add_row(
+            f"{round(share * len(asking.pool)):,}", f"{one:.3f}", f"{other:.3f}", f"{needed:.0%}"
+        )
+    known = round(begin * len(asking.pool))
+    print_table(
+        console,
+        f"Recall@{_AT} of {len(asking.asked):,} new items, {known:,} others known before",
+        table,
+    )

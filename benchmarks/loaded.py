@@ -1,0 +1,69 @@
+"""A served model in a process of its own: what memory it takes, and how fast it embeds a title."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import tensorflow_text  # noqa: F401  (registers ops of the graph)
+
+from benchmarks.load import measure
+from components.warmup import predict_request
+from pipeline.layout import MODEL_NAME
+from serving.predict import predict
+from serving.servable import Servable
+
+_TITLE: Final = "RED RETROSPOT GLASS TEAPOT"
+_CALLS: Final = 200
+_WARM_UP: Final = 20
+_MOST_SECONDS: Final = 15.0
+
+
+class Loaded(NamedTuple):
+    """What was measured.
+
+    Attributes:
+        mebibytes: resident memory that loading and answering added to a process.
+        milliseconds: median time to embed one title, in process.
+    """
+
+    mebibytes: float
+    milliseconds: float
+
+
+def measure_loaded(model: Path) -> Loaded:
+    """Load a SavedModel as the embedded server does, in a new process."""
+    code = "import sys; from benchmarks.loaded import _report; _report(sys.argv[1])"
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(model)], check=True, stdout=subprocess.PIPE
+    )
+    return Loaded(**json.loads(found.stdout.splitlines()[-1]))
+
+
+def _report(model: str) -> None:
+    before = _resident()
+    servable = Servable(model, model=MODEL_NAME, version=1)
+    texts = {name: [""] for name in ("category", "brand", "description")}
+    request = predict_request(
+        MODEL_NAME, "embed_items", title=[_TITLE], **texts, price=np.full(1, np.nan, np.float32)
+    )
+
+    def one(_: int) -> int:
+        return int(predict(servable, request).model_spec.version.value)
+
+    latencies = measure(one, calls=_CALLS, warm_up=_WARM_UP, most_seconds=_MOST_SECONDS)
+    found = Loaded(mebibytes=_resident() - before, milliseconds=latencies.median)
+    servable.close()
+    print(json.dumps(found._asdict()))
+
+
+def _resident() -> float:
+    """Resident memory of this process, MiB."""
+    [line] = [
+        line for line in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in line
+    ]
+    return int(line.split()[1]) / 1024

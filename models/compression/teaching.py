@@ -1,0 +1,48 @@
+"""What a student is taught: texts, and the vectors that the teacher gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from models.finetuning import drop_tokens
+
+Tokens = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+_LACKING: Final = 0.3  # of a damaged text's word pieces
+
+
+class Lessons(NamedTuple):
+    """N texts as a teacher reads them.
+
+    Attributes:
+        tokens: int32 [N, T], padded.
+        vectors: float32 [N, hidden], of unit length.
+    """
+
+    tokens: Tokens
+    vectors: Floats
+
+    @classmethod
+    def of(
+        cls, tokens: Tokens, vectors: Floats, *, read: Callable[[Tokens], Floats], pad_id: int,
+        seed: int,
+    ) -> Lessons:  # fmt: skip
+        """The catalogue's texts, and each once more without some of its words.
+
+        A student that has only seen whole titles knows what these are, and not what their words
+        are; a later product has other titles of the same words.
+
+        Args:
+            tokens: int32 [I, T] of the catalogue.
+            vectors: float32 [I, hidden], of the same, by the teacher.
+            read: how the teacher reads others.
+            pad_id: of padding.
+            seed: of what is left out.
+        """
+        random = np.random.default_rng(seed)
+        damaged = drop_tokens(tokens, _LACKING, pad_id=pad_id, random=random)
+        return cls(np.concatenate([tokens, damaged]), np.concatenate([vectors, read(damaged)]))

@@ -1,0 +1,1 @@
+"""What would be so if data did not say most about what is shown and sold most."""

@@ -1,0 +1,120 @@
+"""Whether the wording of a title alone moves scores: the same product with one more word.
+
+A counterfactual check. Everything else stays as it is, so that whatever moves, moves by the word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from models.admission import Admission
+from models.kernel import Floats, ItemView, place_beside, place_in_order
+from models.products import Described, Product, describe
+from models.towers import user_logits
+
+_USERS: Final = 500
+_SEED: Final = 0
+
+
+@dataclass(frozen=True)
+class Shift:
+    """What one more word does to the scores of P products for U users.
+
+    Attributes:
+        word: that was added to the titles.
+        mean: of the absolute differences of logits.
+        drift: mean of the differences themselves: whether the word helps or harms.
+        worst: the greatest mean absolute difference of a product.
+        title: of that product, as it was.
+    """
+
+    word: str
+    mean: float
+    drift: float
+    worst: float
+    title: str
+
+
+def wording_shifts(
+    model: Any, admission: Admission, products: Sequence[Product], words: Sequence[str]
+) -> list[Shift]:
+    """Add each word to the title of each product, and score all by the same users.
+
+    Args:
+        model: a loaded SavedModel.
+        admission: the file beside it.
+        products: at least one; they are scored as if they were new, whatever is on the shelf.
+        words: each is put behind a title.
+    """
+    users = _anchor_scores(model)
+    before = _logits(model, admission, products, users)
+    shifts = []
+    for word in words:
+        reworded = [product._replace(title=f"{product.title} {word}") for product in products]
+        moved = _logits(model, admission, reworded, users) - before
+        each = np.abs(moved).mean(axis=0)
+        worst = int(each.argmax())
+        shifts.append(
+            Shift(
+                word=word,
+                mean=float(each.mean()),
+                drift=float(moved.mean()),
+                worst=float(each[worst]),
+                title=products[worst].title,
+            )
+        )
+    return shifts
+
+
+def _anchor_scores(model: Any) -> Floats:
+    """Of some known users with anchors in their history: float32 [U, A]."""
+    shelf = model._shelf
+    offset, item = shelf.user_offset.numpy(), shelf.user_items.numpy()
+    source, anchors = shelf.served.source.numpy(), len(shelf.served.reference_weight.numpy())
+    buyer = np.repeat(np.arange(len(offset) - 1), np.diff(offset))
+    is_anchor = source[item] < anchors
+    history = np.zeros((len(offset) - 1, anchors), np.float32)
+    history[buyer[is_anchor], source[item[is_anchor]]] = 1.0
+    users = np.flatnonzero(history.any(axis=1))
+    if len(users) > _USERS:
+        users = np.random.default_rng(_SEED).choice(users, _USERS, replace=False)
+    scores: Floats = history[users] @ shelf.served.anchor_teacher.numpy()
+    return scores
+
+
+def _logits(model: Any, admission: Admission, products: Sequence[Product], users: Floats) -> Floats:
+    """Of U users for P products: float32 [U, P]."""
+    shelf = model._shelf
+    teacher = shelf.served.anchor_teacher.numpy()
+    reference = shelf.served.reference_weight.numpy()
+    admitted = admission(
+        _view(shelf, admission, products, describe(model, products)),
+        shelf.served.anchor_index.numpy().shape[1],
+        teacher=teacher,
+        reference=reference,
+    )
+    weights = np.zeros((len(reference), len(products)), np.float32)
+    for place, (index, weight) in enumerate(
+        zip(admitted.anchor_index, admitted.anchor_weight, strict=True)
+    ):
+        np.add.at(weights[:, place], index, weight)
+    return user_logits(users @ weights, users @ reference)
+
+
+def _view(
+    shelf: Any, admission: Admission, products: Sequence[Product], described: Described
+) -> ItemView:
+    ids, trained = shelf.item_id.numpy(), admission.items
+    places = np.concatenate([place_in_order(ids[:trained]), place_beside(ids.tolist(), trained)])
+    row_of = {item: row for row, item in enumerate(ids)}
+    rows: npt.NDArray[np.int64] = np.array([row_of[p.item.encode()] for p in products], np.int64)
+    # A term that no anchor has is like none of theirs.
+    width = admission.aligner.anchors.terms.shape[1]
+    terms = described.terms.tocsc()[:, :width]
+    terms.resize(len(products), width)
+    return ItemView(described.text, terms.tocsr(), places[rows], described.price, described.brand)

@@ -1,0 +1,167 @@
+"""Evens out how often new items are shown, at a bounded price in relevance.
+
+Lists by score alone show a few new items to everybody. A constant for each item, added to its
+logit, takes places from these and gives them to others where a user's scores hardly differ. The
+constants are found from the scores of known users; what they will buy is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from models.exposure.measures import coverage, exposures, gini
+from models.kernel import Floats
+from models.ranking import ranking_quality
+from models.record import MeasuredPoint
+from models.towers import user_logits
+from models.training import AlignedLaunch
+
+# In logits. The first one changes nothing.
+STRENGTHS: Final = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 0.8)
+PLACES: Final = 20
+_ROUNDS: Final = 40
+_USERS: Final = 2048
+_SCORES: Final = 1 << 24
+_SEED: Final = 0
+
+
+class Traded(NamedTuple):
+    """What lists of `PLACES` new items come to at one strength.
+
+    Attributes:
+        strength: in logits.
+        recall: at `PLACES`, mean over the users who want something.
+        ndcg: likewise.
+        gini: of the items' exposure in the lists of these users.
+        coverage: share of the items that are in one of them.
+    """
+
+    strength: float
+    recall: float
+    ndcg: float
+    gini: float
+    coverage: float
+
+    def point(self) -> MeasuredPoint:
+        """For the report, at the strength in hundredths of a logit."""
+        values = {"recall": self.recall, "gini": self.gini, "coverage": self.coverage}
+        return MeasuredPoint(at=round(100 * self.strength), values=values)
+
+
+def balanced(logits: Floats, strength: float, places: int = PLACES) -> Floats:
+    """What is added to the logits of T items so that their exposure is more even.
+
+    The lists of U users are those that maximise the sum of their logits less a price that rises
+    with the square of an item's exposure. In the optimum an item pays `strength` for each time that
+    it is shown more than on average, in relation to that: b_i = -strength (e_i / mean(e) - 1),
+    where the exposure e depends on b. Found by damped iteration. An item that nobody is shown gains
+    `strength`, and no item more.
+
+    Args:
+        logits: float32 [U, T].
+        strength: in logits, ≥ 0.
+        places: of a list.
+
+    Returns:
+        float32 [T].
+    """
+    count = logits.shape[1]
+    offset = np.zeros(count, np.float32)
+    if not strength or count <= places or not len(logits):
+        return offset
+    mean = len(logits) * places / count
+    for turn in range(1, _ROUNDS + 1):
+        shown = exposures(_best(logits + offset, places), count)
+        offset += (-strength * (shown / mean - 1.0) - offset).astype(np.float32) / (1 + turn)
+    return offset
+
+
+def evened_out(
+    history: sp.csr_matrix, teacher: Floats, weights: Floats | sp.csr_matrix, reference: Floats,
+    strength: float,
+) -> Floats:  # fmt: skip
+    """`balanced`, from what known users bought.
+
+    Args:
+        history: users x anchors of 0 and 1.
+        teacher: float32 [A, A].
+        weights: float32 [A, T], of the anchors for the items.
+        reference: float32 [A], mean weights that a score is relative to.
+        strength: in logits.
+
+    Returns:
+        float32 [T].
+    """
+    users = _drawn(np.flatnonzero(history.getnnz(axis=1)), weights.shape[1])
+    return balanced(_logits(history[users] @ teacher, weights, reference), strength)
+
+
+def traded(launched: AlignedLaunch, strengths: Sequence[float] = STRENGTHS) -> list[Traded]:
+    """Relevance against even exposure on a simulated launch, at each strength.
+
+    Constants are found from all users' scores, and measured on those who want something.
+
+    Returns:
+        Nothing where nobody does.
+    """
+    launch, weights = launched.launch, launched.weights
+    if not len(launch.users):
+        return []
+    reference = weights.mean(axis=1)
+    users = _drawn(launch.users, weights.shape[1])
+    logits = _logits(launch.history[users] @ launch.teacher, weights, reference)
+    wanted = launch.wanted[users].toarray()
+    points = []
+    for strength in strengths:
+        offset = evened_out(launch.history, launch.teacher, weights, reference, strength)
+        recall, ndcg = ranking_quality(logits + offset, wanted, PLACES)
+        shown = exposures(_best(logits + offset, PLACES), len(offset))
+        points.append(
+            Traded(
+                strength=strength,
+                recall=float(recall.mean()),
+                ndcg=float(ndcg.mean()),
+                gini=gini(shown, len(shown)),
+                coverage=coverage(shown, len(shown)),
+            )
+        )
+    return points
+
+
+def strongest(points: Sequence[Traded], max_loss: float) -> float:
+    """The strength before the first at which more than that share of the recall is lost.
+
+    Where none may be lost, exposure is left as it is.
+    """
+    kept = 0.0
+    if not max_loss:
+        return kept
+    for point in points:
+        if point.recall < (1.0 - max_loss) * points[0].recall:
+            break
+        kept = point.strength
+    return kept
+
+
+def _logits(scores: Floats, weights: Floats | sp.csr_matrix, reference: Floats) -> Floats:
+    return user_logits(np.asarray(scores @ weights), scores @ reference)
+
+
+def _best(logits: Floats, places: int) -> npt.NDArray[np.int64]:
+    places = min(places, logits.shape[1])
+    best: npt.NDArray[np.int64] = np.argpartition(-logits, places - 1, axis=1)[:, :places]
+    return best
+
+
+def _drawn(users: npt.NDArray[np.int64], items: int) -> npt.NDArray[np.int64]:
+    """Some of the users, so many that their scores fit into memory."""
+    most = int(np.clip(_SCORES // max(items, 1), 64, _USERS))
+    if len(users) <= most:
+        return users
+    drawn: npt.NDArray[np.int64] = np.random.default_rng(_SEED).choice(users, most, replace=False)
+    return drawn

@@ -1,0 +1,76 @@
+"""Gates, drift and versions as the page shows them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.console.records import Judged
+    from pipeline.outcome import GateDecision
+    from pipeline.versions import Version
+
+Json = dict[str, Any]
+
+
+def overview(versions: Sequence[Version], judged: Judged | None) -> Json:
+    """The versions, newest first, and the newest judged run, as JSON."""
+    return {
+        "versions": [_version(version) for version in versions],
+        "judged": None if judged is None else _judged(judged),
+    }
+
+
+def _version(version: Version) -> Json:
+    return {
+        "version": version.version,
+        "pushed": version.pushed,
+        "by": version.by,
+        "base": version.base,
+        "data": version.data,
+        "gates": version.gates,
+        "reason": version.reason,
+        "labels": version.labels,
+        "is_newest": version.is_newest,
+        "withdrawn": version.withdrawn,
+        "megabytes": version.megabytes,
+        "metrics": [
+            {"name": name, "value": _measured(value)} for name, value in version.metrics.items()
+        ],
+    }
+
+
+def _judged(judged: Judged) -> Json:
+    drift = judged.drift
+    return {
+        "run_id": judged.run_id,
+        "blessed": judged.blessed,
+        "report": judged.report,
+        "gates": [_gate(decision) for decision in judged.decisions],
+        "drift": {
+            "since": drift.since,
+            "ratings": _measured(drift.ratings),
+            "verdict": drift.verdict,
+            "features": [feature._asdict() for feature in drift.features],
+        },
+    }
+
+
+def _gate(decision: GateDecision) -> Json:
+    gate = decision.gate
+    return {
+        "metric": gate.metric,
+        "slice": gate.slice,
+        "direction": gate.direction,
+        "bound": gate.bound,
+        "tolerance": gate.tolerance,
+        "candidate": _measured(decision.candidate),
+        "baseline": _measured(decision.baseline),
+        "passed": decision.passed,
+    }
+
+
+def _measured(value: float | None) -> float | None:
+    """None for what was not measured, which JSON has no other word for."""
+    return None if value is None or math.isnan(value) else value

@@ -1,0 +1,38 @@
+// What changes something: a button, and a dialog that asks for the reason and the token.
+
+import { post } from "./api.js";
+import { alertBox, field, h, say } from "./dom.js";
+
+let token = ""; // in memory only, until the page is closed
+
+export function change({ name, about, path, body, needsReason, done }) {
+  return h("button", { type: "button", class: "plain", onclick: () => ask({ name, about, path, body, needsReason, done }) }, name);
+}
+
+function ask({ name, about, path, body, needsReason, done }) {
+  const reason = h("input", { id: "reason", autocomplete: "off", required: needsReason });
+  const secret = h("input", { id: "token", type: "password", autocomplete: "off", required: true });
+  secret.value = token;
+  const told = h("div", {});
+  const send = async (event) => {
+    event.preventDefault();
+    try {
+      const { version } = await post(path, { ...body, reason: reason.value }, secret.value);
+      token = secret.value;
+      dialog.close();
+      say(`Done. Version ${version} is stable.`);
+      await done();
+    } catch (error) {
+      told.replaceChildren(alertBox(error));
+    }
+  };
+  const dialog = h("dialog", { "aria-labelledby": "change", onclose: () => dialog.remove() },
+    h("form", { onsubmit: send },
+      h("h2", { id: "change" }, name), h("p", { class: "muted" }, about),
+      field(needsReason ? "Reason" : "Reason (optional)", reason), field("Token", secret), told,
+      h("div", { class: "buttons" },
+        h("button", { type: "button", class: "plain", onclick: () => dialog.close() }, "Cancel"),
+        h("button", { type: "submit" }, name))));
+  document.body.append(dialog);
+  dialog.showModal();
+}

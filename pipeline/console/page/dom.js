@@ -1,0 +1,68 @@
+// Elements from data. Texts are always set as texts: a title of the shop can't become markup.
+
+export function h(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "class") element.className = value;
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    // A style attribute would be against the page's own policy; single properties are not.
+    else if (name.startsWith("--")) element.style.setProperty(name, value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/** Tells those who don't see the page what has changed in it. */
+export function say(text) {
+  document.getElementById("said").textContent = text;
+}
+
+export function field(label, control, ...after) {
+  return h("div", { class: "field" }, h("label", { for: control.id }, label), control, ...after);
+}
+
+export function alertBox(error, retry) {
+  return h(
+    "div",
+    { class: "alert", role: "alert" },
+    h("p", {}, error.message),
+    retry ? h("button", { type: "button", class: "plain", onclick: retry }, "Try again") : null,
+  );
+}
+
+export function title(text, level = "span") {
+  return h(level, { class: "name", dir: "auto" }, text || "(no title)");
+}
+
+export function badges(item) {
+  return [
+    item.is_new ? h("span", { class: "badge new" }, "New") : null,
+    item.available ? null : h("span", { class: "badge off" }, "Not available"),
+  ];
+}
+
+export const itemLink = (item) =>
+  h("a", { href: `#/product/${encodeURIComponent(item.item_id)}` }, title(item.name));
+
+export const userLink = (user) =>
+  h("a", { href: `#/customer/${encodeURIComponent(user)}`, class: "name", dir: "auto" }, user);
+
+export const count = (number, one, many = `${one}s`) =>
+  `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+
+export const number = (value, digits = 4) =>
+  value === null || value === undefined ? "–" : value.toFixed(digits);
+
+export const percent = (share) => `${(100 * share).toFixed(0)} %`;
+
+/** Of each score, how long its bar is: from nothing at `floor` to all at the best. */
+export function lengths(scores, floor = null) {
+  const best = Math.max(...scores);
+  const least = floor === null ? Math.min(...scores) - 0.15 * (best - Math.min(...scores)) : floor;
+  return scores.map((score) => (best > least ? Math.max(0, (score - least) / (best - least)) : 1));
+}
+
+export const bar = (share) =>
+  h("span", { class: "bar", "aria-hidden": "true", "--share": `${(100 * share).toFixed(1)}%` });

@@ -1,0 +1,65 @@
+// A search field over links. Arrow keys move between them, Enter on the field opens the first.
+
+import { debounced, get, latest } from "./api.js";
+import { h, say } from "./dom.js";
+
+const remembered = new Map(); // what was searched for, by label, while views come and go
+
+export function finder({ id, label, hint, rows, told, version }) {
+  let openFirst = false;
+  const input = h("input", {
+    id, type: "search", autocomplete: "off", spellcheck: "false", enterkeyhint: "search",
+    "aria-describedby": `${id}-hint`, "aria-controls": `${id}-hits`,
+  });
+  const hits = h("ul", { class: "hits", id: `${id}-hits` });
+  const about = h("p", { class: "muted", id: `${id}-hint` }, hint);
+  const search = latest(
+    (signal, q) => get("search", { q, version: version() }, signal),
+    (found) => {
+      hits.replaceChildren(...rows(found).map((row) => h("li", {}, row)));
+      about.textContent = told(found);
+      say(told(found));
+      if (openFirst) links()[0]?.click();
+      openFirst = false;
+    },
+    (error) => {
+      hits.replaceChildren();
+      about.textContent = error.message;
+    },
+  );
+  const links = () => [...hits.querySelectorAll("a")];
+  input.value = remembered.get(label) ?? "";
+  input.addEventListener("input", debounced(() => {
+    remembered.set(label, input.value);
+    search(input.value);
+  }));
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowDown") move(event, links()[0]);
+    if (event.key === "Enter") {
+      openFirst = true; // of what is typed by now, which may not have been looked for yet
+      search(input.value);
+    }
+  });
+  hits.addEventListener("keydown", (event) => {
+    const all = links();
+    const at = all.indexOf(document.activeElement);
+    if (event.key === "ArrowDown") move(event, all[at + 1]);
+    if (event.key === "ArrowUp") move(event, at > 0 ? all[at - 1] : input);
+  });
+  search(input.value);
+  const key = h("kbd", { "aria-hidden": "true" }, "/");
+  return h(
+    "search",
+    { class: "finder" },
+    h("label", { for: id }, label),
+    h("div", { class: "keyed" }, input, key),
+    about,
+    hits,
+  );
+}
+
+function move(event, to) {
+  if (!to) return;
+  event.preventDefault();
+  to.focus();
+}

@@ -1,0 +1,148 @@
+// Search the catalogue, or type what is not there yet: what is like it, and who will like it.
+
+import { debounced, get, latest } from "./api.js";
+import { alertBox, badges, bar, count, field, h, itemLink, lengths, number, say, title, userLink } from "./dom.js";
+import { finder } from "./find.js";
+
+const TEXTS = ["category", "brand", "description"];
+
+export function products(main, [kind, id], { version }) {
+  const result = h("div", { class: "result", "aria-busy": "false" });
+  const desk = h("div", { class: "desk" });
+  const show = latest(
+    (signal, asked) => {
+      desk.classList.add("chosen");
+      result.setAttribute("aria-busy", "true");
+      return get("product", { ...asked, version: version(), k: 12 }, signal);
+    },
+    (found, asked) => {
+      result.setAttribute("aria-busy", "false");
+      result.replaceChildren(...product(found, asked.title));
+      say(`${count(found.neighbours.length, "item")} like it, ${count(found.audience.length, "customer")} who will like it.`);
+    },
+    (error, asked) => {
+      result.setAttribute("aria-busy", "false");
+      result.replaceChildren(alertBox(error, () => show(asked)));
+    },
+  );
+  desk.append(
+    h(
+      "div",
+      { class: "rail" },
+      newProduct(kind === "new" ? id : "", show),
+      finder({
+        id: "find", label: "Or search the catalogue", hint: "Words of the title, or an id.",
+        version, rows: (found) => found.items.map(hit),
+        told: (found) => shown(found.items.length, found.item_count, "product"),
+      }),
+    ),
+    result,
+  );
+  main.replaceChildren(h("h1", { class: "unseen" }, "Products"), desk);
+  if (kind === "product") show({ item: id });
+  else if (kind === "new" && id) show({ title: id });
+  else result.append(welcome());
+}
+
+function welcome() {
+  return h(
+    "div",
+    { class: "welcome" },
+    h("p", { class: "large" }, "Who will like a product that nobody has bought yet?"),
+    h("p", { class: "muted" }, "Type its title. Its nearest products and its audience appear at once."),
+  );
+}
+
+function newProduct(typed, show) {
+  const input = h("input", { id: "title", autocomplete: "off", dir: "auto", maxlength: "300" });
+  input.value = typed;
+  const more = TEXTS.map((name) => h("input", { id: name, autocomplete: "off", dir: "auto" }));
+  const price = h("input", { id: "price", inputmode: "decimal", autocomplete: "off" });
+  const ask = debounced(() => {
+    if (!input.value.trim()) return;
+    // Who opens one of the results finds the text again on the way back.
+    history.replaceState(null, "", `#/new/${encodeURIComponent(input.value)}`);
+    const texts = Object.fromEntries(more.map((one) => [one.id, one.value]));
+    show({ title: input.value, ...texts, price: price.value.replace(",", ".") });
+  });
+  return h(
+    "form",
+    { class: "panel", oninput: ask, onsubmit: (event) => (event.preventDefault(), ask()) },
+    field("Title of a new product", input),
+    h(
+      "details",
+      {},
+      h("summary", {}, "More about it"),
+      ...more.map((one) => field(one.id[0].toUpperCase() + one.id.slice(1), one)),
+      field("Price", price),
+    ),
+  );
+}
+
+export const hit = (item) =>
+  h(
+    "a",
+    { href: `#/product/${encodeURIComponent(item.item_id)}` },
+    title(item.name),
+    h("span", { class: "meta" }, item.item_id, " · ", sold(item), ...badges(item)),
+  );
+
+export const sold = (item) => (item.buyers ? count(item.buyers, "buyer") : "no buyer");
+
+export const shown = (there, all, one) =>
+  there < all ? `The first ${there} of ${count(all, one)}.` : `${count(all, one)}.`;
+
+function product(found, typed) {
+  const item = found.item;
+  return [
+    h(
+      "header",
+      { class: "subject" },
+      title(item ? item.name : typed, "h2"),
+      h(
+        "p",
+        { class: "meta" },
+        item ? [`Item ${item.item_id} · `, sold(item), ...badges(item)]
+             : ["Not on the shelf ", h("span", { class: "badge new" }, "New")],
+      ),
+    ),
+    h(
+      "div",
+      { class: "columns" },
+      ranked("Who will like it", "Best first, without who bought it. The score compares customers.",
+        found.audience, lengths(found.audience.map((one) => one.score)), customer, 2),
+      ranked("Products like it", "By the cosine of their embeddings.",
+        found.neighbours, lengths(found.neighbours.map((one) => one.score), 0), neighbour, 3),
+    ),
+  ];
+}
+
+function ranked(heading, about, rows, bars, render, digits) {
+  return h(
+    "section",
+    { class: "panel" },
+    h("h3", {}, heading),
+    h("p", { class: "muted" }, about),
+    rows.length
+      ? h("ol", { class: "ranks" }, rows.map((row, place) =>
+          h("li", {}, h("div", { class: "row" }, render(row), h("span", { class: "score" }, number(row.score, digits))),
+            bar(bars[place]))))
+      : h("p", {}, "Nobody."),
+  );
+}
+
+const customer = (one) =>
+  h(
+    "div",
+    { class: "what" },
+    userLink(one.user_id),
+    h("span", { class: "meta" }, `${count(one.bought, "item")} bought`,
+      one.latest.length ? [", lately ", ...joined(one.latest.slice(0, 2))] : null),
+  );
+
+const joined = (names) =>
+  names.flatMap((name, place) => [place ? ", " : "", h("bdi", {}, name)]);
+
+const neighbour = (item) =>
+  h("div", { class: "what" }, itemLink(item),
+    h("span", { class: "meta" }, item.item_id, " · ", sold(item), ...badges(item)));

@@ -1,0 +1,91 @@
+"""What was measured: the versions of a root, and what the newest judged run came to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tfx.types import standard_artifacts
+
+from pipeline.drift import Drift
+from pipeline.evaluation import read_metrics, recorded_gates
+from pipeline.layout import metadata_file, report_folder, serving_folder
+from pipeline.outcome import GateDecision
+from pipeline.run_artifacts import newest_judged_run
+from pipeline.versions import Version, read_versions
+from serving.version_labels import config_file
+
+
+class Judged(NamedTuple):
+    """A run that Evaluator judged.
+
+    Attributes:
+        run_id: TFX's, the time it started.
+        decisions: of the gates it was held to.
+        blessed: Evaluator's decision.
+        drift: from the run before that pushed.
+        report: file name of its page under `report/`; empty where that isn't there.
+    """
+
+    run_id: str
+    decisions: tuple[GateDecision, ...]
+    blessed: bool
+    drift: Drift
+    report: str
+
+
+class Records:
+    """Reads a root again only where something was pushed, labelled or run since."""
+
+    def __init__(self, root: Path) -> None:
+        """Reads nothing yet."""
+        self._root = root.resolve()
+        self._lock = threading.Lock()
+        self._read: tuple[object, tuple[list[Version], Judged | None]] | None = None
+
+    def read(self) -> tuple[list[Version], Judged | None]:
+        """The versions, newest first, and the newest judged run; None before the first one.
+
+        Raises:
+            BadInput: nothing was pushed.
+        """
+        with self._lock:
+            state = self._state()
+            if self._read is None or self._read[0] != state:
+                self._read = state, (read_versions(self._root), self._judged())
+            return self._read[1]
+
+    def _judged(self) -> Judged | None:
+        run = newest_judged_run(metadata_file(self._root))
+        if run is None:
+            return None
+        evaluation = run.artifact(standard_artifacts.ModelEvaluation.TYPE_NAME)
+        if not Path(evaluation.uri).is_dir():  # removed, to make room
+            return None
+        made_by: Mapping[str, Any] = run.producer(evaluation).custom_properties
+        metrics = read_metrics(Path(evaluation.uri))
+        blessing = run.artifact(standard_artifacts.ModelBlessing.TYPE_NAME)
+        report = report_folder(self._root) / f"{run.name}.html"
+        return Judged(
+            run_id=run.name,
+            decisions=tuple(
+                GateDecision.of(gate, metrics)
+                for gate in recorded_gates(made_by["eval_config"].string_value)
+            ),
+            blessed=blessing.custom_properties["blessed"].int_value == 1,
+            drift=run.drift(Path(evaluation.uri)),
+            report=report.name if report.is_file() else "",
+        )
+
+    def _state(self) -> object:
+        """Something that differs once anything of it has changed."""
+        serving = serving_folder(self._root)
+        files = (
+            metadata_file(self._root),
+            config_file(serving),
+            serving,
+            report_folder(self._root),
+        )
+        return [file.stat().st_mtime_ns if file.exists() else 0 for file in files]

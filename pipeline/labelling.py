@@ -1,0 +1,75 @@
+"""Which products of the newest pushed version to have labelled first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from models.errors import BadInput
+from models.label_plan import Placed, plan_labels
+from pipeline.layout import serving_folder
+from pipeline.pushed import newest_version
+
+_CHECKPOINT: Final = Path("variables", "variables")
+
+
+class Wanted(NamedTuple):
+    """A product whose first interactions tell much.
+
+    Attributes:
+        item_id: its id.
+        title: with category and brand.
+        uncertainty: of what users think of it when its turn comes, from 0 to 1.
+        density: about how many new products of average demand its label tells.
+        left: share of all new products' variance that is left with its label.
+    """
+
+    item_id: str
+    title: str
+    uncertainty: float
+    density: float
+    left: float
+
+
+def read_label_plan(root: Path, count: int) -> list[Wanted]:
+    """Plan for the new products on the shelf that may be recommended.
+
+    Args:
+        root: the folder that `debut run` was given.
+        count: products, at most.
+
+    Raises:
+        BadInput: no version was pushed, or it has no new product.
+    """
+    version = newest_version(serving_folder(root))
+    # Of the columns alone: to load the whole model takes seconds.
+    columns = tf.train.load_checkpoint(str(version / _CHECKPOINT))
+
+    def read(name: str) -> npt.NDArray[Any]:
+        values: npt.NDArray[Any] = columns.get_tensor(f"_shelf/{name}/.ATTRIBUTES/VARIABLE_VALUE")
+        return values
+
+    is_new = read("is_new")
+    new = np.flatnonzero(is_new & read("available"))
+    if not len(new):
+        raise BadInput(
+            f"Version {version.name} has no new product that may be recommended. Add some with "
+            "`debut items add`, or to the items of the data folder."
+        )
+    embedding = read("embedding").astype(np.float32)
+    demand = read("served/log_popularity")
+    candidates, labelled = (
+        Placed(embedding[rows], demand[rows]) for rows in (new, np.flatnonzero(~is_new))
+    )
+    plan = plan_labels(candidates, labelled, count)
+    ids, titles = read("item_id"), read("item_name")
+    return [
+        Wanted(ids[row].decode(), titles[row].decode(), *map(float, values))
+        for row, *values in zip(
+            new[plan.row], plan.uncertainty, plan.density, plan.left, strict=True
+        )
+    ]

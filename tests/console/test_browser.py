@@ -1,0 +1,244 @@
+"""The page in a real browser: by keyboard, on a phone, in the dark, and held to axe's rules."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from pipeline.config import Gate
+from pipeline.console.app import Console
+from pipeline.console.desk import Desk
+from pipeline.console.records import Judged, Records
+from pipeline.drift import Drift, FeatureDrift
+from pipeline.outcome import GateDecision
+from pipeline.versions import read_versions
+from serving.client import Client
+from tests.console.browser import DESK, PHONE, chromium, executable, keep_picture
+from tests.console.conftest import TOKEN
+from tests.console.shop import BOUGHT, HOSTILE, NEW, OLD, TITLES
+
+pytestmark = pytest.mark.skipif(
+    executable() is None, reason="no Chromium here (Debian package chromium-headless-shell)"
+)
+VIEWS = {
+    "products": "#/products",
+    "new": "#/new/red%20garden%20teapot",
+    "product": "#/product/00001",
+    "customers": "#/customers",
+    "customer": "#/customer/12347",
+    "compare": "#/compare",
+    "health": "#/health",
+}
+RECALL = Gate(metric="recall_at_20", slice="new", direction="higher", bound=0.2, tolerance=0.05)
+ERROR = Gate(metric="squared_error", slice="overall", direction="lower", bound=0.2, tolerance=0.01)
+JUDGED = Judged(
+    "2026-11-27T19:43:42",
+    (GateDecision(RECALL, 0.15, 0.26), GateDecision(ERROR, 0.125, 0.12)),
+    False,
+    Drift((FeatureDrift("price", "all", 0.05, 0.2),), 0.12, "2026-11-26T19:43:42"),
+    "",
+)
+
+
+class MadeUpRecords(Records):
+    """The versions of a root, and a run that the root has no traces of."""
+
+    def read(self):
+        return read_versions(self._root), JUDGED
+
+
+@pytest.fixture(scope="module")
+def address(place, listening):
+    desk = Desk(place.root, Client(place.target))
+    records = MadeUpRecords(place.root)
+    return listening(Console(desk, lambda: records, reports=place.root / "report"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def opened(browser):
+    """Opens pages; in the end none has asked for anything elsewhere, and none has complained."""
+    contexts, elsewhere, complaints = [], [], []
+
+    def open_(address, view="", device=DESK):
+        context = browser.new_context(**device)
+        context.set_default_timeout(30_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith((address, "data:"))
+                else elsewhere.append(request.url)
+            ),
+        )
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{address}/{view}")
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert elsewhere == [] and complaints == []
+
+
+def settled(page):
+    """Waits until what was asked for is there."""
+    expect(page.locator("main > *").first).to_be_attached()
+    expect(page.locator("[aria-busy=true]")).to_have_count(0)
+    page.wait_for_load_state("networkidle")
+
+
+def names(page, heading):
+    return page.locator("section", has_text=heading).locator("ol .name").all_inner_texts()
+
+
+def test_a_typed_title_has_neighbours_and_an_audience_at_once(opened, address):
+    page = opened(address, "#/products")
+    page.get_by_label("Title of a new product").press_sequentially("retro mug", delay=5)
+    expect(page.get_by_role("heading", name="retro mug", level=2)).to_be_visible()
+    expect(page.get_by_text("Not on the shelf")).to_be_visible()
+    assert names(page, "Products like it")[:2] == [TITLES["00003"], TITLES["00001"]]
+    assert names(page, "Who will like it")[0] == "12347"
+    page.get_by_role("link", name=TITLES["00001"]).last.click()
+    expect(page.get_by_role("heading", name=TITLES["00001"], level=2)).to_be_visible()
+    page.go_back()
+    expect(page.get_by_label("Title of a new product")).to_have_value("retro mug")
+    expect(page.get_by_role("heading", name="retro mug", level=2)).to_be_visible()
+
+
+def test_a_title_that_is_markup_stays_a_text(opened, address):
+    page = opened(address, "#/product/00007")
+    expect(page.get_by_role("heading", name=HOSTILE, level=2)).to_be_visible()
+    page.get_by_label("Title of a new product").fill("<script>document.title='taken'</script>")
+    expect(page.get_by_role("heading", level=2)).to_contain_text("<script>")
+    assert page.title() == "Debut console: products"
+    assert page.locator("main img, main script").count() == 0
+
+
+def test_everything_is_reached_by_keyboard(opened, address):
+    page = opened(address, "#/products")
+    settled(page)
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("/")
+    expect(page.get_by_label("Or search the catalogue")).to_be_focused()
+    page.keyboard.type("bench")
+    expect(page.get_by_text("1 product.", exact=True).first).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(".hits a")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_label("Or search the catalogue")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=TITLES["00009"], level=2)).to_be_visible()
+    page.get_by_role("link", name="Customers").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Find a customer")).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("12350")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Customer 12350")).to_be_visible()
+    expect(page.locator("main")).to_be_focused()
+    page.get_by_label("New products only").focus()
+    page.keyboard.press("Space")
+    expect(page.locator(".ranks > li")).to_have_count(2)
+
+
+def test_a_list_shows_its_reasons(opened, address):
+    page = opened(address, "#/customer/12347")
+    first = page.locator(".ranks > li").first
+    expect(first).to_contain_text("Because of")
+    assert first.locator("dd").nth(0).locator("li").all_inner_texts() == [
+        f"50 % {TITLES['00001']}", f"33 % {TITLES['00003']}", f"17 % {TITLES['00004']}"
+    ]  # fmt: skip
+    bought = page.locator("section", has_text="Bought, latest first").locator(".name")
+    assert bought.all_inner_texts() == [TITLES[item] for item in BOUGHT["12347"][::-1]]
+
+
+def test_two_versions_stand_side_by_side(opened, address):
+    page = opened(address, "#/compare")
+    page.get_by_label("Id", exact=True).fill("12347")
+    page.get_by_role("button", name="Compare").click()
+    rows = page.locator("tbody tr")
+    expect(rows).to_have_count(6)
+    assert [th.strip() for th in page.locator("thead th").all_inner_texts()] == [
+        "Place", str(OLD), str(NEW)
+    ]  # fmt: skip
+    first = rows.first.locator("td")
+    assert TITLES["00009"] in first.nth(0).inner_text()
+    assert TITLES["00002"] in first.nth(1).inner_text()
+    assert first.nth(1).locator(".move").text_content() == "▲ up 5"
+
+
+def test_the_version_that_is_chosen_is_asked(opened, address, place):
+    page = opened(address, "#/customer/12347")
+    settled(page)
+    page.get_by_label("Version").select_option(str(OLD))
+    expect(page.locator(".ranks .name").first).to_have_text(TITLES["00009"])
+
+
+def test_gates_and_drift_are_shown(opened, address):
+    page = opened(address, "#/health")
+    expect(page.get_by_role("heading", name="1 gate refused the model")).to_be_visible()
+    gates = page.locator("section", has=page.get_by_role("heading", name="Gates"))
+    assert gates.locator(".verdict").all_inner_texts() == ["refused", "passed"]
+    expect(gates).to_contain_text("at least 0.2, baseline 0.2600, tolerance 0.05")
+    drift = page.locator("section", has=page.get_by_role("heading", name="Drift"))
+    expect(drift).to_contain_text("stability index 0.120, notice")
+    expect(drift).to_contain_text("price")
+    expect(page.get_by_role("button", name="Roll back")).to_have_count(0)  # it only reads
+
+
+def test_with_the_token_the_canary_is_promoted(opened, own_root, place, listening):
+    page = opened(listening(place.console(own_root, token_file=place.token_file)), "#/health")
+    page.get_by_role("button", name="Promote the canary").click()
+    dialog = page.get_by_role("dialog")
+    keep_picture(page, "desk-dialog")
+    assert serious(page) == []
+    dialog.get_by_label("Token").fill(TOKEN)
+    dialog.get_by_role("button", name="Promote the canary").click()
+    expect(dialog).to_have_count(0)
+    newest = page.locator(".versions > li").first
+    expect(newest.locator(".badge").first).to_have_text("stable")
+    expect(page.get_by_role("button", name="Promote the canary")).to_have_count(0)
+
+
+def serious(page):
+    """What axe finds that keeps somebody out."""
+    return [
+        (found["id"], [node["html"] for node in found["nodes"]])
+        for found in Axe().run(page).response["violations"]
+        if found["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("device", [DESK, PHONE], ids=["desk", "phone"])
+def test_no_view_keeps_anybody_out_or_is_wider_than_the_screen(opened, address, device):
+    page = opened(address, "", device)
+    size = "phone" if device is PHONE else "desk"
+    for name, view in VIEWS.items():
+        page.goto(f"{address}/{view}")
+        if name == "compare":
+            page.get_by_label("Id", exact=True).fill("12347")
+            page.get_by_role("button", name="Compare").click()
+        settled(page)
+        assert serious(page) == [], name
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= device["viewport"]["width"], name
+        assert len(keep_picture(page, f"{size}-{name}")) > 10_000
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == ("rgb(16, 19, 22)" if device is PHONE else "rgb(246, 247, 249)")
+
+
+def test_axe_would_find_a_fault(opened, address):
+    page = opened(address, "#/products")
+    settled(page)
+    page.evaluate("document.getElementById('title').labels[0].remove()")
+    assert [rule for rule, _ in serious(page)] == ["label"]

@@ -1,0 +1,280 @@
+"""The console over HTTP: what it answers, and what it does not let happen."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+from werkzeug.test import Client as Http
+
+from pipeline.config import Gate
+from pipeline.console.app import PAGE
+from pipeline.console.overview import overview
+from pipeline.console.records import Judged
+from pipeline.drift import Drift, FeatureDrift
+from pipeline.layout import report_folder, serving_folder
+from pipeline.outcome import GateDecision
+from serving.version_labels import CANARY, STABLE, read_labels, versions_on_disk
+from tests.console.conftest import TOKEN
+from tests.console.shop import BOUGHT, IS_NEW, NEW, OLD, TITLES, UNAVAILABLE, vector
+
+
+@pytest.fixture(scope="module")
+def http(place):
+    return Http(place.console())
+
+
+def ask(http, path, status=200, **parameters):
+    response = http.get(f"/api/{path}", query_string=parameters)
+    assert response.status_code == status, response.text
+    return response.json
+
+
+def tell(http, path, token=TOKEN, **body):
+    return http.post(
+        f"/api/{path}", json=body, headers={"Authorization": f"Bearer {token}"} if token else {}
+    )
+
+
+class TestPage:
+    def test_nothing_comes_from_elsewhere_and_nothing_stands_inline(self, http):
+        files = {path.name: path.read_text("utf-8") for path in PAGE.iterdir()}
+        for name, text in files.items():
+            addresses = re.findall(r"\w+://[^\s'\"]+", text.replace("%3C", ""))
+            assert set(addresses) <= {"http://www.w3.org/2000/svg"}, name
+        page = files["index.html"]
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]* src=)", page)
+        policy = http.get("/").headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy
+
+    def test_every_file_that_the_page_asks_for_is_there_with_its_type(self, http):
+        wanted, seen = {"/"}, set()
+        while wanted:
+            path = wanted.pop()
+            seen.add(path)
+            response = http.get(path)
+            assert response.status_code == 200, path
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+            found = re.findall(r'(?:from|src=|stylesheet" href=) ?"\.?(/[\w.]+)"', response.text)
+            wanted |= set(found) - seen
+        assert {path.name for path in PAGE.iterdir()} == {
+            p.strip("/") or "index.html" for p in seen
+        }
+        assert http.get("/main.js").content_type.startswith("text/javascript")
+
+    def test_an_unchanged_file_is_not_sent_again(self, http):
+        first = http.get("/console.css")
+        again = http.get("/console.css", headers={"If-None-Match": first.headers["ETag"]})
+        assert (again.status_code, again.data) == (304, b"")
+
+    @pytest.mark.parametrize(
+        ("host", "status"),
+        [("localhost:8502", 200), ("127.0.0.1", 200), ("[::1]:8502", 200), ("10.0.0.7:80", 200),
+         ("evil.example", 421), ("localhost.evil.example:8502", 421)],
+    )  # fmt: skip
+    def test_only_names_that_no_other_site_can_have_are_answered(self, http, host, status):
+        assert http.get("/api/status", headers={"Host": host}).status_code == status
+
+    def test_no_other_site_may_read_answers(self, http):
+        response = http.get("/api/status", headers={"Origin": "http://evil.example"})
+        assert not [name for name, _ in response.headers if name.startswith("Access-Control")]
+        assert response.headers["Cache-Control"] == "no-store"
+
+
+class TestAnswers:
+    def test_status_says_which_versions_answer_and_what_they_are(self, http):
+        status = ask(http, "status")
+        assert status["reachable"] and status["read_only"]
+        assert status["versions"] == [
+            {"version": NEW, "labels": ["canary"]}, {"version": OLD, "labels": ["stable"]}
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("text", "items"),
+        [
+            ("00003", ["00003"]),
+            ("TEAPOT", ["00001", "00002", "00007"]),  # the most bought first
+            ("creme brulee", ["00004"]),
+            ("茶", ["00005"]),
+            ("شاي", ["00006"]),
+            ("retro red", ["00001", "00003"]),
+            ("garden", ["00010", "00009", "00008"]),
+            ("no such thing", []),
+        ],
+    )
+    def test_search_finds_words_in_any_script(self, http, text, items):
+        found = ask(http, "search", q=text)
+        assert {item["item_id"] for item in found["items"]} == set(items)
+        assert found["item_count"] == len(items)
+        if text != "garden":
+            assert [item["item_id"] for item in found["items"]] == items
+
+    def test_search_puts_names_that_begin_with_the_text_first(self, http):
+        assert ask(http, "search", q="garden")["items"][0]["item_id"] == "00008"
+
+    def test_search_finds_customers_those_that_begin_so_first(self, http):
+        assert ask(http, "search", q="9")["users"] == ["9"]
+        assert ask(http, "search", q="34")["users"] == ["12347", "12348"]
+        assert ask(http, "search")["user_count"] == len(BOUGHT)
+
+    def test_a_product_has_its_neighbours_and_audience_by_name(self, http):
+        found = ask(http, "product", item="00001", k=3)
+        assert found["item"]["name"] == TITLES["00001"] and found["item"]["buyers"] == 2
+        assert found["neighbours"][0]["name"] == TITLES["00003"]
+        assert len(found["neighbours"]) == 3
+        buyers = {user for user, items in BOUGHT.items() if "00001" in items}
+        assert not buyers & {one["user_id"] for one in found["audience"]}
+        ramekin = next(one for one in found["audience"] if one["user_id"] == "9")
+        assert ramekin["latest"] == [TITLES["00004"]] and ramekin["bought"] == 1
+
+    def test_a_title_has_the_neighbours_that_its_embedding_has(self, http):
+        found = ask(http, "product", title="red garden teapot", price="7.5", k=12)
+        cosine = {i: float(vector(t) @ vector("red garden teapot")) for i, t in TITLES.items()}
+        assert found["item"] is None
+        assert {n["item_id"] for n in found["neighbours"]} == set(TITLES) - UNAVAILABLE
+        for neighbour in found["neighbours"]:
+            assert neighbour["score"] == pytest.approx(cosine[neighbour["item_id"]], abs=0.01)
+        scores = [neighbour["score"] for neighbour in found["neighbours"]]
+        assert scores == sorted(scores, reverse=True)
+        assert found["audience"][0]["user_id"] in ("12347", "12350")
+
+    def test_a_list_says_why_each_item_is_in_it(self, http):
+        found = ask(http, "customer", user="12347", k=2)
+        assert [item["item_id"] for item in found["history"]] == BOUGHT["12347"][::-1]
+        first, _ = found["list"]
+        assert first["name"] == TITLES["00002"]
+        assert [(why["name"], why["share"]) for why in first["because"]] == [
+            (TITLES["00001"], pytest.approx(1 / 2)),
+            (TITLES["00003"], pytest.approx(1 / 3)),
+            (TITLES["00004"], pytest.approx(1 / 6)),
+        ]
+        assert first["words"] == [{"word": "blue", "share": pytest.approx(1 / 2)}]
+
+    def test_new_only_and_somebody_unknown(self, http):
+        found = ask(http, "customer", user="nobody", new_only="1")
+        assert {item["item_id"] for item in found["list"]} == IS_NEW
+        assert not found["is_known"] and found["history"] == []
+        assert all(item["because"] == [] for item in found["list"])
+
+    def test_all_parts_of_an_answer_are_of_the_version_that_was_asked(self, http, place):
+        place.model.asked.clear()
+        assert ask(http, "customer", user="12347", version=OLD)["version"] == OLD
+        ask(http, "product", item="00001", version=OLD)
+        ask(http, "product", title="mug", version=OLD)
+        assert {version for _, version in place.model.asked} == {OLD}
+        assert len(place.model.asked) == 6
+
+    @pytest.mark.parametrize(
+        ("path", "parameters", "status", "said"),
+        [
+            ("product", {"item": "99999"}, 400, "no item '99999'"),
+            ("product", {"title": " "}, 400, "needs a title"),
+            ("product", {"title": "mug", "price": "cheap"}, 400, "'cheap'"),
+            ("product", {"title": "mug", "price": "inf"}, 400, "no price"),
+            ("product", {"item": "00001", "k": "101"}, 400, "1 to 100"),
+            ("customer", {"user": "9", "k": "-1"}, 400, "no number"),
+            ("customer", {"user": "9", "version": "7"}, 400, "--root"),
+            ("nothing", {}, 404, ""),
+        ],
+    )
+    def test_bad_questions_are_refused_by_what_is_wrong(self, http, path, parameters, status, said):
+        assert said in ask(http, path, status, **parameters)["error"]
+
+    def test_without_a_model_server_the_page_says_how_to_start_one(self, place):
+        from pipeline.console.server import create_console
+        from serving.client import Client
+
+        http = Http(create_console(place.root, Client("127.0.0.1:1", timeout=1)))
+        status = ask(http, "status")
+        assert not status["reachable"] and "debut serve" in status["error"]
+        assert "debut serve" in ask(http, "customer", 503, user="9")["error"]
+        assert len(ask(http, "overview")["versions"]) == 2  # of the root alone
+
+
+class TestReports:
+    def test_only_reports_are_handed_out(self, http, place):
+        folder = report_folder(place.root)
+        folder.mkdir(exist_ok=True)
+        (folder / "2026-11-27T19:43:42.87.html").write_text("<h1>Run</h1>")
+        (folder / "drift.prom").write_text("secret")
+        report = http.get("/reports/2026-11-27T19:43:42.87.html")
+        assert report.text == "<h1>Run</h1>"
+        assert "script-src" not in report.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in report.headers["Content-Security-Policy"]
+        for name in ("drift.prom", "..%2Ftokens", "../tokens", "absent.html", "%2e%2e/tokens"):
+            assert http.get(f"/reports/{name}").status_code == 404, name
+
+
+class TestChanges:
+    def test_without_a_file_of_tokens_nothing_can_be_changed(self, own_root, place):
+        http = Http(place.console(own_root))
+        for path in ("promote", "rollback"):
+            assert tell(http, path, version=str(OLD), reason="why").status_code == 403
+        assert read_labels(serving_folder(own_root)) == {STABLE: OLD, CANARY: NEW}
+
+    @pytest.mark.parametrize("token", [None, "guess", ""])
+    def test_without_the_token_nothing_is_changed(self, own_root, place, token):
+        http = Http(place.console(own_root, token_file=place.token_file))
+        response = tell(http, "promote", token)
+        assert response.status_code == 401
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+        assert http.get("/api/promote").status_code == 405
+        assert read_labels(serving_folder(own_root)) == {STABLE: OLD, CANARY: NEW}
+
+    def test_with_it_the_canary_is_promoted_and_a_version_taken_back(self, own_root, place):
+        http = Http(place.console(own_root, token_file=place.token_file))
+        assert not ask(http, "status")["read_only"]
+        assert tell(http, "promote", reason="it sells").json == {"version": NEW}
+        assert read_labels(serving_folder(own_root)) == {STABLE: NEW}
+        refused = tell(http, "rollback", version=str(OLD), reason=" ")
+        assert refused.status_code == 400 and "reason" in refused.json["error"]
+        made = tell(http, "rollback", version=str(OLD), reason="it does not").json["version"]
+        assert versions_on_disk(serving_folder(own_root)) == [made, NEW, OLD]
+        newest, *_ = ask(http, "overview")["versions"]
+        assert (newest["version"], newest["base"]) == (made, OLD)
+        assert (newest["reason"], newest["labels"]) == ("it does not", ["stable"])
+
+    @pytest.mark.parametrize("body", ["[]", "no JSON", '{"reason": 3}', "x" * 20_000])
+    def test_a_body_that_is_none_is_refused(self, own_root, place, body):
+        http = Http(place.console(own_root, token_file=place.token_file))
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        assert http.post("/api/promote", data=body, headers=headers).status_code in (400, 413)
+        assert read_labels(serving_folder(own_root)) == {STABLE: OLD, CANARY: NEW}
+
+
+def test_gates_and_drift_are_told_with_their_bounds():
+    gate = Gate(metric="recall_at_20", slice="new", direction="higher", bound=0.2, tolerance=0.05)
+    drift = Drift((FeatureDrift("price", "all", 0.3, 0.2),), 0.3, "the run before")
+    decisions = (GateDecision(gate, 0.1, 0.3), GateDecision(gate, float("nan"), None))
+    told = overview([], Judged("a run", decisions, False, drift, "a run.html"))["judged"]
+    worse, unmeasured = told["gates"]
+    assert (worse["candidate"], worse["baseline"], worse["passed"]) == (0.1, 0.3, False)
+    assert (unmeasured["candidate"], unmeasured["passed"]) == (None, False)
+    assert told["drift"]["features"] == [
+        {"feature": "price", "split": "all", "divergence": 0.3, "threshold": 0.2}
+    ]
+    assert told["drift"]["verdict"] == "alert"
+    json.dumps(told, allow_nan=False)
+
+
+def test_the_command_says_where_it_listens_and_ends_with_0(place):
+    line = [
+        sys.executable, "-c", "from pipeline.cli import main; main()", "console", "--root",
+        str(place.root), "--target", place.target, "--port", "0",
+    ]  # fmt: skip
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        address = re.search(r"http://127\.0\.0\.1:\d+/", said)
+        assert address and said.endswith("read-only.\n"), said
+        with urllib.request.urlopen(f"{address[0]}api/status", timeout=60) as response:
+            assert [one["version"] for one in json.load(response)["versions"]] == [NEW, OLD]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()

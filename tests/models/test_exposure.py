@@ -1,0 +1,122 @@
+"""Exposure of new items that is evened out, at a bounded price."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from models.exposure.balancing import (
+    PLACES,
+    Traded,
+    balanced,
+    evened_out,
+    strongest,
+    traded,
+)
+from models.exposure.measures import exposures, gini
+from models.simulation import SimulatedLaunch
+from models.training import AlignedLaunch
+
+USERS, ITEMS = 300, 120
+
+
+@pytest.fixture(scope="module")
+def logits():
+    """Everybody wants some of the same items, and a little of others."""
+    random = np.random.default_rng(1)
+    return (random.normal(size=(USERS, ITEMS)) + 2 * random.random(ITEMS)).astype(np.float32)
+
+
+def shown(logits, offset, places=10):
+    best = np.argsort(-(logits + offset), axis=1, kind="stable")[:, :places]
+    return exposures(best, logits.shape[1])
+
+
+def test_more_strength_is_more_even_and_gives_up_more(logits):
+    offsets = [balanced(logits, strength, places=10) for strength in (0.0, 0.1, 0.5, 2.0)]
+    assert not offsets[0].any()
+    inequality = [gini(shown(logits, offset), ITEMS) for offset in offsets]
+    assert inequality == sorted(inequality, reverse=True)
+    assert inequality[-1] < 0.5 * inequality[0]
+    worth = [
+        np.take_along_axis(logits, np.argsort(-(logits + offset), axis=1)[:, :10], axis=1).sum()
+        for offset in offsets
+    ]
+    assert worth == sorted(worth, reverse=True)
+
+
+def test_an_item_pays_for_what_it_is_shown_more_than_the_average(logits):
+    offset = balanced(logits, 0.5, places=10)
+    mean = USERS * 10 / ITEMS
+    np.testing.assert_allclose(offset, -0.5 * (shown(logits, offset) / mean - 1), atol=0.08)
+    assert offset.max() <= 0.5 + 1e-6
+
+
+def test_where_everything_is_listed_nothing_is_evened_out(logits):
+    assert not balanced(logits[:, :8], 1.0, places=10).any()
+    assert not balanced(logits[:0], 1.0, places=10).any()
+
+
+@pytest.fixture(scope="module")
+def launched():
+    """Customers of two tastes, and new items of which some look like everything."""
+    random = np.random.default_rng(2)
+    anchors, targets = 40, 90
+    taste = np.arange(USERS) % 2
+    likes = random.random((USERS, anchors)) < np.where(
+        (np.arange(anchors) % 2) == taste[:, np.newaxis], 0.3, 0.05
+    )
+    wanted = random.random((USERS, targets)) < np.where(
+        (np.arange(targets) % 2) == taste[:, np.newaxis], 0.15, 0.02
+    )
+    purchases = sp.csr_matrix(np.hstack([likes, wanted]).astype(np.float32))
+    launch = SimulatedLaunch.hide(
+        purchases, targets=np.arange(anchors, anchors + targets), anchors=np.arange(anchors),
+        regularization=5.0,
+    )  # fmt: skip
+    weights = random.random((anchors, targets)) / anchors
+    weights[np.arange(targets) % anchors, np.arange(targets)] += random.random(targets)
+    return AlignedLaunch(launch, weights.astype(np.float32))
+
+
+def test_the_curve_is_what_lists_of_the_launch_come_to(launched):
+    points = traded(launched, (0.0, 0.4))
+    launch, weights = launched.launch, launched.weights
+    scores = launch.history[launch.users] @ launch.teacher
+    inherited, reference = scores @ weights, scores @ weights.mean(axis=1)
+    logit = np.log(
+        np.maximum(inherited, 0) / (np.maximum(reference, 0) + 1e-4)[:, np.newaxis] + 0.1
+    )
+    for point in points:
+        offset = evened_out(
+            launch.history, launch.teacher, weights, weights.mean(axis=1), point.strength
+        )
+        best = np.argsort(-(logit + offset), axis=1, kind="stable")[:, :PLACES]
+        wanted = launch.wanted[launch.users].toarray()
+        hits = np.take_along_axis(wanted, best, axis=1).sum(axis=1)
+        recall = hits / np.minimum(wanted.sum(axis=1), PLACES)
+        assert point.recall == pytest.approx(recall.mean(), abs=2e-3)
+        counts = exposures(best, len(offset))
+        assert point.gini == pytest.approx(gini(counts, len(counts)), abs=5e-3)
+        assert point.coverage == pytest.approx((counts > 0).mean(), abs=0.02)
+    assert points[1].gini < 0.8 * points[0].gini
+
+
+def test_the_strongest_within_the_loss_is_chosen():
+    recalls = (0.5, 0.51, 0.49, 0.47, 0.495, 0.3)
+    strengths = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+    points = [
+        Traded(strength, recall, 0.0, 0.0, 0.0)
+        for strength, recall in zip(strengths, recalls, strict=True)
+    ]
+    assert strongest(points, 0.0) == 0.0
+    assert strongest(points, 0.03) == 0.2
+    assert strongest(points, 0.07) == 0.4
+    assert strongest(points, 0.9) == 0.5
+
+
+def test_a_launch_that_nobody_wants_anything_of_has_no_curve(launched):
+    launch = launched.launch
+    nobody = AlignedLaunch(
+        SimulatedLaunch(**{**vars(launch), "users": launch.users[:0]}), launched.weights
+    )
+    assert traded(nobody) == []

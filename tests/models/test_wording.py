@@ -1,0 +1,56 @@
+"""What one more word in a title does, against the shelf with the reworded products on it."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from models.admission import Admission
+from models.debiasing.wording import wording_shifts
+from models.newcomers import place
+from models.products import describe
+from tests.models.conftest import known_history
+from tests.models.shop import NUM_USERS
+from tests.models.test_newcomers import product
+
+NEW = (9, 19, 29)  # of three themes
+
+
+def logits(served, products):
+    """Of all users with anchors for products on the shelf: [U, P]."""
+    model = SimpleNamespace(_shelf=served.module._shelf)
+    described = describe(served.loaded, products)
+    columns = place(model, Admission.load(served.path), products, described).columns
+    row_of = {item.decode(): row for row, item in enumerate(columns["item_id"])}
+    lists = columns["served.source"][[row_of[one.item] for one in products]]
+    inherited = served.data.served
+    found = []
+    for user in range(NUM_USERS):
+        sources = inherited.source[known_history(served, user)]
+        anchors = np.unique(sources[sources < len(inherited.reference_weight)])
+        scores = inherited.anchor_teacher[anchors].sum(axis=0)
+        reference = max(scores @ inherited.reference_weight, 0) + 1e-4
+        lent = [
+            scores[columns["served.anchor_index"][one]] @ columns["served.anchor_weight"][one]
+            for one in lists
+        ]
+        if len(anchors):
+            found.append(np.log(np.maximum(lent, 0) / reference + 0.1))
+    return np.array(found)
+
+
+def test_a_word_moves_scores_as_it_would_move_the_product_on_the_shelf(served, shop):
+    products = [product(shop, row) for row in NEW]
+    before = logits(served, products)
+    shifts = wording_shifts(
+        served.loaded, Admission.load(served.path), products, ["tea cup", "zzz"]
+    )
+    for shift in shifts:
+        reworded = [one._replace(title=f"{one.title} {shift.word}") for one in products]
+        moved = logits(served, reworded) - before
+        assert shift.mean == pytest.approx(np.abs(moved).mean(), abs=0.01)
+        assert shift.drift == pytest.approx(moved.mean(), abs=0.01)
+        assert shift.worst == pytest.approx(np.abs(moved).mean(axis=0).max(), abs=0.01)
+        assert shift.title == products[int(np.abs(moved).mean(axis=0).argmax())].title
+    told, meaningless = shifts
+    assert told.mean > meaningless.mean

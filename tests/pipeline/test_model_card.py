@@ -1,0 +1,73 @@
+"""What the card of a version says that was made of another one, and how a card is shown."""
+
+import re
+
+from components.lineage import INSTEAD_OF, ITEMS_ADD, REASON, ROLLBACK, Push
+from pipeline.model_card.derived import change, derived_card
+from pipeline.model_card.writing import card_file, render, write_card
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def push(kind, **details):
+    return Push(
+        artifact=9, version=12, kind=kind, seconds=0.0, by="ann@desk", base=11, label="stable",
+        override="", details={"by": "ann@desk", **details}, run=1, model=2,
+    )  # fmt: skip
+
+
+def card():
+    return {
+        "schema_version": "0.0.2",
+        "model_details": {
+            "name": "debut", "overview": "Recommends.", "references": [{"reference": "run 1"}],
+            "version": {"name": "11", "date": "2026-11-27", "diff": HOSTILE}, "path": "11",
+        },
+        "model_parameters": {
+            "model_architecture": "Two towers.", "input_format": "Ids.", "output_format": "Lists.",
+            "data": [{"name": "interactions", "description": "Many."}],
+        },
+        "quantitative_analysis": {
+            "performance_metrics": [
+                {"type": "gate: recall_at_20", "slice": "new", "value": "passed with 0.2000"},
+                {"type": "recall_at_20", "slice": "new", "value": "0.2000"},
+            ]
+        },
+        "considerations": {
+            "users": [], "use_cases": [], "tradeoffs": [],
+            "limitations": [{"description": "Little data."}],
+            "ethical_considerations": [{"name": "Names.", "mitigation_strategy": "None."}],
+        },
+    }  # fmt: skip
+
+
+def limits(found):
+    return [one["description"] for one in found["considerations"]["limitations"]]
+
+
+def test_what_was_added_since_is_not_in_the_figures_and_the_card_says_so_once():
+    once = derived_card(card(), push(ITEMS_ADD, added="3"))
+    twice = derived_card(once, push(ITEMS_ADD, added="2"))
+    assert limits(once) == limits(twice) and len(limits(once)) == 2
+    assert "not in them" in limits(once)[1]
+    references = [one["reference"] for one in twice["model_details"]["references"]]
+    assert references == ["PushedModel 9, made of version 11 by ann@desk"] * 2 + ["run 1"]
+    assert change(push(ITEMS_ADD, added="3")).endswith("(added 3).")
+
+
+def test_a_rollback_has_the_figures_of_what_it_brought_back_and_its_reason():
+    back = push(ROLLBACK, **{REASON: "it sold out", INSTEAD_OF: "11"})
+    assert limits(derived_card(card(), back)) == ["Little data."]
+    assert change(back) == "An earlier version was pushed again: it sold out"
+
+
+def test_the_page_holds_texts_as_texts_and_loads_nothing():
+    page = render(card())
+    assert HOSTILE not in page and "&lt;script&gt;" in page
+    assert "default-src 'none'" in page and not re.search(r"<script|https?://", page)
+    assert "<code>recall_at_20</code></th><td>new</td><td>passed with 0.2000" in page
+
+
+def test_a_version_that_was_not_recorded_has_no_card(tmp_path):
+    assert write_card(tmp_path, 7) is None
+    assert not card_file(tmp_path, 7).exists()
