@@ -15,7 +15,7 @@ import re
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 from werkzeug.routing import Map, Rule
@@ -24,9 +24,11 @@ from werkzeug.wrappers import Request, Response
 from models.errors import BadInput, DebutError, Unreachable
 from pipeline.console.desk import Desk, Json
 from pipeline.console.overview import overview
-from pipeline.console.records import Records
 from pipeline.layout import CARDS
 from serving.auth import Tokens
+
+if TYPE_CHECKING:
+    from pipeline.console.records import Records
 
 PAGE: Final = Path(__file__).parent / "page"
 _TYPES: Final = {

@@ -153,11 +153,15 @@ def _gated(decisions: Iterable[GateDecision]) -> list[Json]:
 def _measured(metrics: Mapping[str, Mapping[str, float]]) -> list[Json]:
     order = [*evaluation_metrics(), _COUNT]
     return [
-        {"type": name, "slice": slice_, "value": f"{values[name]:.4f}"}
+        {"type": name, "slice": slice_, "value": _told(name, values[name])}
         for slice_, values in metrics.items()
         for name in sorted(values, key=lambda name: order.index(name) if name in order else 99)
         if not math.isnan(values[name])
     ]
+
+
+def _told(name: str, value: float) -> str:
+    return f"{value:.0f}" if name.endswith(_COUNT) else f"{value:.4f}"
 
 
 def _limits(
@@ -186,7 +190,7 @@ def _privacy(options: DataOptions) -> Json:
         "name": "The model holds what each user bought, and names users in audiences.",
         "mitigation_strategy": "User ids are pseudonyms made with a key that is not in the model."
         if options.pseudonym_key
-        else "None in the model: keep it, and servers of it, as the shop's own data is kept.",
+        else "Nothing hides them: keep the model, and servers of it, as the shop's own data.",
     }
 
 
@@ -194,7 +198,10 @@ def _lineage(run: RunArtifacts, push: Push) -> Sequence[str]:
     made = [run.artifact(name) for name in _LINEAGE if run.has(name)]
     return [
         f"PushedModel {push.artifact}, pushed by run {run.name}",
-        *(f"{artifact.type} {artifact.id}: {_place(artifact.uri)}" for artifact in made),
+        *(
+            f"{artifact.type.rpartition('.')[2]} {artifact.id}: {_place(artifact.uri)}"
+            for artifact in made
+        ),
     ]
 
 
