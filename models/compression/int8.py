@@ -1,9 +1,9 @@
 """Weights of 8 bits: whole numbers from -127 to 127, and a scale for each row or column.
 
 Post-training, symmetric, of the weights alone: activations stay as they are. The graph makes real
-numbers of them again, with stock ops, each time a matrix is used; so it is smaller on disk and in
-memory, and no faster. Word vectors, most of a small BERT, are only looked up: those that a text
-has are made real.
+numbers of them again, with stock ops, each time a matrix is used; so it is smaller on disk, not
+faster, and needs room for such a matrix when it runs. Of word vectors, half of a small BERT, only
+those that a text has are made real.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ def test_a_pruned_encoder_has_so_many_zeros_and_reads_alike(made, table, vectors
     small = made(pruned_share=0.3)
     for variable in small.variables:
         if variable.shape.rank == 2:
-            assert (variable.numpy() == 0).mean() == pytest.approx(0.3, abs=0.01)
+            assert (variable.numpy() == 0).mean() == pytest.approx(0.3, abs=0.02)
     assert agreement(small, table.tokens, vectors) > 0.9
 
 
