@@ -6,6 +6,7 @@ import click
 
 from benchmarks.ablation import ablation
 from benchmarks.bandit import bandit
+from benchmarks.index import index
 from benchmarks.items import items
 from benchmarks.quality import quality
 from benchmarks.resume import resume
@@ -25,7 +26,7 @@ def benchmarks(context: click.Context) -> None:
 
 
 _TOGETHER = (serving, training, quality, items)
-for _command in (*_TOGETHER, ablation, bandit, resume, spans, trust):
+for _command in (*_TOGETHER, ablation, bandit, index, resume, spans, trust):
     benchmarks.add_command(_command)
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from models.options import (
     EncoderOptions,
     FeatureOptions,
     FineTuningOptions,
+    IndexOptions,
     ModelOptions,
     PretrainingOptions,
     RatingOptions,
@@ -74,6 +75,7 @@ class TrainerOptions(BaseModel):
     finetuning: FineTuningOptions
     training: TrainingOptions
     continual: ContinualOptions
+    index: IndexOptions
     history_length: int
     rules: Rules | None = None
 

@@ -18,6 +18,8 @@ import tensorflow as tf
 from models.admission import Admission
 from models.aligner import Aligner
 from models.buyers import Buyers, index_buyers
+from models.candidates.columns import CandidateIndex, no_index
+from models.candidates.search import CandidateSearch
 from models.clock import ShopClock
 from models.columns import Columns, take
 from models.evidence import Evidence, no_evidence
@@ -65,6 +67,7 @@ class ShelfData:
         buyers: the purchases by item.
         rules: what rules say of the items, None without any.
         exploration: what lists have shown of new items, and which of them get a chance.
+        index: by which a large catalogue is searched.
     """
 
     item_id: npt.NDArray[np.object_]
@@ -87,6 +90,7 @@ class ShelfData:
     buyers: Buyers
     rules: Ruled | None
     exploration: Exploration
+    index: CandidateIndex
 
 
 class Shelf(Columns):
@@ -102,6 +106,7 @@ class Shelf(Columns):
         super().__init__(data)
         self.served, self.judged = Inherited(data.served), Inherited(data.judged)
         self.evidence, self.buyers = Columns(data.evidence), Columns(data.buyers)
+        self.index = CandidateSearch(data.index)
         if data.rules is not None:
             self.rules = Columns(data.rules)
         self.evidence = Columns(data.evidence)
@@ -183,7 +188,7 @@ def fill_shelf(
         rules: what rules say of the catalogue, None without any.
 
     Returns:
-        The columns, and what gives a later product its own.
+        The columns, without an index, and what gives a later product its own.
     """
     embedding = np.concatenate(
         [
@@ -246,6 +251,7 @@ def fill_shelf(
         ),
         rules=rules,
         exploration=no_exploration(),
+        index=no_index(),
     )
     return columns, Admission(
         aligner=aligner, quality_weight=quality.weight, choices=choices, items=len(table)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,12 @@ from absl import logging
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models.adaptation import EvidenceWeights, learn_adaptation
+from models.candidates.building import build_index
 from models.clock import ShopClock
 from models.curves import by_first_interactions, by_labelled_share, without_encoder
 from models.features import TRAIN
 from models.interactions import Purchases
-from models.options import CATALOGUE_GRAPH_PATH, OPTIONS
+from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH, OPTIONS
 from models.preparation import Prepared, ShopData, TrainerOptions
 from models.record import MeasuredPoint, TrainingRecord, TrainingRecorder
 from models.rules import rule
@@ -87,6 +90,7 @@ def run_fn(arguments: FnArgs) -> None:
     _save(
         str(served), data, prepared, model, options, clock, weights,
         catalogue_graph=tft.TFTransformOutput(arguments.custom_config[CATALOGUE_GRAPH_PATH]),
+        beam_args=arguments.custom_config[BEAM_ARGS],
     )  # fmt: skip
     TrainingState(
         facts=data.facts(options),
@@ -173,6 +177,7 @@ def _save(
     weights: EvidenceWeights,
     *,
     catalogue_graph: tft.TFTransformOutput,
+    beam_args: Sequence[str],
 ) -> None:
     """Fill the shelf with the whole catalogue, new products included, and export."""
     inputs, encoders = prepared.inputs, prepared.encoders
@@ -184,6 +189,13 @@ def _save(
         span=data.item_span,
         rules=rule(options.rules, data.table.goods, now=time.time()) if options.rules else None,
     )  # fmt: skip
+    if options.index.is_indexed(len(data.table)):
+        index = build_index(
+            columns.served, options.index, bought=columns.user_items, offset=columns.user_offset,
+            # Beside the model, because Beam's workers share that place.
+            beam_args=beam_args, scratch=Path(folder).parent,
+        )  # fmt: skip
+        columns = replace(columns, index=index)
     with tempfile.TemporaryDirectory() as scratch:
         shelf = Shelf(
             columns,

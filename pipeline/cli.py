@@ -11,6 +11,7 @@ from pipeline.commands.explain import explain
 from pipeline.commands.explore import explore
 from pipeline.commands.failures import FailingGroup, debug_option
 from pipeline.commands.feedback import feedback
+from pipeline.commands.index import index
 from pipeline.commands.items import items
 from pipeline.commands.recommend import recommend
 from pipeline.commands.rollback import promote, rollback
@@ -39,8 +40,8 @@ def main() -> None:
 
 
 for _command in (
-    run, compile_, serve, items, explore, versions, rollback, promote, feedback, recommend, score,
-    explain, audience, doctor,
+    run, compile_, serve, items, index, explore, versions, rollback, promote, feedback, recommend,
+    score, explain, audience, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

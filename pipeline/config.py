@@ -21,6 +21,7 @@ from models.options import (
     ExploreOptions,
     FeatureOptions,
     FineTuningOptions,
+    IndexOptions,
     ModelOptions,
     PretrainingOptions,
     RatingOptions,
@@ -136,6 +137,7 @@ class Configuration(_Section):
     finetuning: FineTuningOptions
     training: TrainingOptions
     continual: ContinualOptions
+    index: IndexOptions
     tuner: TunerOptions
     gates: GateOptions
     rules: RuleOptions

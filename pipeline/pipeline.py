@@ -229,7 +229,7 @@ def training_options(
         section: getattr(config, section).model_dump(mode="json")
         for section in (
             "encoder", "features", "model", "rating", "pretraining", "finetuning", "training",
-            "continual",
+            "continual", "index",
         )
     } | {
         "encoder_fingerprint": encoder_fingerprint,
