@@ -8,6 +8,7 @@ from benchmarks.ablation import ablation
 from benchmarks.bandit import bandit
 from benchmarks.console import console
 from benchmarks.exposure import exposure
+from benchmarks.index import index
 from benchmarks.items import items
 from benchmarks.labels import labels
 from benchmarks.languages import languages
@@ -33,8 +34,8 @@ def benchmarks(context: click.Context) -> None:
 
 _TOGETHER = (serving, training, quality, items)
 _ALONE = (
-    ablation, bandit, console, exposure, labels, languages, resume, scale, small, spans, trust,
-    wording,
+    ablation, bandit, console, exposure, index, labels, languages, resume, scale, small, spans,
+    trust, wording,
 )  # fmt: skip
 for _command in (*_TOGETHER, *_ALONE):
     benchmarks.add_command(_command)

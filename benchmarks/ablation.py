@@ -24,6 +24,7 @@ from models import features
 from models.errors import DebutError
 from models.finetuning import FineTuned
 from models.options import (
+    BEAM_ARGS,
     CATALOGUE_FILES,
     CATALOGUE_GRAPH_PATH,
     SPLIT_FILES,
@@ -131,6 +132,7 @@ def trainer_arguments(root: Path) -> FnArgs:
     return FnArgs(
         transform_graph_path=str(newest("TransformInteractions", "transform_graph")),
         custom_config={
+            BEAM_ARGS: load_configuration().run.beam_pipeline_args,
             CATALOGUE_FILES: files(catalogue / f"Split-{features.ALL}"),
             CATALOGUE_GRAPH_PATH: str(newest("TransformCatalogue", "transform_graph")),
             SPLIT_FILES: {split: files(interactions / f"Split-{split}") for split in splits},

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
+import click
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers ops of the graph)
 
 from models.buyers import index_buyers_on
+from models.candidates.building import build_index, read_inheritance
 from models.errors import BadInput
 from models.id_index import sort_ids
 from models.options import SMALL
+from pipeline.config import load_configuration
 
+INDEX: Final = load_configuration().index
 _SEED: Final = 7
 _BLOCK: Final = 1 << 16
 
@@ -37,8 +42,9 @@ def in_a_process(
 def with_items(model: Path, target: Path, items: int) -> Path:
     """Save `model` again with `items` items, the catalogue's own first.
 
-    A generated item is a mixture of two real ones, so that scores spread as they do in a shop; it
-    inherits as the first of them does, a real new product.
+    A generated item is a mixture of two real ones, so that scores spread as they do in a shop: 70 %
+    of a real new product, 30 % of any other. So are the anchors that lend it their scores.
+    A catalogue that is large enough gets an index.
 
     Args:
         model: folder of a pushed version.
@@ -50,8 +56,28 @@ def with_items(model: Path, target: Path, items: int) -> Path:
     if items < own:
         raise BadInput(f"The catalogue has {own} items, more than the {items} to generate.")
     _extend(loaded._shelf, own, items - own)
+    if INDEX.is_indexed(items):
+        index_shelf(loaded._shelf)
     tf.saved_model.save(loaded, str(target), signatures=loaded.signatures)
     return target
+
+
+def index_shelf(shelf: Any) -> None:
+    """Build the index of a loaded model's shelf, as a run does, and say what that took."""
+    start = time.perf_counter()
+    index = build_index(
+        read_inheritance(shelf), INDEX,
+        bought=shelf.user_items.numpy(), offset=shelf.user_offset.numpy(),
+        beam_args=load_configuration().run.beam_args,
+    )  # fmt: skip
+    for column in fields(index):
+        getattr(shelf.index, column.name).assign(getattr(index, column.name))
+    sizes = np.diff(index.offset)
+    click.echo(
+        f"{len(index.row):,} items put into {len(sizes):,} lists in "
+        f"{time.perf_counter() - start:.0f} s; a list holds {np.median(sizes):,.0f} at the median, "
+        f"{sizes.max():,} at most; the codes take {index.code.nbytes / 2**20:,.0f} MiB."
+    )
 
 
 def with_users(model: Path, target: Path, users: int) -> Path:
@@ -113,7 +139,7 @@ def _extend(shelf: Any, own: int, more: int) -> None:
     for inherited in (shelf.served, shelf.judged):
         for name in ("demand", "quality", "log_popularity", "fallback"):
             _append(getattr(inherited, name), lambda column: column[first])
-    _extend_lists(shelf.served, first)
+    _extend_lists(shelf.served, first, second)
     blank = len(shelf.judged.anchor_teacher.numpy())
     _append(shelf.judged.source, lambda column: np.full(more, blank, column.dtype))
     _append(shelf.evidence.of, lambda column: np.full(more, -1, column.dtype))
@@ -139,12 +165,26 @@ def _shorten_lists(shelf: Any) -> None:
         column.assign(column.numpy()[:, :width])
 
 
-def _extend_lists(inherited: Any, heirs: npt.NDArray[np.int64]) -> None:
-    """For each new item a list of its own, the same as that of an item of the catalogue."""
-    lists = inherited.source.numpy()[heirs]
-    own = np.arange(len(heirs), dtype=np.int32) + len(inherited.anchor_index.numpy())
-    for name in ("anchor_index", "anchor_weight"):
-        _append(getattr(inherited, name), lambda column: column[lists])
+def _extend_lists(
+    inherited: Any, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
+) -> None:
+    """For each new item a list of its own: of those of two items, what weighs most."""
+    lists, source = len(inherited.anchor_index.numpy()), inherited.source.numpy()
+    index, weight = inherited.anchor_index.numpy(), inherited.anchor_weight.numpy()
+    mixed_index, mixed_weight = (
+        np.empty((len(first), column.shape[1]), column.dtype) for column in (index, weight)
+    )
+    for start in range(0, len(first), _BLOCK):
+        at = slice(start, start + _BLOCK)
+        one, other = source[first[at]], source[second[at]]
+        anchors = np.concatenate([index[one], index[other]], axis=1)
+        weights = np.concatenate([0.7 * weight[one], 0.3 * weight[other]], axis=1)
+        strongest = np.argsort(-np.abs(weights), axis=1, kind="stable")[:, : index.shape[1]]
+        mixed_index[at] = np.take_along_axis(anchors, strongest, axis=1)
+        mixed_weight[at] = np.take_along_axis(weights, strongest, axis=1)
+    inherited.anchor_index.assign(np.concatenate([index, mixed_index]))
+    inherited.anchor_weight.assign(np.concatenate([weight, mixed_weight]))
+    own = np.arange(len(first), dtype=np.int32) + lists
     _append(inherited.source, lambda _: own)
 
 

@@ -104,7 +104,8 @@ def _zipf(count: int, exponent: float) -> npt.NDArray[np.float64]:
     """The distribution function over ranks; its last value is 1."""
     weight = np.arange(1, count + 1, dtype=np.float64) ** -exponent
     summed: npt.NDArray[np.float64] = np.cumsum(weight)
-    return summed / summed[-1]
+    shares: npt.NDArray[np.float64] = summed / summed[-1]
+    return shares
 
 
 def _write(file: Path, columns: str, rows: Iterator[tuple[Any, ...]]) -> None:

@@ -167,7 +167,8 @@ def _wait(process: subprocess.Popen[bytes], port: int, version: int) -> None:
     raise DebutError(f"The model server ended with exit code {process.returncode}.")
 
 
-def _in_process(model: Path, requests: Sequence[predict_pb2.PredictRequest]) -> Latencies:
+def in_process(model: Path, requests: Sequence[predict_pb2.PredictRequest]) -> Latencies:
+    """Ask a version that is loaded into this process."""
     servable = Servable(str(model), model=MODEL_NAME, version=1)
 
     def ask(number: int) -> int:
@@ -204,7 +205,7 @@ def _report(
     """Latency and throughput of one size; returns the server's resident memory in MiB."""
     shown = f"{size:,} items" if size else "The catalogue's own items"
     with console.status(f"{shown}: one client"):
-        rows = {"in process": _in_process(base / "1", requests)}
+        rows = {"in process": in_process(base / "1", requests)}
         with embedded_server(base) as server:
             with grpc_client(server.grpc_port, requests) as ask:
                 rows["gRPC"] = _measured(ask)

@@ -29,7 +29,7 @@ from models.clock import ShopClock
 from models.compression.compress import weight_bytes
 from models.encoder import SentenceEncoder
 from models.errors import DebutError
-from models.options import CATALOGUE_GRAPH_PATH
+from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH
 from models.preparation import (
     Encoded,
     Prepared,
@@ -148,6 +148,7 @@ def _export(
         str(folder), data, prepared, prepared.towers(options), options, ShopClock.of(times),
         EvidenceWeights.none(),
         catalogue_graph=tft.TFTransformOutput(arguments.custom_config[CATALOGUE_GRAPH_PATH]),
+        beam_args=arguments.custom_config[BEAM_ARGS],
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from tfx import types
 from tfx.components.trainer import executor
 from tfx.components.trainer.component import Trainer
 from tfx.components.trainer.fn_args_utils import FnArgs
-from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.base import base_beam_executor, executor_spec
 from tfx.dsl.io import fileio
 from tfx.proto import trainer_pb2
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
@@ -21,7 +21,7 @@ from tfx.types.component_spec import ChannelParameter
 from tfx.utils import io_utils, json_utils
 
 from models import features
-from models.options import CATALOGUE_FILES, CATALOGUE_GRAPH_PATH, OPTIONS, SPLIT_FILES
+from models.options import BEAM_ARGS, CATALOGUE_FILES, CATALOGUE_GRAPH_PATH, OPTIONS, SPLIT_FILES
 
 CATALOGUE: Final = "catalogue"
 CATALOGUE_GRAPH: Final = "catalogue_graph"
@@ -43,8 +43,8 @@ class TwoTowerTrainerSpec(standard_component_specs.TrainerSpec):
     }
 
 
-class Executor(executor.GenericExecutor):
-    """Adds the catalogue's files and all splits of the interactions to `custom_config`."""
+class Executor(executor.GenericExecutor, base_beam_executor.BaseBeamExecutor):
+    """Adds the catalogue's files, all splits of the interactions and how Beam runs to `run_fn`."""
 
     def _GetFnArgs(
         self,
@@ -54,6 +54,7 @@ class Executor(executor.GenericExecutor):
     ) -> FnArgs:
         arguments = super()._GetFnArgs(input_dict, output_dict, exec_properties)
         arguments.custom_config |= input_files(input_dict)
+        arguments.custom_config[BEAM_ARGS] = list(self._beam_pipeline_args or ())
         return arguments
 
 
@@ -75,7 +76,8 @@ class TwoTowerTrainer(Trainer):
     """Trains the two towers; see `models.trainer.run_fn`."""
 
     SPEC_CLASS = TwoTowerTrainerSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+    # A large catalogue's index is built by Beam.
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 # Keys of `FnArgs.custom_config`, the one place where a TFX Trainer hands over more than it knows.
 OPTIONS: Final = "options"
+BEAM_ARGS: Final = "beam_args"
 TRIALS: Final = "trials"
 CATALOGUE_FILES: Final = "catalogue_files"
 CATALOGUE_GRAPH_PATH: Final = "catalogue_graph_path"
@@ -18,6 +19,8 @@ SPLIT_FILES: Final = "split_files"
 
 # A catalogue of up to so many items is scored in full.
 SMALL: Final = 16384
+# A catalogue of more items gets an index, unless the configuration says otherwise.
+LARGE: Final = 100_000
 
 Strategy = Literal["default", "mirrored", "multi_worker_mirrored", "tpu"]
 Precision = Literal["float32", "bfloat16", "auto"]
@@ -26,6 +29,7 @@ Start = Literal["warm", "fresh"]
 Head = Literal["linear", "mlp", "cnn", "rnn"]
 Student = Literal["none", "layers", "static"]
 Policy = Literal["none", "linucb", "thompson"]
+Search = Literal["auto", "exact", "index"]
 
 
 class _Options(BaseModel):
@@ -192,3 +196,19 @@ class TunerOptions(_Options):
 
     enabled: bool
     trials: int = Field(ge=1, description="Sets of values that are tried.")
+
+
+class IndexOptions(_Options):
+    """How a catalogue is searched for what deserves a full score."""
+
+    search: Search = Field(description="Exactly, by an index, or by size.")
+    lists: int | None = Field(ge=1, description="Of the index; null goes by size.")
+    scanned: int = Field(ge=1, description="Items of the index that are looked at for a user.")
+
+    def is_indexed(self, items: int) -> bool:
+        """Whether a catalogue of so many items gets an index."""
+        return self.search == "index" or (self.search == "auto" and items > LARGE)
+
+    def lists_in(self, items: int) -> int:
+        """How many lists so many items are put into."""
+        return self.lists or max(round(4 * items**0.5), 1)

@@ -38,6 +38,7 @@ from models.options import (
     ExposureOptions,
     FeatureOptions,
     FineTuningOptions,
+    IndexOptions,
     ModelOptions,
     PretrainingOptions,
     RatingOptions,
@@ -81,6 +82,7 @@ class TrainerOptions(BaseModel):
     continual: ContinualOptions
     exposure: ExposureOptions
     tracking: TrackingOptions
+    index: IndexOptions
     history_length: int
     rules: Rules | None = None
 

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import tensorflow as tf
 
 from models.adapter import evidence_logits
+from models.candidates.search import LONGEST
 from models.columns import Columns, take
 from models.exploration import OUT, Lists, explore, learned_logits, request_seeds
 from models.inherited import Inherited
@@ -22,6 +23,8 @@ from models.two_tower import TwoTower
 
 # Neighbours whose best members get a full score in a larger catalogue.
 BLOCKS: Final = 1024
+# Anchors that get a full score beside what the index finds.
+ANCHORS: Final = 256
 # Scores that are held at a time where all are computed: users that are scored together times items.
 _SCORES: Final = 1 << 24
 # Users that are scored together where only a shortlist is.
@@ -65,6 +68,13 @@ class Ranked(NamedTuple):
     cold_candidates: tf.Tensor
 
 
+class Scores(NamedTuple):
+    """The anchors that B users bought, and what follows for all A of them: float32 [B, A]."""
+
+    bought: Bought
+    anchors: tf.Tensor
+
+
 class Known(NamedTuple):
     """What the score of one item for each of B users is made of, where there is a history.
 
@@ -99,7 +109,8 @@ class Scorer(tf.Module):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The best items of each user, without what is excluded or was bought.
 
-        In a large catalogue the full score is only computed for a shortlist.
+        In a large catalogue the full score is only computed for a shortlist, which the index finds
+        where there is one.
 
         Args:
             query: B users.
@@ -117,21 +128,45 @@ class Scorer(tf.Module):
                 logits += boost
             return top(self._candidates(users, logits, allowed), k)
 
-        def among_shortlist(users: Query) -> tuple[tf.Tensor, tf.Tensor]:
-            excluded = self._excluded(users)
-            rows = self._shortlist(users, allowed, tf.shape(excluded)[1])
+        def ranked(
+            users: Query, rows: tf.Tensor, excluded: tf.Tensor, scores: Scores | None = None
+        ) -> tuple[tf.Tensor, tf.Tensor]:
             stays = tf.gather(allowed, rows) & ~_listed(rows, excluded)
-            logits = self._logits_at(users, rows)
+            logits = self._logits_at(users, rows, scores)
             if boost is not None:
                 logits += tf.gather(boost, rows)
             best, places = top(tf.where(stays, logits, OUT), k)
             return best, tf.gather(rows, places, batch_dims=1)
 
-        items = tf.size(allowed)
+        def among_shortlist(users: Query) -> tuple[tf.Tensor, tf.Tensor]:
+            excluded = self._excluded(users)
+            rows = self._shortlist(users, allowed, tf.shape(excluded)[1])
+            return ranked(users, rows, excluded)
+
+        index = self._shelf.index
+        scanned = tf.cond(
+            index.is_built() & (k <= LONGEST), lambda: index.scan(allowed), lambda: tf.constant(0)
+        )
+
+        def among_candidates(user: Query) -> tuple[tf.Tensor, tf.Tensor]:
+            excluded, scores = self._excluded(user), self._scores(user)
+            rows, is_known = self._candidates_of(user, scores, allowed, excluded, scanned)
+            best, rows = ranked(user, rows, excluded, scores)
+            is_full = (tf.shape(best)[1] == k) & tf.reduce_all(best > OUT)
+            best, rows = tf.cond(
+                is_known & is_full, lambda: (best, rows), lambda: among_shortlist(user)
+            )
+            return best, rows
+
+        items, types = tf.size(allowed), (_LOGITS, _ROWS)
         best, rows = tf.cond(
-            (items > SMALL) & (k <= BLOCKS),
-            lambda: _in_groups(among_shortlist, query, _USERS, (_LOGITS, _ROWS)),
-            lambda: _in_groups(among_all, query, _at_once(items), (_LOGITS, _ROWS)),
+            scanned > 0,
+            lambda: _in_groups(among_candidates, query, 1, types),
+            lambda: tf.cond(
+                (items > SMALL) & (k <= BLOCKS),
+                lambda: _in_groups(among_shortlist, query, _USERS, types),
+                lambda: _in_groups(among_all, query, _at_once(items), types),
+            ),
         )
         return best, rows
 
@@ -180,8 +215,7 @@ class Scorer(tf.Module):
 
     def known(self, query: Query, items: tf.Tensor) -> Known:
         """What the logit of one item for each user is made of: rows int64 [B]."""
-        bought = self._bought(query.history)
-        scores = self._anchor_scores(bought, tf.shape(query.history)[0])
+        bought, scores = self._scores(query)
         reference = tf.linalg.matvec(scores, self._inherited.reference_weight.read_value())
         evidence = tf.zeros_like(reference)
         if self._evidence is not None:
@@ -248,8 +282,7 @@ class Scorer(tf.Module):
     def _logits(self, users: Query) -> tf.Tensor:
         """Logits of B users over all items: float32 [B, I]."""
         inherited = self._inherited
-        bought = self._bought(users.history)
-        scores = self._anchor_scores(bought, tf.shape(users.history)[0])
+        bought, scores = self._scores(users)
         combined = self._combined(
             scores, inherited.lent_to_all(scores), inherited.demand.read_value()
         )
@@ -269,11 +302,10 @@ class Scorer(tf.Module):
         affinity = tf.matmul(users.profile, everything, transpose_b=True)
         return self._inherited.fallback.read_value() + affinity
 
-    def _logits_at(self, users: Query, rows: tf.Tensor) -> tf.Tensor:
+    def _logits_at(self, users: Query, rows: tf.Tensor, known: Scores | None = None) -> tf.Tensor:
         """Logits of B users at rows int [B, N]: float32 [B, N]."""
         inherited = self._inherited
-        bought = self._bought(users.history)
-        scores = self._anchor_scores(bought, tf.shape(users.history)[0])
+        bought, scores = known or self._scores(users)
         combined = self._combined(
             scores, inherited.lent_at(scores, rows), take(inherited.demand, rows)
         )
@@ -351,8 +383,7 @@ class Scorer(tf.Module):
             excluded: int32 [], how many rows may be struck from the list of a user.
         """
         inherited = self._inherited
-        bought = self._bought(users.history)
-        scores = self._anchor_scores(bought, tf.shape(users.history)[0])
+        _, scores = self._scores(users)
         centred = scores - tf.reduce_mean(scores, axis=1, keepdims=True)
         fitted = tf.matmul(centred, inherited.anchor_probe, transpose_b=True)
         wanted = tf.matmul(tf.square(tf.nn.relu(scores)), inherited.anchor_embedding)
@@ -373,6 +404,47 @@ class Scorer(tf.Module):
                 is_plain, lambda: estimates, lambda: adjust(estimates, start, end)
             ),
         )
+
+    def _candidates_of(
+        self, user: Query, scores: Scores, allowed: tf.Tensor, excluded: tf.Tensor,
+        scanned: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:  # fmt: skip
+        """Rows of one user that may have the best scores, by the index.
+
+        The anchors have their scores already, so the best of them are candidates beside what the
+        index finds.
+
+        Args:
+            user: B = 1.
+            scores: of that user.
+            allowed: bool [I].
+            excluded: int64 [1, E], rows that are never recommended.
+            scanned: int32 [], how much of the index is looked at.
+
+        Returns:
+            rows int32 [1, N], all different, and whether the index tells anything of the user: of
+            somebody with a profile but no history it does not.
+        """
+        index = self._shelf.index
+
+        def by_history() -> tf.Tensor:
+            anchors = take(self._shelf.buyers.anchor_item, tf.range(tf.shape(scores.anchors)[1]))
+            demand = take(self._inherited.demand, anchors)
+            stays = tf.gather(allowed, anchors) & ~_listed(anchors[tf.newaxis], excluded)[0]
+            wanted = self._combined(scores.anchors, scores.anchors, demand)[0]
+            best = tf.math.top_k(
+                tf.where(stays, wanted, OUT), tf.minimum(ANCHORS, tf.size(anchors)), sorted=False
+            )
+            found = index.rows_of(scores.anchors[0], allowed, scanned)
+            return tf.concat([tf.gather(anchors, best.indices), found], axis=0)
+
+        has_history = _has_history(user)[0, 0]
+        rows = tf.cond(has_history, by_history, index.popular.read_value)
+        return rows[tf.newaxis], has_history | tf.reduce_all(user.profile == 0.0)
+
+    def _scores(self, users: Query) -> Scores:
+        bought = self._bought(users.history)
+        return Scores(bought, self._anchor_scores(bought, tf.shape(users.history)[0]))
 
     def _bought(self, history: tf.Tensor) -> Bought:
         """The different anchors of histories int64 [B, H]."""

@@ -138,7 +138,11 @@ class ServedModel(tf.Module):
             item came into the list, 1 where nothing else could stand there.
         """
         query = self._read(user_id, history, profile)
-        allowed = self._shelf.available & (~new_only | self._shelf.is_new)
+        available = self._shelf.available.read_value()
+        # Not `available & (~new_only | is_new)`: that goes over a large catalogue for nothing.
+        allowed = tf.cond(
+            new_only, lambda: available & self._shelf.is_new.read_value(), lambda: available
+        )
         boost = None
         if self._ruled is None:
             usual = self._scorer.best(query, allowed, k)

@@ -18,6 +18,8 @@ import tensorflow as tf
 from models.admission import Admission
 from models.aligner import Aligner
 from models.buyers import Buyers, index_buyers
+from models.candidates.columns import CandidateIndex, no_index
+from models.candidates.search import CandidateSearch
 from models.clock import ShopClock
 from models.columns import Columns, take
 from models.evidence import Evidence, lent_matrix, no_evidence
@@ -66,6 +68,7 @@ class ShelfData:
         buyers: the purchases by item.
         rules: what rules say of the items, None without any.
         exploration: what lists have shown of new items, and which of them get a chance.
+        index: by which a large catalogue is searched.
     """
 
     item_id: npt.NDArray[np.object_]
@@ -88,6 +91,7 @@ class ShelfData:
     buyers: Buyers
     rules: Ruled | None
     exploration: Exploration
+    index: CandidateIndex
 
 
 class Shelf(Columns):
@@ -103,6 +107,7 @@ class Shelf(Columns):
         super().__init__(data)
         self.served, self.judged = Inherited(data.served), Inherited(data.judged)
         self.evidence, self.buyers = Columns(data.evidence), Columns(data.buyers)
+        self.index = CandidateSearch(data.index)
         if data.rules is not None:
             self.rules = Columns(data.rules)
         self.evidence = Columns(data.evidence)
@@ -186,7 +191,7 @@ def fill_shelf(
         strength: with which the exposure of items without interactions is evened out.
 
     Returns:
-        The columns, and what gives a later product its own.
+        The columns, without an index, and what gives a later product its own.
     """
     embedding = np.concatenate(
         [
@@ -258,6 +263,7 @@ def fill_shelf(
         ),
         rules=rules,
         exploration=no_exploration(),
+        index=no_index(),
     )
     return columns, Admission(
         aligner=aligner, quality_weight=quality.weight, choices=choices, items=len(table)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +21,13 @@ from absl import logging
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models.adaptation import EvidenceWeights, learn_adaptation
+from models.candidates.building import build_index
 from models.clock import ShopClock
 from models.curves import by_first_interactions, by_labelled_share, without_encoder
 from models.exposure.balancing import strongest, traded
 from models.features import TRAIN
 from models.interactions import Purchases
-from models.options import CATALOGUE_GRAPH_PATH, OPTIONS
+from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH, OPTIONS
 from models.preparation import Prepared, ShopData, TrainerOptions
 from models.record import MeasuredPoint, TrainingRecord, TrainingRecorder
 from models.rules import rule
@@ -103,6 +106,7 @@ def _train(arguments: FnArgs, options: TrainerOptions, trackers: Tracker) -> Non
     shelf = export(
         str(served), data, prepared, model, options, clock, weights, strength=strength,
         catalogue_graph=tft.TFTransformOutput(arguments.custom_config[CATALOGUE_GRAPH_PATH]),
+        beam_args=arguments.custom_config[BEAM_ARGS],
     )  # fmt: skip
     trackers.items(_item_space(shelf, options.tracking.projected_items))
     TrainingState(
@@ -190,6 +194,7 @@ def export(
     weights: EvidenceWeights,
     *,
     catalogue_graph: tft.TFTransformOutput,
+    beam_args: Sequence[str],
     strength: float = 0.0,
 ) -> ShelfData:
     """Fill the shelf with the whole catalogue, new products included, and write the served model.
@@ -203,6 +208,7 @@ def export(
         clock: of the shop.
         weights: of first interactions.
         catalogue_graph: Transform's, which becomes part of the model.
+        beam_args: of the pipeline that builds an index.
         strength: with which the exposure of new items is evened out.
 
     Returns:
@@ -218,6 +224,13 @@ def export(
         rules=rule(options.rules, data.table.goods, now=time.time()) if options.rules else None,
         strength=strength,
     )  # fmt: skip
+    if options.index.is_indexed(len(data.table)):
+        index = build_index(
+            columns.served, options.index, bought=columns.user_items, offset=columns.user_offset,
+            # Beside the model, because Beam's workers share that place.
+            beam_args=beam_args, scratch=Path(folder).parent,
+        )  # fmt: skip
+        columns = replace(columns, index=index)
     with tempfile.TemporaryDirectory() as scratch:
         shelf = Shelf(
             columns,

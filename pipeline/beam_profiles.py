@@ -1,7 +1,7 @@
 """Beam runner profiles: the flags that choose a runner, by the name that `run.beam_runner` takes.
 
 A profile holds what is the same everywhere. What differs from shop to shop, such as the address of
-a cluster, comes from `run.beam_args`; `missing_flags` tells what a profile can't do without.
+a cluster, comes from `run.beam_args`; `fault` tells what a profile can't do without.
 """
 
 from __future__ import annotations

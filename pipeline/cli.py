@@ -11,6 +11,7 @@ from pipeline.commands.explain import explain
 from pipeline.commands.explore import explore
 from pipeline.commands.failures import FailingGroup, debug_option
 from pipeline.commands.feedback import feedback
+from pipeline.commands.index import index
 from pipeline.commands.items import items
 from pipeline.commands.label_plan import label_plan
 from pipeline.commands.recommend import recommend
@@ -41,8 +42,8 @@ def main() -> None:
 
 
 for _command in (
-    run, compile_, serve, items, explore, versions, rollback, promote, feedback, recommend, score,
-    explain, audience, console, label_plan, doctor,
+    run, compile_, serve, items, index, explore, versions, rollback, promote, feedback, recommend,
+    score, explain, audience, console, label_plan, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -23,6 +23,7 @@ from models.options import (
     ExposureOptions,
     FeatureOptions,
     FineTuningOptions,
+    IndexOptions,
     ModelOptions,
     PretrainingOptions,
     RatingOptions,
@@ -165,6 +166,7 @@ class Configuration(_Section):
     training: TrainingOptions
     continual: ContinualOptions
     exposure: ExposureOptions
+    index: IndexOptions
     tracking: TrackingOptions
     tuner: TunerOptions
     gates: GateOptions

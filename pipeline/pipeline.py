@@ -230,7 +230,7 @@ def training_options(
         section: getattr(config, section).model_dump(mode="json")
         for section in (
             "encoder", "features", "model", "rating", "pretraining", "finetuning", "compression",
-            "training", "continual", "exposure", "tracking",
+            "training", "continual", "exposure", "index", "tracking",
         )
     } | {
         "encoder_fingerprint": encoder_fingerprint,

@@ -26,6 +26,7 @@ from components.ingestion.summary import RatingScale
 from components.ingestion.support import read_support
 from components.shelf_change import Check, save_changed, users_of
 from models.admission import FILE, Admission
+from models.candidates.building import reindexed
 from models.errors import BadInput, Refused
 from models.intake import FirstInteraction, Intake, assign, take_in
 from models.newcomers import Placed, place, refreshed, withdraw
@@ -186,6 +187,8 @@ def _change(
         model, users, given.interactions, again=() if placed is None else placed.heard.tolist()
     )
     assign(model, intake.columns)
+    changed = [intake.adapted, *([placed.new, placed.realigned] if placed else [])]
+    assign(model, reindexed(model._shelf, np.concatenate(changed)))
     if rules is not None:
         assign(model, refreshed(model))
     if given.withdrawn:

@@ -319,6 +319,7 @@ class TestFirstRun:
         counted(inputs, outputs, first.metadata.properties(node))
         [examples] = inputs["examples"]
         noted = noted_rows(examples)
+        assert noted is not None
         note_rows(examples, {split: rows + 1 for split, rows in noted.items()})
         with pytest.raises(DebutError, match=r"went in and \d+ came out"):
             counted(inputs, outputs, first.metadata.properties(node))

@@ -119,7 +119,9 @@ def interactions_of(user, item, rating, *, after=0) -> Interactions:
     )
 
 
-def fill(shop, table, model, features, view, profile_text) -> tuple[ShelfData, Admission]:
+def fill(
+    shop, table, model, features, view, profile_text, *, options=MODEL_OPTIONS
+) -> tuple[ShelfData, Admission]:
     """The shelf of a catalogue that holds at least the items with interactions."""
     row_of = {item: row for row, item in enumerate(table.ids)}
     rows = np.array([row_of[item_id(item)] for item in shop.item], np.int32)
@@ -144,7 +146,7 @@ def fill(shop, table, model, features, view, profile_text) -> tuple[ShelfData, A
         clock=ShopClock.of(np.concatenate([part.timestamp for part in together])),
         user_ids=np.array([user_id(user) for user in range(NUM_USERS)], object),
         user_text=profile_text,
-        options=MODEL_OPTIONS,
+        options=options,
         span=SPANS[: len(table)],
     )
 

@@ -52,7 +52,7 @@ class Pool:
 
     def workers(self) -> list[int]:
         """Process ids of the workers that run now."""
-        found = []
+        found: list[int] = []
         for children in Path(f"/proc/{self.process}/task").glob("*/children"):
             try:
                 found += map(int, children.read_text().split())

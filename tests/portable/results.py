@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
 from tfx.types import standard_artifacts
@@ -31,10 +32,10 @@ def ingested(output: Path) -> tuple[dict[str, list[Json]], list[Json], Ingestion
     return records, aside, read_summary(str(folder / "quarantine"))
 
 
-def statistics(output: Path, lane: str) -> tuple[Json, Json]:
+def statistics(output: Path, lane: str) -> tuple[dict[Any, Any], dict[Any, Any]]:
     """By split and feature: counts and extremes, which are exact; and means and deviations."""
-    exact: Json = {}
-    inexact: Json = {}
+    exact: dict[Any, Any] = {}
+    inexact: dict[Any, Any] = {}
     for file in sorted((output / f"Statistics{lane}" / "statistics").glob("Split-*/*.pb")):
         [data] = tfdv.load_stats_binary(str(file)).datasets
         exact[file.parent.name] = data.num_examples
@@ -60,11 +61,11 @@ def vocabularies(output: Path, lane: str) -> dict[str, list[bytes]]:
     }
 
 
-def transformed(output: Path) -> dict[bytes, dict[str, np.ndarray]]:
+def transformed(output: Path) -> dict[bytes, dict[str, npt.NDArray[Any]]]:
     """The transformed catalogue: item to feature to values."""
     files = (output / "TransformCatalogue" / "transformed_examples").rglob("*.gz")
     records = tf.data.TFRecordDataset(sorted(map(str, files)), "GZIP").as_numpy_iterator()
-    found: dict[bytes, dict[str, np.ndarray]] = {}
+    found: dict[bytes, dict[str, npt.NDArray[Any]]] = {}
     for record in records:
         features = tf.train.Example.FromString(record).features.feature
         item = features["item_id"].bytes_list.value[0]
@@ -76,7 +77,7 @@ def transformed(output: Path) -> dict[bytes, dict[str, np.ndarray]]:
     return found
 
 
-def metrics(output: Path) -> tuple[Json, list[float]]:
+def metrics(output: Path) -> tuple[dict[tuple[str, str, str], float], list[float]]:
     """Metrics by model and slice, flat; and the counts of predicted ratings."""
     evaluation = output / "Evaluator" / "evaluation"
     flat = {
@@ -88,7 +89,7 @@ def metrics(output: Path) -> tuple[Json, list[float]]:
     return flat, read_rating_counts(evaluation)
 
 
-def described(output: Path) -> dict[str, np.ndarray]:
+def described(output: Path) -> dict[str, npt.NDArray[Any]]:
     """What the model says of the products, in their order."""
     with np.load(output / DESCRIBING / "described.npz") as columns:
         return dict(columns)

@@ -57,7 +57,7 @@ def describe(root: Path, output: Path, items: Path, beam_args: list[str]) -> Non
     """Have the pushed model describe the products of a file."""
     options = read_terms(metadata_file(root)).options
     products, _ = read_products(open_table(items, ITEMS), options)
-    beam_describing._BATCH = _PRODUCTS_IN_A_BATCH
+    vars(beam_describing)["_BATCH"] = _PRODUCTS_IN_A_BATCH
     version = newest_version(serving_folder(root))
     columns: dict[str, Any] = beam_describing.describe_by_beam(
         version, products, beam_args

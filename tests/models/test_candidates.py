@@ -1,0 +1,250 @@
+"""The index finds what an exact search finds, and keeps up with the shelf."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models import scoring
+from models.candidates import encoding, search
+from models.candidates.building import build_index, read_index, reindexed
+from models.candidates.columns import no_index
+from models.candidates.export import export_index
+from models.intake import assign
+from models.options import IndexOptions
+from models.served import ServedModel
+from models.shelf import Shelf
+from tests.components.ingestion.helpers import IN_MEMORY
+from tests.models.conftest import MODEL_OPTIONS, fill
+from tests.models.shop import NUM_USERS, SIZE, item_id, user_id
+
+ANCHORS, LISTS, SCANNED = 12, 9, 14
+FEW = MODEL_OPTIONS.model_copy(update={"max_anchors": ANCHORS})
+OPTIONS = IndexOptions(search="index", lists=LISTS, scanned=SCANNED)
+# What 8 bits lose of a product.
+ROUNDED = 0.03
+
+
+@pytest.fixture(scope="module")
+def data(shop, served):
+    """The shelf of the shop with few anchors, and the index of all its other items."""
+    filled, _ = fill(
+        shop, served.table, served.model, served.features, served.view, served.profile_text,
+        options=FEW,
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoding, "_PART", 20)
+        index = build_index(
+            filled.served, OPTIONS,
+            bought=filled.user_items, offset=filled.user_offset, beam_args=IN_MEMORY,
+        )  # fmt: skip
+    return replace(filled, index=index)
+
+
+@pytest.fixture(scope="module")
+def model(served, data, tmp_path_factory):
+    users = tmp_path_factory.mktemp("candidates") / "users.txt"
+    users.write_bytes(b"".join(user_id(user) + b"\n" for user in range(NUM_USERS)))
+    shelf = Shelf(data, user_ids=users)
+    return ServedModel(**(served.parts | {"shelf": shelf}), implicit=False)
+
+
+@pytest.fixture
+def recommend(model, data, monkeypatch):
+    """Ask with the index, or exactly, where the catalogue counts as large."""
+    monkeypatch.setattr(scoring, "SMALL", 1)
+    asked = {"scans": 0}
+    scan = model._scorer._shortlist
+
+    def counted(*arguments):
+        asked["scans"] += 1
+        return scan(*arguments)
+
+    monkeypatch.setattr(model._scorer, "_shortlist", counted)
+
+    def ask(users, *, k=5, history=(), profile=b"", new_only=False, index=data.index):
+        put(model._shelf.index, index)
+        answer = model.recommend(
+            tf.constant(users), tf.constant([list(history)] * len(users), tf.string,
+                                            [len(users), len(history)]),
+            tf.constant([profile] * len(users)), tf.constant(k), tf.constant(new_only),
+        )  # fmt: skip
+        put(model._shelf.index, data.index)
+        return {name: value.numpy() for name, value in answer.items()} | asked
+
+    return ask
+
+
+def put(index, columns):
+    for field in fields(columns):
+        getattr(index, field.name).assign(getattr(columns, field.name))
+
+
+def lent(inheritance, row):
+    """How much of each anchor's score an item gets, by the definition."""
+    weights = np.zeros(len(inheritance.anchor_teacher))
+    place = inheritance.source[row]
+    for anchor, weight in zip(
+        inheritance.anchor_index[place], inheritance.anchor_weight[place], strict=True
+    ):
+        weights[anchor] += weight
+    return weights * np.exp(inheritance.demand[row])
+
+
+def scores_of(data, user):
+    served = data.served
+    scores = np.zeros(len(served.anchor_teacher))
+    for row in data.user_items[data.user_offset[user] : data.user_offset[user + 1]]:
+        if served.source[row] < len(scores):
+            scores += served.anchor_teacher[served.source[row]]
+    return scores
+
+
+def test_products_of_codes_and_coordinates_are_the_scores(data):
+    """There are fewer anchors than a code is wide, so nothing is lost but what rounding takes."""
+    index = data.index
+    for user in range(NUM_USERS):
+        scores = scores_of(data, user)
+        exact = np.array([lent(data.served, row) @ scores for row in index.row])
+        found = (index.code * index.step) @ (scores @ index.user_factor)
+        np.testing.assert_allclose(found, exact, atol=ROUNDED * np.abs(exact).max() + 1e-6)
+
+
+def check_lists(index, inheritance):
+    """Every item that is no anchor stands once, in the list whose centre is nearest."""
+    heirs = np.flatnonzero(inheritance.source >= len(inheritance.anchor_teacher))
+    assert sorted(index.row) == heirs.tolist()
+    assert index.offset[0] == 0 and index.offset[-1] == len(index.row)
+    for number, (begin, end) in enumerate(zip(index.offset[:-1], index.offset[1:], strict=True)):
+        for place in range(begin, end):
+            code = lent(inheritance, index.row[place]) @ index.item_factor
+            apart = np.linalg.norm(index.centre - code, axis=1)
+            assert apart[number] <= apart.min() + 1e-4
+            limit = 127 * index.step
+            kept = np.clip(code, -limit, limit)
+            assert (np.abs(index.code[place] * index.step - kept) <= 0.51 * index.step + 1e-6).all()
+
+
+def test_every_item_but_the_anchors_is_in_the_nearest_list(data):
+    assert len(data.index.centre) == LISTS
+    check_lists(data.index, data.served)
+    assert data.index.popular[0] == data.served.fallback.argmax()
+
+
+def test_a_look_at_the_whole_index_finds_what_an_exact_search_finds(recommend, data, monkeypatch):
+    monkeypatch.setattr(search, "_PART", 1)
+    full = replace(data.index, scanned=np.array([SIZE], np.int32))
+    for user in range(0, NUM_USERS, 5):
+        exact = recommend([user_id(user)], k=10, index=no_index())
+        found = recommend([user_id(user)], k=10, index=full)
+        assert found["scans"] == exact["scans"], "nothing was left to a scan"
+        np.testing.assert_allclose(found["score"], exact["score"], atol=1e-5)
+
+
+def test_a_look_at_a_quarter_of_it_finds_nearly_all(recommend, row_of):
+    hits = []
+    for user in range(0, NUM_USERS, 3):
+        exact = recommend([user_id(user)], k=5, index=no_index())
+        found = recommend([user_id(user)], k=5)
+        assert found["scans"] == exact["scans"]
+        hits += (found["score"] >= exact["score"][0, -1] - 1e-5).tolist()
+        known = dict(zip(exact["item_id"][0], exact["score"][0], strict=True))
+        for item, score in zip(found["item_id"][0], found["score"][0], strict=True):
+            assert score == pytest.approx(known.get(item, score), abs=1e-5)
+    assert np.mean(hits) > 0.9
+
+
+def test_nothing_bought_or_given_is_found(recommend, row_of, bought):
+    for user in range(8):
+        answer = recommend([user_id(user)], history=[item_id(3), item_id(18)], k=8)
+        found = [row_of[item] for item in answer["item_id"][0]]
+        excluded = bought[user] | {row_of[item_id(3)], row_of[item_id(18)]}
+        assert len(set(found)) == 8 and not excluded.intersection(found)
+
+
+def test_a_batch_is_answered_as_its_users_are(recommend):
+    users = [user_id(2), b"nobody", user_id(9), user_id(10)]
+    together = recommend(users)
+    for place, user in enumerate(users):
+        alone = recommend([user])
+        assert together["item_id"][place].tolist() == alone["item_id"][0].tolist()
+        np.testing.assert_allclose(together["score"][place], alone["score"][0], atol=1e-5)
+
+
+def test_where_few_are_allowed_the_search_is_exact(recommend):
+    """A tenth of the shop is new: as many of them as usual would be most of the catalogue."""
+    for user in range(8):
+        exact = recommend([user_id(user)], new_only=True, index=no_index())
+        found = recommend([user_id(user)], new_only=True)
+        assert found["item_id"].tolist() == exact["item_id"].tolist()
+
+
+@pytest.mark.parametrize("profile", [b"", b"age: 2. occupation: student."])
+def test_somebody_without_a_history_is_answered_exactly(recommend, profile):
+    exact = recommend([b"nobody"], profile=profile, k=10, index=no_index())
+    found = recommend([b"nobody"], profile=profile, k=10)
+    assert found["item_id"].tolist() == exact["item_id"].tolist()
+    np.testing.assert_allclose(found["score"], exact["score"], atol=1e-5)
+
+
+def test_what_changes_on_the_shelf_changes_in_the_index(data, model):
+    """A row inherits otherwise and is wanted more; the rest stays where it is."""
+    shelf, index = model._shelf, data.index
+    one, other = index.row[0], index.row[-1]
+    source, demand = data.served.source.copy(), data.served.demand.copy()
+    source[one], demand[one] = source[other], 1.5
+    try:
+        assign(model, {"served.source": source, "served.demand": demand})
+        columns = reindexed(shelf, np.array([one]))
+        assign(model, columns)
+        changed = replace(data.served, source=source, demand=demand)
+        after = read_index(shelf)
+        check_lists(after, changed)
+        before = {row: code.tobytes() for row, code in zip(index.row, index.code, strict=True)}
+        now = {row: code.tobytes() for row, code in zip(after.row, after.code, strict=True)}
+        assert {row for row in now if now[row] != before[row]} == {one}
+    finally:
+        assign(model, {"served.source": data.served.source, "served.demand": data.served.demand})
+        put(shelf.index, index)
+
+
+def test_a_shelf_without_an_index_gets_none_by_a_change(served):
+    assert reindexed(served.module._shelf, np.array([0])) == {}
+
+
+def test_size_decides_where_nothing_else_does():
+    automatic, exact = (OPTIONS.model_copy(update={"search": s}) for s in ("auto", "exact"))
+    assert [automatic.is_indexed(items) for items in (100_000, 100_001)] == [False, True]
+    assert not exact.is_indexed(10**7) and OPTIONS.is_indexed(10)
+    assert automatic.model_copy(update={"lists": None}).lists_in(1_000_000) == 4000
+
+
+def test_the_exported_vectors_score_items_by_inner_product_alone(data, model, tmp_path):
+    gone = int(data.index.row[3])
+    offered = data.available.copy()
+    offered[gone] = False
+    try:
+        model._shelf.available.assign(offered)
+        count = export_index(model._shelf, data.index, tmp_path)
+    finally:
+        model._shelf.available.assign(data.available)
+    items = np.load(tmp_path / "items.npy")
+    ids = (tmp_path / "items.txt").read_bytes().splitlines()
+    history = np.load(tmp_path / "history.npy")
+    lent_by = (tmp_path / "history.txt").read_bytes().splitlines()
+    assert count == len(items) == len(ids) == SIZE - 1 and data.item_id[gone] not in ids
+    rows = [data.item_id.tolist().index(item) for item in ids]
+    for user in range(NUM_USERS):
+        bought = data.item_id[data.user_items[data.user_offset[user] : data.user_offset[user + 1]]]
+        query = history[np.isin(lent_by, bought)].sum(axis=0)
+        exact = [lent(data.served, row) @ scores_of(data, user) for row in rows]
+        np.testing.assert_allclose(items @ query, exact, atol=1e-3 * np.abs(exact).max() + 1e-6)
+    centres, lists = np.load(tmp_path / "centres.npy"), np.load(tmp_path / "lists.npy")
+    for place in np.flatnonzero(lists >= 0):
+        apart = np.linalg.norm(centres - items[place], axis=1)
+        assert apart[lists[place]] <= apart.min() + 1e-4
+    assert (lists < 0).sum() == ANCHORS
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "embeddings.npy"), data.embedding[rows].astype(np.float32)
+    )
