@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from benchmarks.labels import SHARES, Asking, labels_needed
 from models.kernel import NO_BRAND, ItemView, KernelSettings
 
-ITEMS, USERS = 60, 90
+ITEMS, USERS = 120, 90
 
 
 def test_the_share_of_labels_is_read_off_the_plan_s_curve():
@@ -37,7 +37,7 @@ def asking():
     return Asking(
         purchases=sp.csr_matrix(likes.astype(np.float32)), space=text, view=view,
         kernel=KernelSettings(0.5, 0.0, 0.0), regularization=5.0, pool=np.arange(40),
-        asked=np.arange(40, ITEMS), users=np.arange(USERS),
+        asked=np.arange(40, ITEMS), users=np.flatnonzero(likes[:, 40:].any(axis=1)),
     )  # fmt: skip
 
 
