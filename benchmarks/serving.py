@@ -50,14 +50,10 @@ _SWAP_CLIENTS: Final = 4
 _SWAP_PAUSE: Final = 0.01
 _USERS: Final = 500
 _BATCHING: Final = """max_batch_size { value: 16 }
-batch_timeout_micros { value: %d }
+batch_timeout_micros { value: 0 }
 num_batch_threads { value: 1 }
 max_enqueued_batches { value: 1000 }
 """
-# Items from which a batch waits for clients about as long as it takes itself. Sooner, two halves of
-# the clients take turns, and the catalogue is scanned twice; fewer items have no such scan.
-_LARGE: Final = 500_000
-_BATCH_MICROS: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -215,7 +211,7 @@ def _report(
             memory = server.resident_mib()
             plain = _loads(server, requests)
         parameters = base.parent / "batching.pbtxt"
-        parameters.write_text(_BATCHING % (_BATCH_MICROS if size >= _LARGE else 0))
+        parameters.write_text(_BATCHING)
         flags = ("--enable_batching", f"--batching_parameters_file={parameters}")
         with embedded_server(base, *flags) as server:
             batched = _loads(server, requests)
