@@ -19,7 +19,7 @@ from tests.models.test_encoder import tokens_of
 from tests.tiny_bert import HIDDEN, LAYERS
 
 OPTIONS = FineTuningOptions(
-    steps=15,
+    steps=30,
     batch_pairs=8,
     accumulation=1,
     learning_rate=0.01,
