@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 import apache_beam as beam
 import numpy as np
@@ -27,6 +27,8 @@ RATING = "rating"
 EXAMPLE_COUNT: Final = "example_count"
 RATING_COUNTS: Final = "rating_counts"
 RATING_BINS: Final = 100
+
+Combiner = Callable[[metric_types.MetricKey], beam.CombineFn]
 
 
 def recall(rank: float, k: int) -> float:
@@ -86,16 +88,55 @@ class _MeanOverInteractions(beam.CombineFn):
         return {self._key: mean}
 
 
+def combined(
+    name: str, model_names: list[str] | None, combiner: Combiner
+) -> metric_types.MetricComputations:
+    """A metric of each model, as a combiner of the interactions.
+
+    Args:
+        name: of the metric.
+        model_names: as TFMA gives them.
+        combiner: made of the key under which it puts its value.
+    """
+    keys = [metric_types.MetricKey(name=name, model_name=model) for model in model_names or [""]]
+    return [
+        metric_types.MetricComputation(keys=[key], preprocessors=None, combiner=combiner(key))
+        for key in keys
+    ]
+
+
+def derived(
+    name: str, model_names: list[str] | None, *, shared: str, combiner: Combiner,
+    value: Callable[[Any], float],
+) -> metric_types.MetricComputations:  # fmt: skip
+    """A metric of each model, of what other metrics need too and is combined once for all.
+
+    Args:
+        name: of the metric.
+        model_names: as TFMA gives them.
+        shared: of what is combined; the same for all metrics with the same combiner.
+        combiner: made of the key under which it puts that.
+        value: of what was combined.
+    """
+    computations = combined(f"_{shared}", model_names, combiner)  # private, so it is not reported
+    for [held], *_ in list(computations):
+        key = held._replace(name=name)
+
+        def result(
+            found: dict[metric_types.MetricKey, Any],
+            held: metric_types.MetricKey = held,
+            key: metric_types.MetricKey = key,
+        ) -> dict[metric_types.MetricKey, float]:
+            return {key: value(found[held])}
+
+        computations.append(metric_types.DerivedMetricComputation(keys=[key], result=result))
+    return computations
+
+
 def _means(
     name: str, output: str, gain: Callable[[float], float], model_names: list[str] | None
 ) -> metric_types.MetricComputations:
-    keys = [metric_types.MetricKey(name=name, model_name=model) for model in model_names or [""]]
-    return [
-        metric_types.MetricComputation(
-            keys=[key], preprocessors=None, combiner=_MeanOverInteractions(key, output, gain)
-        )
-        for key in keys
-    ]
+    return combined(name, model_names, lambda key: _MeanOverInteractions(key, output, gain))
 
 
 def _ranking(
@@ -143,11 +184,7 @@ class _Counts(beam.CombineFn):
 def _rating_counts(
     name: str, model_names: list[str] | None = None
 ) -> metric_types.MetricComputations:
-    keys = [metric_types.MetricKey(name=name, model_name=model) for model in model_names or [""]]
-    return [
-        metric_types.MetricComputation(keys=[key], preprocessors=None, combiner=_Counts(key))
-        for key in keys
-    ]
+    return combined(name, model_names, _Counts)
 
 
 class RatingCounts(metric_types.Metric):

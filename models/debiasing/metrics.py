@@ -16,7 +16,7 @@ from tensorflow_model_analysis.metrics import metric_types
 
 from models.evidence import Doubles
 from models.interactions import PAD
-from models.metrics import COLD_RANK, RANK, recall
+from models.metrics import COLD_RANK, RANK, derived, recall
 from models.off_policy import Estimate, Logged, doubly_robust, ips, snips, truncated
 
 # Outputs of the `evaluate` signature.
@@ -62,10 +62,9 @@ def logged(asked: Doubles, found: Doubles, buyers: Doubles) -> Logged:
     )
 
 
-class _Estimated(beam.CombineFn):
-    def __init__(self, key: metric_types.MetricKey, estimator: str, *, is_cold: bool) -> None:
+class _AsLog(beam.CombineFn):
+    def __init__(self, key: metric_types.MetricKey, *, is_cold: bool) -> None:
         self._key = key
-        self._estimator = estimator
         self._rank = COLD_RANK if is_cold else RANK
 
     def create_accumulator(self) -> _Asked:
@@ -86,12 +85,11 @@ class _Estimated(beam.CombineFn):
                 _add(merged, row, values)
         return merged
 
-    def extract_output(self, accumulator: _Asked) -> dict[metric_types.MetricKey, float]:
+    def extract_output(self, accumulator: _Asked) -> dict[metric_types.MetricKey, Logged | None]:
         if not accumulator:
-            return {self._key: float("nan")}
+            return {self._key: None}
         asked, found, buyers = np.array([accumulator[row] for row in sorted(accumulator)]).T
-        log = truncated(logged(asked, found, buyers))
-        return {self._key: ESTIMATORS[self._estimator](log).value}
+        return {self._key: truncated(logged(asked, found, buyers))}
 
 
 def _add(asked: _Asked, row: int, values: tuple[int, float, float]) -> None:
@@ -102,13 +100,13 @@ def _add(asked: _Asked, row: int, values: tuple[int, float, float]) -> None:
 def _estimated(
     estimator: str, cold: bool, name: str, model_names: list[str] | None = None
 ) -> metric_types.MetricComputations:
-    keys = [metric_types.MetricKey(name=name, model_name=model) for model in model_names or [""]]
-    return [
-        metric_types.MetricComputation(
-            keys=[key], preprocessors=None, combiner=_Estimated(key, estimator, is_cold=cold)
-        )
-        for key in keys
-    ]
+    def value(log: Logged | None) -> float:
+        return float("nan") if log is None else ESTIMATORS[estimator](log).value
+
+    return derived(
+        name, model_names, shared="cold_log" if cold else "log",
+        combiner=lambda key: _AsLog(key, is_cold=cold), value=value,
+    )  # fmt: skip
 
 
 class EvenRecall(metric_types.Metric):

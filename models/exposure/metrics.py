@@ -18,6 +18,7 @@ from tensorflow_model_analysis.metrics import metric_types
 
 from models.exposure.measures import coverage, gini
 from models.interactions import PAD
+from models.metrics import derived
 
 # Outputs of the `evaluate` signature.
 LISTED: Final = "listed"
@@ -50,9 +51,8 @@ class _Shown:
 
 
 class _Exposure(beam.CombineFn):
-    def __init__(self, key: metric_types.MetricKey, measure: str, *, is_cold: bool) -> None:
+    def __init__(self, key: metric_types.MetricKey, *, is_cold: bool) -> None:
         self._key = key
-        self._measure = measure
         self._listed = COLD_LISTED if is_cold else LISTED
         self._candidates = COLD_CANDIDATES if is_cold else CANDIDATES
 
@@ -67,9 +67,8 @@ class _Exposure(beam.CombineFn):
         rows = _rows(outputs[self._listed])
         accumulator.counts.update(rows)
         accumulator.items = max(accumulator.items, int(outputs[self._candidates].item()))
-        if self._measure == NEW_SHARE:
-            # A cold item among the first of all is among the first of the cold ones.
-            accumulator.new += len(set(rows) & set(_rows(outputs[COLD_LISTED])))
+        # A cold item among the first of all is among the first of the cold ones.
+        accumulator.new += len(set(rows) & set(_rows(outputs[COLD_LISTED])))
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[_Shown]) -> _Shown:
@@ -80,8 +79,8 @@ class _Exposure(beam.CombineFn):
             merged.new += part.new
         return merged
 
-    def extract_output(self, accumulator: _Shown) -> dict[metric_types.MetricKey, float]:
-        return {self._key: accumulator(self._measure)}
+    def extract_output(self, accumulator: _Shown) -> dict[metric_types.MetricKey, _Shown]:
+        return {self._key: accumulator}
 
 
 def _rows(listed: npt.NDArray[np.int32]) -> list[int]:
@@ -92,13 +91,10 @@ def _rows(listed: npt.NDArray[np.int32]) -> list[int]:
 def _exposure(
     measure: str, cold: bool, name: str, model_names: list[str] | None = None
 ) -> metric_types.MetricComputations:
-    keys = [metric_types.MetricKey(name=name, model_name=model) for model in model_names or [""]]
-    return [
-        metric_types.MetricComputation(
-            keys=[key], preprocessors=None, combiner=_Exposure(key, measure, is_cold=cold)
-        )
-        for key in keys
-    ]
+    return derived(
+        name, model_names, shared="cold_shown" if cold else "shown",
+        combiner=lambda key: _Exposure(key, is_cold=cold), value=lambda shown: shown(measure),
+    )  # fmt: skip
 
 
 class ExposureMetric(metric_types.Metric):
