@@ -1,4 +1,4 @@
-"""What the commands that take a configuration share: its options."""
+"""Options that commands share: the root, and a configuration."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from typing import Any, TypeVar
 import click
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+root_option: Any = click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="The folder that `debut run` was given.",
+)
+"""The function gets `root`."""
 
 
 def configuration_options(function: Decorated) -> Decorated:

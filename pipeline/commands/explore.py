@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from models.pseudonyms import read_key
-from pipeline.commands.configuring import configuration_options
+from pipeline.commands.configuring import configuration_options, root_option
 from pipeline.commands.failures import FailingCommand, debug_option, debugging
 
 if TYPE_CHECKING:
@@ -26,13 +26,7 @@ Examples:
 
 Ends with 0 where a version was pushed, 2 for bad input, 3 where a gate refused it.""",
 )
-@click.option(
-    "--root",
-    type=_PATH,
-    required=True,
-    metavar="DIR",
-    help="The folder that `debut run` was given.",
-)
+@root_option
 @click.option(
     "--log",
     type=_PATH,

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from pipeline.commands.configuring import configuration_options
+from pipeline.commands.configuring import configuration_options, root_option
 from pipeline.commands.failures import FailingGroup, debug_option, debugging
 
 _PATH: Final = click.Path(path_type=Path)
@@ -31,13 +31,7 @@ Example:
 
 A model without an index gets one for the export, by the options of the section `index`."""
 )
-@click.option(
-    "--root",
-    type=_PATH,
-    required=True,
-    metavar="DIR",
-    help="The folder that `debut run` was given.",
-)
+@root_option
 @click.option(
     "--output", type=_PATH, required=True, metavar="DIR", help="The folder to make; it is new."
 )

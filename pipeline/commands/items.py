@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from pipeline.commands.configuring import root_option
 from pipeline.commands.failures import FailingGroup, debug_option, debugging
 
 if TYPE_CHECKING:
@@ -15,13 +16,6 @@ if TYPE_CHECKING:
 
 _PATH: Final = click.Path(path_type=Path)
 _REASONS: Final = 3
-_ROOT: Final = click.option(
-    "--root",
-    type=_PATH,
-    required=True,
-    metavar="DIR",
-    help="The folder that `debut run` was given.",
-)
 
 
 @click.group(
@@ -45,7 +39,7 @@ Examples:
 Ends with 0 where a version was pushed, 2 for bad input, 3 where the gate or the infra validation
 refused it."""
 )
-@_ROOT
+@root_option
 @click.option(
     "--items",
     type=_PATH,
@@ -79,7 +73,7 @@ Examples:
 
 Ends as `debut items add` does."""
 )
-@_ROOT
+@root_option
 @click.option("--item", "ids", multiple=True, metavar="ID", help="Repeatable.")
 @click.option(
     "--items",
@@ -106,7 +100,7 @@ Example:
 
 Ends as `debut items add` does."""
 )
-@_ROOT
+@root_option
 @debug_option
 def refresh(root: Path) -> None:
     """Take up what day it is, for the dates of the rules, and push the result as a new version.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.commands.configuring import root_option
 from pipeline.commands.failures import debug_option, debugging
 
 if TYPE_CHECKING:
@@ -21,13 +22,7 @@ Examples:
   debut label-plan --root runs -k 50
   debut label-plan --root runs -k 500 --json""",
 )
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="The folder that `debut run` was given.",
-)
+@root_option
 @click.option(
     "-k", type=click.IntRange(min=1), default=20, show_default=True, help="Products to name."
 )

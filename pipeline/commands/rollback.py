@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
+from pipeline.commands.configuring import root_option
 from pipeline.commands.failures import debug_option, debugging
-
-_ROOT: Any = click.option(
-    "--root",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="The folder that `debut run` was given.",
-)
 
 
 @click.command(
@@ -24,7 +16,7 @@ Example:
   debut rollback 1764252000 --root runs --reason "recommends what is sold out" """
 )
 @click.argument("version")
-@_ROOT
+@root_option
 @click.option("--reason", required=True, metavar="TEXT", help="Why; kept in ML Metadata.")
 @debug_option
 def rollback(version: str, root: Path, reason: str) -> None:
@@ -49,7 +41,7 @@ def rollback(version: str, root: Path, reason: str) -> None:
 Example:
   debut promote --root runs"""
 )
-@_ROOT
+@root_option
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in ML Metadata.")
 @debug_option
 def promote(root: Path, reason: str) -> None:

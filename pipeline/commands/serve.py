@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.commands.configuring import root_option
 from pipeline.commands.failures import debug_option
 from pipeline.layout import MODEL_NAME, serving_folder
 
@@ -17,13 +18,7 @@ _PORT = click.IntRange(1, 65535)
 Example:
   debut serve --root runs --grpc-port 9000"""
 )
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="The folder that `debut run` was given.",
-)
+@root_option
 @click.option("--grpc-port", type=_PORT, default=8500, show_default=True, metavar="PORT")
 @click.option(
     "--rest-port",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from pipeline.commands.configuring import root_option
 from pipeline.commands.failures import debug_option, debugging
 
 if TYPE_CHECKING:
@@ -22,13 +23,7 @@ _SHOWN: Final = 4  # metrics of a version; --json has all
 Example:
   debut versions --root runs"""
 )
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="The folder that `debut run` was given.",
-)
+@root_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @debug_option
 def versions(root: Path, as_json: bool) -> None:

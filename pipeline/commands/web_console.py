@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.commands.asking import connection_options
+from pipeline.commands.configuring import root_option
 from pipeline.commands.failures import debugging
 
 if TYPE_CHECKING:
@@ -19,13 +20,7 @@ if TYPE_CHECKING:
 Example:
   debut console --root runs --port 9080"""
 )
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="The folder that `debut run` was given.",
-)
+@root_option
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
