@@ -25,7 +25,7 @@ from components.ingestion.newcomers import read_products
 from models.errors import DebutError
 from models.products import Product
 from pipeline.commands.console import open_console
-from pipeline.layout import SAMPLE, serving_folder
+from pipeline.layout import SAMPLE, metadata_file, serving_folder
 from pipeline.pushed import newest_version, read_terms
 from serving.client import Client
 
@@ -58,7 +58,7 @@ def items(root: Path, products: int) -> None:
         copy = Path(scratch)
         base = newest_version(serving_folder(root.resolve()))
         shutil.copytree(base, serving_folder(copy) / base.name)
-        shutil.copy(root / "metadata.sqlite", copy)
+        shutil.copy(metadata_file(root), copy)
         file = copy / "new.csv"
         _write(file, _made_up(root, products))
         with console.status(f"Adding {products:,} products under load"):
@@ -74,7 +74,7 @@ def items(root: Path, products: int) -> None:
 
 def _made_up(root: Path, count: int) -> list[Product]:
     """Products of the sample, each with half of the words of another one."""
-    options = read_terms(root.resolve() / "metadata.sqlite").options
+    options = read_terms(metadata_file(root.resolve())).options
     [file] = [path for path in SAMPLE.iterdir() if path.name.split(".")[0] == ITEMS]
     known, _ = read_products(open_table(file, ITEMS), options)
     rng = random.Random(0)

@@ -22,7 +22,7 @@ from models.errors import BadInput, Refused
 from models.products import Product
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
-from pipeline.layout import SAMPLE, serving_folder
+from pipeline.layout import SAMPLE, metadata_file, serving_folder
 from pipeline.pushed import newest_version, read_terms
 
 # Words that say whom a product is meant for, and not what it is.
@@ -69,7 +69,7 @@ def wording(root: Path, data: Path, words: tuple[str, ...], bound: float, produc
 
 
 def _new_products(model: object, root: Path, data: Path, count: int) -> list[Product]:
-    options = read_terms(root.resolve() / "metadata.sqlite").options
+    options = read_terms(metadata_file(root.resolve())).options
     files = [file for file in open_folder(data).files if file.table == ITEMS]
     described = {item.item: item for file in files for item in read_products(file, options)[0]}
     shelf = model._shelf  # type: ignore[attr-defined]

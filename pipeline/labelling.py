@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import tensorflow as tf
 
 from models.errors import BadInput
 from models.label_plan import Placed, plan_labels
+from models.shelf_columns import open_columns
 from pipeline.layout import serving_folder
 from pipeline.pushed import newest_version
-
-_CHECKPOINT: Final = Path("variables", "variables")
 
 
 class Wanted(NamedTuple):
@@ -46,13 +43,7 @@ def read_label_plan(root: Path, count: int) -> list[Wanted]:
         BadInput: no version was pushed, or it has no new product.
     """
     version = newest_version(serving_folder(root))
-    # Of the columns alone: to load the whole model takes seconds.
-    columns = tf.train.load_checkpoint(str(version / _CHECKPOINT))
-
-    def read(name: str) -> npt.NDArray[Any]:
-        values: npt.NDArray[Any] = columns.get_tensor(f"_shelf/{name}/.ATTRIBUTES/VARIABLE_VALUE")
-        return values
-
+    read = open_columns(version)
     is_new = read("is_new")
     new = np.flatnonzero(is_new & read("available"))
     if not len(new):

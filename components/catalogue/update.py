@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -32,8 +32,7 @@ from models.intake import FirstInteraction, Intake, assign, take_in
 from models.newcomers import Placed, place, refreshed, withdraw
 from models.products import Described, Product
 from models.rules import Rules
-
-_ITEM_IDS: Final = "_shelf/item_id/.ATTRIBUTES/VARIABLE_VALUE"
+from models.shelf_columns import open_columns
 
 
 class DataTerms(NamedTuple):
@@ -147,8 +146,7 @@ def update(
     if not any(change) and rules is None:
         raise BadInput(f"{base} was made without rules, so there is nothing to refresh.")
     # Alone, because bad input should not have to wait for the model.
-    column = tf.train.load_variable(str(base / "variables" / "variables"), _ITEM_IDS)
-    ids = [item.decode() for item in column]
+    ids = [item.decode() for item in open_columns(base)("item_id")]
     given = _read(change, terms, set(ids))
     model = tf.saved_model.load(str(base))
     if not hasattr(model._shelf, "buyers"):

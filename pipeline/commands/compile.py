@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from components.whole_folders import write_at_once
 from models.errors import BadInput
 from pipeline.commands.configuring import configuration_options
 from pipeline.commands.failures import debug_option, debugging
@@ -73,14 +73,10 @@ def compile_(
 
 
 def _write(output: Path, text: str) -> None:
-    incoming = output.with_name(f".incoming-{os.getpid()}-{output.name}")
     try:
-        incoming.write_text(text, encoding="utf-8")
-        incoming.replace(output)
+        write_at_once(output, text)
     except OSError as error:
         raise BadInput(
             f"{output} can't be written ({error.strerror}). Give --output a file in a folder that "
             "is there."
         ) from error
-    finally:
-        incoming.unlink(missing_ok=True)

@@ -165,12 +165,10 @@ def read_shelf(version: Path) -> ShelfReading:
     """
     import tensorflow as tf
 
+    from models.shelf_columns import open_columns
+
     try:
-        variables = tf.train.load_checkpoint(str(version / "variables" / "variables"))
-
-        def column(name: str) -> Any:
-            return variables.get_tensor(f"_shelf/{name}/.ATTRIBUTES/VARIABLE_VALUE")
-
+        column = open_columns(version)
         return ShelfReading(
             item_id=_texts(column("item_id")),
             item_name=_texts(column("item_name")),
