@@ -7,28 +7,18 @@ nothing has seen an interaction, tell what it does.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from benchmarks.ablation import held_out, transformed
+from benchmarks.ablation import held_out
+from benchmarks.prepared import prepare
 from models.exposure.balancing import Traded, strongest, traded
-from models.preparation import (
-    SELECTION_FOLDS,
-    Encoded,
-    ShopData,
-    TrainerOptions,
-    simulated_launches,
-)
-from models.selection import select_kernel
 from models.training import AlignedLaunch
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
-from pipeline.config import load_configuration
-from pipeline.pipeline import training_options
 
 _SHARE: Final = 0.2
 _PATH: Final = click.Path(path_type=Path)
@@ -50,18 +40,10 @@ def exposure(data: Path | None, seed: int, max_loss: float, keep: Path | None) -
     """Trade recall against even exposure of new items."""
     console = open_console()
     settings = [f"data.new_item_share={_SHARE}", f"data.split_salt=exposure-{seed}"]
-    config = load_configuration(None, settings + ([f"data.path={data}"] if data else []))
-    options = TrainerOptions.model_validate(training_options(config, encoder_fingerprint=""))
-    with tempfile.TemporaryDirectory() as scratch:
-        shop = ShopData.read(transformed(config, keep or Path(scratch)), options.history_length)
-    folds, validation = simulated_launches(shop, options, made=SELECTION_FOLDS)
-    with console.status("Reading the catalogue"):
-        view = shop.table.view(Encoded.frozen(shop, options).text)
-    with console.status("Choosing the kernel"):
-        kernel = select_kernel(view, folds, lambda settings, recall: None)
-    launch = held_out(shop, options)
+    shop = prepare(console, data, keep, settings)
+    validation, launch = shop.validation, held_out(shop.data, shop.options)
     simulated, launched = (
-        traded(AlignedLaunch.align(one, view, kernel)) for one in (validation, launch)
+        traded(AlignedLaunch.align(one, shop.view, shop.kernel)) for one in (validation, launch)
     )
     chosen = strongest(simulated, max_loss)
     print_table(console, f"{len(validation.targets):,} simulated new items", _table(simulated))

@@ -7,7 +7,6 @@ which none is ever labelled.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,25 +18,15 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import tensorflow as tf
 
-from benchmarks.ablation import transformed
+from benchmarks.prepared import PreparedShop, prepare
 from models.kernel import Floats, ItemView, KernelSettings
 from models.label_plan import Placed, plan_labels
-from models.preparation import (
-    SELECTION_FOLDS,
-    Encoded,
-    ShopData,
-    TrainerOptions,
-    simulated_launches,
-)
 from models.ranking import ranking_quality
-from models.selection import select_kernel
 from models.simulation import SimulatedLaunch, dealt
 from models.towers import ItemTower, item_features
 from models.training import AlignedLaunch
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
-from pipeline.config import load_configuration
-from pipeline.pipeline import training_options
 
 Rows = npt.NDArray[np.int64]
 
@@ -64,15 +53,7 @@ Examples:
 def labels(data: Path | None, seed: int, begin: float, draws: int, keep: Path | None) -> None:
     """Compare planned labels with random ones."""
     console = open_console()
-    config = load_configuration(None, [f"data.path={data}"] if data else [])
-    options = TrainerOptions.model_validate(training_options(config, encoder_fingerprint=""))
-    with tempfile.TemporaryDirectory() as scratch:
-        shop = ShopData.read(transformed(config, keep or Path(scratch)), options.history_length)
-    folds, _ = simulated_launches(shop, options, made=SELECTION_FOLDS)
-    with console.status("Reading the catalogue"):
-        view = shop.table.view(Encoded.frozen(shop, options).text)
-    kernel = select_kernel(view, folds, lambda settings, recall: None)
-    asking = Asking.of(shop, view, kernel, options, seed=seed)
+    asking = Asking.of(prepare(console, data, keep), seed=seed)
     curve = []
     for number in range(draws):
         with console.status(f"Draw {number + 1} of {draws}"):
@@ -105,11 +86,9 @@ class Asking:
     users: Rows
 
     @classmethod
-    def of(
-        cls, shop: ShopData, view: ItemView, kernel: KernelSettings, options: TrainerOptions,
-        *, seed: int,
-    ) -> Asking:  # fmt: skip
+    def of(cls, prepared: PreparedShop, *, seed: int) -> Asking:
         """A hand of a hash of the seed is asked for, variants of one product together."""
+        options, shop, _, view, kernel = prepared
         purchases = shop.everything.purchases()
         sold = purchases.getnnz(axis=0) > 0
         ids = np.array([b"%d:%b" % (seed, item) for item in shop.table.ids], object)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import tensorflow_text  # noqa: F401  (registers ops of the graph)
 
 from benchmarks.load import measure
+from benchmarks.memory import resident_mib
 from components.warmup import predict_request
 from pipeline.layout import MODEL_NAME
 from serving.predict import predict
@@ -45,7 +47,7 @@ def measure_loaded(model: Path) -> Loaded:
 
 
 def _report(model: str) -> None:
-    before = _resident()
+    before = resident_mib(os.getpid())
     servable = Servable(model, model=MODEL_NAME, version=1)
     texts = {name: [""] for name in ("category", "brand", "description")}
     request = predict_request(
@@ -56,14 +58,6 @@ def _report(model: str) -> None:
         return int(predict(servable, request).model_spec.version.value)
 
     latencies = measure(one, calls=_CALLS, warm_up=_WARM_UP, most_seconds=_MOST_SECONDS)
-    found = Loaded(mebibytes=_resident() - before, milliseconds=latencies.median)
+    found = Loaded(mebibytes=resident_mib(os.getpid()) - before, milliseconds=latencies.median)
     servable.close()
     print(json.dumps(found._asdict()))
-
-
-def _resident() -> float:
-    """Resident memory of this process, MiB."""
-    [line] = [
-        line for line in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in line
-    ]
-    return int(line.split()[1]) / 1024

@@ -28,6 +28,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from benchmarks.generated import in_a_process, with_items
 from benchmarks.load import Ask, Latencies, Load, grpc_client, load, measure, rest_client
+from benchmarks.memory import resident_mib
 from components.warmup import predict_request
 from models.errors import DebutError
 from pipeline.commands.console import new_table, open_console, print_table
@@ -66,8 +67,7 @@ class Server:
 
     def resident_mib(self) -> float:
         """Resident memory in MiB."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return resident_mib(self.process.pid)
 
 
 @click.command()
