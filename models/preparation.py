@@ -20,11 +20,11 @@ from pydantic import BaseModel, ConfigDict
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models import features
-from models.compression.compress import Compressed, compress, restored, weight_bytes
+from models.compression.compress import compress, restored, weight_bytes
 from models.devices import make_strategy, set_precision
 from models.encoder import SentenceEncoder, TextEncoder
 from models.encoder_folder import EncoderFolder, open_encoder
-from models.finetuning import FineTuned, finetune, kernel_recall
+from models.finetuning import finetune, kernel_recall
 from models.interactions import Interactions, Users, read_interactions
 from models.item_table import ItemTable, check_counts, read_item_table, read_popularity
 from models.kernel import ItemView, KernelSettings
@@ -47,6 +47,7 @@ from models.options import (
 )
 from models.pretraining import pretrain
 from models.quality import Ratings, item_quality, quality_as_new
+from models.record import Compressed, FineTuned
 from models.replay import replayed
 from models.rules import Rules
 from models.selection import START, Report, keep_kernel, select_kernel
