@@ -18,6 +18,7 @@ from components.warmup import predict_request
 from pipeline.layout import MODEL_NAME
 from serving.predict import predict
 from serving.servable import Servable
+from serving.session_config import read_session_config
 
 _TITLE: Final = "RED RETROSPOT GLASS TEAPOT"
 _CALLS: Final = 200
@@ -48,7 +49,7 @@ def measure_loaded(model: Path) -> Loaded:
 
 def _report(model: str) -> None:
     before = resident_mib(os.getpid())
-    servable = Servable(model, model=MODEL_NAME, version=1)
+    servable = Servable(model, model=MODEL_NAME, version=1, session_config=read_session_config())
     texts = {name: [""] for name in ("category", "brand", "description")}
     request = predict_request(
         MODEL_NAME, "embed_items", title=[_TITLE], **texts, price=np.full(1, np.nan, np.float32)

@@ -38,6 +38,7 @@ from serving.client import Client
 from serving.ports import free_port
 from serving.predict import predict
 from serving.servable import Servable
+from serving.session_config import FILE, FLAG, read_session_config
 
 _K: Final = 10
 _WARM_UP: Final = 30
@@ -137,7 +138,7 @@ def embedded_server(base: Path, *flags: str, version: int = 1) -> Iterator[Serve
             sys.executable, "-m", "serving.main",
             f"--port={grpc_port}", f"--rest_api_port={rest_port}",
             f"--model_name={MODEL_NAME}", f"--model_base_path={base}",
-            "--bind_address=127.0.0.1", *flags,
+            "--bind_address=127.0.0.1", f"{FLAG}={FILE}", *flags,
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -165,7 +166,9 @@ def _wait(process: subprocess.Popen[bytes], port: int, version: int) -> None:
 
 def in_process(model: Path, requests: Sequence[predict_pb2.PredictRequest]) -> Latencies:
     """Ask a version that is loaded into this process."""
-    servable = Servable(str(model), model=MODEL_NAME, version=1)
+    servable = Servable(
+        str(model), model=MODEL_NAME, version=1, session_config=read_session_config()
+    )
 
     def ask(number: int) -> int:
         answer = predict(servable, requests[number % len(requests)])

@@ -26,6 +26,7 @@ from pipeline.layout import MODEL_NAME, serving_folder
 from pipeline.pushed import newest_version
 from serving.predict import predict
 from serving.servable import Servable
+from serving.session_config import read_session_config
 
 _HISTORY: Final = 20
 _REQUESTS: Final = 200
@@ -74,7 +75,9 @@ Asker = Callable[[Sequence[predict_pb2.PredictRequest]], Latencies]
 @contextmanager
 def _served(model: Path) -> Iterator[Asker]:
     """Latencies of requests to a model, as the embedded server answers them but for the wire."""
-    servable = Servable(str(model), model=MODEL_NAME, version=1)
+    servable = Servable(
+        str(model), model=MODEL_NAME, version=1, session_config=read_session_config()
+    )
 
     def ask(requests: Sequence[predict_pb2.PredictRequest]) -> Latencies:
         def one(number: int) -> int:

@@ -14,6 +14,7 @@ from typing import IO, Final
 
 from models.errors import DebutError
 from serving.ports import free_port
+from serving.session_config import FILE, FLAG
 
 _STOP_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.2
@@ -62,6 +63,7 @@ def embedded_server(base_path: Path, model_name: str) -> Iterator[Started]:
                 f"--port={port}",
                 f"--model_name={model_name}",
                 f"--model_base_path={base_path}",
+                f"{FLAG}={FILE}",
                 # A load that failed once fails again, and would be tried until the deadline.
                 "--max_num_load_retries=0",
             ],

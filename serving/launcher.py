@@ -19,6 +19,7 @@ from typing import Literal
 
 from models.errors import BadInput, DebutError
 from serving.client import Client
+from serving.session_config import FILE, FLAG
 from serving.version_labels import POLL_SECONDS
 
 Engine = Literal["binary", "docker", "embedded"]
@@ -26,6 +27,7 @@ BINARY = "tensorflow_model_server"
 IMAGE = "tensorflow/serving:2.16.1"
 _POLL_SECONDS = 0.2
 _ANY_ADDRESS = "0.0.0.0"
+_FILE_INSIDE = "/config/session.config"
 
 
 def choose(engine: str) -> Engine:
@@ -80,18 +82,23 @@ def command(
         return [
             # --init: as the container's first process the server would ignore SIGTERM.
             *["docker", "run", "--rm", "--init", *publish],
-            *[f"--volume={folder}:{inside}:ro", f"--entrypoint={BINARY}", IMAGE],
-            *_flags(8500, 8501 if rest_port else 0),
+            *[f"--volume={folder}:{inside}:ro", f"--volume={FILE}:{_FILE_INSIDE}:ro"],
+            *[f"--entrypoint={BINARY}", IMAGE],
+            *_flags(8500, 8501 if rest_port else 0, _FILE_INSIDE),
             *_what(inside, model_name, model_config),
         ]
-    flags = [*_flags(grpc_port, rest_port), *_what(base_path, model_name, model_config)]
+    flags = [*_flags(grpc_port, rest_port, str(FILE)), *_what(base_path, model_name, model_config)]
     if engine == "binary":
         return [BINARY, *flags]
     return [sys.executable, "-m", "serving.main", *flags, f"--bind_address={host}"]
 
 
-def _flags(grpc_port: int, rest_port: int) -> list[str]:
-    return [f"--port={grpc_port}", f"--rest_api_port={rest_port}"]
+def _flags(grpc_port: int, rest_port: int, session_config: str) -> list[str]:
+    return [
+        f"--port={grpc_port}",
+        f"--rest_api_port={rest_port}",
+        f"{FLAG}={session_config}",
+    ]
 
 
 def _what(base_path: str, model_name: str, model_config: str) -> list[str]:

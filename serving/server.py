@@ -27,7 +27,6 @@ from serving.model_service import ModelService
 from serving.prediction_service import PredictionService
 from serving.rest import RestApi
 from serving.served_model import LoadOptions
-from serving.session_config import default_session_config
 from serving.status import StatusError, invalid_argument
 from serving.tls import read_credentials
 
@@ -157,8 +156,10 @@ def _load_options(flags: Parsed, metrics: Metrics) -> LoadOptions:
 
 
 def _session_config(flags: Parsed) -> config_pb2.ConfigProto:
+    config = config_pb2.ConfigProto()
     path = flags.text("tensorflow_session_config_file")
-    config = read_text_proto(path, config_pb2.ConfigProto()) if path else default_session_config()
+    if path:
+        read_text_proto(path, config)
     both = flags.number("tensorflow_session_parallelism")
     intra = flags.number("tensorflow_intra_op_parallelism")
     inter = flags.number("tensorflow_inter_op_parallelism")

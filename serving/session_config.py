@@ -1,7 +1,4 @@
-"""How the sessions of the embedded server are set up where no file says so.
-
-The stock server takes the same file by `--tensorflow_session_config_file`.
-"""
+"""How the sessions of whatever serves Debut's models are set up: a file for the stock flag."""
 
 from __future__ import annotations
 
@@ -12,10 +9,11 @@ from tensorflow.core.protobuf import config_pb2
 
 from serving.model_config import read_text_proto
 
-SESSION_CONFIG: Final = Path(__file__).with_name("session.config")
+FILE: Final = Path(__file__).with_name("session.config")
+FLAG: Final = "--tensorflow_session_config_file"
 
 
-def default_session_config() -> config_pb2.ConfigProto:
-    """What `session.config` says."""
-    config: config_pb2.ConfigProto = read_text_proto(str(SESSION_CONFIG), config_pb2.ConfigProto())
+def read_session_config() -> config_pb2.ConfigProto:
+    """What the file says, for a session in this process."""
+    config: config_pb2.ConfigProto = read_text_proto(str(FILE), config_pb2.ConfigProto())
     return config

@@ -19,12 +19,11 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving import flags, launcher
+from serving import flags, launcher, session_config
 from serving.client import Client
 from serving.client_credentials import Tls
 from serving.config_messages import BatchingParameters, MonitoringConfig, SSLConfig
 from serving.server import ModelServer
-from serving.session_config import SESSION_CONFIG
 from tests.serving import saved_models
 from tests.serving.conftest import free_port
 from tests.serving.prometheus_files import (
@@ -105,8 +104,8 @@ def test_both_places_serve_by_the_same_configuration():
         ).read_bytes()
 
 
-def test_the_stock_server_s_sessions_are_set_up_as_the_embedded_server_s():
-    assert (BASE / "config" / "session.config").read_bytes() == SESSION_CONFIG.read_bytes()
+def test_sessions_are_set_up_as_by_debut_serve():
+    assert (BASE / "config" / "session.config").read_bytes() == session_config.FILE.read_bytes()
     mounted = "--tensorflow_session_config_file=/config/session.config"
     assert mounted in model_server()["args"]
     for name in ("model-server", "model-server-batching"):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from models.errors import BadInput
-from serving import launcher
+from serving import launcher, session_config
 from serving.client import Client
 from tests.serving.conftest import free_port
 
@@ -19,9 +19,11 @@ ARGUMENTS: dict[str, Any] = {
     "grpc_port": 8500,
     "rest_port": 8501,
 }
+SESSIONS = f"--tensorflow_session_config_file={session_config.FILE}"
 STOCK = [
     "--port=8500",
     "--rest_api_port=8501",
+    SESSIONS,
     "--model_name=debut",
     "--model_base_path=/data/serving/debut",
 ]
@@ -48,15 +50,15 @@ def test_docker_publishes_on_the_host_only_and_mounts_read_only():
         "docker", "run", "--rm", "--init",
         "--publish=127.0.0.1:9000:8500", "--publish=127.0.0.1:8501:8501",
         "--volume=/data/serving/debut:/models/debut:ro",
+        f"--volume={session_config.FILE}:/config/session.config:ro",
         "--entrypoint=tensorflow_model_server", "tensorflow/serving:2.16.1",
         "--port=8500", "--rest_api_port=8501",
+        "--tensorflow_session_config_file=/config/session.config",
         "--model_name=debut", "--model_base_path=/models/debut",
     ]  # fmt: skip
 
 
 LABELLED = [
-    "--port=8500",
-    "--rest_api_port=8501",
     "--model_config_file=/data/serving/models.config",
     "--model_config_file_poll_wait_seconds=1",
     "--allow_version_labels_for_unavailable_models=true",
@@ -72,8 +74,14 @@ def test_a_configuration_with_labels_takes_the_place_of_the_folder(engine):
     assert line[at : at + len(LABELLED)] == LABELLED
     assert not any("model_base_path" in argument for argument in line)
     # The file names the versions' folder by its path on this machine.
-    mounts = [argument for argument in line if argument.startswith("--volume")]
+    mounts = [argument for argument in line if argument.startswith("--volume=/data")]
     assert mounts == (["--volume=/data/serving:/data/serving:ro"] if engine == "docker" else [])
+
+
+def test_the_session_file_is_a_config_of_the_runtime():
+    rewriting = session_config.read_session_config().graph_options.rewrite_options
+    assert rewriting.function_optimization == rewriting.DEFAULT  # calls are still inlined
+    assert rewriting.constant_folding == rewriting.OFF
 
 
 def test_rest_can_be_left_out():
