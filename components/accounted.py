@@ -21,6 +21,10 @@ from tfx.proto.orchestration import execution_result_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils
 
+# TFMA knows a metric by the name that its module has registered in this process, which may be that
+# of a container that runs nothing but Evaluator.
+import models.debiasing.metrics
+import models.exposure.metrics  # noqa: F401
 from components.accounting import check_rows, noted_rows
 from models.metrics import EXAMPLE_COUNT
 

@@ -1,5 +1,8 @@
 """Gates by span, decided by TFMA itself on a candidate and a baseline with given ranks."""
 
+import subprocess
+import sys
+
 import apache_beam as beam
 import pytest
 import tensorflow as tf
@@ -152,3 +155,18 @@ def test_gates_are_read_back_from_what_ml_metadata_notes_of_them(by_span, as_in_
     kept = applicable_gates(gates, by_span=by_span)
     assert len(read) == len(kept) and set(read) == set(kept)
     assert by_span == any(gate.slice == "latest_new" for gate in read)
+
+
+def test_a_process_that_only_runs_evaluator_knows_every_metric():
+    shown = subprocess.run(
+        [
+            sys.executable, "-c",
+            "import components.accounted\n"
+            "from tensorflow_model_analysis.metrics.metric_types import registered_metrics\n"
+            "print(*registered_metrics())",
+        ],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    config = evaluation_config([], by_span=True)
+    used = {metric.class_name for spec in config.metrics_specs for metric in spec.metrics}
+    assert used <= set(shown.stdout.split())
