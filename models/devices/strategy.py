@@ -1,22 +1,32 @@
-"""Where training runs and in which precision: both by configuration, in one place."""
+"""The `tf.distribute` strategy that the configuration names."""
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
-import tf_keras
 
-from models.options import Precision, Strategy
-
-# Compute capability from which NVIDIA's GPUs multiply bfloat16 in hardware (Ampere).
-_BFLOAT16_CAPABILITY = (8, 0)
+from models.devices.replicas import summed
+from models.errors import BadInput
+from models.options import Strategy
 
 
+@functools.cache
 def make_strategy(name: Strategy) -> tf.distribute.Strategy:
-    """The distribution strategy of that name; clusters are described by TF_CONFIG."""
+    """The strategy of that name; the same one at each call, as a process joins a cluster once.
+
+    `mirrored` takes all GPUs, and all logical CPU devices where there is no GPU. The cluster of
+    `multi_worker_mirrored` is described by TF_CONFIG; without it this machine is all of it.
+
+    Raises:
+        BadInput: TensorFlow has run something already, and it is too late to join a cluster.
+    """
     if name == "mirrored":
-        return tf.distribute.MirroredStrategy()
+        gpus = tf.config.list_logical_devices("GPU")
+        devices = gpus or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
     if name == "multi_worker_mirrored":
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return _join_cluster()
     if name == "tpu":
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
         tf.config.experimental_connect_to_cluster(resolver)
@@ -25,19 +35,28 @@ def make_strategy(name: Strategy) -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
-def set_precision(name: Precision) -> None:
-    """Set Keras' policy; layers made afterwards follow it.
-
-    bfloat16 has float32's range, so the loss needs no scaling. "auto" takes it where the device
-    multiplies it in hardware: TPUs and newer GPUs. CPUs are left in float32, where most of them
-    are faster.
-    """
-    bfloat16 = name == "bfloat16" or (name == "auto" and _multiplies_bfloat16())
-    tf_keras.mixed_precision.set_global_policy("mixed_bfloat16" if bfloat16 else "float32")
-
-
-def _multiplies_bfloat16() -> bool:
-    if tf.config.list_physical_devices("TPU"):
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes: the only one, the chief, or worker 0."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return True
-    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
-    return any(d.get("compute_capability", (0, 0)) >= _BFLOAT16_CAPABILITY for d in details)
+    cluster = strategy.cluster_resolver
+    if cluster.task_type is None:
+        return True
+    has_chief = "chief" in cluster.cluster_spec().jobs
+    return cluster.task_type == "chief" or (not has_chief and cluster.task_id == 0)
+
+
+def meet(strategy: tf.distribute.Strategy) -> None:
+    """Wait until every worker of the strategy is here."""
+    strategy.run(tf.function(lambda: summed(tf.constant(1.0))))
+
+
+def _join_cluster() -> tf.distribute.Strategy:
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:
+        raise BadInput(
+            "Workers have to be connected before TensorFlow runs anything, and in this process it "
+            "has run already. Run the Trainer in processes of its own, as the tasks of `debut "
+            "compile` are, or set training.strategy to another one."
+        ) from error
