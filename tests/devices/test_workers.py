@@ -20,15 +20,18 @@ STEPS = 300
 
 @pytest.fixture
 def workers():
-    """Starts two that find each other; ends what is left of them."""
+    """Starts two that find each other, each with its folder; ends what is left of them."""
     every = []
 
-    def start(*arguments):
+    def start(steps, *folders):
         cluster = [f"127.0.0.1:{free_port()}" for _ in range(2)]
         both = [
-            started("multi_worker_mirrored", *arguments, cluster=cluster, worker=worker)
-            for worker in range(2)
-        ]
+            started(
+                "multi_worker_mirrored", "--steps", steps, "--checkpoints", folder,
+                cluster=cluster, worker=worker,
+            )
+            for worker, folder in enumerate(folders)
+        ]  # fmt: skip
         every.extend(both)
         return both
 
@@ -42,7 +45,7 @@ def workers():
 def test_two_workers_of_which_one_dies_go_on_from_the_last_checkpoint(workers, tmp_path):
     folder = tmp_path / "checkpoints"
     alone = losses_of(started("default", "--steps", STEPS))["finetuning"]["default"]
-    first, second = workers("--steps", STEPS, "--checkpoints", folder)
+    first, second = workers(STEPS, folder, folder)
     deadline = time.monotonic() + WAIT
     while not list(folder.glob("ckpt-*.index")):
         assert first.poll() is None and second.poll() is None, ended(first)[1][-6000:]
@@ -56,23 +59,15 @@ def test_two_workers_of_which_one_dies_go_on_from_the_last_checkpoint(workers, t
     step = int(newest.stem.removeprefix("ckpt-"))
     assert step % EVERY == 0 and 0 < step < STEPS
 
-    for worker in workers("--steps", STEPS, "--checkpoints", folder):
+    for worker in workers(STEPS, folder, folder):
         rest = losses_of(worker)["finetuning"]["multi_worker_mirrored"]
         assert len(rest) == STEPS - step
         np.testing.assert_allclose(rest, alone[step:], rtol=1e-3)
 
 
 def test_workers_that_do_not_see_the_same_checkpoint_say_so(workers, tmp_path):
-    one = workers("--steps", EVERY + 2, "--checkpoints", tmp_path / "one")
-    for worker in one:
-        losses_of(worker)
-    cluster = [f"127.0.0.1:{free_port()}" for _ in range(2)]
-    both = [
-        started(
-            "multi_worker_mirrored", "--steps", EVERY + 2, "--checkpoints", tmp_path / place,
-            cluster=cluster, worker=worker,
-        )
-        for worker, place in enumerate(("one", "other"))
-    ]  # fmt: skip
-    said = [ended(worker)[1] for worker in both]
-    assert all("a folder that all workers share" in text for text in said)
+    one, other = tmp_path / "one", tmp_path / "other"
+    losses_of(started("default", "--steps", EVERY + 2, "--checkpoints", one))
+    for worker in workers(EVERY + 2, one, other):
+        _, said = ended(worker)
+        assert "a folder that all workers share" in said
