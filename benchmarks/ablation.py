@@ -22,7 +22,6 @@ from tfx.orchestration.pipeline import RunOptions
 
 from models import features
 from models.errors import DebutError
-from models.finetuning import FineTuned
 from models.options import (
     BEAM_ARGS,
     CATALOGUE_FILES,
@@ -38,6 +37,7 @@ from models.preparation import (
     sampled_rows,
     simulated_launches,
 )
+from models.record import FineTuned
 from models.simulation import SimulatedLaunch, most_popular, purchase_matrix
 from models.training import AlignedLaunch, Trainer
 from pipeline.commands.console import new_table, open_console, print_table

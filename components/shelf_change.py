@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import tensorflow as tf
 
 from components.catalogue.gate import Answers, Gate, Loaded
-
-_EXTRA: Final = "assets.extra"
+from components.changed_model import save_model
+from models.tracing import quick_first_calls
 
 Check = Callable[[Answers], None]
 
@@ -33,9 +32,7 @@ def save_changed(model: Any, base: Path, candidate: Path, gate: Gate) -> Check:
     Returns:
         The gate for whoever loads the new version; raises `Refused`.
     """
-    tf.saved_model.save(model, str(candidate), signatures=model.signatures)
-    # TensorFlow doesn't save again what lies beside a model: its warm-up, its admission.
-    shutil.copytree(base / _EXTRA, candidate / _EXTRA)
+    save_model(model, base, candidate)
     shelf = model._shelf
     offered = shelf.available.numpy()
     if hasattr(shelf, "rules"):
@@ -44,6 +41,7 @@ def save_changed(model: Any, base: Path, candidate: Path, gate: Gate) -> Check:
     return lambda answers: gate.check(answers, unavailable)
 
 
+@quick_first_calls()
 def check_saved(candidate: Path, check: Check) -> None:
     """Ask a saved version in this process.
 

@@ -26,7 +26,7 @@ _TOLERANCE: Final = 1e-8  # of the factors, relative
 _ROUNDS: Final = 1000  # of ARPACK; a shop takes a few
 _FACTOR_SHARE: Final = 0.1
 _NOISE_POWER: Final = 0.25
-_CHUNK: Final = 256
+_CHUNK: Final = 64
 _REFIT_RIDGE: Final = 1e-3
 
 
@@ -169,10 +169,13 @@ def keep_strongest(
     index = np.argpartition(-np.abs(weights) * spread, width - 1, axis=0)[:width].T
     kept = np.empty(index.shape, np.float32)
     ridge = _REFIT_RIDGE * (np.trace(gram) / len(gram)) + np.finfo(np.float32).tiny
+    flat = gram.ravel()
     for start in range(0, len(index), _CHUNK):
         part = slice(start, start + _CHUNK)
         chosen, own = index[part], weights[:, part].T
-        system = gram[chosen[:, :, np.newaxis], chosen[:, np.newaxis, :]]
+        # Half the time of an index by two arrays.
+        pairs = chosen[:, :, np.newaxis] * len(gram) + chosen[:, np.newaxis, :]
+        system = flat.take(pairs)
         system[:, np.arange(width), np.arange(width)] += ridge
         wanted = np.take_along_axis(own @ gram, chosen, axis=1)
         wanted += ridge * np.take_along_axis(own, chosen, axis=1)

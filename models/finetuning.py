@@ -8,7 +8,6 @@ better one is kept (`models.preparation`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -123,20 +122,6 @@ def adversarial_shift(gradient: Tensors, epsilon: float) -> Tensors:
         side: tf.stop_gradient(epsilon * tf.math.l2_normalize(of_side, axis=[1, 2]))
         for side, of_side in gradient.items()
     }
-
-
-@dataclass(frozen=True)
-class FineTuned:
-    """Recall@20 on the simulated launch with the frozen and with the fine-tuned encoder."""
-
-    before: float
-    after: float
-    trainable: int
-
-    @property
-    def kept(self) -> bool:
-        """Whether the fine-tuned weights were kept."""
-        return self.after > self.before
 
 
 def finetune(

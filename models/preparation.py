@@ -21,13 +21,13 @@ from pydantic import BaseModel, ConfigDict
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models import features
-from models.compression.compress import Compressed, compress, restored, weight_bytes
+from models.compression.compress import compress, restored, weight_bytes
 from models.devices.checkpoints import folder_of
 from models.devices.precision import set_precision
 from models.devices.strategy import make_strategy
 from models.encoder import SentenceEncoder, TextEncoder
 from models.encoder_folder import EncoderFolder, open_encoder
-from models.finetuning import FineTuned, finetune, kernel_recall
+from models.finetuning import finetune, kernel_recall
 from models.interactions import Interactions, Users, read_interactions
 from models.item_table import ItemTable, check_counts, read_item_table, read_popularity
 from models.kernel import ItemView, KernelSettings
@@ -50,6 +50,7 @@ from models.options import (
 )
 from models.pretraining import pretrain
 from models.quality import Ratings, item_quality, quality_as_new
+from models.record import Compressed, FineTuned
 from models.replay import replayed
 from models.rules import Rules
 from models.selection import START, Report, keep_kernel, select_kernel

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from absl import logging
 from pydantic import BaseModel
 
-from models.compression.compress import Compressed
-from models.finetuning import FineTuned
 from models.kernel import KernelSettings
 from models.tracking.tracker import Tracker
 
@@ -28,6 +27,35 @@ class MeasuredPoint(BaseModel):
 
     at: int
     values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """Recall@20 on the simulated launch with the frozen and with the fine-tuned encoder."""
+
+    before: float
+    after: float
+    trainable: int
+
+    @property
+    def kept(self) -> bool:
+        """Whether the fine-tuned weights were kept."""
+        return self.after > self.before
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What became of the encoder.
+
+    Attributes:
+        before: bytes of its weights.
+        after: of those that are served.
+        agreement: mean cosine of the catalogue's vectors with those of before.
+    """
+
+    before: int
+    after: int
+    agreement: float
 
 
 class TrainingRecord(BaseModel):

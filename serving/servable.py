@@ -27,6 +27,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from serving.batch_options import BatchOptions
 from serving.batching import BatchableCall, Batcher
 from serving.metrics import Metrics
+from serving.session_config import default_session_config
 from serving.status import StatusError, invalid_argument, not_found
 from serving.tensors import dtype_name
 
@@ -74,7 +75,7 @@ class Servable:
             model: see the attribute.
             version: see the attribute.
             tags: of the MetaGraph to load.
-            session_config: threads and devices of the runtime.
+            session_config: threads, devices and optimizer of the runtime; None: the default one.
             batching: how requests are brought together; None: each runs by itself.
             metrics: where runs are counted; None: in counters of its own.
 
@@ -88,7 +89,9 @@ class Servable:
         _check_is_folder(path, model=model, version=version)
         _check_saved_model(path, tags)
         self._graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=self._graph, config=session_config)
+        self._session = tf.compat.v1.Session(
+            graph=self._graph, config=session_config or default_session_config()
+        )
         try:
             with self._graph.as_default():
                 meta_graph = tf.compat.v1.saved_model.loader.load(self._session, list(tags), path)

@@ -27,6 +27,7 @@ from serving.model_service import ModelService
 from serving.prediction_service import PredictionService
 from serving.rest import RestApi
 from serving.served_model import LoadOptions
+from serving.session_config import default_session_config
 from serving.status import StatusError, invalid_argument
 from serving.tls import read_credentials
 
@@ -156,10 +157,8 @@ def _load_options(flags: Parsed, metrics: Metrics) -> LoadOptions:
 
 
 def _session_config(flags: Parsed) -> config_pb2.ConfigProto:
-    config = config_pb2.ConfigProto()
     path = flags.text("tensorflow_session_config_file")
-    if path:
-        read_text_proto(path, config)
+    config = read_text_proto(path, config_pb2.ConfigProto()) if path else default_session_config()
     both = flags.number("tensorflow_session_parallelism")
     intra = flags.number("tensorflow_intra_op_parallelism")
     inter = flags.number("tensorflow_inter_op_parallelism")

@@ -33,6 +33,7 @@ from models.newcomers import Placed, place, refreshed, withdraw
 from models.products import Described, Product
 from models.rules import Rules
 from models.shelf_columns import open_columns
+from models.tracing import quick_first_calls
 
 
 class DataTerms(NamedTuple):
@@ -119,6 +120,7 @@ class _Read(NamedTuple):
     set_aside: list[SetAside]
 
 
+@quick_first_calls()
 def update(
     base: Path, change: Change, terms: DataTerms, *, candidate: Path, beam_args: Sequence[str] = ()
 ) -> tuple[Updated, Check]:

@@ -28,6 +28,7 @@ from models.intake import Columns, assign
 from models.options import ExploreOptions
 from models.pseudonyms import MARK, pseudonym
 from models.rules import Rules
+from models.tracing import quick_first_calls
 
 
 class Explored(NamedTuple):
@@ -52,6 +53,7 @@ class Explored(NamedTuple):
     judgement: Judgement | None
 
 
+@quick_first_calls()
 def update(
     base: Path, log: Path | None, options: ExploreOptions, *, key: bytes, candidate: Path
 ) -> tuple[Explored, Check]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import scipy.cluster.vq as vq
 
 from models.candidates.columns import MOST, POPULAR, CandidateIndex, no_index
-from models.candidates.encoding import Coder, Encoded, encode_by_beam
+from models.candidates.encoding import Coder, Encoded
 from models.candidates.factors import fit_factors, lent_weights
 from models.inheritance import Inheritance
 from models.kernel import Floats
@@ -65,6 +65,9 @@ def build_index(
     )
     step = np.maximum(np.abs(codes).max(axis=0), np.finfo(np.float32).tiny * MOST) / MOST
     coder = Coder(factors.item, centre, step.astype(np.float32))
+    # Beam takes longer to import than a few changes of an index take.
+    from models.candidates.beam_encoding import encode_by_beam
+
     with tempfile.TemporaryDirectory(prefix=".indexing-", dir=scratch) as folder:
         encoded = encode_by_beam(coder, lent, scratch=Path(folder), beam_args=beam_args)
     return CandidateIndex(

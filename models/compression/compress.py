@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,21 +17,6 @@ from models.encoder import SentenceEncoder, TextEncoder
 from models.encoder_folder import EncoderFolder
 from models.options import CompressionOptions
 from models.training_state import assign
-
-
-@dataclass(frozen=True)
-class Compressed:
-    """What became of the encoder.
-
-    Attributes:
-        before: bytes of its weights.
-        after: of those that are served.
-        agreement: mean cosine of the catalogue's vectors with those of before.
-    """
-
-    before: int
-    after: int
-    agreement: float
 
 
 def compress(

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from models import scoring
-from models.candidates import encoding, search
+from models.candidates import beam_encoding, search
 from models.candidates.building import build_index, read_index, reindexed
 from models.candidates.columns import no_index
 from models.candidates.export import export_index
@@ -34,7 +34,7 @@ def data(shop, served):
         options=FEW,
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "_PART", 20)
+        patch.setattr(beam_encoding, "_PART", 20)
         index = build_index(
             filled.served, OPTIONS,
             bought=filled.user_items, offset=filled.user_offset, beam_args=IN_MEMORY,

@@ -181,8 +181,16 @@ def test_a_version_is_made_of_another_one_and_a_log(served, begun, new, tmp_path
     learned = model._shelf.exploration.learned.numpy()
     assert new[int(learned.argmax())] == new[0]
     assert (ask(model)[2] < 1).any()
-    file = "assets.extra/admission.npz"
-    assert (tmp_path / "1" / file).read_bytes() == (served.path / file).read_bytes()
+    for file in ("assets.extra/admission.npz", "saved_model.pb"):
+        assert (tmp_path / "1" / file).read_bytes() == (served.path / file).read_bytes()
+    before, after = (
+        tf.train.load_checkpoint(str(version / "variables" / "variables"))
+        for version in (served.path, tmp_path / "1")
+    )
+    assert before.get_variable_to_dtype_map() == after.get_variable_to_dtype_map()
+    for name in before.get_variable_to_dtype_map():
+        if not name.startswith("_shelf/exploration/"):
+            np.testing.assert_array_equal(before.get_tensor(name), after.get_tensor(name))
 
 
 def test_the_benchmark_replays_what_the_model_recommends(model, new):

@@ -6,7 +6,6 @@ import tf_keras
 
 from models.encoder import TextEncoder
 from models.finetuning import (
-    FineTuned,
     PairModel,
     adversarial_shift,
     drop_tokens,
@@ -14,6 +13,7 @@ from models.finetuning import (
     kernel_recall,
 )
 from models.options import FineTuningOptions
+from models.record import FineTuned
 from models.simulation import SimulatedLaunch
 from tests.models.test_encoder import tokens_of
 from tests.tiny_bert import HIDDEN, LAYERS

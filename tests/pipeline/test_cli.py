@@ -22,8 +22,7 @@ import pipeline.report
 import pipeline.runner
 from components.ingestion.summary import FileCounts, IngestionSummary, QuarantineReason
 from models.errors import BadInput, DebutError, Refused, Unreachable
-from models.finetuning import FineTuned
-from models.record import CurvePoint, TrainingRecord
+from models.record import CurvePoint, FineTuned, TrainingRecord
 from pipeline import demo
 from pipeline.cli import main
 from pipeline.commands.failures import describe

@@ -17,8 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from components.ingestion.folder import open_folder
 from components.ingestion.summary import FileCounts, IngestionSummary, QuarantineReason
-from models.finetuning import FineTuned
-from models.record import CurvePoint, MeasuredPoint, TrainingRecord
+from models.record import CurvePoint, FineTuned, MeasuredPoint, TrainingRecord
 from pipeline.config import load_configuration
 from pipeline.drift import Drift, FeatureDrift, write_drift_metrics
 from pipeline.outcome import GateDecision, Outcome

@@ -24,6 +24,7 @@ from serving.client import Client
 from serving.client_credentials import Tls
 from serving.config_messages import BatchingParameters, MonitoringConfig, SSLConfig
 from serving.server import ModelServer
+from serving.session_config import SESSION_CONFIG
 from tests.serving import saved_models
 from tests.serving.conftest import free_port
 from tests.serving.prometheus_files import (
@@ -98,10 +99,18 @@ def selectors(query):
 
 
 def test_both_places_serve_by_the_same_configuration():
-    for name in ("models.config", "monitoring.config"):
+    for name in ("models.config", "monitoring.config", "session.config"):
         assert (DOCKER / "model-server" / name).read_bytes() == (
             BASE / "config" / name
         ).read_bytes()
+
+
+def test_the_stock_server_s_sessions_are_set_up_as_the_embedded_server_s():
+    assert (BASE / "config" / "session.config").read_bytes() == SESSION_CONFIG.read_bytes()
+    mounted = "--tensorflow_session_config_file=/config/session.config"
+    assert mounted in model_server()["args"]
+    for name in ("model-server", "model-server-batching"):
+        assert mounted in compose()[name]["command"]
 
 
 def test_the_model_configuration_is_the_stock_server_s_and_names_debut():
