@@ -44,7 +44,7 @@ def fit(
     strategy = model.distribute_strategy
     with strategy.scope():
         model.optimizer.build(model.trainable_variables)
-    # TPUs aside Keras adds up by itself; shares always have to be.
+    # Keras adds shares up by itself, but not on TPUs.
     model.distribute_reduction_method = "sum"
     losses = _Losses()
     callbacks: list[tf_keras.callbacks.Callback] = [losses]

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from rich.console import Console
 
 from models.devices.checkpoints import EVERY, folder_of
 from models.devices.fitting import fit
 from models.devices.precision import set_precision
 from models.devices.strategy import make_strategy
 from models.errors import BadInput
+from pipeline.config import load_configuration
+from pipeline.runner import run_pipeline
 from tests.devices.running import losses_of, started
 
 STEPS = 5
@@ -112,6 +115,13 @@ def test_workers_that_come_too_late_are_told_what_to_do(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps(task))
     with pytest.raises(BadInput, match="processes of its own"):
         make_strategy("multi_worker_mirrored")
+
+
+def test_a_run_in_one_process_refuses_workers_before_it_computes_anything(tmp_path):
+    config = load_configuration(None, ["training.strategy=multi_worker_mirrored"])
+    with pytest.raises(BadInput, match=r"`mirrored` .* `debut compile`"):
+        run_pipeline(config, root=tmp_path / "root", console=Console())
+    assert not (tmp_path / "root").exists()
 
 
 @pytest.mark.parametrize(
