@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check serve bench clean
-.PHONY: test-encoders test-portable test-flink test-kubeflow test-containers test-kfp
+.PHONY: test-devices test-encoders test-portable test-flink test-kubeflow test-containers test-kfp
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: $(READY) ## Run the tests; the last line counts them
 
 test-encoders: $(READY) ## Whole runs with an encoder from scratch, a compressed and a fine-tuned one; minutes
 	$(PYTHON_VENV) -m pytest -m encoders tests/end_to_end $(ARGS)
+
+test-devices: $(READY) ## Train on several devices and on two workers, of which one is killed; minutes
+	$(PYTHON_VENV) -m pytest -m devices tests/devices $(ARGS)
 
 test-portable: $(READY) ## The Beam stages on Prism, which Go builds once, against the direct runner; minutes
 	$(PYTHON_VENV) -m pytest -m portable tests/portable $(ARGS)

@@ -24,7 +24,7 @@ import tf_keras
 
 from benchmarks.cold_split import ColdStart, make_split, read_split
 from benchmarks.references import catalogue_tokens, tokenize
-from models.devices import set_precision
+from models.devices.precision import set_precision
 from models.encoder import TextEncoder
 from models.encoder_folder import EncoderFolder, open_encoder
 from models.interactions import PAD, Interactions

@@ -126,6 +126,8 @@ class TextEncoder(SentenceEncoder):
         self._words = words
         self._weights = [variable for variable in self.bert.variables if variable is not own]
 
+    # AutoGraph would rewrite all of transformers' code to no effect.
+    @tf.autograph.experimental.do_not_convert
     def states(
         self, tokens: tf.Tensor, *, training: bool = False, shift: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:

@@ -8,6 +8,7 @@ better one is kept (`models.preparation`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras
 
+from models.devices.fitting import fit
+from models.devices.replicas import gathered
 from models.encoder import TextEncoder
 from models.options import FineTuningOptions
 from models.ranking import ranking_quality
@@ -54,6 +57,8 @@ class PairModel(tfrs.Model):
     ) -> tf.Tensor:
         """Loss of one micro-batch of N pairs, a float32 scalar.
 
+        With several replicas, this one's share: its queries, against the candidates of all.
+
         Args:
             inputs: query and candidate int [N, T], candidate_row [N], probability [N].
             training: whether dropout applies.
@@ -65,24 +70,24 @@ class PairModel(tfrs.Model):
         )
         return self._task(
             query,
-            candidate,
-            candidate_sampling_probability=inputs["probability"],
-            candidate_ids=inputs["candidate_row"],
+            gathered(candidate),
+            candidate_sampling_probability=gathered(inputs["probability"]),
+            candidate_ids=gathered(inputs["candidate_row"]),
             compute_metrics=False,
         )
 
     def train_step(self, inputs: Tensors) -> Tensors:
-        """One update from all micro-batches: every input is [accumulation, N, ...]."""
-        micro_batches = inputs["query"].shape[0]
+        """One update from all micro-batches: every input is [N, accumulation, ...]."""
+        micro_batches = inputs["query"].shape[1]
         variables = self.trainable_variables
         total = [tf.zeros_like(v) for v in variables]
         losses = []
         for part in range(micro_batches):
-            loss, gradients = self._gradients({k: v[part] for k, v in inputs.items()})
+            loss, gradients = self._gradients({k: v[:, part] for k, v in inputs.items()})
             total = [t + g / micro_batches for t, g in zip(total, gradients, strict=True)]
             losses.append(loss)
         self.optimizer.apply_gradients(zip(total, variables, strict=True))
-        return {"loss": tf.reduce_mean(losses)}
+        return {"loss": tf.add_n(losses) / micro_batches}
 
     def _gradients(self, inputs: Tensors) -> tuple[tf.Tensor, list[tf.Tensor]]:
         variables = self.trainable_variables
@@ -126,36 +131,36 @@ def finetune(
     *,
     options: FineTuningOptions,
     seed: int,
-    strategy: tf.distribute.Strategy,
-) -> None:
+    checkpoints: Path | None = None,
+) -> list[float]:
     """Fine-tune the encoder's unfrozen weights in place.
 
     Args:
-        encoder: with its freezing policy applied.
+        encoder: with its freezing policy applied, made in the same scope of a strategy.
         tokens: int32 [I, T] of the catalogue.
         histories: users x items of 0 and 1, from which pairs are drawn.
         options: steps, batch, learning rate.
         seed: of the sampling.
-        strategy: under which the encoder was built.
+        checkpoints: folder from which a killed training goes on; None for none.
+
+    Returns:
+        The loss of each step.
     """
     if not options.steps:
-        return
-    sampler = _sample_pairs(tokens, histories, options, encoder.pad_id, seed)
-    dataset = tf.data.Dataset.from_generator(
-        lambda: sampler, output_signature=_signature(tokens.shape[1], options)
-    )
-    with strategy.scope():
-        model = PairModel(
-            encoder, options.temperature, adversarial_epsilon=options.adversarial_epsilon
+        return []
+    model = PairModel(encoder, options.temperature, adversarial_epsilon=options.adversarial_epsilon)
+    model.compile(
+        optimizer=tf_keras.optimizers.AdamW(
+            _schedule(options), weight_decay=options.weight_decay, clipnorm=1.0,
+            use_ema=options.ema_momentum > 0, ema_momentum=options.ema_momentum,
         )
-        model.compile(
-            optimizer=tf_keras.optimizers.AdamW(
-                _schedule(options), weight_decay=options.weight_decay, clipnorm=1.0,
-                use_ema=options.ema_momentum > 0, ema_momentum=options.ema_momentum,
-            )
-        )  # fmt: skip
-    # Keras takes the average of the weights over when `fit` ends.
-    model.fit(dataset, steps_per_epoch=options.steps, epochs=1, verbose=0)
+    )  # fmt: skip
+    return fit(
+        model,
+        lambda: _sample_pairs(tokens, histories, options, encoder.pad_id, seed),
+        steps=options.steps,
+        checkpoints=checkpoints,
+    )
 
 
 def kernel_recall(embedding: npt.NDArray[np.float32], launch: SimulatedLaunch) -> float:
@@ -215,7 +220,7 @@ def _sample_pairs(
     users = np.flatnonzero(histories.getnnz(axis=1) >= 2)
     popularity = histories.getnnz(axis=0)
     probability = (popularity / popularity.sum()) ** options.popularity_exponent
-    shape = (options.accumulation, options.batch_pairs)
+    shape = (options.batch_pairs, options.accumulation)
     while True:
         chosen = random.choice(users, np.prod(shape))
         pairs = [random.choice(_row(histories, user), 2, replace=False) for user in chosen]
@@ -234,16 +239,6 @@ def _sample_pairs(
 def _row(matrix: sp.csr_matrix, row: int) -> npt.NDArray[np.int32]:
     columns: npt.NDArray[np.int32] = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]
     return columns
-
-
-def _signature(max_tokens: int, options: FineTuningOptions) -> dict[str, tf.TensorSpec]:
-    shape = [options.accumulation, options.batch_pairs]
-    return {
-        "query": tf.TensorSpec([*shape, max_tokens], tf.int32),
-        "candidate": tf.TensorSpec([*shape, max_tokens], tf.int32),
-        "candidate_row": tf.TensorSpec(shape, tf.int64),
-        "probability": tf.TensorSpec(shape, tf.float32),
-    }
 
 
 def _schedule(options: FineTuningOptions) -> tf_keras.optimizers.schedules.LearningRateSchedule:

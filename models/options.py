@@ -149,6 +149,9 @@ class TrainingOptions(_Options):
     patience: int = Field(ge=1, description="Steps without improvement before stopping.")
     strategy: Strategy = Field(description="How training is distributed (tf.distribute).")
     precision: Precision = Field(description="Of the encoder's arithmetic.")
+    checkpoints: str | None = Field(
+        min_length=1, description="Folder from which a killed training of the encoder goes on."
+    )
     seed: int
 
 

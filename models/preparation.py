@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models import features
 from models.compression.compress import compress, restored, weight_bytes
-from models.devices import make_strategy, set_precision
+from models.devices.checkpoints import folder_of
+from models.devices.precision import set_precision
+from models.devices.strategy import make_strategy
 from models.encoder import SentenceEncoder, TextEncoder
 from models.encoder_folder import EncoderFolder, open_encoder
 from models.finetuning import finetune, kernel_recall
@@ -234,7 +237,7 @@ class Encoded:
     Attributes:
         encoders: with which.
         text: float32 [I, hidden].
-        strategy: under which encoders are built and trained.
+        strategy: under which encoders are trained; what is kept of them is free of it.
         weights: of the item encoder where it was fine-tuned or compressed, now or before, else
             none.
         outcome: of fine-tuning, None where there was none.
@@ -261,11 +264,10 @@ class Encoded:
             options: of the encoder.
             base: an earlier training; texts that it has read are not read again.
         """
-        set_precision(options.training.precision)
         strategy = make_strategy(options.training.strategy)
+        set_precision(options.training.precision)
         weights = base.encoder if base else ()
-        with strategy.scope():
-            encoders = Encoders.load(options.encoder, weights, options.compression)
+        encoders = Encoders.load(options.encoder, weights, options.compression)
         tokens = data.table.tokens
         text = np.empty((len(tokens), encoders.item.hidden_size), np.float32)
         unknown = np.ones(len(tokens), np.bool_)
@@ -275,9 +277,35 @@ class Encoded:
         text[unknown] = encode(encoders.item, tokens[unknown])
         return cls(encoders, text, strategy, weights)
 
+    @classmethod
+    def trained(
+        cls, data: ShopData, validation: SimulatedLaunch, options: TrainerOptions,
+        base: TrainingState | None = None, checkpoints: Path | None = None,
+    ) -> Encoded:  # fmt: skip
+        """By the encoder that the options ask for: fine-tuned, made small, or as it comes.
+
+        Args:
+            data: the shop's.
+            validation: the launch by which a fine-tuned encoder is judged.
+            options: of training.
+            base: an earlier training.
+            checkpoints: folder of this training's; None for none.
+        """
+        encoded = cls.frozen(data, options, base)
+        is_small = bool(options.compression.is_on and encoded.weights)
+        if options.encoder.trainable_layers and len(validation.users) and not is_small:
+            sampled = sampled_rows(data, options, base)
+            encoded = encoded.fine_tuned_where_better(
+                data, validation, options, sampled, checkpoints
+            )
+        if options.compression.is_on and not is_small:
+            encoded = encoded.compressed(data, options)
+        return encoded
+
     def fine_tuned_where_better(
-        self, data: ShopData, validation: SimulatedLaunch, options: TrainerOptions, sampled: Rows
-    ) -> Encoded:
+        self, data: ShopData, validation: SimulatedLaunch, options: TrainerOptions, sampled: Rows,
+        checkpoints: Path | None = None,
+    ) -> Encoded:  # fmt: skip
         """By a fine-tuned encoder, if new items of the launch are found better with it alone.
 
         Args:
@@ -285,24 +313,27 @@ class Encoded:
             validation: the launch.
             options: of fine-tuning.
             sampled: rows of the train split that it trains on.
+            checkpoints: folder from which a killed training goes on; None for none.
         """
-        with self.strategy.scope():
-            candidate = tunable(self.encoders.folder, options.encoder, self.weights)
-        trainable = int(sum(np.prod(v.shape) for v in candidate.trainable_variables))
-        logging.info("Fine-tuning %d weights of the encoder", trainable)
-        tokens, seed = data.table.tokens, options.training.seed
-        pretrain(
-            candidate, self.encoders.folder, tokens, options=options.pretraining, seed=seed,
-            strategy=self.strategy,
-        )  # fmt: skip
+        folder, tokens, seed = self.encoders.folder, data.table.tokens, options.training.seed
         histories = _known_to(validation, data, sampled)
         if count := options.finetuning.self_training_pairs:
             view = data.table.view(self.text)
             histories += confident_pairs(validation, view, START, count)
-        finetune(
-            candidate, tokens, histories, options=options.finetuning, seed=seed,
-            strategy=self.strategy,
-        )  # fmt: skip
+        with self.strategy.scope():
+            tuned = tunable(folder, options.encoder, self.weights)
+            trainable = int(sum(np.prod(v.shape) for v in tuned.trainable_variables))
+            logging.info("Fine-tuning %d weights of the encoder", trainable)
+            pretrain(
+                tuned, folder, tokens, options=options.pretraining, seed=seed,
+                checkpoints=checkpoints and checkpoints / "pretraining",
+            )  # fmt: skip
+            finetune(
+                tuned, tokens, histories, options=options.finetuning, seed=seed,
+                checkpoints=checkpoints and checkpoints / "finetuning",
+            )  # fmt: skip
+            weights = [variable.numpy() for variable in tuned.variables]
+        candidate = tunable(folder, options.encoder, weights)
         text = encode(candidate, tokens)
         outcome = FineTuned(
             before=kernel_recall(self.text, validation),
@@ -314,19 +345,20 @@ class Encoded:
             return replace(self, outcome=outcome, before=self.text)
         encoders = self.encoders.with_item(candidate)
         return replace(
-            self, encoders=encoders, text=text, outcome=outcome, before=self.text,
-            weights=[variable.numpy() for variable in candidate.variables],
-        )  # fmt: skip
+            self, encoders=encoders, text=text, outcome=outcome, before=self.text, weights=weights
+        )
 
     def compressed(self, data: ShopData, options: TrainerOptions) -> Encoded:
         """By an encoder that was made of this one as the configuration says."""
         teacher, tokens = self.encoders.item, data.table.tokens
         assert isinstance(teacher, TextEncoder)
         with self.strategy.scope():
-            small = compress(
+            made = compress(
                 teacher, self.encoders.folder, tokens, self.text, read=encode,
                 options=options.compression, seed=options.training.seed,
             )  # fmt: skip
+            weights = [variable.numpy() for variable in made.variables]
+        small = restored(self.encoders.folder, options.compression, weights)
         text = encode(small, tokens)
         compressed = Compressed(
             before=weight_bytes(teacher),
@@ -336,7 +368,7 @@ class Encoded:
         logging.info("The encoder was made small: %s", compressed)
         return replace(
             self, encoders=self.encoders.with_item(small), text=text, compressed_to=compressed,
-            weights=[variable.numpy() for variable in small.variables],
+            weights=weights,
         )  # fmt: skip
 
 
@@ -371,7 +403,7 @@ class Prepared:
     @classmethod
     def of(
         cls, data: ShopData, options: TrainerOptions, report: Report,
-        base: TrainingState | None = None,
+        base: TrainingState | None = None, checkpoints: Path | None = None,
     ) -> Prepared:  # fmt: skip
         """Do all that.
 
@@ -381,17 +413,12 @@ class Prepared:
             report: is told what settings of the kernel are worth.
             base: a training to go on from. What it found stays, unless a check says otherwise,
                 and one launch is simulated for everything.
+            checkpoints: folder of this training's; None for none.
         """
         folds, validation = simulated_launches(data, options, made=0 if base else None)
         # What gradient descent learns takes no part in what is measured on it.
         folds = folds or [validation]
-        encoded = Encoded.frozen(data, options, base)
-        sampled = sampled_rows(data, options, base)
-        is_small = bool(options.compression.is_on and encoded.weights)
-        if options.encoder.trainable_layers and len(validation.users) and not is_small:
-            encoded = encoded.fine_tuned_where_better(data, validation, options, sampled)
-        if options.compression.is_on and not is_small:
-            encoded = encoded.compressed(data, options)
+        encoded = Encoded.trained(data, validation, options, base, checkpoints)
         return cls.from_encoded(encoded, data, folds, validation, options, report, base)
 
     @classmethod
@@ -466,6 +493,18 @@ def sampled_rows(data: ShopData, options: TrainerOptions, base: TrainingState | 
         count=options.continual.replay if is_bounded else None,
         seed=options.training.seed,
     )
+
+
+def checkpoint_folder(
+    data: ShopData, options: TrainerOptions, base: TrainingState | None
+) -> Path | None:
+    """Where the encoder's checkpoints of this training are kept, if they are."""
+    if options.training.checkpoints is None:
+        return None
+    train = data.splits[features.TRAIN]
+    weights = base.encoder if base else ()
+    depends_on = [data.table.tokens, train.user, train.item, train.span, *weights]
+    return folder_of(options.training.checkpoints, options.model_dump_json(), depends_on)
 
 
 def _known_to(launch: SimulatedLaunch, data: ShopData, sampled: Rows) -> sp.csr_matrix:

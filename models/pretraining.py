@@ -7,6 +7,7 @@ encoder has read so far.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,8 @@ import tensorflow as tf
 import tf_keras
 from transformers.models.bert.modeling_tf_bert import TFBertMLMHead
 
+from models.devices.fitting import fit
+from models.devices.replicas import summed
 from models.encoder import TextEncoder
 from models.encoder_folder import EncoderFolder
 from models.options import PretrainingOptions
@@ -67,8 +70,11 @@ class MaskedWords(tf_keras.Model):
 
     def train_step(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One update from masked tokens and what is wanted."""
+        asked = tf.reduce_sum(tf.cast(inputs[1] != _NOT_ASKED, tf.float32))
+        # Of the word pieces that all replicas are asked for.
+        share = asked / tf.maximum(summed(asked), 1.0)
         with tf.GradientTape() as tape:
-            loss = self.loss_of(*inputs, training=True)
+            loss = share * self.loss_of(*inputs, training=True)
         variables = self.trainable_weights
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -82,27 +88,31 @@ def pretrain(
     *,
     options: PretrainingOptions,
     seed: int,
-    strategy: tf.distribute.Strategy,
-) -> None:
+    checkpoints: Path | None = None,
+) -> list[float]:
     """Train the encoder's unfrozen weights in place to tell masked words of the catalogue.
 
     Args:
-        encoder: with its freezing policy applied.
+        encoder: with its freezing policy applied, made in the same scope of a strategy.
         folder: it was loaded from.
         tokens: int32 [I, T] of the catalogue, new products included: nothing is asked of anybody.
         options: steps, batch, learning rate.
         seed: of the sampling.
-        strategy: under which the encoder was built.
+        checkpoints: folder from which a killed training goes on; None for none.
+
+    Returns:
+        The loss of each step.
     """
     if not options.steps:
-        return
-    batches = _masked_batches(tokens, folder, options, seed)
-    spec = tf.TensorSpec([options.batch_items, tokens.shape[1]], tf.int32)
-    dataset = tf.data.Dataset.from_generator(lambda: batches, output_signature=(spec, spec))
-    with strategy.scope():
-        model = MaskedWords(encoder)
-        model.compile(optimizer=tf_keras.optimizers.AdamW(options.learning_rate, clipnorm=1.0))
-    model.fit(dataset, steps_per_epoch=options.steps, epochs=1, verbose=0)
+        return []
+    model = MaskedWords(encoder)
+    model.compile(optimizer=tf_keras.optimizers.AdamW(options.learning_rate, clipnorm=1.0))
+    return fit(
+        model,
+        lambda: _masked_batches(tokens, folder, options, seed),
+        steps=options.steps,
+        checkpoints=checkpoints,
+    )
 
 
 def _masked_batches(

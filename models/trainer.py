@@ -5,6 +5,7 @@ Given to the Trainer by dotted path; `module_file` would build a wheel for every
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -24,11 +25,19 @@ from models.adaptation import EvidenceWeights, learn_adaptation
 from models.candidates.building import build_index
 from models.clock import ShopClock
 from models.curves import by_first_interactions, by_labelled_share, without_encoder
+from models.devices.strategy import is_chief, make_strategy, meet
 from models.exposure.balancing import strongest, traded
 from models.features import TRAIN
 from models.interactions import Purchases
 from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH, OPTIONS
-from models.preparation import Prepared, ShopData, TrainerOptions
+from models.preparation import (
+    Encoded,
+    Prepared,
+    ShopData,
+    TrainerOptions,
+    checkpoint_folder,
+    simulated_launches,
+)
 from models.record import MeasuredPoint, TrainingRecord, TrainingRecorder
 from models.rules import rule
 from models.selection import START
@@ -44,23 +53,42 @@ from models.two_tower import TwoTower
 def run_fn(arguments: FnArgs) -> None:
     """Train on the Examples and write the served model and a record of the training.
 
+    Where several workers train, the first of them writes; all of them end at the same time.
+
     Args:
         arguments: TFX's; `custom_config` also holds what `components.trainer` adds. With a
             `base_model` training goes on from that, where options and data allow it.
     """
     configured = TrainerOptions.model_validate(arguments.custom_config[OPTIONS])
     options = configured.with_hyperparameters(arguments.hyperparameters)
-    with closing(open_trackers(options.tracking, Path(arguments.model_run_dir))) as trackers:
-        trackers.options(flat(options.model_dump(mode="json", exclude={"rules", "tracking"})))
-        _train(arguments, options, trackers)
+    # Before TensorFlow does anything: workers have to be connected first.
+    strategy = make_strategy(options.training.strategy)
+    tf_keras.utils.set_random_seed(options.training.seed)
+    if is_chief(strategy):
+        with closing(open_trackers(options.tracking, Path(arguments.model_run_dir))) as trackers:
+            trackers.options(flat(options.model_dump(mode="json", exclude={"rules", "tracking"})))
+            _train(arguments, options, trackers)
+    else:
+        _train_along(arguments, options)
+    meet(strategy)
+
+
+def _train_along(arguments: FnArgs, options: TrainerOptions) -> None:
+    """What is there to do for a worker that is not the first: to train the encoder with it."""
+    data = ShopData.read(arguments, options.history_length)
+    base, _ = find_base(arguments.base_model, data.facts(options))
+    _, validation = simulated_launches(data, options, made=0)
+    Encoded.trained(data, validation, options, base, checkpoint_folder(data, options, base))
+    # TFX wants to see one; the first worker fills its own.
+    Path(arguments.serving_model_dir).mkdir(parents=True, exist_ok=True)
 
 
 def _train(arguments: FnArgs, options: TrainerOptions, trackers: Tracker) -> None:
-    tf_keras.utils.set_random_seed(options.training.seed)
     data = ShopData.read(arguments, options.history_length)
     base, start = find_base(arguments.base_model, data.facts(options))
     recorder = TrainingRecorder(Path(arguments.model_run_dir), trackers)
-    prepared = Prepared.of(data, options, recorder.kernel, base)
+    checkpoints = checkpoint_folder(data, options, base)
+    prepared = Prepared.of(data, options, recorder.kernel, base, checkpoints)
     model = prepared.towers(options, base)
     training = options.warm if base else options.training
     outcome = Trainer(model, prepared.inputs, training).run(prepared.folds, recorder.step)
@@ -118,6 +146,8 @@ def _train(arguments: FnArgs, options: TrainerOptions, trackers: Tracker) -> Non
         towers=[variable.numpy() for variable in model.variables],
         encoder=prepared.encoder_weights,
     ).write(served)
+    if checkpoints is not None and checkpoints.exists():
+        shutil.rmtree(checkpoints)
 
 
 def find_base(model: str | None, facts: Facts) -> tuple[TrainingState | None, str]:

@@ -23,6 +23,7 @@ from components.ingestion.folder import fingerprint, open_folder
 from components.ingestion.options import read_pseudonym_key
 from components.lineage import open_store, read_pushes, withdrawn_models
 from models.encoder_folder import SCRATCH, open_encoder
+from models.errors import BadInput
 from models.rules import read_rules
 from models.tracking import require_installed
 from pipeline.abandoned import alone, clear_abandoned
@@ -47,9 +48,10 @@ def run_pipeline(
         override: a reason to push what Evaluator refuses; empty for none.
 
     Raises:
-        BadInput: the data folder or the encoder can't be used, or another run is under way in the
-            root; nothing was computed.
+        BadInput: the data folder or the encoder can't be used, workers are asked for, or another
+            run is under way in the root; nothing was computed.
     """
+    _refuse_workers(config)
     is_scratch = config.encoder.name == SCRATCH
     with console.status("Training an encoder" if is_scratch else "Checking the inputs"):
         pipeline = define_pipeline(config, root, override)
@@ -92,6 +94,15 @@ def define_pipeline(config: Configuration, root: Path, override: str = "") -> tf
         rules=read_rules(Path(config.rules.file)) if config.rules.file else None,
         exceptions=Exceptions(override=override, withdrawn=_withdrawn(metadata_file(root))),
     )
+
+
+def _refuse_workers(config: Configuration) -> None:
+    if config.training.strategy == "multi_worker_mirrored":
+        raise BadInput(
+            "training.strategy is multi_worker_mirrored, and here all nodes run in one process, "
+            "which can't join a cluster that late. Take `mirrored` for the GPUs of this machine, "
+            "or run the Trainer that `debut compile` writes on each worker."
+        )
 
 
 def places(root: Path) -> Places:

@@ -14,6 +14,8 @@ import tensorflow as tf
 import tf_keras
 
 from models.compression.teaching import Floats, Lessons, Tokens
+from models.devices.fitting import fit
+from models.devices.replicas import replica_count
 from models.encoder import TextEncoder
 from models.encoder_folder import EncoderFolder
 
@@ -39,7 +41,8 @@ class Student(tf_keras.Model):
         tokens, wanted = inputs
         with tf.GradientTape() as tape:
             found = self._encoder(tokens, training=True)
-            loss = tf.reduce_mean(1.0 - tf.reduce_sum(found * wanted, axis=1))
+            agreement = tf.reduce_sum(found * wanted, axis=1)
+            loss = tf.reduce_mean(1.0 - agreement) / replica_count()
         variables = self.trainable_weights
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -70,21 +73,13 @@ def teach_layers(
         part.set_weights(taught.get_weights())
     if not steps:
         return student
-    batches = _batches(lessons, seed)
-    dataset = tf.data.Dataset.from_generator(
-        lambda: batches,
-        output_signature=(
-            tf.TensorSpec([_BATCH, lessons.tokens.shape[1]], tf.int32),
-            tf.TensorSpec([_BATCH, lessons.vectors.shape[1]], tf.float32),
-        ),
-    )
     rate = tf_keras.optimizers.schedules.CosineDecay(
         0.0, decay_steps=max(steps - _WARM_UP, 1), warmup_target=_LEARNING_RATE,
         warmup_steps=_WARM_UP,
     )  # fmt: skip
     model = Student(student)
     model.compile(optimizer=tf_keras.optimizers.AdamW(rate, clipnorm=1.0))
-    model.fit(dataset, steps_per_epoch=steps, epochs=1, verbose=0)
+    fit(model, lambda: _batches(lessons, seed), steps=steps)
     return student
 
 

@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 import tf_keras
 
+from models.devices.fitting import fit
 from models.encoder import TextEncoder
 from models.finetuning import PairModel, drop_tokens
 from models.pretraining import Tokens
@@ -39,19 +39,9 @@ def contrast(
     """
     if not steps:
         return
-    text = tf.TensorSpec([1, batch, tokens.shape[1]], tf.int32)
-    batches = _pairs(tokens, batch, encoder.pad_id, seed)
-    dataset = tf.data.Dataset.from_generator(
-        lambda: batches,
-        output_signature={
-            **dict.fromkeys(_SIDES, text),
-            "candidate_row": tf.TensorSpec([1, batch], tf.int64),
-            "probability": tf.TensorSpec([1, batch], tf.float32),
-        },
-    )
     model = PairModel(encoder, _TEMPERATURE)
     model.compile(optimizer=tf_keras.optimizers.AdamW(learning_rate, clipnorm=1.0))
-    model.fit(dataset, steps_per_epoch=steps, epochs=1, verbose=0)
+    fit(model, lambda: _pairs(tokens, batch, encoder.pad_id, seed), steps=steps)
 
 
 def _pairs(
@@ -59,9 +49,9 @@ def _pairs(
 ) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
     random = np.random.default_rng(seed)
     # Every text is drawn alike, so there is no popularity to correct for.
-    alike = np.ones((1, batch), np.float32)
+    alike = np.ones((batch, 1), np.float32)
     while True:
-        rows = random.integers(0, len(tokens), (1, batch))
+        rows = random.integers(0, len(tokens), (batch, 1))
         yield {
             side: drop_tokens(tokens[rows], _LACKING, pad_id=pad_id, random=random)
             for side in _SIDES

@@ -47,7 +47,7 @@ def train_encoder(
     read = tokenizer.encoder_input(tokenizer.pieces(tf.constant(list(texts))), max_tokens)
     tokens = np.unique(read.numpy().astype(np.int32), axis=0)
     pretrain(
-        encoder, opened, tokens, seed=seed, strategy=tf.distribute.get_strategy(),
+        encoder, opened, tokens, seed=seed,
         options=PretrainingOptions(
             steps=options.steps, batch_items=_BATCH, masked_share=_MASKED,
             learning_rate=_LEARNING_RATE,

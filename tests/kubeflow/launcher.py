@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,8 +126,13 @@ class Cluster:
 
 def order(spec: Json) -> list[str]:
     """Tasks, each after those it needs; alphabetically where that leaves a choice."""
+    return list(graphlib.TopologicalSorter(needs(spec)).static_order())
+
+
+def needs(spec: Json) -> dict[str, set[str]]:
+    """Of each task, those that have to be done before it."""
     tasks = spec["root"]["dag"]["tasks"]
-    needs = {
+    return {
         name: {
             *tasks[name].get("dependentTasks", ()),
             *(
@@ -136,17 +142,18 @@ def order(spec: Json) -> list[str]:
         }
         for name in sorted(tasks)
     }
-    return list(graphlib.TopologicalSorter(needs).static_order())
 
 
 def process(
-    executor: Json, arguments: list[str], disk: Path, _: Path
+    executor: Json, arguments: list[str], disk: Path, _: Path, **more: str
 ) -> "subprocess.CompletedProcess[str]":
-    """The container as a process in an empty folder; `python` is the one of the tests."""
+    """The container as a process in an empty folder; `python` is the one of the tests.
+
+    `more` is added to its environment.
+    """
     command = [*executor["command"], *arguments]
     assert command[0] == "python"
-    folder = disk / "cwd"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="cwd-", dir=disk))
     return subprocess.run(
         [sys.executable, *command[1:]],
         cwd=folder,
@@ -156,6 +163,7 @@ def process(
             "TMPDIR": str(folder),
             "TF_CPP_MIN_LOG_LEVEL": "2",
             MOUNTS: str(disk / "mounts"),
+            **more,
         },
         capture_output=True,
         text=True,

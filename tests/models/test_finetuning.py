@@ -63,8 +63,7 @@ def tuned(bert, tokens, histories, *, trainable_layers=LAYERS, adaptation="full"
         bert, trainable_layers=trainable_layers, adaptation=adaptation, adaptation_size=4
     )  # fmt: skip
     finetune(
-        encoder, tokens, histories, options=OPTIONS.model_copy(update=changes), seed=2,
-        strategy=tf.distribute.get_strategy(),
+        encoder, tokens, histories, options=OPTIONS.model_copy(update=changes), seed=2
     )  # fmt: skip
     return encoder
 

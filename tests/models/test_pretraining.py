@@ -81,8 +81,7 @@ def test_pre_training_learns_the_words_of_the_catalogue(bert, tokens, monkeypatc
     start = [variable.numpy() for variable in encoder.trainable_variables]
     read, wanted = map(tf.constant, masked(bert, np.tile(tokens, (5, 1)), seed=9))
     before = float(MaskedWords(encoder).loss_of(read, wanted))
-    strategy = tf.distribute.get_strategy()
-    pretrain(encoder, bert, tokens, options=OPTIONS, seed=1, strategy=strategy)
+    pretrain(encoder, bert, tokens, options=OPTIONS, seed=1)
     assert float(made[0].loss_of(read, wanted)) < before - 1.0
     for variable, value in zip(encoder.trainable_variables, start, strict=True):
         assert np.abs(variable.numpy() - value).max() > 0, variable.name
@@ -91,5 +90,5 @@ def test_pre_training_learns_the_words_of_the_catalogue(bert, tokens, monkeypatc
 def test_no_steps_leave_the_encoder_as_it_was(bert, tokens):
     encoder = TextEncoder(bert, trainable_layers=-1)
     options = OPTIONS.model_copy(update={"steps": 0})
-    pretrain(encoder, bert, tokens, options=options, seed=1, strategy=tf.distribute.get_strategy())
+    pretrain(encoder, bert, tokens, options=options, seed=1)
     np.testing.assert_array_equal(encoder(tokens), TextEncoder(bert)(tokens))

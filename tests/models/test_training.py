@@ -29,6 +29,7 @@ OPTIONS = TrainingOptions(
     patience=40,
     strategy="default",
     precision="float32",
+    checkpoints=None,
     seed=3,
 )
 
