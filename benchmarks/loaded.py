@@ -12,13 +12,12 @@ from typing import Final, NamedTuple
 import numpy as np
 import tensorflow_text  # noqa: F401  (registers ops of the graph)
 
+from benchmarks.as_served import load_as_served
 from benchmarks.load import measure
 from benchmarks.memory import resident_mib
 from components.warmup import predict_request
 from pipeline.layout import MODEL_NAME
 from serving.predict import predict
-from serving.servable import Servable
-from serving.session_config import read_session_config
 
 _TITLE: Final = "RED RETROSPOT GLASS TEAPOT"
 _CALLS: Final = 200
@@ -49,7 +48,7 @@ def measure_loaded(model: Path) -> Loaded:
 
 def _report(model: str) -> None:
     before = resident_mib(os.getpid())
-    servable = Servable(model, model=MODEL_NAME, version=1, session_config=read_session_config())
+    servable = load_as_served(Path(model))
     texts = {name: [""] for name in ("category", "brand", "description")}
     request = predict_request(
         MODEL_NAME, "embed_items", title=[_TITLE], **texts, price=np.full(1, np.nan, np.float32)

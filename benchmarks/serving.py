@@ -26,6 +26,7 @@ import tensorflow as tf
 from rich.console import Console
 from tensorflow_serving.apis import predict_pb2
 
+from benchmarks.as_served import load_as_served
 from benchmarks.generated import in_a_process, with_items
 from benchmarks.load import Ask, Latencies, Load, grpc_client, load, measure, rest_client
 from benchmarks.memory import resident_mib
@@ -37,8 +38,7 @@ from pipeline.pushed import newest_version
 from serving.client import Client
 from serving.ports import free_port
 from serving.predict import predict
-from serving.servable import Servable
-from serving.session_config import FILE, FLAG, read_session_config
+from serving.session_config import FILE, FLAG
 
 _K: Final = 10
 _WARM_UP: Final = 30
@@ -166,9 +166,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, version: int) -> None:
 
 def in_process(model: Path, requests: Sequence[predict_pb2.PredictRequest]) -> Latencies:
     """Ask a version that is loaded into this process."""
-    servable = Servable(
-        str(model), model=MODEL_NAME, version=1, session_config=read_session_config()
-    )
+    servable = load_as_served(model)
 
     def ask(number: int) -> int:
         answer = predict(servable, requests[number % len(requests)])

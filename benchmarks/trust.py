@@ -17,6 +17,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers ops of the graph)
 from tensorflow_serving.apis import predict_pb2
 
+from benchmarks.as_served import load_as_served
 from benchmarks.generated import in_a_process, with_users
 from benchmarks.load import Latencies, measure
 from benchmarks.serving import list_requests
@@ -25,8 +26,6 @@ from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.layout import MODEL_NAME, serving_folder
 from pipeline.pushed import newest_version
 from serving.predict import predict
-from serving.servable import Servable
-from serving.session_config import read_session_config
 
 _HISTORY: Final = 20
 _REQUESTS: Final = 200
@@ -75,9 +74,7 @@ Asker = Callable[[Sequence[predict_pb2.PredictRequest]], Latencies]
 @contextmanager
 def _served(model: Path) -> Iterator[Asker]:
     """Latencies of requests to a model, as the embedded server answers them but for the wire."""
-    servable = Servable(
-        str(model), model=MODEL_NAME, version=1, session_config=read_session_config()
-    )
+    servable = load_as_served(model)
 
     def ask(requests: Sequence[predict_pb2.PredictRequest]) -> Latencies:
         def one(number: int) -> int:

@@ -6,6 +6,8 @@ import sys
 from typing import Any
 
 import pytest
+from google.protobuf import text_format
+from tensorflow.core.protobuf import config_pb2
 
 from models.errors import BadInput
 from serving import launcher, session_config
@@ -79,7 +81,8 @@ def test_a_configuration_with_labels_takes_the_place_of_the_folder(engine):
 
 
 def test_the_session_file_is_a_config_of_the_runtime():
-    rewriting = session_config.read_session_config().graph_options.rewrite_options
+    config = text_format.Parse(session_config.FILE.read_text(), config_pb2.ConfigProto())
+    rewriting = config.graph_options.rewrite_options
     assert rewriting.function_optimization == rewriting.DEFAULT  # calls are still inlined
     assert rewriting.constant_folding == rewriting.OFF
 

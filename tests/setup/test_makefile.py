@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[2]
 # `make test` hands its own flags on to every make under it.
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 LANES = {
-    f"test-{lane}" for lane in ("encoders", "portable", "flink", "kubeflow", "containers", "kfp")
+    f"test-{lane}"
+    for lane in ("devices", "encoders", "portable", "flink", "kubeflow", "containers", "kfp")
 }
 TARGETS = {"run", "test", "check", "serve", "bench", "clean", "help"} | LANES
 
