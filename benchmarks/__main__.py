@@ -8,6 +8,7 @@ from benchmarks.ablation import ablation
 from benchmarks.bandit import bandit
 from benchmarks.console import console
 from benchmarks.exposure import exposure
+from benchmarks.few_shot import few_shot
 from benchmarks.index import index
 from benchmarks.items import items
 from benchmarks.labels import labels
@@ -34,8 +35,8 @@ def benchmarks(context: click.Context) -> None:
 
 _TOGETHER = (serving, training, quality, items)
 _ALONE = (
-    ablation, bandit, console, exposure, index, labels, languages, resume, scale, small, spans,
-    trust, wording,
+    ablation, bandit, console, exposure, few_shot, index, labels, languages, resume, scale, small,
+    spans, trust, wording,
 )  # fmt: skip
 for _command in (*_TOGETHER, *_ALONE):
     benchmarks.add_command(_command)

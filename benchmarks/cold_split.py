@@ -173,6 +173,11 @@ def new_items(ids: Iterable[str], groups: Mapping[str, str], seed: int) -> froze
     return frozenset(item for item in ids if draw(groups.get(item, item)) < SHARE)
 
 
+def read_hidden(split: Path) -> list[Event]:
+    """The hidden interactions of a split, in the order of the file."""
+    return list(_events(open_table(split / "test.csv", INTERACTIONS)))
+
+
 def read_split(split: Path) -> ColdStart:
     """Read a split that `make_split` wrote.
 
@@ -185,7 +190,7 @@ def read_split(split: Path) -> ColdStart:
     files = {file.table: file for file in open_folder(split / "train").files}
     texts = _texts(files[ITEMS])
     left = [event for event in _events(files[INTERACTIONS]) if event.item in texts]
-    hidden = list(_events(open_table(split / "test.csv", INTERACTIONS)))
+    hidden = read_hidden(split)
     item_row = {item: row for row, item in enumerate(texts)}
     user_ids = sorted({event.user for event in left})
     user_row = {user: row for row, user in enumerate(user_ids)}

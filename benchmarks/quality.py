@@ -130,14 +130,14 @@ def _measure_debut(split: Path, shop: ColdStart, root: Path) -> Score:
     """Run the pipeline on the split, unless the root is there, and ask the server."""
     start = time.perf_counter()
     if not root.exists():
-        _run(split / "train", root)
+        run_pipeline(split / "train", root)
     with serving(root) as client:
         recall, ndcg = ranking_quality(ask_ranking(client, shop), shop.wanted, AT)
         error = squared_errors(shop, ask_ratings(client, shop)) if shop.is_explicit else None
     return Score(recall, ndcg, error, time.perf_counter() - start)
 
 
-def _run(data: Path, root: Path) -> None:
+def run_pipeline(data: Path, root: Path) -> None:
     """`debut run` with the defaults, in a process of its own.
 
     Raises:

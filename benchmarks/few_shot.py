@@ -1,0 +1,180 @@
+"""What the first interactions of new items bring: recall before and after `debut items add`.
+
+New items are drawn as in `benchmarks.cold_split`, and a model is trained without their
+interactions. Then the first few of each are given to it, and the later ones are asked for: of the
+same items and the same users before and after.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.cold_split import Event, make_split, read_hidden, write_events
+from benchmarks.intervals import Doubles, interval
+from benchmarks.quality import AT, run_pipeline
+from models.errors import BadInput, DebutError
+from models.ranking import ranking_quality
+from models.shelf_columns import open_columns
+from pipeline.commands.console import new_table, open_console, print_table
+from pipeline.demo import serving
+from pipeline.layout import SAMPLE, metadata_file, serving_folder
+from pipeline.pushed import newest_version
+from serving.client import Client
+
+# Later interactions that an item is asked by, at least.
+LATER: Final = 3
+_USERS_AT_ONCE: Final = 64
+_PATH: Final = click.Path(path_type=Path)
+
+
+class Support(NamedTuple):
+    """What is given and what is asked, of the same items."""
+
+    first: list[Event]
+    later: list[Event]
+
+
+class Found(NamedTuple):
+    """Recall of each tested user before and after, float64 [B], and seconds of the command."""
+
+    before: Doubles
+    after: Doubles
+    seconds: float
+
+
+@click.command(name="few-shot")
+@click.option("--data", type=_PATH, default=SAMPLE, help="A data folder  [default: the sample]")
+@click.option("--seed", default=101, show_default=True, help="Of the split.")
+@click.option(
+    "--first", "counts", type=click.IntRange(1), multiple=True, default=(1, 2, 5, 10),
+    show_default=True, help="Interactions that are given of each item. Repeatable.",
+)  # fmt: skip
+@click.option("--keep", type=_PATH, help="Keep split and root here, or take them from there.")
+def few_shot(data: Path, seed: int, counts: Sequence[int], keep: Path | None) -> None:
+    """Recall on new items before and after their first interactions are taken in."""
+    console = open_console()
+    table = new_table("first", "items", "users", f"recall@{AT} before", "after", "ratio", "seconds")
+    with tempfile.TemporaryDirectory(prefix="debut-few-shot-") as scratch:
+        work = keep or Path(scratch)
+        split, root = work / "split", work / "root"
+        if not split.exists():
+            make_split(data, split, seed=seed)
+        if not root.exists():
+            with console.status("Training without the new items' interactions"):
+                run_pipeline(split / "train", root)
+        hidden = read_hidden(split)
+        for count in counts:
+            support = first_interactions(hidden, count)
+            if not support.later:
+                raise BadInput(f"No new item has more than {count} interactions. Give fewer.")
+            with console.status(f"The first {count}"):
+                found = _measured(root, support, Path(scratch))
+            one = np.ones_like(found.before)
+            table.add_row(
+                str(count), f"{len({event.item for event in support.later}):,}", f"{len(one):,}",
+                interval([(found.before, one)]).shown(3), interval([(found.after, one)]).shown(3),
+                f"{found.after.mean() / found.before.mean():.3f}", f"{found.seconds:.0f}",
+            )  # fmt: skip
+    print_table(console, "New items, by their later interactions", table)
+    console.print(
+        "± is half of the 95 % interval over users. Seconds are those of the whole `debut items "
+        "add`, most of which its infra validation takes.",
+        soft_wrap=True,
+    )
+
+
+def first_interactions(hidden: Sequence[Event], count: int) -> Support:
+    """Part the interactions of new items in time.
+
+    Args:
+        hidden: of known users.
+        count: how many come first, of each item.
+
+    Returns:
+        The first ones of all items that have so many, and the later ones of those that have at
+        least `LATER` more; what a user did with an item before is not asked again.
+    """
+    by_item: dict[str, list[Event]] = {}
+    for event in sorted(hidden, key=lambda event: (event.timestamp, event.user, event.item)):
+        by_item.setdefault(event.item, []).append(event)
+    first, later = [], []
+    for events in by_item.values():
+        if len(events) >= count + LATER:
+            first += events[:count]
+            given = {event.user for event in events[:count]}
+            later += [event for event in events[count:] if event.user not in given]
+    return Support(first, later)
+
+
+def _measured(root: Path, support: Support, scratch: Path) -> Found:
+    """Ask a copy of the root, give it the first interactions, ask it again."""
+    with _copied(root, scratch) as copy:
+        before = _recall(copy, support.later)
+        file = copy / "first.csv"
+        write_events(file, support.first)
+        start = time.perf_counter()
+        _add(copy, file)
+        seconds = time.perf_counter() - start
+        return Found(before, _recall(copy, support.later), seconds)
+
+
+@contextmanager
+def _copied(root: Path, scratch: Path) -> Iterator[Path]:
+    """The newest version of a root and its metadata, as a root of their own."""
+    copy = scratch / "copy"
+    version = newest_version(serving_folder(root))
+    shutil.copytree(version, serving_folder(copy) / version.name)
+    shutil.copy(metadata_file(root), copy)
+    try:
+        yield copy
+    finally:
+        shutil.rmtree(copy)
+
+
+def _add(root: Path, file: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "items", "add", "--root", str(root),
+         "--interactions", str(file)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        raise DebutError(f"`debut items add` ended with {done.returncode}: {done.stderr}")
+
+
+def _recall(root: Path, later: Sequence[Event]) -> Doubles:
+    """Of each user with later interactions, among the items that have any: float64 [B]."""
+    users = sorted({event.user for event in later})
+    items = {item: column for column, item in enumerate(sorted({event.item for event in later}))}
+    wanted = np.zeros((len(users), len(items)), np.float32)
+    row_of = {user: row for row, user in enumerate(users)}
+    for event in later:
+        wanted[row_of[event.user], items[event.item]] = 1.0
+    with serving(root) as client:
+        recall, _ = ranking_quality(_ranked(client, root, users, items), wanted, AT)
+    return recall
+
+
+def _ranked(
+    client: Client, root: Path, users: Sequence[str], column_of: dict[str, int]
+) -> npt.NDArray[np.float32]:
+    """Lists of everything, of which the items that are asked for count: scores [B, C]."""
+    depth = len(open_columns(newest_version(serving_folder(root)))("item_id"))
+    scores = np.full((len(users), len(column_of)), -np.inf, np.float32)
+    for start in range(0, len(users), _USERS_AT_ONCE):
+        rankings = client.recommend(users[start : start + _USERS_AT_ONCE], k=depth)
+        for row, ranking in enumerate(rankings, start):
+            listed = [column_of[item] for item in ranking.item_ids if item in column_of]
+            scores[row, listed] = -np.arange(len(listed))
+    return scores
