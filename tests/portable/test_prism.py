@@ -39,6 +39,13 @@ def pool(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def other_pool(tmp_path_factory):
+    """Prism of any process calls its first job the same, and a pool's workers go by that name."""
+    with worker_pool(tmp_path_factory.mktemp("other-pool") / "log") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def external(loopback, pool) -> list[str]:
     """Flags for the workers of the pool."""
     return [*loopback, *pool.flags]
@@ -89,8 +96,8 @@ def direct(place, resumed):
 
 
 @pytest.fixture(scope="module")
-def by_the_pool(place, resumed, external):
-    return place.stages("external", "prism", external)
+def by_the_pool(place, resumed, loopback, external, other_pool):
+    return place.stages("external", "prism", external, [*loopback, *other_pool.flags])
 
 
 @pytest.fixture(scope="module", params=["loopback", "external"])
@@ -109,7 +116,10 @@ class TestPrism(SameResults):
         assert states["DataFolderExampleGen"] == "COMPLETE"
         assert states[LOST] == "FAILED" and "TwoTowerTrainer" not in states
         assert resumed["DataFolderExampleGen"] == "CACHED"
-        assert set(resumed.values()) == {"CACHED", "COMPLETE"}
+        # TFX notes a resolver that finds nothing as failed, and goes on.
+        failed = {node for node, state in resumed.items() if state == "FAILED"}
+        assert failed == {"PreviousStatisticsCatalogue", "PreviousStatisticsInteractions"}
+        assert set(resumed.values()) == {"CACHED", "COMPLETE", "FAILED"}
 
     def test_nothing_stays_of_what_the_killed_stage_wrote(self, place, resumed):
         assert len([*(place.root / "artifacts" / LOST / "transform_graph").iterdir()]) == 1
@@ -117,5 +127,6 @@ class TestPrism(SameResults):
     def test_every_beam_stage_is_run_again(self):
         assert {node for lane in LANES for node in lane} == {*NODES, DESCRIBING}
 
-    def test_two_workers_of_the_pool_are_busy_at_the_same_time(self, by_the_pool, pool):
-        assert pool.most >= 2
+    def test_two_workers_outside_the_runner_did_it(self, by_the_pool, pool, other_pool):
+        assert pool.most >= 1
+        assert other_pool.most >= 1

@@ -46,17 +46,23 @@ class Workplace:
         options = [word for setting in settings for word in ("--set", setting)]
         return _started("pipeline.cli", "run", "--root", str(self.root), *options)
 
-    def stages(self, name: str, runner: BeamRunner, flags: Sequence[str] = ()) -> Path:
-        """Run the stages again, both lanes at the same time; the folder of what they wrote."""
+    def stages(
+        self, name: str, runner: BeamRunner, flags: Sequence[str] = (),
+        other_flags: Sequence[str] | None = None,
+    ) -> Path:  # fmt: skip
+        """Run the stages again, both lanes at the same time; the folder of what they wrote.
+
+        The second lane may have flags of its own.
+        """
         output = self.again / name
         items = ("--items", str(self.shop.folder / "items.csv"))
-        beam_args = ("--", *beam_pipeline_args(runner, flags))
         lanes = [
             _started(
-                "tests.portable.stages", str(self.root), str(output), *lane, *items, *beam_args
+                "tests.portable.stages", str(self.root), str(output), *lane, *items, "--",
+                *beam_pipeline_args(runner, given),
             )
-            for lane in LANES
-        ]
+            for lane, given in zip(LANES, (flags, other_flags or flags), strict=True)
+        ]  # fmt: skip
         try:
             for lane in lanes:
                 finished(lane)
