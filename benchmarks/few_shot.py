@@ -24,12 +24,13 @@ import numpy.typing as npt
 from benchmarks.cold_split import Event, make_split, read_hidden, write_events
 from benchmarks.intervals import Doubles, interval
 from benchmarks.quality import AT, run_pipeline
+from benchmarks.root_copy import copy_newest
 from models.errors import BadInput, DebutError
 from models.ranking import ranking_quality
 from models.shelf_columns import open_columns
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.demo import serving
-from pipeline.layout import SAMPLE, metadata_file, serving_folder
+from pipeline.layout import SAMPLE, serving_folder
 from pipeline.pushed import newest_version
 from serving.client import Client
 
@@ -132,11 +133,9 @@ def _measured(root: Path, support: Support, scratch: Path) -> Found:
 
 @contextmanager
 def _copied(root: Path, scratch: Path) -> Iterator[Path]:
-    """The newest version of a root and its metadata, as a root of their own."""
+    """The newest version of a root, in one that goes when it was measured."""
     copy = scratch / "copy"
-    version = newest_version(serving_folder(root))
-    shutil.copytree(version, serving_folder(copy) / version.name)
-    shutil.copy(metadata_file(root), copy)
+    copy_newest(root, copy)
     try:
         yield copy
     finally:

@@ -6,7 +6,6 @@ import csv
 import functools
 import random
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from typing import Final, NamedTuple
 import click
 
 from benchmarks.load import Load, grpc_client, load
+from benchmarks.root_copy import copy_newest
 from benchmarks.serving import embedded_server, list_requests
 from components.ingestion.folder import ITEMS, open_table
 from components.ingestion.newcomers import read_products
@@ -56,9 +56,7 @@ def items(root: Path, products: int) -> None:
     console = open_console()
     with tempfile.TemporaryDirectory(prefix="debut-items-") as scratch:
         copy = Path(scratch)
-        base = newest_version(serving_folder(root.resolve()))
-        shutil.copytree(base, serving_folder(copy) / base.name)
-        shutil.copy(metadata_file(root), copy)
+        copy_newest(root, copy)
         file = copy / "new.csv"
         _write(file, _made_up(root, products))
         with console.status(f"Adding {products:,} products under load"):

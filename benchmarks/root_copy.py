@@ -1,0 +1,17 @@
+"""A root that a benchmark may change: the newest version of another one, and its metadata."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pipeline.layout import metadata_file, serving_folder
+from pipeline.pushed import newest_version
+
+
+def copy_newest(root: Path, copy: Path) -> Path:
+    """Fill the folder `copy`; returns the version of `root`, which is there under the same name."""
+    version = newest_version(serving_folder(root.resolve()))
+    shutil.copytree(version, serving_folder(copy) / version.name)
+    shutil.copy(metadata_file(root), copy)
+    return version
