@@ -31,9 +31,9 @@ from models.errors import BadInput, Refused
 from models.intake import FirstInteraction, Intake, assign, take_in
 from models.newcomers import Placed, place, refreshed, withdraw
 from models.products import Described, Product
+from models.quick_calls import quick_first_calls
 from models.rules import Rules
 from models.shelf_columns import open_columns
-from models.tracing import quick_first_calls
 
 
 class DataTerms(NamedTuple):

@@ -27,8 +27,8 @@ from models.exploration import Exploration, no_exploration
 from models.intake import Columns, assign
 from models.options import ExploreOptions
 from models.pseudonyms import MARK, pseudonym
+from models.quick_calls import quick_first_calls
 from models.rules import Rules
-from models.tracing import quick_first_calls
 
 
 class Explored(NamedTuple):
