@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -36,9 +35,9 @@ from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.layout import MODEL_NAME, serving_folder
 from pipeline.pushed import newest_version
 from serving.client import Client
+from serving.launcher import command
 from serving.ports import free_port
 from serving.predict import predict
-from serving.session_config import FILE, FLAG
 
 _K: Final = 10
 _WARM_UP: Final = 30
@@ -135,10 +134,11 @@ def embedded_server(base: Path, *flags: str, version: int = 1) -> Iterator[Serve
     grpc_port, rest_port = free_port(), free_port()
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "serving.main",
-            f"--port={grpc_port}", f"--rest_api_port={rest_port}",
-            f"--model_name={MODEL_NAME}", f"--model_base_path={base}",
-            "--bind_address=127.0.0.1", f"{FLAG}={FILE}", *flags,
+            *command(
+                "embedded", base_path=str(base), model_name=MODEL_NAME, host="127.0.0.1",
+                grpc_port=grpc_port, rest_port=rest_port,
+            ),
+            *flags,
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import IO, Final
 
 from models.errors import DebutError
+from serving.launcher import ANY_ADDRESS, command
 from serving.ports import free_port
-from serving.session_config import FILE, FLAG
 
 _STOP_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.2
@@ -59,11 +58,10 @@ def embedded_server(base_path: Path, model_name: str) -> Iterator[Started]:
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [
-                sys.executable, "-m", "serving.main",
-                f"--port={port}",
-                f"--model_name={model_name}",
-                f"--model_base_path={base_path}",
-                f"{FLAG}={FILE}",
+                *command(
+                    "embedded", base_path=str(base_path), model_name=model_name, host=ANY_ADDRESS,
+                    grpc_port=port, rest_port=0,
+                ),
                 # A load that failed once fails again, and would be tried until the deadline.
                 "--max_num_load_retries=0",
             ],

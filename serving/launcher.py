@@ -26,7 +26,7 @@ Engine = Literal["binary", "docker", "embedded"]
 BINARY = "tensorflow_model_server"
 IMAGE = "tensorflow/serving:2.16.1"
 _POLL_SECONDS = 0.2
-_ANY_ADDRESS = "0.0.0.0"
+ANY_ADDRESS = "0.0.0.0"
 _FILE_INSIDE = "/config/session.config"
 
 
@@ -156,7 +156,7 @@ def serve(
 
     previous = {n: signal.signal(n, stop) for n in (signal.SIGTERM, signal.SIGINT)}
     try:
-        address = "127.0.0.1" if host == _ANY_ADDRESS else host
+        address = "127.0.0.1" if host == ANY_ADDRESS else host
         version = _wait_until_available(process, f"{address}:{grpc_port}", model_name)
         if version is not None:
             say(_ready_line(chosen, model_name, version, host, grpc_port, rest_port))
@@ -215,7 +215,7 @@ def _wait_until_available(
 def _ready_line(
     engine: Engine, model_name: str, version: int, host: str, grpc_port: int, rest_port: int
 ) -> str:
-    shown = _ANY_ADDRESS if engine == "binary" else host
+    shown = ANY_ADDRESS if engine == "binary" else host
     rest = f", REST on {shown}:{rest_port}" if rest_port else ""
     note = f" ({BINARY} listens on every address)" if engine == "binary" and host != shown else ""
     return (
