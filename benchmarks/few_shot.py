@@ -7,36 +7,32 @@ same items and the same users before and after.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import click
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.cold_split import Event, make_split, read_hidden, write_events
+from benchmarks.command import debut
 from benchmarks.intervals import Doubles, interval
-from benchmarks.quality import AT, run_pipeline
+from benchmarks.quality import AT, listed_scores
 from benchmarks.root_copy import copy_newest
-from models.errors import BadInput, DebutError
+from models.errors import BadInput
 from models.ranking import ranking_quality
 from models.shelf_columns import open_columns
+from models.simulation import purchase_matrix
 from pipeline.commands.console import new_table, open_console, print_table
+from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.demo import serving
 from pipeline.layout import SAMPLE, serving_folder
 from pipeline.pushed import newest_version
-from serving.client import Client
 
 # Later interactions that an item is asked by, at least.
 LATER: Final = 3
-_USERS_AT_ONCE: Final = 64
 _PATH: Final = click.Path(path_type=Path)
 
 
@@ -55,7 +51,7 @@ class Found(NamedTuple):
     seconds: float
 
 
-@click.command(name="few-shot")
+@click.command(name="few-shot", cls=FailingCommand)
 @click.option("--data", type=_PATH, default=SAMPLE, help="A data folder  [default: the sample]")
 @click.option("--seed", default=101, show_default=True, help="Of the split.")
 @click.option(
@@ -63,6 +59,7 @@ class Found(NamedTuple):
     show_default=True, help="Interactions that are given of each item. Repeatable.",
 )  # fmt: skip
 @click.option("--keep", type=_PATH, help="Keep split and root here, or take them from there.")
+@debug_option
 def few_shot(data: Path, seed: int, counts: Sequence[int], keep: Path | None) -> None:
     """Recall on new items before and after their first interactions are taken in."""
     console = open_console()
@@ -74,14 +71,14 @@ def few_shot(data: Path, seed: int, counts: Sequence[int], keep: Path | None) ->
             make_split(data, split, seed=seed)
         if not root.exists():
             with console.status("Training without the new items' interactions"):
-                run_pipeline(split / "train", root)
+                debut("run", f"--data={split / 'train'}", f"--root={root}")
         hidden = read_hidden(split)
         for count in counts:
             support = first_interactions(hidden, count)
             if not support.later:
                 raise BadInput(f"No new item has more than {count} interactions. Give fewer.")
             with console.status(f"The first {count}"):
-                found = _measured(root, support, Path(scratch))
+                found = _measured(root, support)
             one = np.ones_like(found.before)
             table.add_row(
                 str(count), f"{len({event.item for event in support.later}):,}", f"{len(one):,}",
@@ -104,8 +101,8 @@ def first_interactions(hidden: Sequence[Event], count: int) -> Support:
         count: how many come first, of each item.
 
     Returns:
-        The first ones of all items that have so many, and the later ones of those that have at
-        least `LATER` more; what a user did with an item before is not asked again.
+        Both of the items that have at least `LATER` interactions more; what a user did with an
+        item before is not asked again.
     """
     by_item: dict[str, list[Event]] = {}
     for event in sorted(hidden, key=lambda event: (event.timestamp, event.user, event.item)):
@@ -119,61 +116,27 @@ def first_interactions(hidden: Sequence[Event], count: int) -> Support:
     return Support(first, later)
 
 
-def _measured(root: Path, support: Support, scratch: Path) -> Found:
+def _measured(root: Path, support: Support) -> Found:
     """Ask a copy of the root, give it the first interactions, ask it again."""
-    with _copied(root, scratch) as copy:
+    with tempfile.TemporaryDirectory(prefix="debut-few-shot-") as scratch:
+        copy = Path(scratch)
+        copy_newest(root, copy)
         before = _recall(copy, support.later)
         file = copy / "first.csv"
         write_events(file, support.first)
         start = time.perf_counter()
-        _add(copy, file)
+        debut("items", "add", f"--root={copy}", f"--interactions={file}")
         seconds = time.perf_counter() - start
         return Found(before, _recall(copy, support.later), seconds)
 
 
-@contextmanager
-def _copied(root: Path, scratch: Path) -> Iterator[Path]:
-    """The newest version of a root, in one that goes when it was measured."""
-    copy = scratch / "copy"
-    copy_newest(root, copy)
-    try:
-        yield copy
-    finally:
-        shutil.rmtree(copy)
-
-
-def _add(root: Path, file: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", "items", "add", "--root", str(root),
-         "--interactions", str(file)],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    if done.returncode:
-        raise DebutError(f"`debut items add` ended with {done.returncode}: {done.stderr}")
-
-
 def _recall(root: Path, later: Sequence[Event]) -> Doubles:
     """Of each user with later interactions, among the items that have any: float64 [B]."""
-    users = sorted({event.user for event in later})
-    items = {item: column for column, item in enumerate(sorted({event.item for event in later}))}
-    wanted = np.zeros((len(users), len(items)), np.float32)
-    row_of = {user: row for row, user in enumerate(users)}
-    for event in later:
-        wanted[row_of[event.user], items[event.item]] = 1.0
-    with serving(root) as client:
-        recall, _ = ranking_quality(_ranked(client, root, users, items), wanted, AT)
-    return recall
-
-
-def _ranked(
-    client: Client, root: Path, users: Sequence[str], column_of: dict[str, int]
-) -> npt.NDArray[np.float32]:
-    """Lists of everything, of which the items that are asked for count: scores [B, C]."""
+    users, user = np.unique([event.user for event in later], return_inverse=True)
+    items, item = np.unique([event.item for event in later], return_inverse=True)
+    wanted = purchase_matrix(user, item, (len(users), len(items))).toarray()
+    column_of = {name: column for column, name in enumerate(items.tolist())}
     depth = len(open_columns(newest_version(serving_folder(root)))("item_id"))
-    scores = np.full((len(users), len(column_of)), -np.inf, np.float32)
-    for start in range(0, len(users), _USERS_AT_ONCE):
-        rankings = client.recommend(users[start : start + _USERS_AT_ONCE], k=depth)
-        for row, ranking in enumerate(rankings, start):
-            listed = [column_of[item] for item in ranking.item_ids if item in column_of]
-            scores[row, listed] = -np.arange(len(listed))
-    return scores
+    with serving(root) as client:
+        scores = listed_scores(client, users.tolist(), column_of, k=depth, new_only=False)
+    return ranking_quality(scores, wanted, AT)[0]

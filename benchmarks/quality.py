@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from benchmarks.cold_split import ColdStart, make_split, read_split
+from benchmarks.command import debut
 from benchmarks.intervals import Doubles, interval
 from benchmarks.references import REFERENCES, Likeness, Reference, likeness
 from models.errors import DebutError
@@ -35,7 +35,6 @@ AT: Final = 20
 DEBUT: Final = "Debut"
 _USERS_AT_ONCE: Final = 64
 _RATINGS_AT_ONCE: Final = 256
-_SAID: Final = 2000  # characters of a failed run's words
 _PATH: Final = click.Path(path_type=Path)
 
 
@@ -130,23 +129,11 @@ def _measure_debut(split: Path, shop: ColdStart, root: Path) -> Score:
     """Run the pipeline on the split, unless the root is there, and ask the server."""
     start = time.perf_counter()
     if not root.exists():
-        run_pipeline(split / "train", root)
+        debut("run", f"--data={split / 'train'}", f"--root={root}")
     with serving(root) as client:
         recall, ndcg = ranking_quality(ask_ranking(client, shop), shop.wanted, AT)
         error = squared_errors(shop, ask_ratings(client, shop)) if shop.is_explicit else None
     return Score(recall, ndcg, error, time.perf_counter() - start)
-
-
-def run_pipeline(data: Path, root: Path) -> None:
-    """`debut run` with the defaults, in a process of its own.
-
-    Raises:
-        DebutError: it pushed nothing; the message is what it said.
-    """
-    command = [sys.executable, "-m", "pipeline.cli", "run", f"--data={data}", f"--root={root}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise DebutError(f"`debut run` on {data} pushed nothing: {done.stderr[-_SAID:]}")
 
 
 def ask_ranking(client: Client, shop: ColdStart) -> npt.NDArray[np.float32]:
@@ -156,14 +143,30 @@ def ask_ranking(client: Client, shop: ColdStart) -> npt.NDArray[np.float32]:
     # Items outside the test that nobody has bought either are new to the server too.
     depth = min(AT, len(place)) + never_bought - len(place)
     users = [shop.user_ids[row] for row in shop.tested]
-    scores = np.full(shop.wanted.shape, -np.inf, np.float32)
+    scores = listed_scores(client, users, place, k=depth, new_only=True)
+    for user, listed in zip(users, np.isfinite(scores).sum(axis=1), strict=True):
+        if listed < min(AT, len(place)):
+            raise DebutError(f"The server gave user {user} {listed} new items only.")
+    return scores
+
+
+def listed_scores(
+    client: Client, users: Sequence[str], column_of: Mapping[str, int], *, k: int, new_only: bool
+) -> npt.NDArray[np.float32]:
+    """The server's lists as scores of some items, the more the sooner: float32 [B, C].
+
+    Args:
+        client: of the server.
+        users: B.
+        column_of: of C items; others on a list are passed over, those on none are -inf.
+        k: length of the lists.
+        new_only: of new items alone.
+    """
+    scores = np.full((len(users), len(column_of)), -np.inf, np.float32)
     for start in range(0, len(users), _USERS_AT_ONCE):
         batch = users[start : start + _USERS_AT_ONCE]
-        rankings = client.recommend(batch, k=depth, new_only=True)
-        for row, ranking in enumerate(rankings, start):
-            listed = [place[item] for item in ranking.item_ids if item in place]
-            if len(listed) < min(AT, len(place)):
-                raise DebutError(f"The server gave user {users[row]} {len(listed)} new items only.")
+        for row, ranking in enumerate(client.recommend(batch, k=k, new_only=new_only), start):
+            listed = [column_of[item] for item in ranking.item_ids if item in column_of]
             scores[row, listed] = -np.arange(len(listed))
     return scores
 

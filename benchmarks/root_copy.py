@@ -9,9 +9,8 @@ from pipeline.layout import metadata_file, serving_folder
 from pipeline.pushed import newest_version
 
 
-def copy_newest(root: Path, copy: Path) -> Path:
-    """Fill the folder `copy`; returns the version of `root`, which is there under the same name."""
+def copy_newest(root: Path, copy: Path) -> None:
+    """Fill the folder `copy`; the version is there under the same name."""
     version = newest_version(serving_folder(root.resolve()))
     shutil.copytree(version, serving_folder(copy) / version.name)
     shutil.copy(metadata_file(root), copy)
-    return version
