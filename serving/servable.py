@@ -1,41 +1,39 @@
 """`Servable`: one loaded version of a model, run through the same runtime as the stock server.
 
-It is a v1 `Session` over the MetaGraph, not `tf.saved_model.load`: the session checks dtypes and
-names but not shapes and fails with the very texts of the stock server; a ConcreteFunction does
-neither. A servable counts its requests in flight, and `close` waits for them.
+It runs in a v1 `Session` over the MetaGraph, not by `tf.saved_model.load`: the session checks
+dtypes and names but not shapes and fails with the very texts of the stock server; a
+ConcreteFunction does neither. A servable counts its requests in flight, and `close` waits for them.
 """
 
 from __future__ import annotations
 
 import functools
-import gc
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  (registers the text ops that served graphs use)
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import config_pb2, saved_model_pb2
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from serving.batch_options import BatchOptions
 from serving.batching import BatchableCall, Batcher
+from serving.loaded_graph import MAX_CALLS
+from serving.loaded_graphs import LoadedGraphs
 from serving.metrics import Metrics
 from serving.status import StatusError, invalid_argument, not_found
 from serving.tensors import dtype_name
 
 Array = np.ndarray[Any, Any]
-
-
-_CallKey = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...], int]
-# Of compiled fetches: a client that varies its output_filter must not fill the memory.
-_MAX_CALLS = 128
+# Aliases and the names of their tensors, in the order of the aliases.
+_Names = tuple[tuple[str, str], ...]
+_CallKey = tuple[_Names, _Names, int]
 
 
 class _Call(NamedTuple):
@@ -63,7 +61,7 @@ class Servable:
         model: str,
         version: int,
         tags: Sequence[str] = ("serve",),
-        session_config: config_pb2.ConfigProto | None = None,
+        graphs: LoadedGraphs | None = None,
         batching: BatchOptions | None = None,
         metrics: Metrics | None = None,
     ) -> None:
@@ -74,7 +72,7 @@ class Servable:
             model: see the attribute.
             version: see the attribute.
             tags: of the MetaGraph to load.
-            session_config: threads, devices and graph optimizer of the runtime.
+            graphs: that other versions have loaded; None: one of its own, by default options.
             batching: how requests are brought together; None: each runs by itself.
             metrics: where runs are counted; None: in counters of its own.
 
@@ -87,20 +85,15 @@ class Servable:
         self.metrics = metrics or Metrics()
         _check_is_folder(path, model=model, version=version)
         _check_saved_model(path, tags)
-        self._graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=self._graph, config=session_config)
         try:
-            with self._graph.as_default():
-                meta_graph = tf.compat.v1.saved_model.loader.load(self._session, list(tags), path)
+            self._placed = (graphs or LoadedGraphs(None)).place(path, tags)
         except tf.errors.OpError as error:
-            self._session.close()
             raise StatusError.from_tensorflow(error) from error
         except (ValueError, TypeError, OSError, RuntimeError, KeyError) as error:
             # What Python's importer raises for a damaged graph; the stock server has codes of its
             # own for these, all of them failures of the file.
-            self._session.close()
             raise StatusError(grpc.StatusCode.DATA_LOSS, str(error)) from error
-        self.signatures: dict[str, SignatureDef] = dict(meta_graph.signature_def)
+        self.signatures: dict[str, SignatureDef] = dict(self._placed.meta_graph.signature_def)
         self._batcher = Batcher(batching) if batching else None
         self._calls: dict[_CallKey, _Call] = {}
         self._compile_lock = threading.Lock()
@@ -120,15 +113,14 @@ class Servable:
                 self._idle.notify_all()
 
     def close(self) -> None:
-        """Waits for the requests in flight, then frees the session and its memory."""
+        """Waits for the requests in flight, then frees the memory."""
         with self._idle:
             self._idle.wait_for(lambda: self._in_flight == 0)
         self._calls.clear()
         if self._batcher:
             self._batcher.close()
-        self._session.close()
-        del self._session, self._graph, self._batcher
-        gc.collect()  # a tf.Graph is full of cycles; its constants would stay until the next round
+        self._placed.close()
+        del self._placed, self._batcher
 
     def run(
         self,
@@ -153,9 +145,8 @@ class Servable:
         Raises:
             StatusError: with the runtime's text.
         """
-        call = self._call(
-            {alias: name for alias, (name, _) in feeds.items()}, fetches, timeout_ms=timeout_ms
-        )
+        fed = {alias: name for alias, (name, _) in feeds.items()}
+        call = self._call((_sorted(fed), _sorted(fetches), timeout_ms))
         arguments = []
         for place, (alias, dtype) in enumerate(call.feeds):
             value = feeds[alias][1]
@@ -169,46 +160,29 @@ class Servable:
             raise StatusError.from_tensorflow(error) from error
         return {alias: (results[at], dtype) for alias, (at, dtype) in call.fetches.items()}
 
-    def _call(
-        self, feeds: Mapping[str, str], fetches: Mapping[str, str], *, timeout_ms: int
-    ) -> _Call:
-        key = (tuple(sorted(feeds.items())), tuple(sorted(fetches.items())), timeout_ms)
+    def _call(self, key: _CallKey) -> _Call:
         call = self._calls.get(key)
         if call is None:
+            # Not one for each of two requests: they could not be in one batch.
             with self._compile_lock:
                 call = self._calls.get(key)
                 if call is None:
-                    if len(self._calls) >= _MAX_CALLS:
+                    if len(self._calls) >= MAX_CALLS:
                         self._calls.clear()
-                    call = self._compile(feeds, fetches, timeout_ms=timeout_ms)
-                    self._calls[key] = call
+                    call = self._calls[key] = self._compile(*key)
         return call
 
-    def _compile(
-        self, feeds: Mapping[str, str], fetches: Mapping[str, str], *, timeout_ms: int
-    ) -> _Call:
+    def _compile(self, feeds: _Names, fetches: _Names, timeout_ms: int) -> _Call:
         # The runtime numbers feeds in the order of their names ("Expects arg[1] to be ...").
-        ordered = sorted(feeds.items(), key=lambda item: item[1])
-        places = {name: at for at, name in enumerate(dict.fromkeys(fetches.values()))}
-        options = config_pb2.CallableOptions(
-            feed=[name for _, name in ordered],
-            fetch=list(places),
-            # In the request's own thread, which would else wait for another one to wake up. But
-            # from there nothing could end it when its time is over.
-            run_options=config_pb2.RunOptions(
-                timeout_in_ms=timeout_ms, inter_op_thread_pool=0 if timeout_ms else -1
-            ),
-        )
+        ordered = sorted(feeds, key=lambda item: item[1])
+        fed = tuple(name for _, name in ordered)
+        fetched = tuple(dict.fromkeys(name for _, name in fetches))
         try:
-            # The public make_callable falls back to Session.run as soon as there are feeds: twice
-            # as slow, and it checks shapes. Keras' own backend uses this one.
-            run = self._session._make_callable_from_options(options)
+            run = self._placed.call(fed, fetched, timeout_ms=timeout_ms)
             return _Call(
-                run=self._batched(
-                    run, [name for _, name in ordered], places, timeout_ms=timeout_ms
-                ),
+                run=self._batched(run, fed, fetched, timeout_ms=timeout_ms),
                 feeds=[(alias, self._dtype(name)) for alias, name in ordered],
-                fetches={a: (places[n], self._dtype(n)) for a, n in fetches.items()},
+                fetches={a: (fetched.index(n), self._dtype(n)) for a, n in fetches},
             )
         except tf.errors.OpError as error:
             raise StatusError.from_tensorflow(error) from error
@@ -219,7 +193,7 @@ class Servable:
         self,
         run: Callable[..., Sequence[Any]],
         feeds: Sequence[str],
-        fetches: Iterable[str],
+        fetches: Sequence[str],
         *,
         timeout_ms: int,
     ) -> Callable[[list[Any]], Sequence[Any]]:
@@ -228,8 +202,8 @@ class Servable:
         if batcher and set(feeds) in self._declared_feeds():
             call = BatchableCall.of(
                 run,
-                feeds=[self._graph.get_tensor_by_name(name).shape for name in feeds],
-                fetches=[self._graph.get_tensor_by_name(name).shape for name in fetches],
+                feeds=[self._placed.graph.get_tensor_by_name(name).shape for name in feeds],
+                fetches=[self._placed.graph.get_tensor_by_name(name).shape for name in fetches],
                 queue=",".join(feeds),
                 timeout_ms=timeout_ms,
             )
@@ -242,8 +216,12 @@ class Servable:
         return [{info.name for info in s.inputs.values()} for s in self.signatures.values()]
 
     def _dtype(self, tensor_name: str) -> int:
-        dtype: int = self._graph.get_tensor_by_name(tensor_name).dtype.as_datatype_enum
+        dtype: int = self._placed.graph.get_tensor_by_name(tensor_name).dtype.as_datatype_enum
         return dtype
+
+
+def _sorted(names: Mapping[str, str]) -> _Names:
+    return tuple(sorted(names.items()))
 
 
 def _check_dtype(place: int, expected: int, value: Array | int) -> None:

@@ -18,6 +18,7 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import get_model_status_pb2
 
 from serving.batch_options import Batching
+from serving.loaded_graphs import LoadedGraphs
 from serving.metrics import Metrics
 from serving.model_config import ModelSource
 from serving.servable import Servable
@@ -72,6 +73,7 @@ class ServedModel:
         """Nothing is served before the first `serve`."""
         self.name = name
         self._options = options
+        self._graphs = LoadedGraphs(options.session_config)
         self._lock = threading.Lock()
         self._available: dict[int, Servable] = {}
         self._states: dict[int, VersionState] = {}
@@ -194,7 +196,7 @@ class ServedModel:
                     model=self.name,
                     version=version,
                     tags=options.tags,
-                    session_config=options.session_config,
+                    graphs=self._graphs,
                     batching=options.batching.for_version(path) if options.batching else None,
                     metrics=options.metrics,
                 )
