@@ -1,11 +1,11 @@
-"""A root that a benchmark may change: the newest version of another one, and its metadata."""
+"""A root that a benchmark may change: the newest version of another one, and what tells of it."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from pipeline.layout import metadata_file, serving_folder
+from pipeline.layout import cards_folder, metadata_file, serving_folder
 from pipeline.pushed import newest_version
 
 
@@ -14,3 +14,5 @@ def copy_newest(root: Path, copy: Path) -> None:
     version = newest_version(serving_folder(root.resolve()))
     shutil.copytree(version, serving_folder(copy) / version.name)
     shutil.copy(metadata_file(root), copy)
+    if cards_folder(root).is_dir():
+        shutil.copytree(cards_folder(root), cards_folder(copy))

@@ -23,6 +23,7 @@ from serving.client import Client
 
 Done = TypeVar("Done")
 
+_CANDIDATE: Final = 2
 _LOAD_SECONDS: Final = 300.0
 _ANSWER_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.1
@@ -70,10 +71,12 @@ def push_changed(
         tempfile.TemporaryDirectory(prefix="debut-") as scratch,
     ):
         base = newest_version(serving)
-        made, candidate = Path(scratch) / "made", Path(scratch) / MODEL_NAME / "1"
-        candidate.parent.mkdir()
-        # It starts while the version is made, and loads it as soon as that is there as a whole.
-        with embedded_server(candidate.parent, MODEL_NAME) as server:
+        made, versions = Path(scratch) / "made", Path(scratch) / MODEL_NAME
+        candidate = versions / str(_CANDIDATE)
+        versions.mkdir()
+        # It loads the base while the version is made, and then of that the variables alone.
+        (versions / str(_CANDIDATE - 1)).symlink_to(base)
+        with embedded_server(versions, MODEL_NAME) as server:
             done, check = change(base, made)
             made.rename(candidate)
             _validate(server, check)
@@ -106,7 +109,8 @@ def _validate(server: Started, check: Check) -> None:
 
 
 def _wait_until_loaded(client: Client, deadline: float) -> None:
-    while (status := client.status()[0]).state != "AVAILABLE":
-        if status.state == "END" or time.time() > deadline:
+    while (status := client.status()[0]).version != _CANDIDATE or status.state != "AVAILABLE":
+        is_over = status.version == _CANDIDATE and status.state == "END"
+        if is_over or time.time() > deadline:
             raise DebutError(f"a model server did not load it: {status.error}")
         time.sleep(_POLL_SECONDS)
