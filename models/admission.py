@@ -137,7 +137,7 @@ class Admission:
                     if name.startswith("alignment.")
                 }
             ),
-            gram=arrays["gram"].astype(np.float64),
+            gram=arrays["gram"],
             log_popularity=arrays["log_popularity"],
         )
         return cls(

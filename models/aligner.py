@@ -7,7 +7,7 @@ Made in training for the whole catalogue, and kept beside the model for products
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,14 +43,15 @@ class Aligner:
         anchors: as the kernel sees them.
         kernel: of items.
         alignment: the regression.
-        gram: float64 [A, A], mean over the users of the products of their anchor scores.
+        gram: [A, A], mean over the users of the products of their anchor scores: float64 where it
+            was made, float32 where it was read.
         log_popularity: float32 [A], as `models.simulation` centres it.
     """
 
     anchors: ItemView
     kernel: ItemKernel
     alignment: Alignment
-    gram: npt.NDArray[np.float64]
+    gram: npt.NDArray[np.floating[Any]]
     log_popularity: Floats
 
     @classmethod

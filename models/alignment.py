@@ -15,7 +15,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.linalg import inv, lu_factor, lu_solve
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from models.kernel import Floats
 
@@ -148,7 +148,7 @@ def _unit(rows: Floats) -> Floats:
 
 
 def keep_strongest(
-    weights: Floats, gram: npt.NDArray[np.float64], per_item: int
+    weights: Floats, gram: npt.NDArray[np.floating[Any]], per_item: int
 ) -> tuple[npt.NDArray[np.int32], Floats]:
     """The few anchors of each item that give nearly the same scores as all of them.
 
@@ -158,7 +158,7 @@ def keep_strongest(
 
     Args:
         weights: float32 [A, T] of an `Alignment`.
-        gram: float64 [A, A], mean over the users of the products of their anchor scores.
+        gram: float32 or float64 [A, A], mean over the users of the products of their anchor scores.
         per_item: K.
 
     Returns:
@@ -169,18 +169,18 @@ def keep_strongest(
     index = np.argpartition(-np.abs(weights) * spread, width - 1, axis=0)[:width].T
     kept = np.empty(index.shape, np.float32)
     ridge = _REFIT_RIDGE * (np.trace(gram) / len(gram)) + np.finfo(np.float32).tiny
-    flat = gram.ravel()
+    flat, threads = gram.ravel(), ThreadpoolController()
     for start in range(0, len(index), _CHUNK):
         part = slice(start, start + _CHUNK)
         chosen, own = index[part], weights[:, part].T
         # Half the time of an index by two arrays.
         pairs = chosen[:, :, np.newaxis] * len(gram) + chosen[:, np.newaxis, :]
-        system = flat.take(pairs)
+        system = flat.take(pairs).astype(np.float64)
         system[:, np.arange(width), np.arange(width)] += ridge
         wanted = np.take_along_axis(own @ gram, chosen, axis=1)
         wanted += ridge * np.take_along_axis(own, chosen, axis=1)
         # So small are the systems that threads cost more than they bring; on a busy machine they
         # wait for one another a hundred times as long.
-        with threadpool_limits(1, "blas"):
+        with threads.limit(limits=1, user_api="blas"):
             kept[part] = np.linalg.solve(system, wanted[..., np.newaxis])[..., 0]
     return index.astype(np.int32), kept
