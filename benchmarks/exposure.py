@@ -59,7 +59,7 @@ def exposure(data: Path | None, seed: int, max_loss: float, keep: Path | None) -
 
 def _table(points: Sequence[Traded]) -> Any:
     table = new_table("strength, logits", "recall@20", "NDCG@20", "Gini", "coverage", "Gini",
-                      "recall@20", "at least")  # fmt: skip
+                      "recall@20", "at worst")  # fmt: skip
     first = points[0]
     for point in points:
         table.add_row(
