@@ -128,7 +128,9 @@ class History:
 
     def override(self, version):
         pushes = read_pushes(self.store)
-        return override_behind(pushes, push_of(pushes, version))
+        push = push_of(pushes, version)
+        assert push is not None
+        return override_behind(pushes, push)
 
     def withdrawn(self):
         return withdrawn_models(read_pushes(self.store))
