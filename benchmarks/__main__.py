@@ -13,6 +13,7 @@ from benchmarks.index import index
 from benchmarks.items import items
 from benchmarks.labels import labels
 from benchmarks.languages import languages
+from benchmarks.propensities import propensities
 from benchmarks.quality import quality
 from benchmarks.resume import resume
 from benchmarks.scale import scale
@@ -35,8 +36,8 @@ def benchmarks(context: click.Context) -> None:
 
 _TOGETHER = (serving, training, quality, items)
 _ALONE = (
-    ablation, bandit, console, exposure, few_shot, index, labels, languages, resume, scale, small,
-    spans, trust, wording,
+    ablation, bandit, console, exposure, few_shot, index, labels, languages, propensities, resume,
+    scale, small, spans, trust, wording,
 )  # fmt: skip
 for _command in (*_TOGETHER, *_ALONE):
     benchmarks.add_command(_command)

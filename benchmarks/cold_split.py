@@ -243,7 +243,7 @@ def _texts(items: DataFile) -> dict[str, str]:
 
 def _events(file: DataFile) -> Iterator[Event]:
     """Interactions in the order of the file."""
-    for item, (user, timestamp, rating) in _records(file):
+    for item, (user, timestamp, rating, _) in _records(file):
         yield Event(user, item, rating, timestamp)
 
 
@@ -279,6 +279,7 @@ def _found_groups(texts: Mapping[str, str], events: Sequence[Event]) -> dict[str
             timestamp=np.array([event.timestamp for event in events], np.int64),
             history=none.astype(np.int32),
             history_rating=none.astype(np.float32),
+            propensity=np.full(len(events), np.nan, np.float32),
             span=np.zeros(len(events), np.int32),
         ),
         words.tocsr(),

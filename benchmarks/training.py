@@ -242,6 +242,7 @@ def _interactions(
         timestamp=place[rows],
         history=np.where(known, item[earlier], PAD).astype(np.int32)[rows],
         history_rating=np.where(known, rating[earlier], 0.0).astype(np.float32)[rows],
+        propensity=np.full(len(user), np.nan, np.float32)[rows],
         span=np.zeros(len(user), np.int32)[rows],
     )
 

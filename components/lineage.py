@@ -126,6 +126,22 @@ def withdrawn_models(pushes: Sequence[Push]) -> dict[int, str]:
     return withdrawn
 
 
+def override_behind(pushes: Sequence[Push], push: Push) -> str:
+    """Why a refusal of this version, or of one that it was made of, was passed over; empty if none.
+
+    What is made of an overridden version stays so. Only what was explored is learned anew by each
+    `debut explore`, so a refusal of an earlier state is past then.
+    """
+    is_learned_anew = False
+    origin: Push | None = push
+    while origin is not None:
+        if origin.override and not (is_learned_anew and origin.kind == EXPLORE):
+            return origin.override
+        is_learned_anew = is_learned_anew or origin.kind == EXPLORE
+        origin = None if origin.base is None else push_of(pushes, origin.base)
+    return ""
+
+
 def record_push(
     store: MetadataStore,
     version: Path,
@@ -143,7 +159,8 @@ def record_push(
         base: folder that it was made of.
         kind: `ITEMS_ADD`, `EXPLORE` or `ROLLBACK`.
         label: of the version.
-        details: what else to note on the execution.
+        details: what else to note on the execution; an `OVERRIDE` is noted of the version too, as
+            the Pusher notes it.
     """
     pushed = mlmd.Artifact(
         type_id=store.put_artifact_type(
@@ -156,6 +173,7 @@ def record_push(
     )
     pushed.custom_properties[_PUSHED].int_value = 1
     noted = {_VERSION: version.name, _DESTINATION: str(version), LABEL: label, BASE: base.name}
+    noted |= {name: details[name] for name in (OVERRIDE,) if name in details}
     for name, value in noted.items():
         pushed.custom_properties[name].string_value = value
     origin = push_of(read_pushes(store), int(base.name))

@@ -25,6 +25,7 @@ HISTORY: Final = "history"  # bytes [0..history_length], the user's earlier item
 HISTORY_RATING: Final = "history_rating"  # float, aligned with HISTORY
 PROFILE: Final = "profile"  # bytes [1], "age: 24. occupation: technician."
 ITEM_STATE: Final = "item_state"  # bytes [1], SEEN or NEW; a slice of the gates
+PROPENSITY: Final = "propensity"  # float [0 or 1] in (0, 1], absent where none was logged
 SPAN: Final = "span"  # int64 [1], of the file the row stands in; 0 where the folder has none
 SPAN_AGE: Final = "span_age"  # bytes [1], EARLIER or LATEST; a slice of the gates
 

@@ -28,6 +28,8 @@ class Interactions:
         timestamp: int64 [N], unix seconds.
         history: int32 [N, H], rows of the user's earlier items, oldest first, PAD at the end.
         history_rating: float32 [N, H], aligned with `history`.
+        propensity: float32 [N] in (0, 1], of the item in the list that led to the interaction; NaN
+            where none was logged.
         span: int32 [N], in which the row arrived, 0 where the data has no spans.
     """
 
@@ -37,6 +39,7 @@ class Interactions:
     timestamp: npt.NDArray[np.int64]
     history: npt.NDArray[np.int32]
     history_rating: npt.NDArray[np.float32]
+    propensity: npt.NDArray[np.float32]
     span: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
@@ -90,6 +93,7 @@ def read_interactions(
             timestamp=column[features.TIMESTAMP].astype(np.int64),
             history=column[features.HISTORY].astype(np.int32),
             history_rating=column[features.HISTORY_RATING].astype(np.float32),
+            propensity=column[features.PROPENSITY].astype(np.float32),
             span=column[features.SPAN].astype(np.int32),
         )
         start = end
@@ -138,6 +142,7 @@ def _read(
         features.RATING: tf.io.FixedLenFeature([], tf.float32),
         features.TIMESTAMP: tf.io.FixedLenFeature([], tf.int64),
         features.PROFILE: tf.io.FixedLenFeature([], tf.string),
+        features.PROPENSITY: tf.io.RaggedFeature(tf.float32),
         features.SPAN: tf.io.FixedLenFeature([], tf.int64, 0),
         features.HISTORY: tf.io.RaggedFeature(tf.string),
         features.HISTORY_RATING: tf.io.RaggedFeature(tf.float32),
@@ -147,12 +152,14 @@ def _read(
         parsed: dict[str, tf.Tensor] = tf.io.parse_example(serialized, spec)
         history = tf.ragged.map_flat_values(rows.lookup, parsed[features.HISTORY])
         width = [None, history_length]
+        propensity = parsed[features.PROPENSITY].to_tensor(float("nan"), shape=[None, 1])
         return parsed | {
             features.ITEM_ID: rows.lookup(parsed[features.ITEM_ID]),
             features.HISTORY: history[:, -history_length:].to_tensor(PAD, shape=width),
             features.HISTORY_RATING: parsed[features.HISTORY_RATING][:, -history_length:].to_tensor(
                 0.0, shape=width
             ),
+            features.PROPENSITY: propensity[:, 0],
         }
 
     dataset = tf.data.TFRecordDataset(sorted(paths), compression_type="GZIP").batch(4096)

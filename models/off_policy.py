@@ -64,7 +64,7 @@ def truncated(logged: Logged) -> Logged:
 
 def on_policy(logged: Logged) -> Estimate:
     """What the logging policy earned."""
-    return _mean(logged.reward)
+    return mean_of(logged.reward)
 
 
 def replay(logged: Logged) -> Estimate:
@@ -80,7 +80,7 @@ def ips(logged: Logged) -> Estimate:
 
     Unbiased where the logging policy may show whatever the judged one would.
     """
-    return _mean(logged.weight * logged.reward)
+    return mean_of(logged.weight * logged.reward)
 
 
 def snips(logged: Logged) -> Estimate:
@@ -90,7 +90,7 @@ def snips(logged: Logged) -> Estimate:
 
 def doubly_robust(logged: Logged) -> Estimate:
     """Unbiased if the propensities or the model are right (Dudík, Langford & Li 2011)."""
-    return _mean(_doubly_robust(logged))
+    return mean_of(_doubly_robust(logged))
 
 
 def gain(logged: Logged) -> Estimate:
@@ -98,16 +98,17 @@ def gain(logged: Logged) -> Estimate:
 
     Place by place, so that what both would show alike does not add to the error.
     """
-    return _mean(_doubly_robust(logged) - logged.reward)
+    return mean_of(_doubly_robust(logged) - logged.reward)
+
+
+def mean_of(contributions: Doubles) -> Estimate:
+    """Of two contributions or more."""
+    error = np.std(contributions, ddof=1) / np.sqrt(len(contributions))
+    return Estimate(float(np.mean(contributions)), float(error))
 
 
 def _doubly_robust(logged: Logged) -> Doubles:
     return logged.expected + logged.weight * (logged.reward - logged.predicted)
-
-
-def _mean(contributions: Doubles) -> Estimate:
-    error = np.std(contributions, ddof=1) / np.sqrt(len(contributions))
-    return Estimate(float(np.mean(contributions)), float(error))
 
 
 def _ratio(weight: Doubles, reward: Doubles) -> Estimate:
@@ -117,4 +118,4 @@ def _ratio(weight: Doubles, reward: Doubles) -> Estimate:
         return Estimate(np.nan, np.nan)
     value = float((weight * reward).sum() / total)
     residual = weight * (reward - value) / (total / len(weight))
-    return Estimate(value, _mean(residual).error)
+    return Estimate(value, mean_of(residual).error)

@@ -17,7 +17,7 @@ import tensorflow as tf
 import tf_keras
 
 from models.alignment import Alignment
-from models.debiasing.weights import inverse_propensity
+from models.debiasing.weights import inverse_propensity, of_pairs
 from models.interactions import PAD, Interactions
 from models.kernel import Floats, ItemKernel, ItemView, KernelSettings
 from models.losses import multi_positive_softmax, squared_error
@@ -131,10 +131,13 @@ class Trainer:
         self._inputs = inputs
         self._options = options
         self._random = np.random.default_rng(options.seed)
+        train = inputs.interactions
         self._weight = inverse_propensity(
-            np.bincount(inputs.interactions.item, minlength=len(inputs.features)),
-            exponent=options.propensity_exponent,
-            clip=options.propensity_clip,
+            train.item, train.propensity,
+            exponent=options.propensity_exponent, clip=options.propensity_clip,
+        )  # fmt: skip
+        self._wanted_weight = of_pairs(
+            train.user, train.item, self._weight, (len(inputs.profiles), len(inputs.features))
         )
         adam = tf_keras.optimizers.AdamW
         self._matrix_optimizer = adam(weight_decay=options.weight_decay, clipnorm=1.0)
@@ -172,7 +175,7 @@ class Trainer:
         errors = []
         for start in range(0, min(len(later), _RATED), self._options.batch_ratings):
             chosen = np.arange(start, min(start + self._options.batch_ratings, len(later)))
-            batch = self._rating_batch(later, chosen, random)
+            batch = self._rating_batch(later, chosen, random, np.ones(len(chosen), np.float32))
             predicted = np.clip(self._rate(batch).numpy(), 0.0, 1.0)
             errors.append((predicted - batch["rating"].numpy()) ** 2)
         return {"squared_error": float(np.concatenate(errors).mean())} if errors else {}
@@ -227,11 +230,11 @@ class Trainer:
 
     def _sample(self, fold: AlignedLaunch, asked: npt.NDArray[np.int64]) -> dict[str, Any]:
         users = self._random.choice(asked, min(self._options.batch_users, len(asked)), False)
+        wanted = fold.launch.wanted[users]
+        weight = self._wanted_weight[users][:, fold.launch.targets]
         return {
             "launch": self._launch_batch(fold, users),
-            "wanted": tf.constant(
-                fold.launch.wanted[users].toarray() * self._weight[fold.launch.targets]
-            ),
+            "wanted": tf.constant(wanted.multiply(weight).toarray()),
             "rated": self._sample_ratings(),
         }
 
@@ -249,18 +252,20 @@ class Trainer:
     def _sample_ratings(self) -> dict[str, tf.Tensor]:
         sampled = self._inputs.sampled
         chosen = self._random.choice(sampled, min(self._options.batch_ratings, len(sampled)))
-        return self._rating_batch(self._inputs.interactions, chosen, self._random)
+        return self._rating_batch(
+            self._inputs.interactions, chosen, self._random, self._weight[chosen]
+        )
 
     def _rating_batch(
         self,
         interactions: Interactions,
         chosen: npt.NDArray[np.int64],
         random: np.random.Generator,
+        weight: Floats,
     ) -> dict[str, tf.Tensor]:
         """Ratings of the chosen interactions; for implicit data half become negatives."""
         inputs = self._inputs
         item, rating = interactions.item[chosen], interactions.rating[chosen]
-        weight = self._weight[item]
         if inputs.interactions.is_implicit:
             negative = random.random(len(chosen)) < 0.5
             item = np.where(negative, random.choice(inputs.negatives, len(chosen)), item)

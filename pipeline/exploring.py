@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.exploration.update import Explored, update
-from components.lineage import EXPLORE
+from components.lineage import EXPLORE, OVERRIDE
 from components.shelf_change import Check
 from models.options import ExploreOptions
 from pipeline.changing import Made, push_changed
@@ -18,6 +18,7 @@ def explore_items(
     options: ExploreOptions,
     *,
     key: bytes,
+    override: str = "",
     waiting: Callable[[], None],
 ) -> tuple[Made, Explored]:
     """Make the newest version under a root explore, and push the result.
@@ -27,6 +28,8 @@ def explore_items(
         log: folder of the feedback log; None to begin without one.
         options: of the exploration; the policy `none` ends it.
         key: of the log's pseudonyms.
+        override: why what the gate refuses is pushed all the same; empty for not. The infra
+            validation can't be overridden, nor what keeps the scores of other items as they are.
         waiting: called where another process is changing the root's version; this one waits.
 
     Raises:
@@ -36,11 +39,15 @@ def explore_items(
     """
 
     def changed(base: Path, candidate: Path) -> tuple[Explored, Check]:
-        return update(base, log, options, key=key, candidate=candidate)
+        return update(
+            base, log, options, key=key, candidate=candidate, is_enforced=not override
+        )  # fmt: skip
 
-    return push_changed(
-        root, changed, kind=EXPLORE, told=lambda done: told(options, done), waiting=waiting
-    )
+    def noted(done: Explored) -> dict[str, str]:
+        reason = {OVERRIDE: override} if done.is_overridden else {}
+        return told(options, done) | reason
+
+    return push_changed(root, changed, kind=EXPLORE, told=noted, waiting=waiting)
 
 
 def told(options: ExploreOptions, done: Explored) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Turns a feedback log into the next span of a data folder.
 
 A span lists the files of the log that it was made of, so that none counts twice and a command that
-is interrupted can be given again.
+is interrupted can be given again. What came of a list has the propensity that the list was shown
+with, whichever file that stands in.
 """
 
 from __future__ import annotations
@@ -12,20 +13,22 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from components.ingestion.folder import INTERACTIONS, DataFile, open_folder
 from models.errors import BadInput
 from models.pseudonyms import MARK, pseudonym
-from serving.feedback.events import Action
+from serving.feedback.events import Action, Event, Impression
 from serving.feedback.reading import BadLine, read_events, sealed_files
 
 SOURCES: Final = "feedback.json"  # what a span was made of
 BAD_LINES: Final = "feedback-bad-lines.jsonl"
 _SPAN: Final = re.compile(r"span-(\d+)")
-_COLUMNS: Final = ("user_id", "item_id", "timestamp", "event")
+_COLUMNS: Final = ("user_id", "item_id", "timestamp", "event", "propensity")
+
+Place = tuple[str | None, str]  # id of a list, and an item
 
 
 class NewSpan(NamedTuple):
@@ -73,13 +76,15 @@ def export_span(log: Path, data: Path, *, key: bytes, kinds: Collection[str]) ->
         )
     spans = [path for path in data.iterdir() if _SPAN.fullmatch(path.name)]
     done = {name for span in spans for name in _sources(span)}
-    files = [file for file in sealed_files(log) if file.name not in done]
+    sealed = sealed_files(log)
+    files = [file for file in sealed if file.name not in done]
     target = data / f"span-{folder.span + 1}"
     hidden = data / f".{target.name}.incoming"
     shutil.rmtree(hidden, ignore_errors=True)
     hidden.mkdir()
     try:
-        made = _write(files, hidden, kinds, _users(known, key))
+        propensities = _propensities(sealed, {(a.list, a.item) for a in _actions(files, kinds)})
+        made = _write(files, hidden, kinds, _users(known, key), propensities)
         if not made.events:
             return made
         (hidden / SOURCES).write_text(json.dumps({"files": [file.name for file in files]}))
@@ -111,21 +116,46 @@ def _column(file: DataFile, name: str) -> Iterator[str]:
             yield values[place]
 
 
-def _write(files: list[Path], span: Path, kinds: Collection[str], users: dict[str, str]) -> NewSpan:
+def _events(files: Iterable[Path]) -> Iterator[Event | BadLine]:
+    return (event for path in files for event in read_events(path))
+
+
+def _actions(files: Iterable[Path], kinds: Collection[str]) -> Iterator[Action]:
+    for event in _events(files):
+        if isinstance(event, Action) and event.event in kinds:
+            yield event
+
+
+def _propensities(log: Iterable[Path], wanted: Collection[Place]) -> dict[Place, float]:
+    """Those that some places of lists were shown with; a log is larger than what came of it."""
+    return {
+        (event.list, shown.item): shown.propensity
+        for event in _events(log)
+        if isinstance(event, Impression)
+        for shown in event.items
+        if (event.list, shown.item) in wanted
+    }
+
+
+def _write(
+    files: list[Path], span: Path, kinds: Collection[str], users: Mapping[str, str],
+    propensities: Mapping[Place, float],
+) -> NewSpan:  # fmt: skip
     events: dict[str, int] = {}
     strangers: set[str] = set()
     bad: list[BadLine] = []
     with gzip.open(span / f"{INTERACTIONS}.csv.gz", "wt", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(_COLUMNS)
-        for event in (event for path in files for event in read_events(path)):
+        for event in _events(files):
             if isinstance(event, BadLine):
                 bad.append(event)
             elif isinstance(event, Action) and event.event in kinds:
                 if event.user not in users:
                     strangers.add(event.user)
                 user = users.get(event.user, MARK + event.user)
-                table.writerow([user, event.item, int(event.time), event.event])
+                propensity = propensities.get((event.list, event.item), "")
+                table.writerow([user, event.item, int(event.time), event.event, propensity])
                 events[event.event] = events.get(event.event, 0) + 1
     if bad:
         lines = (json.dumps(line._asdict()) for line in bad)

@@ -19,6 +19,7 @@ from components.lineage import (
     ROLLBACK,
     Push,
     open_store,
+    override_behind,
     push_of,
     read_pushes,
     withdrawn_models,
@@ -163,12 +164,11 @@ def _by(push: Push | None) -> str:
     return f"{kind} by {push.by}" if kind else push.by
 
 
-def _gates(push: Push | None, pushes: list[Push]) -> str:
-    """Of the run that trained it, as what is made of an overridden version stays so."""
+def _gates(push: Push | None, pushes: Sequence[Push]) -> str:
     if push is None:
         return ""
-    origin = next((p for p in pushes if p.run == push.run and p.base is None), push)
-    return f"overridden: {origin.override}" if origin.override else "passed"
+    override = override_behind(pushes, push)
+    return f"overridden: {override}" if override else "passed"
 
 
 def _time(seconds: float) -> str:

@@ -39,15 +39,19 @@ class Judgement(NamedTuple):
     ips: Estimate
     replay: Estimate
 
+    def passes(self, tolerance: float) -> bool:
+        """Whether the new policy earns that much less at most, in 95 of 100 cases."""
+        return self.gain.low >= -tolerance
+
     def check(self, tolerance: float) -> None:
         """Refuse a policy that may well be worse.
 
         Raises:
             Refused: the lower bound is too low.
         """
-        low = self.logged.value + self.gain.low
-        bound = self.logged.value - tolerance
-        if not low >= bound:
+        if not self.passes(tolerance):
+            low = self.logged.value + self.gain.low
+            bound = self.logged.value - tolerance
             raise Refused(
                 "The gate refused what was learned: on "
                 f"{self.places:,} explored places that did not teach it, its reward per place is "

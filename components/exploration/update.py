@@ -42,6 +42,7 @@ class Explored(NamedTuple):
         items: that may be explored.
         spent: further new items, whose budget is spent.
         judgement: on what was learned; None where nothing could be judged.
+        is_overridden: whether the gate refused that, and it was saved all the same.
     """
 
     lists: int
@@ -51,12 +52,14 @@ class Explored(NamedTuple):
     items: int
     spent: int
     judgement: Judgement | None
+    is_overridden: bool
 
 
 @quick_first_calls()
 def update(
-    base: Path, log: Path | None, options: ExploreOptions, *, key: bytes, candidate: Path
-) -> tuple[Explored, Check]:
+    base: Path, log: Path | None, options: ExploreOptions, *, key: bytes, candidate: Path,
+    is_enforced: bool = True,
+) -> tuple[Explored, Check]:  # fmt: skip
     """Save a version with another state of exploration that the gate has passed.
 
     Args:
@@ -65,6 +68,7 @@ def update(
         options: of the exploration.
         key: of the log's pseudonyms.
         candidate: folder of the new version, which does not exist yet.
+        is_enforced: whether what was learned is refused where it may well earn less.
 
     Returns:
         What was done, and the gate for whoever serves the version.
@@ -96,9 +100,9 @@ def update(
     gate = Gate(
         Loaded(model), users=users, items=ids, named=new, anchors=(), interactions=()
     )  # fmt: skip
-    taught = teach(model, lists, options)
+    taught = teach(model, lists, options, is_enforced=is_enforced)
     check = save_changed(model, base, candidate, gate)
-    return _told(lists, len(bad), taught), check
+    return _told(lists, len(bad), taught, options.tolerance), check
 
 
 class Taught(NamedTuple):
@@ -115,7 +119,9 @@ class Taught(NamedTuple):
     judgement: Judgement | None
 
 
-def teach(model: Any, lists: Sequence[SeenList], options: ExploreOptions) -> Taught:
+def teach(
+    model: Any, lists: Sequence[SeenList], options: ExploreOptions, *, is_enforced: bool = True
+) -> Taught:
     """Put on the shelf of a loaded SavedModel what lists have shown.
 
     Raises:
@@ -132,7 +138,7 @@ def teach(model: Any, lists: Sequence[SeenList], options: ExploreOptions) -> Tau
     observed = observe(model, lists, [ids[row].decode() for row in rows])
     embedding = shelf.embedding.numpy()
     judgement = judge(embedding[rows], observed, options)
-    if judgement is not None:
+    if judgement is not None and is_enforced:
         judgement.check(options.tolerance)
     state = state_of(embedding, rows, observed, options, before=before, salt=str(len(lists)))
     assign(model, columns_of(state))
@@ -191,7 +197,7 @@ def columns_of(state: Exploration) -> Columns:
     return {f"exploration.{field.name}": getattr(state, field.name) for field in fields(state)}
 
 
-def _told(lists: Sequence[SeenList], bad: int, taught: Taught) -> Explored:
+def _told(lists: Sequence[SeenList], bad: int, taught: Taught, tolerance: float) -> Explored:
     state, observed, judgement = taught
     return Explored(
         lists=len(lists),
@@ -201,4 +207,5 @@ def _told(lists: Sequence[SeenList], bad: int, taught: Taught) -> Explored:
         items=int(state.is_explored.sum()),
         spent=int((~state.is_explored).sum()),
         judgement=judgement,
+        is_overridden=judgement is not None and not judgement.passes(tolerance),
     )

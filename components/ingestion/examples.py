@@ -37,6 +37,7 @@ INTERACTION: Final = pa.schema(
         features.HISTORY_RATING: _FLOAT,
         features.PROFILE: _BYTES,
         features.ITEM_STATE: _BYTES,
+        features.PROPENSITY: _FLOAT,
         features.SPAN: _INT,
         features.SPAN_AGE: _BYTES,
         features.USER_GROUP: _BYTES,

@@ -34,7 +34,7 @@ REQUIRED_COLUMNS: Final = {
 }
 _ID_COLUMNS: Final = ("user_id", "item_id", "group_id")
 # Changes with the features that are written: a cache may hold what an older Debut wrote.
-_FEATURES: Final = b"available"
+_FEATURES: Final = b"propensity"
 _SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
 _SPAN: Final = re.compile(r"span-(\d+)")
 _UNREADABLE: Final = (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException)

@@ -118,7 +118,7 @@ class JoinItem(_Join):
                 describing[self._tables[row[0]]].append(row)
                 continue
             counts[row[0]] += 1
-            _, _, rating = row[3]
+            _, _, rating, _ = row[3]
             low, high = min(low, rating), max(high, rating)
 
         if not describing[ITEMS]:
@@ -142,8 +142,8 @@ class JoinItem(_Join):
             yield self._tally(HELD_OUT_ITEMS)
         for index, _, _, values in rows:
             if self._tables[index] == INTERACTIONS:
-                user, timestamp, rating = values
-                event = (timestamp, item, rating, held_out, index, total)
+                user, timestamp, rating, propensity = values
+                event = (timestamp, item, rating, held_out, index, total, propensity)
                 yield TaggedOutput(EVENTS, (user, event))
 
 
@@ -185,6 +185,7 @@ class JoinUser(_Join):
                 [[rating for _, rating in history] for history in earlier],
                 [[profile]] * len(events),
                 [[NEW if split == NEW_ITEMS else SEEN] for split in splits],
+                [[event.propensity] if event.propensity else None for event in events],
                 [[self._spans[event.file]] for event in events],
                 [[self._age(event)] for event in events],
                 [[group_of(len(history), USER_GROUPS)] for history in earlier],

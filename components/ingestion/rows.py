@@ -19,6 +19,7 @@ from models.pseudonyms import pseudonym
 MAX_ID_LENGTH: Final = 256
 END_OF_TIME: Final = 4_102_444_800  # 2100-01-01: what lies beyond is in milliseconds, not seconds
 _MAX_FLOAT32: Final = 3.4028234e38
+_MIN_FLOAT32: Final = 1.1754944e-38  # above 0
 _WORDS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 # Reasons. They are shown to people as they stand.
@@ -55,7 +56,8 @@ def row_parser(
     """Returns the function that turns the fields of a row of `file` into its record.
 
     The records, by table:
-      interactions: (item id, (user id, unix seconds, rating on the file's scale or 1.0))
+      interactions: (item id, (user id, unix seconds, rating on the file's scale or 1.0, logged
+        propensity or 0.0))
       items: (item id, (title, category, brand, description, price or None, whether it is available
         or None))
       users: (user id, (profile text,))
@@ -122,7 +124,7 @@ class _InteractionParser(_RowParser):
         timestamp = parse_timestamp(fields[self._position["timestamp"]])
         position = self._position.get("rating")
         rating = 1.0 if position is None else self._rating(fields[position])
-        return item, (user, timestamp, rating)
+        return item, (user, timestamp, rating, self._propensity(self._text(fields, "propensity")))
 
     def _rating(self, value: str) -> float:
         rating = parse_number(value, "rating")
@@ -130,6 +132,14 @@ class _InteractionParser(_RowParser):
         if (low is not None and rating < low) or (high is not None and rating > high):
             raise RowFault(OUTSIDE_SCALE, "rating", value)
         return rating
+
+    def _propensity(self, value: str) -> float:
+        if not value or value.isspace():
+            return 0.0
+        propensity = parse_number(value, "propensity")
+        if not _MIN_FLOAT32 <= propensity <= 1:
+            raise RowFault(OUT_OF_RANGE, "propensity", value)
+        return propensity
 
 
 class _ItemParser(_RowParser):

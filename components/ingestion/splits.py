@@ -22,6 +22,7 @@ class Event(NamedTuple):
     is_held_out: bool  # the item is held out as if it were new
     file: int
     demand: int = 0  # interactions of the item, in all splits
+    propensity: float = 0.0  # of the item in the list that led to it, 0 where none was logged
 
 
 def draw(salt: str, kind: str, key: str) -> float:

@@ -62,7 +62,7 @@ def read_support(
     return Support(
         [
             FirstInteraction(item, user, timestamp, scale.apply(rating))
-            for item, (user, timestamp, rating) in records
+            for item, (user, timestamp, rating, _) in records
         ],
         set_aside,
     )

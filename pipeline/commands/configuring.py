@@ -1,4 +1,4 @@
-"""Options that commands share: the root, and a configuration."""
+"""Options that commands share: the root, a configuration, and a reason to override a gate."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from models.errors import BadInput
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -18,6 +20,27 @@ root_option: Any = click.option(
     help="The folder that `debut run` was given.",
 )
 """The function gets `root`."""
+
+
+def override_option(refuses: str) -> Callable[[Decorated], Decorated]:
+    """`--override-gates`: the function gets `override`, a reason or an empty text.
+
+    Args:
+        refuses: what is pushed all the same, for the help.
+    """
+    return click.option(
+        "--override-gates",
+        "override",
+        callback=_reason,
+        metavar="REASON",
+        help=f"Push even what {refuses} refuses; the reason is recorded.",
+    )
+
+
+def _reason(_: click.Context, __: click.Parameter, text: str | None) -> str:
+    if text is not None and not text.strip():
+        raise BadInput("--override-gates has no reason. Say why it is to be pushed all the same.")
+    return (text or "").strip()
 
 
 def configuration_options(function: Decorated) -> Decorated:

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from models.pseudonyms import read_key
-from pipeline.commands.configuring import configuration_options, root_option
+from pipeline.commands.configuring import (
+    configuration_options,
+    override_option,
+    root_option,
+)
 from pipeline.commands.failures import FailingCommand, debug_option, debugging
 
 if TYPE_CHECKING:
@@ -39,10 +43,12 @@ Ends with 0 where a version was pushed, 2 for bad input, 3 where a gate refused 
     help="Environment variable with the key for user ids that the log was written with.",
 )
 @configuration_options
+@override_option("the gate on what was learned")
 @debug_option
 def explore(
-    root: Path, log: Path | None, key: str | None, config: Path | None, settings: tuple[str, ...]
-) -> None:
+    root: Path, log: Path | None, key: str | None, config: Path | None, settings: tuple[str, ...],
+    override: str,
+) -> None:  # fmt: skip
     """Give new items a bounded share of the places, and learn from the feedback log.
 
     Options are those of the section `explore`. Everything is learned anew from the log each time,
@@ -59,9 +65,13 @@ def explore(
 
             options = load_configuration(config, settings).explore
         with open_console().status("Learning, validating and pushing"):
-            made, done = explore_items(root, log, options, key=secret, waiting=_say_waiting)
+            made, done = explore_items(
+                root, log, options, key=secret, override=override, waiting=_say_waiting
+            )
     for line in _told(done, policy=options.policy):
         click.echo(line)
+    if done.is_overridden:
+        click.echo(f"A gate's refusal was overridden: {override}")
     click.echo(f"Pushed {made.version}, made of version {made.base.name}.")
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from models.errors import BadInput, DebutError, Refused
-from pipeline.commands.configuring import configuration_options
+from models.errors import DebutError, Refused
+from pipeline.commands.configuring import configuration_options, override_option
 from pipeline.commands.failures import debug_option, debugging
 from pipeline.layout import SAMPLE, log_file, report_folder
 
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 
 _PATH: Final = click.Path(path_type=Path)
 _LONGEST: Final = 400  # characters of a server's words; the last ones tell what happened
-
-
-def _reason(_: click.Context, __: click.Parameter, text: str | None) -> str:
-    if text is not None and not text.strip():
-        raise BadInput("--override-gates has no reason. Say why the refused model is to be pushed.")
-    return (text or "").strip()
 
 
 @click.command(
@@ -50,13 +44,7 @@ pushed, 2 for bad input, 3 where a gate refused the model."""
     help="Where everything that a run makes is kept.",
 )
 @configuration_options
-@click.option(
-    "--override-gates",
-    "override",
-    callback=_reason,
-    metavar="REASON",
-    help="Push even what Evaluator refuses; the reason is recorded.",
-)
+@override_option("Evaluator")
 @debug_option
 def run(
     data: Path | None, root: Path, config: Path | None, settings: tuple[str, ...], override: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from components.lineage import BY, EXPLORE, INSTEAD_OF, ITEMS_ADD, REASON, ROLLBACK, Push
+from components.lineage import BY, EXPLORE, INSTEAD_OF, ITEMS_ADD, OVERRIDE, REASON, ROLLBACK, Push
 
 Json = dict[str, Any]
 
@@ -13,7 +13,7 @@ _KINDS: Final = {
     EXPLORE: "What lists have shown of new items was learned",
     ROLLBACK: "An earlier version was pushed again",
 }
-_NO_FACTS: Final = (BY, INSTEAD_OF)
+_NO_FACTS: Final = (BY, INSTEAD_OF, OVERRIDE, REASON)
 
 
 def derived_card(base: Json, push: Push) -> Json:
@@ -47,9 +47,11 @@ def change(push: Push) -> str:
     noted = [
         f"{name.replace('_', ' ')} {value}"
         for name, value in push.details.items()
-        if name not in _NO_FACTS and name != REASON and value
+        if name not in _NO_FACTS and value
     ]
     reason = push.details.get(REASON, "")
     told = _KINDS.get(push.kind, "Changed by a pipeline")
     counted = f" ({', '.join(noted)})" if noted else ""
+    if push.override:
+        return f"{told}{counted}, though a gate refused it: {push.override}"
     return f"{told}{counted}: {reason}" if reason else f"{told}{counted}."

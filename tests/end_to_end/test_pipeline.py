@@ -41,7 +41,7 @@ from pipeline.cli import main
 from pipeline.config import load_configuration
 from pipeline.console.server import create_console
 from pipeline.evaluation import read_rating_counts
-from pipeline.layout import serving_folder
+from pipeline.layout import cards_folder, serving_folder
 from pipeline.model_card import card_file
 from pipeline.outcome import Outcome
 from pipeline.pushed import read_terms
@@ -858,13 +858,14 @@ class TestExploration:
         assert set(explored["item_id"][drawn].astype(str)) <= place.shop.unsold
         assert (usual["propensity"] == 1).all()
 
-    def test_as_a_pipeline_the_gate_refuses_what_too_few_places_speak_for(
-        self, root, begun, tmp_path, monkeypatch
-    ):
+    @pytest.fixture(scope="class")
+    def log(self, root, begun, tmp_path_factory):
+        """Of which too few places speak for what they teach."""
+        folder = tmp_path_factory.mktemp("feedback")
         newest = sorted(serving_folder(root).iterdir())[-1]
         users = [f"u{number}" for number in range(80)]
         answer = asked(newest, users)
-        with FeedbackLog(tmp_path / "log", key=b"secret") as log:
+        with FeedbackLog(folder, key=b"secret") as log:
             for user, items, scores, chances in zip(
                 users, *(answer[name] for name in ("item_id", "score", "propensity")), strict=True
             ):
@@ -874,12 +875,37 @@ class TestExploration:
                 )
                 if user.endswith("7"):
                     log.purchase(user, ids[9], shown)
+        return folder
+
+    def test_as_a_pipeline_the_gate_refuses_what_too_few_places_speak_for(
+        self, root, log, monkeypatch
+    ):
+        newest = sorted(serving_folder(root).iterdir())[-1]
         monkeypatch.setenv("SHOP_KEY", "secret")
         options = load_configuration(None, ["explore.policy=linucb", "explore.tolerance=0"]).explore
         with pytest.raises(Refused, match="explored places that did not teach it"):
-            run_exploration_pipeline(root, tmp_path / "log", options, key="SHOP_KEY")
+            run_exploration_pipeline(root, log, options, key="SHOP_KEY")
         assert sorted(serving_folder(root).iterdir())[-1] == newest
         assert NewestRun(root).states["ExplorationUpdater"] == "FAILED"
+
+    def test_an_override_pushes_what_the_gate_refuses_and_is_recorded_with_its_reason(
+        self, root, log, monkeypatch
+    ):
+        monkeypatch.setenv("SHOP_KEY", "secret")
+        before, reason = pushed_versions(root)[0], "we know that these sell"
+        assert before["gates"] == "passed"
+        result = CliRunner().invoke(
+            main,
+            ["explore", "--root", str(root), "--log", str(log), "--key", "SHOP_KEY",
+             "--set", "explore.policy=linucb", "--set", "explore.tolerance=0",
+             "--override-gates", reason],
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        assert f"overridden: {reason}" in result.output
+        newest = pushed_versions(root)[0]
+        assert newest["base"] == before["version"] and newest["gates"] == f"overridden: {reason}"
+        page = (cards_folder(root) / f"{newest['version']}.html").read_text()
+        assert f"though a gate refused it: {reason}" in page
 
     def test_a_log_without_its_key_ends_with_2(self, root, begun, tmp_path):
         result = CliRunner().invoke(

@@ -9,10 +9,14 @@ from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 from tfx.types import standard_artifacts
 
 from components.lineage import (
+    EXPLORE,
     INSTEAD_OF,
     ITEMS_ADD,
+    OVERRIDE,
     REASON,
     ROLLBACK,
+    override_behind,
+    push_of,
     read_pushes,
     record_promotion,
     record_push,
@@ -122,6 +126,12 @@ class History:
         )
         return chosen and chosen["statistics"][0].id
 
+    def override(self, version):
+        pushes = read_pushes(self.store)
+        push = push_of(pushes, version)
+        assert push is not None
+        return override_behind(pushes, push)
+
     def withdrawn(self):
         return withdrawn_models(read_pushes(self.store))
 
@@ -208,6 +218,26 @@ def test_a_withdrawn_model_that_is_brought_back_is_withdrawn_no_more(history):
     history.roll_back(to=second, instead_of=str(third), reason="it was the shop's fault")
     assert history.baseline() == new.id
     assert history.withdrawn() == {old.id: "it was the shop's fault"}
+
+
+def test_what_is_made_of_an_overridden_version_stays_overridden(history):
+    _, _, version = history.run()
+    refused = history.derive(version, EXPLORE, **{OVERRIDE: "these sell"})
+    added = history.derive(refused, ITEMS_ADD)
+    other = history.derive(version, ITEMS_ADD)
+    again = history.roll_back(to=added, instead_of=str(other))
+    assert [history.override(one) for one in (version, refused, added, other, again)] == [
+        "", "these sell", "these sell", "", "these sell",
+    ]  # fmt: skip
+
+
+def test_what_is_learned_anew_from_the_log_is_overridden_no_more(history):
+    _, _, version = history.run()
+    refused = history.derive(version, EXPLORE, **{OVERRIDE: "these sell"})
+    passed = history.derive(refused, EXPLORE)
+    assert history.override(history.derive(passed, ITEMS_ADD)) == ""
+    once_more = history.derive(passed, EXPLORE, **{OVERRIDE: "these too"})
+    assert history.override(once_more) == "these too"
 
 
 def test_a_canary_is_no_baseline_until_it_is_promoted(history):

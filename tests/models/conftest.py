@@ -115,6 +115,7 @@ def interactions_of(user, item, rating, *, after=0) -> Interactions:
         timestamp=after + np.arange(len(user)),
         history=np.zeros((len(user), 0), np.int32),
         history_rating=np.zeros((len(user), 0), np.float32),
+        propensity=np.full(len(user), np.nan, np.float32),
         span=np.zeros(len(user), np.int32),
     )
 

@@ -28,7 +28,8 @@ def make(*, pace: bool, seed: int = 0):
     none = np.zeros((len(user), 0))
     interactions = Interactions(
         user, item, np.ones(len(user), np.float32), time.astype(np.int64),
-        none.astype(np.int32), none.astype(np.float32), np.zeros(len(user), np.int32),
+        none.astype(np.int32), none.astype(np.float32), np.full(len(user), np.nan, np.float32),
+        np.zeros(len(user), np.int32),
     )  # fmt: skip
     launch = SimulatedLaunch.hide(
         purchase_matrix(user, item, (USERS, ITEMS)), targets=np.arange(TARGETS),

@@ -137,8 +137,16 @@ def test_the_gate_judges_what_was_learned_on_places_that_did_not_teach_it(model,
     assert judgement.places == (begun[2][judges] < 1).sum() > 0
     bound = -judgement.gain.low
     assert bound > 0
+    refused = options(f"tolerance={bound * 0.99}")
     with pytest.raises(Refused, match="what was learned"):
-        teach(model, lists, options(f"tolerance={bound * 0.99}"))
+        teach(model, lists, refused)
+    assert not model._shelf.exploration.learned.numpy().any()
+    # Where a person overrides the gate, it still says what it thinks of it.
+    overridden = teach(model, lists, refused, is_enforced=False)
+    assert overridden.state.learned.any() and overridden.judgement == judgement
+    np.testing.assert_array_equal(
+        model._shelf.exploration.learned.numpy(), overridden.state.learned
+    )
     teach(model, lists, options(f"tolerance={bound * 1.01}"))
 
 

@@ -9,7 +9,9 @@ from models.interactions import PAD, Interactions, Purchases, read_interactions
 ITEM_IDS = np.array([b"a", b"b", b"007", b"\xe7\xba\xa2"], object)
 
 
-def example(user, item, *, rating=1.0, time=0, history=(), ratings=None, profile=b""):
+def example(
+    user, item, *, rating=1.0, time=0, history=(), ratings=None, profile=b"", propensity=()
+):
     made = tf.train.Example()
     feature = made.features.feature
     feature["user_id"].bytes_list.value.append(user)
@@ -17,6 +19,8 @@ def example(user, item, *, rating=1.0, time=0, history=(), ratings=None, profile
     feature["rating"].float_list.value.append(rating)
     feature["timestamp"].int64_list.value.append(time)
     feature["profile"].bytes_list.value.append(profile)
+    if propensity is not None:  # an older Debut's Examples don't have it
+        feature["propensity"].float_list.value.extend(propensity)
     feature["history"].bytes_list.value.extend(history)
     feature["history_rating"].float_list.value.extend(
         [1.0] * len(history) if ratings is None else ratings
@@ -54,6 +58,16 @@ def test_ids_become_rows_of_the_item_table_and_of_one_user_list(read):
     assert splits["eval"].item.tolist() == [3, 1]
     assert splits["train"].rating.tolist() == [0.25, 1.0]
     assert splits["train"].timestamp.tolist() == [5, 3]
+
+
+def test_a_propensity_is_read_where_one_was_logged(read):
+    rows = [
+        example(b"u", b"a", propensity=[0.25]),
+        example(b"u", b"b", propensity=()),
+        example(b"u", b"007", propensity=None),
+    ]
+    splits, _ = read(train=rows)
+    np.testing.assert_array_equal(splits["train"].propensity, [0.25, np.nan, np.nan])
 
 
 def test_a_history_keeps_its_Purchases_in_order_with_their_ratings(read):
@@ -98,6 +112,7 @@ def interactions(rows):
         timestamp=time.astype(np.int64),
         history=np.zeros((len(rows), 1), np.int32),
         history_rating=np.zeros((len(rows), 1), np.float32),
+        propensity=np.full(len(rows), np.nan, np.float32),
         span=np.zeros(len(rows), np.int32),
     )
 

@@ -176,6 +176,7 @@ def test_popularity_counts_the_interactions_of_each_item(tmp_path):
             "history_rating": [],
             "profile": [b""],
             "item_state": [b"seen"],
+            "propensity": [],
             "span": [0],
             "span_age": [b"latest"],
             "user_group": [b"light"],

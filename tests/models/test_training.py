@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -61,6 +63,7 @@ def make_shop(seed=0, *, implicit=True):
         timestamp=np.arange(len(user)),
         history=history,
         history_rating=history_rating,
+        propensity=np.full(len(user), np.nan, np.float32),
         span=np.zeros(len(user), np.int32),
     )
     return Inputs(
@@ -227,6 +230,29 @@ def test_what_is_popular_counts_the_less_in_both_losses(inputs, deal):
     bought = rated["weight"][rated["rating"] == 1]
     assert len(np.unique(bought)) > 1
     assert np.isin(bought.round(4), expected.round(4).astype(np.float32)).all()
+
+
+def test_what_was_shown_by_chance_counts_by_the_logged_propensity_in_both_losses(inputs, deal):
+    options = OPTIONS.model_copy(update={"propensity_exponent": 1.0, "propensity_clip": 8.0})
+    train = inputs.interactions
+    # One half of the users was shown what it bought, by chances that the log tells.
+    logged = np.where(train.user % 2, 1 / (2 + train.item % 3), np.nan).astype(np.float32)
+    shown = replace(inputs, interactions=replace(train, propensity=logged))
+    trainer = Trainer(make_model(shown), shown, options)
+    inverse = 2.0 + train.item % 3
+    inverse /= inverse[train.user % 2 == 1].mean()
+    fold = deal[0][0]
+    of_pair = dict(zip(zip(train.user, train.item, strict=True), inverse, strict=True))
+    for user in fold.launch.users[fold.launch.users % 2 == 1][:5]:
+        [wanted] = trainer._sample(fold, np.array([user]))["wanted"].numpy()
+        expected = [
+            of_pair[user, item] if fold.launch.wanted[user, place] else 0.0
+            for place, item in enumerate(fold.launch.targets)
+        ]
+        np.testing.assert_allclose(wanted, expected, rtol=1e-5)
+    rated = trainer._sample_ratings()
+    weight, is_bought = rated["weight"].numpy(), rated["rating"].numpy() == 1
+    assert np.isclose(weight[is_bought][:, np.newaxis], np.unique(inverse)).any(axis=1).mean() > 0.3
 
 
 def test_explicit_ratings_are_learned_beside_retrieval():

@@ -15,6 +15,7 @@ def groups(events, terms):
         user=user.astype(np.int32), item=item.astype(np.int32),
         rating=np.ones(len(user), np.float32), timestamp=time,
         history=none.astype(np.int32), history_rating=none.astype(np.float32),
+        propensity=np.full(len(user), np.nan, np.float32),
         span=np.zeros(len(user), np.int32),
     )  # fmt: skip
     return variant_groups(interactions, sp.csr_matrix(terms)).tolist()
@@ -55,6 +56,7 @@ def test_without_any_interaction_every_item_is_its_own_group():
         user=empty.astype(np.int32), item=empty.astype(np.int32),
         rating=empty.astype(np.float32), timestamp=empty,
         history=np.zeros((0, 0), np.int32), history_rating=np.zeros((0, 0), np.float32),
+        propensity=empty.astype(np.float32),
         span=empty.astype(np.int32),
     )  # fmt: skip
     assert len(set(variant_groups(interactions, sp.csr_matrix(np.ones((3, 2)))).tolist())) == 3

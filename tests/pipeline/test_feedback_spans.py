@@ -61,6 +61,24 @@ def test_purchases_become_the_next_span_and_known_users_get_their_ids_back(data,
     assert open_folder(data).span == 2
 
 
+def test_what_came_of_a_list_has_the_propensity_that_it_was_shown_with(data, tmp_path):
+    folder = tmp_path / "log"
+    with FeedbackLog(folder, key=KEY) as log:
+        first = log.impression("ann", Ranking(["b", "a"], [1.0, 0.5], 3, [1.0, 0.25]))
+        second = log.impression("ben", Ranking(["a", "b"], [1.0, 0.5], 3, [1.0, 0.5]))
+        log.purchase("ben", "b", second)
+    export_span(folder, data, key=KEY, kinds=PURCHASES)
+    # What comes later of a list is in another file of the log than the list.
+    with FeedbackLog(folder, key=KEY) as log:
+        log.purchase("ann", "a", first)
+        log.purchase("ann", "b")
+        log.purchase("ben", "c", second)
+    export_span(folder, data, key=KEY, kinds=PURCHASES)
+    told = [[(row["item_id"], row["propensity"]) for row in rows(data / f"span-{n}")]
+            for n in (2, 3)]  # fmt: skip
+    assert told == [[("b", "0.5")], [("a", "0.25"), ("b", ""), ("c", "")]]
+
+
 def test_ingestion_knows_a_new_user_by_the_pseudonym_that_a_raw_id_would_get(data, log):
     export_span(log, data, key=KEY, kinds=PURCHASES)
     [file] = [f for f in open_folder(data).files if f.table == INTERACTIONS and f.span == 2]

@@ -1,8 +1,9 @@
 """What the card of a version says that was made of another one, and how a card is shown."""
 
 import re
+from dataclasses import replace
 
-from components.lineage import INSTEAD_OF, ITEMS_ADD, REASON, ROLLBACK, Push
+from components.lineage import EXPLORE, INSTEAD_OF, ITEMS_ADD, REASON, ROLLBACK, Push
 from pipeline.model_card.derived import change, derived_card
 from pipeline.model_card.writing import card_file, render, write_card
 
@@ -59,6 +60,15 @@ def test_a_rollback_has_the_figures_of_what_it_brought_back_and_its_reason():
     back = push(ROLLBACK, **{REASON: "it sold out", INSTEAD_OF: "11"})
     assert limits(derived_card(card(), back)) == ["Little data."]
     assert change(back) == "An earlier version was pushed again: it sold out"
+
+
+def test_a_card_says_that_a_gate_refused_what_was_explored_and_why_that_was_passed_over():
+    reason = "the holiday week is no measure"
+    made = replace(push(EXPLORE, policy="thompson", override=reason), override=reason)
+    assert change(made) == (
+        "What lists have shown of new items was learned (policy thompson), though a gate refused "
+        f"it: {reason}"
+    )
 
 
 def test_the_page_holds_texts_as_texts_and_loads_nothing():

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+import tensorflow_data_validation as tfdv
 import yaml
+from apache_beam.options.pipeline_options import PipelineOptions
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 import pipeline
@@ -118,6 +122,16 @@ def decode(record: bytes) -> dict[str, Any]:
         values = [v.decode() if isinstance(v, bytes) else v for v in values]
         row[name] = values if name.startswith("history") else values[0] if values else None
     return row
+
+
+def anomalies(folder: Path, schema: str) -> list[str]:
+    """Features of a split's Examples that don't fit a curated schema."""
+    found = tfdv.generate_statistics_from_tfrecord(
+        f"{folder}/*.gz", pipeline_options=PipelineOptions(IN_MEMORY)
+    )
+    path = Path(next(iter(pipeline.__path__))) / "schema" / f"{schema}.pbtxt"
+    curated = text_format.Parse(path.read_text(), schema_pb2.Schema())
+    return sorted(tfdv.validate_statistics(found, curated).anomaly_info)
 
 
 def read_quarantine(folder: Path) -> list[dict[str, Any]]:

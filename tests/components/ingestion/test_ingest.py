@@ -11,7 +11,13 @@ import pytest
 from components.ingestion.join import JoinUser
 from components.ingestion.summary import check_quarantine
 from models.errors import BadInput, DebutError
-from tests.components.ingestion.helpers import data_options, ingest, write_csv, write_shop
+from tests.components.ingestion.helpers import (
+    anomalies,
+    data_options,
+    ingest,
+    write_csv,
+    write_shop,
+)
 from tests.components.ingestion.oracle import expected_interactions
 
 FEATURES = ("split", "user_id", "item_id", "timestamp", "history", "item_state")
@@ -155,6 +161,7 @@ class TestImplicitShop:
             "history_rating": [1.0, 1.0],
             "profile": "age: 24. occupation: technician.",
             "item_state": "seen",
+            "propensity": None,
             "span": 0,
             "span_age": "latest",
             "user_group": "light",
@@ -192,8 +199,9 @@ def test_spans_are_united_and_newer_item_rows_replace_older_ones(tmp_path):
     write_shop(one)
     write_csv(one / "users.csv", "user_id,town", ("ann", "Rome"), ("bob", "Oslo"))
     write_csv(
-        two / "interactions.csv", "user_id,item_id,timestamp", ("ann", "d", 40), ("?", "x", 1)
-    )
+        two / "interactions.csv", "user_id,item_id,timestamp,propensity",
+        ("ann", "d", 40, 0.125), ("bob", "d", 50, ""), ("bob", "d", 50, 0.5), ("?", "x", 1, 1),
+    )  # fmt: skip
     write_csv(
         two / "items.csv", "item_id,title,available",
         ("d", "Dates", ""), ("b", "Rye", "false"), ("b", "Rusk", "true"),
@@ -205,6 +213,11 @@ def test_spans_are_united_and_newer_item_rows_replace_older_ones(tmp_path):
     assert [item for item, row in result.catalogue.items() if not row["available"]] == ["b"]
     assert result.row("ann", "d")["history"] == ["a", "b", "c"]
     assert result.row("ann", "a")["profile"] == "town: Pisa."
+    # The column may stand in some spans only, and be empty; none counts before some.
+    assert [result.row("ann", item)["propensity"] for item in "ad"] == [None, 0.125]
+    again = [row for row in result.interactions if (row["user_id"], row["item_id"]) == ("bob", "d")]
+    assert sorted(row["propensity"] or 0 for row in again) == [0, 0.5]
+    assert not anomalies(result.root / "interactions" / "Split-train", "interactions")
     ages = {
         item: (row["span"], row["span_age"]) for item in "abcd" for row in [result.row("ann", item)]
     }
@@ -213,7 +226,7 @@ def test_spans_are_united_and_newer_item_rows_replace_older_ones(tmp_path):
     assert result.summary.spans == (1, 2)
     assert result.set_aside("span-2/items.csv") == [(3, "duplicate id", "item_id")]
     assert result.set_aside("span-2/interactions.csv") == [
-        (2, "item not in the catalogue", "item_id")
+        (4, "item not in the catalogue", "item_id")
     ]
     counts = {f.name: (f.read, f.emitted, f.replaced, f.quarantined) for f in result.summary.files}
     assert counts["span-1/items.csv"] == (3, 2, 1, 0)

@@ -60,7 +60,7 @@ def test_parquet_csv_and_gzip_give_the_same_records(folders):
         1,
         ("007", ("Ä", "", "", "stock: True. released: 2011-12-01.", 1.5, None)),
     )
-    assert plain[-1] == ("interactions", 3, ("009", ("8", 90000, 4.0)))
+    assert plain[-1] == ("interactions", 3, ("009", ("8", 90000, 4.0, 0.0)))
 
 
 def test_times_with_a_zone_and_below_a_microsecond(tmp_path):

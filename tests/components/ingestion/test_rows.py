@@ -26,12 +26,27 @@ def fault(parse, *fields):
 
 def test_interaction():
     parse = parser("interactions", INTERACTIONS)
-    assert parse(["007", "42", "1291191960", "3.5"]) == ("42", ("007", 1291191960, 3.5))
+    assert parse(["007", "42", "1291191960", "3.5"]) == ("42", ("007", 1291191960, 3.5, 0.0))
 
 
 def test_interaction_without_ratings_is_a_positive():
     parse = parser("interactions", ("event", "timestamp", "item_id", "user_id"))
-    assert parse(["view", "5", "i", "u"]) == ("i", ("u", 5, 1.0))
+    assert parse(["view", "5", "i", "u"]) == ("i", ("u", 5, 1.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("0.25", 0.25), ("1", 1.0), ("1e-3", 1e-3), ("", 0.0), (" ", 0.0)]
+)
+def test_interaction_says_with_what_propensity_its_item_was_shown_or_nothing(value, expected):
+    parse = parser("interactions", ("user_id", "item_id", "timestamp", "propensity"))
+    assert parse(["u", "i", "5", value]) == ("i", ("u", 5, 1.0, expected))
+
+
+@pytest.mark.parametrize("value", ["0", "-0.1", "1.01", "1e-300"])
+def test_what_is_no_chance_above_0_is_no_propensity(value):
+    parse = parser("interactions", ("user_id", "item_id", "timestamp", "propensity"))
+    assert fault(parse, "u", "i", "5", value) == (rows.OUT_OF_RANGE, "propensity")
+    assert fault(parse, "u", "i", "5", "often") == (rows.NOT_A_NUMBER, "propensity")
 
 
 def test_item_with_further_columns_in_its_description():
@@ -158,9 +173,7 @@ def test_pseudonym_is_the_keyed_hash_and_the_same_in_both_tables():
     # RFC 4231, test case 2.
     digest = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
     user = "what do ya want for nothing?"
-    _, (in_interactions, _, _) = parser("interactions", INTERACTIONS, b"Jefe")(
-        [user, "i", "1", "1"]
-    )
+    _, (in_interactions, *_) = parser("interactions", INTERACTIONS, b"Jefe")([user, "i", "1", "1"])
     in_users, _ = parser("users", ("user_id", "age"), b"Jefe")([user, "3"])
     assert in_interactions == in_users == digest
 
