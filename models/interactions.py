@@ -146,7 +146,6 @@ def _parser(
         features.HISTORY_RATING: tf.io.RaggedFeature(tf.float32),
     }
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         parsed: dict[str, tf.Tensor] = tf.io.parse_example(serialized, spec)
         history = tf.ragged.map_flat_values(rows.lookup, parsed[features.HISTORY])
@@ -159,7 +158,10 @@ def _parser(
             ),
         }
 
-    return parse
+    traced: Callable[[tf.Tensor], dict[str, tf.Tensor]] = tf.function(
+        parse, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
+    )
+    return traced
 
 
 def _read(

@@ -642,6 +642,13 @@ def loaded(version):
     return tf.saved_model.load(str(version))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_versions():
+    """Before Python ends, which TensorFlow's objects would not take without a complaint."""
+    yield
+    loaded.cache_clear()
+
+
 def asked(version, users):
     """What a version recommends to each user, ten items."""
     answer = loaded(version).signatures["recommend"](
