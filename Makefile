@@ -28,7 +28,7 @@ run: $(READY) ## Train on the sample shop, push the model, recommend its new pro
 	$(PYTHON_VENV) -m pipeline.demo --root "$(ROOT)"
 
 test: $(READY) ## Run the tests; the last line counts them
-	$(PYTHON_VENV) -m pytest -n 2 --dist loadfile $(ARGS)
+	$(PYTHON_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-encoders: $(READY) ## Whole runs with an encoder from scratch, a compressed and a fine-tuned one; minutes
 	$(PYTHON_VENV) -m pytest -m encoders tests/end_to_end $(ARGS)

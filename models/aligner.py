@@ -55,21 +55,25 @@ class Aligner:
     log_popularity: Floats
 
     @classmethod
-    def of(cls, known: SimulatedLaunch, view: ItemView, settings: KernelSettings) -> Aligner:
+    def of(
+        cls, known: SimulatedLaunch, view: ItemView, settings: KernelSettings,
+        among: Floats | None = None,
+    ) -> Aligner:  # fmt: skip
         """With the anchors of a launch, whose targets are not used.
 
         Args:
             known: at least one anchor.
             view: the catalogue.
             settings: of the kernel.
+            among: float32 [A, A], kernel of the anchors, if it is known already.
         """
         kernel, anchors = ItemKernel(view, settings), view.rows(known.anchors)
+        if among is None:
+            among = kernel(anchors, anchors)
         return cls(
             anchors=anchors,
             kernel=kernel,
-            alignment=Alignment(
-                kernel(anchors, anchors), known.history, ridge=settings.ridge, refine=True
-            ),
+            alignment=Alignment(among, known.history, ridge=settings.ridge, refine=True),
             gram=_score_gram(known),
             log_popularity=known.log_popularity,
         )

@@ -7,12 +7,14 @@ Everything that changes between trainings belongs here.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 import tensorflow as tf
 
 from models.admission import Admission
@@ -30,11 +32,11 @@ from models.inheritance import Inheritance, inherit
 from models.inherited import Inherited
 from models.interactions import PAD, Purchases
 from models.item_table import ItemTable
-from models.kernel import ItemView, KernelSettings
+from models.kernel import Floats, ItemKernel, ItemView, KernelSettings
 from models.options import ModelOptions
 from models.quality import FittedQuality, Ratings, fit_quality
 from models.rules import Ruled
-from models.simulation import SimulatedLaunch, most_popular
+from models.simulation import Rows, SimulatedLaunch, most_popular
 from models.two_tower import TwoTower
 
 _BATCH = 1024
@@ -200,18 +202,14 @@ def fill_shelf(
         ]
     )
 
+    known, known_in_train = (_all_known(part.purchases(), options) for part in (everything, train))
+    among = _kernel_among([known.anchors, known_in_train.anchors], view, settings)
+
     def inherited(
-        ratings: Ratings, covered: npt.NDArray[np.bool_]
-    ) -> tuple[Inheritance, SimulatedLaunch, Aligner, FittedQuality]:
-        purchases = ratings.purchases()
-        popularity = purchases.getnnz(axis=0).astype(np.int64)
-        known = SimulatedLaunch.hide(
-            purchases,
-            targets=np.zeros(0, np.int64),
-            anchors=most_popular(popularity, popularity > 0, options.max_anchors),
-            regularization=options.teacher_regularization,
-        )
-        aligner = Aligner.of(known, view, settings)
+        ratings: Ratings, known: SimulatedLaunch, covered: npt.NDArray[np.bool_]
+    ) -> tuple[Inheritance, Aligner, FittedQuality]:
+        popularity = ratings.purchases().getnnz(axis=0).astype(np.int64)
+        aligner = Aligner.of(known, view, settings, among(known.anchors))
         quality = fit_quality(ratings, view, settings, max_anchors=options.max_anchors)
         inheritance = inherit(
             known, view, aligner,
@@ -230,10 +228,10 @@ def fill_shelf(
             inheritance.reference_weight,
             strength,
         )
-        return inheritance, known, aligner, quality
+        return inheritance, aligner, quality
 
-    served, known, aligner, quality = inherited(everything, np.ones(len(table), np.bool_))
-    judged, *_ = inherited(train, ~table.is_new)
+    served, aligner, quality = inherited(everything, known, np.ones(len(table), np.bool_))
+    judged, *_ = inherited(train, known_in_train, ~table.is_new)
     evidence, choices = no_evidence(served, known, clock, embedding_size=embedding.shape[1])
     fingerprint, row = sort_ids(table.ids)
     columns = ShelfData(
@@ -268,3 +266,29 @@ def fill_shelf(
     return columns, Admission(
         aligner=aligner, quality_weight=quality.weight, choices=choices, items=len(table)
     )
+
+
+def _all_known(purchases: sp.csr_matrix, options: ModelOptions) -> SimulatedLaunch:
+    """A launch that hides nothing: the most popular of all seen items are anchors."""
+    popularity = purchases.getnnz(axis=0)
+    return SimulatedLaunch.hide(
+        purchases,
+        targets=np.zeros(0, np.int64),
+        anchors=most_popular(popularity, popularity > 0, options.max_anchors),
+        regularization=options.teacher_regularization,
+    )
+
+
+def _kernel_among(
+    anchors: Sequence[Rows], view: ItemView, settings: KernelSettings
+) -> Callable[[Rows], Floats]:
+    """Gives the kernel of each of these sets of anchors; most are in all of them."""
+    rows = np.unique(np.concatenate(anchors))
+    together = ItemKernel(view, settings)(view.rows(rows), view.rows(rows))
+
+    def among(some: Rows) -> Floats:
+        places = np.searchsorted(rows, some)
+        kernel: Floats = together[np.ix_(places, places)]
+        return kernel
+
+    return among

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import tensorflow as tf
+
+# New objects until the young ones are looked at, and how often these are before older ones are.
+_SELDOM: Final = (100_000, 50, 100)
 
 
 def traced_once(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callable[..., Any]:
@@ -22,3 +27,18 @@ def traced_once(function: Callable[..., Any], *signature: tf.TensorSpec) -> Call
     """
     traced = tf.function(function, input_signature=signature, autograph=False)
     return lambda *inputs: traced(*inputs)
+
+
+@contextmanager
+def seldom_collected() -> Iterator[None]:
+    """Let Python look for garbage seldom while graphs are made.
+
+    A graph is a million objects that stay. Every few hundred of them Python would look for garbage,
+    and every now and then go through all objects of all libraries.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(*_SELDOM)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

@@ -43,6 +43,7 @@ from models.rules import rule
 from models.selection import START
 from models.served import ServedModel
 from models.shelf import Shelf, ShelfData, fill_shelf
+from models.tracing import seldom_collected
 from models.tracking import ItemSpace, Tracker, open_trackers
 from models.tracking.tracker import flat
 from models.training import AlignedLaunch, Trainer
@@ -64,12 +65,15 @@ def run_fn(arguments: FnArgs) -> None:
     # Before TensorFlow does anything: workers have to be connected first.
     strategy = make_strategy(options.training.strategy)
     tf_keras.utils.set_random_seed(options.training.seed)
-    if is_chief(strategy):
-        with closing(open_trackers(options.tracking, Path(arguments.model_run_dir))) as trackers:
-            trackers.options(flat(options.model_dump(mode="json", exclude={"rules", "tracking"})))
-            _train(arguments, options, trackers)
-    else:
-        _train_along(arguments, options)
+    with seldom_collected():
+        if is_chief(strategy):
+            folder = Path(arguments.model_run_dir)
+            with closing(open_trackers(options.tracking, folder)) as trackers:
+                told = options.model_dump(mode="json", exclude={"rules", "tracking"})
+                trackers.options(flat(told))
+                _train(arguments, options, trackers)
+        else:
+            _train_along(arguments, options)
     meet(strategy)
 
 
@@ -98,11 +102,12 @@ def _train(arguments: FnArgs, options: TrainerOptions, trackers: Tracker) -> Non
     launched = (
         prepared.folds[0] if base else AlignedLaunch.align(validation, prepared.view, settings)
     )
+    after = launched.quality()
     earlier = base.kernel if base else START
     before = (
-        launched
+        after
         if base and earlier == settings
-        else AlignedLaunch.align(validation, prepared.view, earlier)
+        else AlignedLaunch.align(validation, prepared.view, earlier).quality()
     )
     # A warm start draws no curve that nobody chooses by.
     points = traded(launched) if options.exposure.max_loss or not base else []
@@ -111,8 +116,8 @@ def _train(arguments: FnArgs, options: TrainerOptions, trackers: Tracker) -> Non
         TrainingRecord(
             start=start,
             replayed=int((data.splits[TRAIN].span[prepared.inputs.sampled] < data.span).sum()),
-            before=before.quality() | outcome.before,
-            after=launched.quality() | outcome.after,
+            before=before | outcome.before,
+            after=after | outcome.after,
             kept_step=outcome.step,
             curve=recorder.curve,
             fine_tuned=prepared.fine_tuned,

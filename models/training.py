@@ -142,8 +142,11 @@ class Trainer:
         adam = tf_keras.optimizers.AdamW
         self._matrix_optimizer = adam(weight_decay=options.weight_decay, clipnorm=1.0)
         self._scalar_optimizer = adam(weight_decay=0.0, clipnorm=1.0)
+        # Or the first step would make what they keep, and be traced a second time.
+        self._matrix_optimizer.build(model.matrices)
+        self._scalar_optimizer.build(model.scalars)
         self._rate = _compiled(self._ratings)
-        self._step = _compiled(self._train_step)
+        self._step = _compiled(self._train_step, wanted=2)
 
     def run(self, folds: list[AlignedLaunch], progress: Progress) -> Outcome:
         """Train, and leave the model at the step whose ratings of the eval split were best."""
@@ -176,7 +179,7 @@ class Trainer:
         for start in range(0, min(len(later), _RATED), self._options.batch_ratings):
             chosen = np.arange(start, min(start + self._options.batch_ratings, len(later)))
             batch = self._rating_batch(later, chosen, random, np.ones(len(chosen), np.float32))
-            predicted = np.clip(self._rate(batch).numpy(), 0.0, 1.0)
+            predicted = np.clip(self._rate(rated=batch).numpy(), 0.0, 1.0)
             errors.append((predicted - batch["rating"].numpy()) ** 2)
         return {"squared_error": float(np.concatenate(errors).mean())} if errors else {}
 
@@ -300,6 +303,28 @@ class Trainer:
         return [variable.numpy() for variable in self._model.variables]
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    compiled: Callable[..., Any] = tf.function(function, reduce_retracing=True, autograph=False)
-    return compiled
+def _compiled(function: Callable[..., Any], **free: int) -> Callable[..., Any]:
+    """A function with one graph for batches of all sizes, traced at the first call.
+
+    TensorFlow would trace one for the first batch and another one for all others.
+
+    Args:
+        function: of nests of tensors, which are given by name.
+        free: how many of a tensor's axes differ in size from batch to batch; 1 where it isn't said.
+    """
+    compiled: Callable[..., Any] | None = None
+
+    def any_size(name: str, tensors: Any) -> Any:
+        axes = free.get(name, 1)
+        return tf.nest.map_structure(
+            lambda tensor: tf.TensorSpec([None] * axes + tensor.shape[axes:], tensor.dtype), tensors
+        )
+
+    def call(**batch: Any) -> Any:
+        nonlocal compiled
+        if compiled is None:
+            specs = {name: any_size(name, tensors) for name, tensors in batch.items()}
+            compiled = tf.function(function, autograph=False).get_concrete_function(**specs)
+        return compiled(**batch)
+
+    return call

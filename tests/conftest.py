@@ -1,12 +1,31 @@
 """What every test stands on: Keras 2, quiet TensorFlow, property tests without a clock."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import models as models  # isort: skip  # selects Keras 2 before anything imports TensorFlow
+import pytest
 from hypothesis import settings
+
+from tests.scheduling import Scheduling, turn
 
 # A slow machine is no counterexample, and CI must give the same verdict twice.
 settings.register_profile("debut", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("debut")
+
+# What TensorFlow traces are a million objects that stay; to look for garbage among them again and
+# again takes a twentieth of the time.
+gc.set_threshold(100_000, 50, 100)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """For `--dist loadfile`, as `make test` has it."""
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items):
+    """Files that take long come first; the order within a file stays."""
+    items.sort(key=lambda item: turn(item.nodeid))

@@ -105,6 +105,8 @@ def evened_out(
     Returns:
         float32 [T].
     """
+    if not strength:
+        return np.zeros(weights.shape[1], np.float32)
     users = _drawn(np.flatnonzero(history.getnnz(axis=1)), weights.shape[1])
     return balanced(_logits(history[users] @ teacher, weights, reference), strength)
 

@@ -2,7 +2,9 @@
 
 import io
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +47,11 @@ class Run:
         """The Trainer's model."""
         [model] = self.metadata.outputs(TRAINER, "model")
         return model / "Format-Serving"
+
+    @cached_property
+    def loaded(self) -> Any:
+        """That model, which takes seconds to load."""
+        return tf.saved_model.load(str(self.served))
 
 
 @dataclass(frozen=True)
@@ -159,17 +166,15 @@ def test_both_models_rank_old_interactions_among_the_items_of_then(first, second
     then = int((first_span == 1).sum())
     assert then < int((first_span < 9).sum())
     for run in (first, second):
-        model = tf.saved_model.load(str(run.served))
-        ranks = model.signatures["evaluate"](examples=examples)["rank"].numpy()
+        ranks = run.loaded.signatures["evaluate"](examples=examples)["rank"].numpy()
         assert ranks.max() <= then
     assert len(items) == len(ranks)
 
 
 def test_an_item_that_the_baseline_does_not_know_ranks_behind_all_it_knows(first, arguments, data):
     examples, items = examples_of(arguments, 2)
-    model = tf.saved_model.load(str(first.served))
-    known = set(model._shelf.item_id.numpy())
-    answer = model.signatures["evaluate"](examples=examples)
+    known = set(first.loaded._shelf.item_id.numpy())
+    answer = first.loaded.signatures["evaluate"](examples=examples)
     unknown = np.array([item not in known for item in items])
     assert unknown.any() and not unknown.all()
     ranks = answer["rank"].numpy()

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,29 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
         profile_text=profile_text, encoder=encoder,
         path=path, loaded=tf.saved_model.load(str(path)), parts=parts,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def as_saved(served, tmp_path_factory) -> Callable[[], Any]:
+    """Gives tests that change its shelf the saved model as it was saved: one, loaded once.
+
+    To load it takes seconds, to put its variables back no time.
+    """
+    loaded = tf.saved_model.load(str(served.path))
+    checkpoint = tf.train.Checkpoint(loaded)
+    written = checkpoint.write(str(tmp_path_factory.mktemp("as_saved") / "variables"))
+
+    def put_back() -> Any:
+        checkpoint.read(written).assert_consumed()
+        return loaded
+
+    return put_back
+
+
+@pytest.fixture
+def model(as_saved):
+    """The saved model, whose shelf a test may change."""
+    return as_saved()
 
 
 def known_history(served, user):

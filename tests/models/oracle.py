@@ -12,10 +12,9 @@ def unit(rows):
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-def text_kernel(view, one, other):
+def text_kernel(terms, text, one, other):
     """Of two rows, by the definition."""
-    words = (view.terms[one] @ view.terms[other].T).toarray()[0, 0]
-    return (words + max(view.text[one] @ view.text[other], 0.0) ** 4) / 2
+    return (terms[one] @ terms[other] + max(text[one] @ text[other], 0.0) ** 4) / 2
 
 
 def agreement(view, one, other, order):
@@ -29,20 +28,12 @@ def agreement(view, one, other, order):
 
 def kernel_matrix(view, settings):
     """All items with one another."""
-    rows = range(len(view.place))
-    product = np.array(
-        [
-            [
-                text_kernel(view, one, other) * (1 + agreement(view, one, other, settings.order))
-                for other in rows
-            ]
-            for one in rows
-        ]
-    )
+    rows, terms = range(len(view.place)), view.terms.toarray()
     side = np.array(
         [[agreement(view, one, other, settings.order) for other in rows] for one in rows]
     )
-    most = np.array([agreement(view, row, row, settings.order) for row in rows])
+    text = np.array([[text_kernel(terms, view.text, one, other) for other in rows] for one in rows])
+    product, most = text * (1 + side), np.diag(side)
     product *= (1 - settings.side) / (1 + most).mean()
     return product + settings.side * side / max(most.mean(), 1e-6)
 

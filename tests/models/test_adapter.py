@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.changed_model import save_model
 from models.intake import FirstInteraction, assign, take_in
 from tests.models.conftest import EVIDENCE
 from tests.models.oracle import ROUNDED
@@ -99,12 +100,6 @@ def ask(model, items, supports):
     return {name: value.numpy() for name, value in answer.items()}
 
 
-@pytest.fixture
-def model(served):
-    """Loaded anew: tests change its shelf."""
-    return tf.saved_model.load(str(served.path))
-
-
 @pytest.fixture(scope="module")
 def cold(served):
     """Rows of the items that no interaction mentions."""
@@ -192,8 +187,8 @@ def test_an_adapted_items_score_is_the_definition_and_no_other_changes(
     before = scores(model, users)
     intake = taken(model, served, supports)
     assert intake.adapted.tolist() == sorted(supports)
-    tf.saved_model.save(model, str(tmp_path), signatures=model.signatures)
-    model = tf.saved_model.load(str(tmp_path))
+    save_model(model, served.path, tmp_path / "adapted")
+    model = tf.saved_model.load(str(tmp_path / "adapted"))
     after = scores(model, users)
     others = np.setdiff1d(np.arange(SIZE), list(supports))
     np.testing.assert_allclose(after[:, others], before[:, others], rtol=1e-6, atol=1e-6)
@@ -232,20 +227,22 @@ def test_an_adapted_items_score_is_the_definition_and_no_other_changes(
         assert lists[1][ids[row]] == pytest.approx(scores(model, [30])[0, row], rel=1e-4)
 
 
-def test_interactions_in_two_parts_count_as_all_at_once(served, cold):
+def test_interactions_in_two_parts_count_as_all_at_once(served, as_saved, cold):
     whole = {cold[0]: SUPPORTS[3], cold[4]: SUPPORTS[1], cold[2]: SUPPORTS[2]}
     first = {cold[0]: SUPPORTS[3][4:], cold[4]: SUPPORTS[1][:1]}
     second = {cold[0]: SUPPORTS[3][:4], cold[4]: SUPPORTS[1][1:], cold[2]: SUPPORTS[2]}
-    once, twice = (tf.saved_model.load(str(served.path)) for _ in range(2))
-    taken(once, served, whole)
-    for part in (first, second):
-        taken(twice, served, part)
-    np.testing.assert_allclose(scores(twice, [5, 6, 8]), scores(once, [5, 6, 8]), atol=1e-4)
-    np.testing.assert_allclose(
-        twice._shelf.embedding.numpy().astype(float), once._shelf.embedding.numpy().astype(float),
-        atol=ROUNDED,
-    )  # fmt: skip
-    np.testing.assert_array_equal(twice._shelf.user_items, once._shelf.user_items)
+
+    def made_of(*parts):
+        model = as_saved()
+        for part in parts:
+            taken(model, served, part)
+        embedding = model._shelf.embedding.numpy().astype(float)
+        return scores(model, [5, 6, 8]), embedding, model._shelf.user_items.numpy()
+
+    once, twice = made_of(whole), made_of(first, second)
+    np.testing.assert_allclose(twice[0], once[0], atol=1e-4)
+    np.testing.assert_allclose(twice[1], once[1], atol=ROUNDED)
+    np.testing.assert_array_equal(twice[2], once[2])
 
 
 def test_purchases_are_noted_of_known_users_and_also_of_items_of_training(served, model):

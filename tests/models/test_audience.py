@@ -157,8 +157,7 @@ def test_where_all_purchases_are_looked_at_the_candidates_are_the_best(served, m
         assert user_of(many) == best
 
 
-def test_first_interactions_move_an_audience_and_their_users_leave_it(served, row_of):
-    model = tf.saved_model.load(str(served.path))
+def test_first_interactions_move_an_audience_and_their_users_leave_it(served, model, row_of):
     taken = take_in(
         model, USERS, interactions(served, {row_of[item_id(59)]: [(5, 100, 1.0), (11, 160, 1.0)]})
     )
@@ -183,8 +182,7 @@ def test_first_interactions_move_an_audience_and_their_users_leave_it(served, ro
     assert user_of(before) != found
 
 
-def test_the_index_is_that_of_the_purchases_also_after_more_of_them(served, row_of):
-    model = tf.saved_model.load(str(served.path))
+def test_the_index_is_that_of_the_purchases_also_after_more_of_them(served, model, row_of):
     assign(
         model,
         take_in(model, USERS, interactions(served, {row_of[item_id(59)]: [(5, 100, 1.0)]})).columns,

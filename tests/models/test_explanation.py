@@ -198,8 +198,7 @@ def test_without_a_history_the_profile_s_words_are_explained(served, shop, oracl
     assert np.abs(nobody["word_score"]).sum() == 0 and nobody["rest"] == 0
 
 
-def test_what_first_interactions_say_stands_apart(served, row_of):
-    model = tf.saved_model.load(str(served.path))
+def test_what_first_interactions_say_stands_apart(served, model, row_of):
     heard = interactions(served, {row_of[item_id(NEW)]: [(5, 100, 1.0), (11, 160, 1.0)]})
     assign(model, take_in(model, USERS, heard).columns)
     pairs = [(user_id(user), item_id(NEW)) for user in range(8)]

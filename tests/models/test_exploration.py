@@ -14,8 +14,8 @@ USERS = [user_id(user) for user in range(NUM_USERS)]
 class Explored:
     """The shop's model with exploration, and what it recommends without."""
 
-    def __init__(self, path):
-        self.model = tf.saved_model.load(str(path))
+    def __init__(self, model):
+        self.model = model
         shelf = self.model._shelf
         self.ids = shelf.item_id.numpy().tolist()
         self.new = np.flatnonzero(shelf.is_new.numpy())
@@ -70,8 +70,8 @@ class Explored:
 
 
 @pytest.fixture(scope="module")
-def explored(served):
-    return Explored(served.path)
+def explored(as_saved):
+    return Explored(as_saved())
 
 
 @pytest.fixture(autouse=True)

@@ -51,9 +51,9 @@ def seen(answer, wanted):
 
 
 @pytest.fixture(scope="module")
-def model(served):
+def model(as_saved):
     """One that each test teaches anew."""
-    return tf.saved_model.load(str(served.path))
+    return as_saved()
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from components.changed_model import save_model
 from models import scoring, shortlist
 from models.id_index import sort_ids
 from models.interactions import PAD
@@ -578,15 +579,14 @@ def test_the_lists_of_an_evaluation_are_those_that_the_rank_is_in(
     assert found > 10
 
 
-def test_a_collapsed_model_ranks_last_and_not_first(served, evaluated):
-    collapsed = tf.saved_model.load(str(served.path))
-    shelf = collapsed._shelf
+def test_a_collapsed_model_ranks_last_and_not_first(served, model, evaluated):
+    shelf = model._shelf
     shelf.embedding.assign(tf.tile(shelf.embedding[:1], [SIZE, 1]))
     shelf.judged.fallback.assign(tf.zeros([SIZE]))
     shelf.judged.anchor_teacher.assign(tf.zeros_like(shelf.judged.anchor_teacher))
     shelf.judged.source.assign(tf.zeros_like(shelf.judged.source))
     rows, examples, _ = evaluated
-    answer = collapsed.signatures["evaluate"](examples=examples)
+    answer = model.signatures["evaluate"](examples=examples)
     known = [place for place, row in enumerate(rows) if row["item"] != b"of-another-catalogue"]
     assert answer["rank"].numpy()[known].min() > (~served.table.is_new).sum() - 10
     cold = (served.table.is_cold & ~served.table.is_new).sum()
@@ -761,8 +761,7 @@ def longer(values, row):
     return tf.concat([values, tf.cast([row], values.dtype)], axis=0)
 
 
-def test_a_product_is_put_on_the_shelf_of_a_loaded_model_without_tracing(served, tmp_path):
-    model = tf.saved_model.load(str(served.path))
+def test_a_product_is_put_on_the_shelf_of_a_loaded_model_without_tracing(served, model, tmp_path):
     shelf = model._shelf
     texts = {"title": b"green glass tea cup", "category": b"cup", "brand": b"", "description": b""}
     embedding = model.signatures["embed_items"](
@@ -799,7 +798,7 @@ def test_a_product_is_put_on_the_shelf_of_a_loaded_model_without_tracing(served,
         "new_only": tf.constant(False),
         "history": tf.zeros([2, 0], tf.string),
     }
-    tf.saved_model.save(model, str(tmp_path / "extended"), signatures=model.signatures)
+    save_model(model, served.path, tmp_path / "extended")
     model = tf.saved_model.load(str(tmp_path / "extended"))
     extended = model.signatures["recommend"](**ask)
     assert extended["item_id"].numpy()[:, 0].tolist() == [b"brand-new"] * 2
@@ -809,6 +808,6 @@ def test_a_product_is_put_on_the_shelf_of_a_loaded_model_without_tracing(served,
     )  # fmt: skip
     np.testing.assert_allclose(scored["score"], extended["score"][:, 0], rtol=1e-5)
     # And the extended model can be extended again.
-    tf.saved_model.save(model, str(tmp_path / "again"), signatures=model.signatures)
+    save_model(model, tmp_path / "extended", tmp_path / "again")
     again = tf.saved_model.load(str(tmp_path / "again")).signatures["recommend"](**ask)
     np.testing.assert_array_equal(again["item_id"], extended["item_id"])

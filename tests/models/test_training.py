@@ -170,6 +170,20 @@ def test_training_learns_what_profiles_want_of_items_it_never_saw(trained, input
     assert profile_recall(model, trainer, deal[1]) > before + 0.15
 
 
+def test_launches_of_all_sizes_are_trained_on_with_one_graph(inputs, deal, monkeypatch):
+    traced = []
+
+    def noted(*given):
+        traced.append(given)
+        return profile_logits(*given)
+
+    monkeypatch.setattr("models.training.profile_logits", noted)
+    folds, _ = deal
+    assert len({len(fold.launch.targets) for fold in folds}) > 1
+    train(inputs, deal, steps=len(folds))
+    assert len(traced) == 1
+
+
 def test_the_best_step_is_what_is_left_of_a_training(trained):
     model, _, watcher, outcome = trained
     errors = {step: values["squared_error"] for step, values in watcher.values.items()}
