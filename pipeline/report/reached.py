@@ -197,7 +197,7 @@ def _histories(
     events: dict[str, list[tuple[int, str]]] = {user: [] for user in users}
     for file in data.files:
         if file.table == INTERACTIONS:
-            for item, (user, timestamp, _) in _records(file, options):
+            for item, (user, timestamp, *_) in _records(file, options):
                 if user in events:
                     events[user].append((timestamp, item))
     return {
