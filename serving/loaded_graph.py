@@ -14,7 +14,7 @@ import tensorflow_text  # noqa: F401  (registers the text ops that served graphs
 from tensorflow.core.protobuf import config_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
-# The public `load` imports the graph and reads variables in one go.
+# See `serving.loaded_graphs`.
 from tensorflow.python.saved_model.loader_impl import SavedModelLoader
 
 from serving.variable_slots import SLOTS, add_slots
@@ -34,25 +34,26 @@ class LoadedGraph:
     """
 
     def __init__(
-        self, path: str, *, tags: Sequence[str], session_config: config_pb2.ConfigProto | None
-    ) -> None:
+        self, saved: SavedModelLoader, *, tags: Sequence[str],
+        session_config: config_pb2.ConfigProto | None,
+    ) -> None:  # fmt: skip
         """Imports the graph of a version, whose variables are not read yet.
 
         Args:
-            path: the version's folder.
+            saved: the version's folder, read.
             tags: of the MetaGraph.
             session_config: threads, devices and graph optimizer of the runtime.
 
         Raises:
-            ValueError, TypeError, OSError, RuntimeError, KeyError: it is damaged.
+            ValueError, TypeError, RuntimeError, KeyError: it is damaged.
         """
-        loader, self._tags = SavedModelLoader(path), tags
-        self.meta_graph: MetaGraphDef = loader.get_meta_graph_def_from_tags(tags)
+        self._tags = tags
+        self.meta_graph: MetaGraphDef = saved.get_meta_graph_def_from_tags(tags)
         self.graph = tf.Graph()
         with self.graph.as_default():
             self._slots = add_slots(self.meta_graph.graph_def)
             inputs = self._slots.inputs if self._slots else {}
-            self._saver, _ = loader.load_graph(self.graph, tags, input_map=inputs)
+            self._saver, _ = saved.load_graph(self.graph, tags, input_map=inputs)
         self._session = tf.compat.v1.Session(graph=self.graph, config=session_config)
         self._size = SLOTS if self._slots else 1
         self._free = set(range(self._size))
@@ -64,21 +65,21 @@ class LoadedGraph:
         """Whether it is in use and can take one more version."""
         return 0 < len(self._free) < self._size
 
-    def take(self, path: str) -> PlacedVersion:
+    def take(self, saved: SavedModelLoader) -> PlacedVersion:
         """Reads a version's variables into a free slot.
 
         Args:
-            path: of a version with this graph and these assets.
+            saved: folder, read, of a version with this graph and these assets.
 
         Raises:
-            tf.errors.OpError, ValueError, OSError: they can't be read; the slot is free again.
+            tf.errors.OpError, ValueError: they can't be read; the slot is free again.
         """
-        loader, slot = SavedModelLoader(path), min(self._free)
+        slot = min(self._free)
         self._free.remove(slot)
         placed = PlacedVersion(self, slot)
         try:
-            loader.restore_variables(placed, self._saver)
-            loader.run_init_ops(placed, self._tags)
+            saved.restore_variables(placed, self._saver)
+            saved.run_init_ops(placed, self._tags)
         except BaseException:
             self.free(slot)
             raise

@@ -16,6 +16,9 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 
+# The public `load` imports the graph and reads variables in one go.
+from tensorflow.python.saved_model.loader_impl import SavedModelLoader
+
 from serving.loaded_graph import LoadedGraph, PlacedVersion
 
 _log = logging.getLogger(__name__)
@@ -42,18 +45,20 @@ class LoadedGraphs:
             tags: of the MetaGraph.
 
         Raises:
+            OSError: there is none.
             what `LoadedGraph` and its `take` do.
         """
+        saved = SavedModelLoader(path)
         fingerprint = _fingerprint(Path(path), tags)
         known = self._graphs.get(fingerprint)
         if known and known.has_room:
             try:
-                return known.take(path)
+                return known.take(saved)
             except tf.errors.OpError as error:
                 # Alone it may do, or says what is wrong in the stock server's words.
                 _log.warning("%s is not loaded into the graph that it shares: %s", path, error)
-        graph = LoadedGraph(path, tags=tags, session_config=self._session_config)
-        placed = graph.take(path)
+        graph = LoadedGraph(saved, tags=tags, session_config=self._session_config)
+        placed = graph.take(saved)
         self._graphs[fingerprint] = graph
         return placed
 
