@@ -20,6 +20,7 @@ from models.buyers import index_buyers_on
 from models.candidates.building import build_index, read_inheritance
 from models.errors import BadInput
 from models.id_index import sort_ids
+from models.interactions import PAD
 from models.options import SMALL
 from pipeline.config import load_configuration
 
@@ -66,17 +67,15 @@ def index_shelf(shelf: Any) -> None:
     """Build the index of a loaded model's shelf, as a run does, and say what that took."""
     start = time.perf_counter()
     index = build_index(
-        read_inheritance(shelf), INDEX,
-        bought=shelf.user_items.numpy(), offset=shelf.user_offset.numpy(),
-        beam_args=load_configuration().run.beam_args,
-    )  # fmt: skip
+        read_inheritance(shelf), INDEX, beam_args=load_configuration().run.beam_args
+    )
     for column in fields(index):
         getattr(shelf.index, column.name).assign(getattr(index, column.name))
-    sizes = np.diff(index.offset)
+    size = sum(getattr(index, column.name).nbytes for column in fields(index))
     click.echo(
-        f"{len(index.row):,} items put into {len(sizes):,} lists in "
-        f"{time.perf_counter() - start:.0f} s; a list holds {np.median(sizes):,.0f} at the median, "
-        f"{sizes.max():,} at most; the codes take {index.code.nbytes / 2**20:,.0f} MiB."
+        f"{(index.row != PAD).sum():,} items put into {len(index.row):,} blocks of "
+        f"{index.row.shape[1]} in {time.perf_counter() - start:.0f} s; the index takes "
+        f"{size / 2**20:,.0f} MiB."
     )
 
 

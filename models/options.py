@@ -205,13 +205,8 @@ class IndexOptions(_Options):
     """How a catalogue is searched for what deserves a full score."""
 
     search: Search = Field(description="Exactly, by an index, or by size.")
-    lists: int | None = Field(ge=1, description="Of the index; null goes by size.")
-    scanned: int = Field(ge=1, description="Items of the index that are looked at for a user.")
+    scanned: int = Field(ge=1, description="Places of the index that are looked at for a user.")
 
     def is_indexed(self, items: int) -> bool:
         """Whether a catalogue of so many items gets an index."""
         return self.search == "index" or (self.search == "auto" and items > LARGE)
-
-    def lists_in(self, items: int) -> int:
-        """How many lists so many items are put into."""
-        return self.lists or max(round(4 * items**0.5), 1)

@@ -23,8 +23,6 @@ from models.two_tower import TwoTower
 
 # Neighbours whose best members get a full score in a larger catalogue.
 BLOCKS: Final = 1024
-# Anchors that get a full score beside what the index finds.
-ANCHORS: Final = 256
 # Scores that are held at a time where all are computed: users that are scored together times items.
 _SCORES: Final = 1 << 24
 # Users that are scored together where only a shortlist is.
@@ -411,8 +409,8 @@ class Scorer(tf.Module):
     ) -> tuple[tf.Tensor, tf.Tensor]:  # fmt: skip
         """Rows of one user that may have the best scores, by the index.
 
-        The anchors have their scores already, so the best of them are candidates beside what the
-        index finds.
+        The anchors have their scores already, so as many of the best of them as a list may hold are
+        candidates beside what the index finds.
 
         Args:
             user: B = 1.
@@ -433,7 +431,7 @@ class Scorer(tf.Module):
             stays = tf.gather(allowed, anchors) & ~_listed(anchors[tf.newaxis], excluded)[0]
             wanted = self._combined(scores.anchors, scores.anchors, demand)[0]
             best = tf.math.top_k(
-                tf.where(stays, wanted, OUT), tf.minimum(ANCHORS, tf.size(anchors)), sorted=False
+                tf.where(stays, wanted, OUT), tf.minimum(LONGEST, tf.size(anchors)), sorted=False
             )
             found = index.rows_of(scores.anchors[0], allowed, scanned)
             return tf.concat([tf.gather(anchors, best.indices), found], axis=0)
@@ -454,8 +452,10 @@ class Scorer(tf.Module):
 
     def _anchor_scores(self, bought: Bought, users: tf.Tensor) -> tf.Tensor:
         """Co-purchase scores of the anchors for B users: float32 [B, A]."""
-        member = tf.one_hot(bought.user, users, axis=0)
-        return tf.matmul(member, take(self._inherited.anchor_teacher, bought.anchor))
+        return tf.raw_ops.SparseSegmentSumWithNumSegments(
+            data=self._inherited.anchor_teacher.read_value(), indices=bought.anchor,
+            segment_ids=bought.user, num_segments=users,
+        )  # fmt: skip
 
     def _excluded(self, users: Query) -> tf.Tensor:
         """Rows that are never recommended: int64 [B, N], PAD where there are fewer."""

@@ -261,9 +261,9 @@ def export(
     )  # fmt: skip
     if options.index.is_indexed(len(data.table)):
         index = build_index(
-            columns.served, options.index, bought=columns.user_items, offset=columns.user_offset,
+            columns.served, options.index, beam_args=beam_args,
             # Beside the model, because Beam's workers share that place.
-            beam_args=beam_args, scratch=Path(folder).parent,
+            scratch=Path(folder).parent,
         )  # fmt: skip
         columns = replace(columns, index=index)
     with tempfile.TemporaryDirectory() as scratch:

@@ -10,30 +10,24 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import scipy.cluster.vq as vq
 
-from models.candidates.columns import MOST, POPULAR, CandidateIndex, no_index
-from models.candidates.encoding import Coder, Encoded
-from models.candidates.factors import fit_factors, lent_weights
+from models.candidates.columns import HEAD, POPULAR, CandidateIndex, no_index
+from models.candidates.heads import Heads, heads_of
 from models.inheritance import Inheritance
+from models.interactions import PAD
 from models.kernel import Floats
 from models.options import IndexOptions
 
 Rows = npt.NDArray[np.int64]
-# What is sampled: users and items to which factors are fitted, and items of a list.
-_USERS: Final = 2048
-_ITEMS: Final = 1 << 14
-_PER_LIST: Final = 40
-_ROUNDS: Final = 5
-_SEED: Final = 1
+# Places of a block: about a quarter of a list, within these bounds.
+_NARROWEST: Final = 8
+_WIDEST: Final = 64
 
 
 def build_index(
     inheritance: Inheritance,
     options: IndexOptions,
     *,
-    bought: npt.NDArray[np.int32],
-    offset: npt.NDArray[np.int64],
     beam_args: Sequence[str],
     scratch: Path | None = None,
 ) -> CandidateIndex:
@@ -41,39 +35,23 @@ def build_index(
 
     Args:
         inheritance: what is served of it.
-        options: how many lists, and how much of them is looked at.
-        bought: int32 [N], rows of purchases, user by user.
-        offset: int64 [U + 1], where each user's part of them begins.
-        beam_args: of the pipeline that encodes the items.
+        options: how much of the index is looked at.
+        beam_args: of the pipeline that looks at the items.
         scratch: a folder that every Beam worker can read and write; None for this machine's own.
 
     Returns:
         The columns; those of `no_index` where every item is an anchor.
     """
-    random = np.random.default_rng(_SEED)
-    rows = _heirs(inheritance, np.arange(len(inheritance.source)))
+    rows = heirs_among(inheritance, np.arange(len(inheritance.source)))
     if not len(rows):
         return no_index()
-    lent = lent_weights(inheritance, rows)
-    sample = random.permutation(len(rows))
-    scores = _sampled_scores(inheritance, bought, offset, random)
-    factors = fit_factors(scores, lent[np.sort(sample[:_ITEMS])])
-    lists = min(options.lists_in(len(rows)), len(rows))
-    codes = (lent[np.sort(sample[: lists * _PER_LIST])] @ factors.item).astype(np.float32)
-    centre, _ = vq.kmeans2(
-        codes, lists, iter=_ROUNDS, minit="points", seed=random, check_finite=False
-    )
-    step = np.maximum(np.abs(codes).max(axis=0), np.finfo(np.float32).tiny * MOST) / MOST
-    coder = Coder(factors.item, centre, step.astype(np.float32))
     # Beam takes longer to import than a few changes of an index take.
-    from models.candidates.beam_encoding import encode_by_beam
+    from models.candidates.beam_heads import heads_by_beam
 
     with tempfile.TemporaryDirectory(prefix=".indexing-", dir=scratch) as folder:
-        encoded = encode_by_beam(coder, lent, scratch=Path(folder), beam_args=beam_args)
+        heads = heads_by_beam(inheritance, rows, scratch=Path(folder), beam_args=beam_args)
     return CandidateIndex(
-        user_factor=factors.user,
-        **coder._asdict(),
-        **_in_lists(rows, encoded, len(centre)),
+        **_in_blocks(rows, heads),
         popular=_popular(inheritance.fallback),
         scanned=np.array([options.scanned], np.int32),
     )
@@ -96,7 +74,7 @@ def read_index(shelf: Any) -> CandidateIndex:
 def reindexed(shelf: Any, rows: Rows) -> dict[str, npt.NDArray[Any]]:
     """The index of a loaded SavedModel's shelf after some rows came to it, or changed.
 
-    Centres and factors stay as they are; a row's list is the one with the nearest centre.
+    It is the index that would be built from the shelf.
 
     Args:
         shelf: with the changes.
@@ -105,56 +83,53 @@ def reindexed(shelf: Any, rows: Rows) -> dict[str, npt.NDArray[Any]]:
     Returns:
         New columns by name, none where the shelf has no index.
     """
-    # A model that an older Debut trained has no such columns.
-    if not hasattr(shelf, "index") or not len((index := read_index(shelf)).row):
+    # A model that an older Debut trained has no such columns, or other ones.
+    if not hasattr(shelf, "index") or not len(shelf.index.row.numpy()):
         return {}
-    inheritance = read_inheritance(shelf)
-    rows = _heirs(inheritance, np.unique(rows))
-    stays = ~np.isin(index.row, rows)
-    coder = Coder(index.item_factor, index.centre, index.step)
-    added = coder(lent_weights(inheritance, rows))
-    together = Encoded(
-        np.concatenate([index.code[stays], added.code]),
-        np.concatenate([lists_of(index)[stays], added.of]),
+    index, inheritance = read_index(shelf), read_inheritance(shelf)
+    rows = heirs_among(inheritance, np.unique(rows))
+    stays = (index.row != PAD) & ~np.isin(index.row, rows)
+    lists = inheritance.source[rows]
+    added = heads_of(
+        inheritance.anchor_index[lists],
+        inheritance.anchor_weight[lists].astype(np.float32),
+        inheritance.demand[rows],
     )
-    columns = _in_lists(np.concatenate([index.row[stays], rows]), together, len(index.centre))
+    together = Heads(
+        np.concatenate([index.anchor.transpose(0, 2, 1)[stays], added.anchor]),
+        np.concatenate([index.weight.transpose(0, 2, 1)[stays], added.weight]),
+    )
+    columns = _in_blocks(np.concatenate([index.row[stays], rows]), together)
     columns["popular"] = _popular(inheritance.fallback)
     return {f"index.{name}": column for name, column in columns.items()}
 
 
-def lists_of(index: CandidateIndex) -> npt.NDArray[np.int32]:
-    """The number of the list of each code: int32 [N]."""
-    return np.repeat(np.arange(len(index.centre), dtype=np.int32), np.diff(index.offset))
-
-
-def _heirs(inheritance: Inheritance, rows: Rows) -> Rows:
+def heirs_among(inheritance: Inheritance, rows: Rows) -> Rows:
     """Those of the rows that are no anchors."""
     return rows[inheritance.source[rows] >= len(inheritance.anchor_teacher)]
 
 
-def _sampled_scores(
-    inheritance: Inheritance,
-    bought: npt.NDArray[np.int32],
-    offset: npt.NDArray[np.int64],
-    random: np.random.Generator,
-) -> Floats:
-    """The anchors' scores of a sample of users: float32 [U, A]."""
-    teacher, users = inheritance.anchor_teacher, len(offset) - 1
-    sample = np.sort(random.choice(users, min(users, _USERS), replace=False))
-    scores = np.zeros((len(sample), len(teacher)), np.float32)
-    for place, user in enumerate(sample):
-        source = inheritance.source[bought[offset[user] : offset[user + 1]]]
-        scores[place] = teacher[source[source < len(teacher)]].sum(axis=0)
-    return scores
-
-
-def _in_lists(rows: Rows, encoded: Encoded, lists: int) -> dict[str, npt.NDArray[Any]]:
-    order = np.argsort(encoded.of, kind="stable")
-    sizes = np.bincount(encoded.of, minlength=lists)
+def _in_blocks(rows: npt.NDArray[np.integer[Any]], heads: Heads) -> dict[str, npt.NDArray[Any]]:
+    """The columns of the blocks of items with such heads."""
+    # Rows decide between equal weights, so that changes lead where a build does.
+    order = np.lexsort([rows, -heads.weight[:, 0], heads.anchor[:, 0]])
+    _, begin, sizes = np.unique(heads.anchor[order, 0], return_index=True, return_counts=True)
+    width = int(np.clip(len(rows) // (4 * len(sizes)), _NARROWEST, _WIDEST))
+    blocks = -(-sizes // width)
+    place = np.arange(len(rows)) - np.repeat(begin, sizes)
+    block = np.repeat(np.cumsum(blocks) - blocks, sizes) + place // width
+    row = np.full((blocks.sum(), width), PAD, np.int32)
+    row[block, place % width] = rows[order]
+    anchor = np.zeros((len(row), HEAD, width), np.int32)
+    weight = np.zeros((len(row), HEAD, width), np.float32)
+    anchor[block, :, place % width] = heads.anchor[order]
+    weight[block, :, place % width] = heads.weight[order]
     return {
-        "offset": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32),
-        "row": rows[order].astype(np.int32),
-        "code": encoded.code[order],
+        "shared": anchor[:, 0, 0],
+        "most": weight[:, 0, 0],
+        "row": row,
+        "anchor": anchor,
+        "weight": weight,
     }
 
 

@@ -1,6 +1,7 @@
-"""The index as plain files, for other engines of nearest neighbours by inner product.
+"""Vectors of items and of what users bought, for other engines of nearest neighbours.
 
-A user's query is the sum of the vectors of what they bought, so no model is needed to ask.
+Their inner product is nearly the score. A user's query is the sum of the vectors of what they
+bought, so no model is needed to ask.
 """
 
 from __future__ import annotations
@@ -12,24 +13,25 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from models.candidates.building import lists_of, read_inheritance
-from models.candidates.columns import CandidateIndex
-from models.candidates.factors import lent_weights
-from models.interactions import PAD
+from models.candidates.building import heirs_among, read_inheritance
+from models.candidates.factors import Factors, fit_factors, lent_weights
+from models.inheritance import Inheritance
 from models.kernel import Floats
 
 ITEMS: Final = "items.npy"
 ITEM_IDS: Final = "items.txt"
 HISTORY: Final = "history.npy"
 HISTORY_IDS: Final = "history.txt"
-CENTRES: Final = "centres.npy"
-LISTS: Final = "lists.npy"
 EMBEDDINGS: Final = "embeddings.npy"
 ABOUT: Final = "about.json"
+# Users and items to which the vectors are fitted.
+_USERS: Final = 2048
+_ITEMS: Final = 1 << 14
+_SEED: Final = 1
 
 
-def export_index(shelf: Any, index: CandidateIndex, folder: Path) -> int:
-    """Write the files of an index.
+def export_vectors(shelf: Any, folder: Path) -> int:
+    """Write the files of a shelf on which not every item is an anchor.
 
     `items.npy` holds what `items.txt` names, float32 [I, WIDTH], all items that may be recommended;
     `history.npy` what `history.txt` names, float32 [A, WIDTH], the anchors. The product of an item
@@ -37,7 +39,6 @@ def export_index(shelf: Any, index: CandidateIndex, folder: Path) -> int:
 
     Args:
         shelf: of a loaded SavedModel.
-        index: of that shelf.
         folder: which exists and is empty.
 
     Returns:
@@ -48,21 +49,50 @@ def export_index(shelf: Any, index: CandidateIndex, folder: Path) -> int:
     if hasattr(shelf, "rules"):
         offered = offered & shelf.rules.allowed.numpy()
     rows = np.flatnonzero(offered)
-    codes = (lent_weights(inheritance, rows) @ index.item_factor).astype(np.float32)
+    factors = _fitted(inheritance, shelf.user_items.numpy(), shelf.user_offset.numpy())
+    vectors = (lent_weights(inheritance, rows) @ factors.item).astype(np.float32)
     anchors = shelf.buyers.anchor_item.numpy()
-    of = np.full(len(ids), PAD, np.int32)
-    of[index.row] = lists_of(index)
-    arrays: dict[str, npt.NDArray[Any] | Floats] = {
-        ITEMS: codes,
-        HISTORY: inheritance.anchor_teacher @ index.user_factor,
-        CENTRES: index.centre,
-        LISTS: of[rows],
+    arrays: dict[str, npt.NDArray[Any]] = {
+        ITEMS: vectors,
+        HISTORY: inheritance.anchor_teacher @ factors.user,
         EMBEDDINGS: shelf.embedding.numpy()[rows].astype(np.float32),
     }
     for name, array in arrays.items():
         np.save(folder / name, array)
     for name, named in ((ITEM_IDS, ids[rows]), (HISTORY_IDS, ids[anchors])):
         (folder / name).write_bytes(b"".join(item + b"\n" for item in named))
-    about = {"metric": "inner product", "width": codes.shape[1], "items": len(rows)}
+    about = {"metric": "inner product", "width": vectors.shape[1], "items": len(rows)}
     (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
     return len(rows)
+
+
+def _fitted(
+    inheritance: Inheritance, bought: npt.NDArray[np.int32], offset: npt.NDArray[np.int64]
+) -> Factors:
+    """Fitted to a sample of the users, and of the items that are no anchors.
+
+    Args:
+        inheritance: what is served.
+        bought: int32 [N], rows of purchases, user by user.
+        offset: int64 [U + 1], where each user's part of them begins.
+    """
+    random = np.random.default_rng(_SEED)
+    rows = random.permutation(heirs_among(inheritance, np.arange(len(inheritance.source))))
+    scores = _sampled_scores(inheritance, bought, offset, random)
+    return fit_factors(scores, lent_weights(inheritance, np.sort(rows[:_ITEMS])))
+
+
+def _sampled_scores(
+    inheritance: Inheritance,
+    bought: npt.NDArray[np.int32],
+    offset: npt.NDArray[np.int64],
+    random: np.random.Generator,
+) -> Floats:
+    """The anchors' scores of a sample of users: float32 [U, A]."""
+    teacher, users = inheritance.anchor_teacher, len(offset) - 1
+    sample = np.sort(random.choice(users, min(users, _USERS), replace=False))
+    scores = np.zeros((len(sample), len(teacher)), np.float32)
+    for place, user in enumerate(sample):
+        source = inheritance.source[bought[offset[user] : offset[user + 1]]]
+        scores[place] = teacher[source[source < len(teacher)]].sum(axis=0)
+    return scores

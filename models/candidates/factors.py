@@ -14,15 +14,16 @@ import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse as sp
 
-from models.candidates.columns import WIDTH
 from models.inheritance import Inheritance
 from models.kernel import Floats
 
+# Of the vectors.
+WIDTH: Final = 256
 _TINY: Final = 1e-6
 
 
 class Factors(NamedTuple):
-    """`user_factor` and `item_factor` of the index: both float32 [A, WIDTH]."""
+    """From anchors' scores to a user's vector and from weights to an item's: float32 [A, WIDTH]."""
 
     user: Floats
     item: Floats
@@ -31,7 +32,7 @@ class Factors(NamedTuple):
 def fit_factors(scores: Floats, lent: sp.csr_matrix) -> Factors:
     """Fit both to a sample; each user of it counts the same.
 
-    The distance of two codes is how far the items' scores lie apart, in the mean over the users.
+    The distance of two items' vectors is how far their scores lie apart for a user, on average.
 
     Args:
         scores: float32 [U, A], anchors' scores of a sample of users.

@@ -1,4 +1,4 @@
-"""Looks a user's candidates up in the index: centres, a few lists, the best of their codes."""
+"""Looks a user's candidates up in the index: the best blocks, and the best of their postings."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import tensorflow as tf
 
 from models.columns import Columns, take
 from models.exploration import OUT
+from models.interactions import PAD
 
-# Lists that are put in order for a user; as many as make up `scanned` are looked at.
-_LISTS: Final = 1024
-# Codes with the best products, whose items get a full score.
-_BEST: Final = 2048
+# Postings that promise most, whose items get a full score.
+_BEST: Final = 1024
 # A list of more places is searched for exactly.
 LONGEST: Final = 128
 # Items of the catalogue that stand for the others where the allowed ones are counted.
 _COUNTED: Final = 4096
-# Where lists would be looked at beyond that part of the catalogue, one scan of it is no dearer.
+# Where blocks would be looked at beyond that part of the catalogue, one scan of it is no dearer.
 _PART: Final = 4
 
 
@@ -29,7 +28,7 @@ class CandidateSearch(Columns):
         return tf.size(self.row.read_value()) > 0
 
     def scan(self, allowed: tf.Tensor) -> tf.Tensor:
-        """How many codes to look at so that as many allowed ones are among them as usual.
+        """How many places to look at so that as many allowed ones are among them as usual.
 
         Args:
             allowed: bool [I].
@@ -44,29 +43,30 @@ class CandidateSearch(Columns):
         return tf.cast(tf.where(scanned <= most, scanned, 0.0), tf.int32)
 
     def rows_of(self, scores: tf.Tensor, allowed: tf.Tensor, scanned: tf.Tensor) -> tf.Tensor:
-        """Rows of the best allowed codes for a user: int32 [N].
+        """Rows of the postings that promise a user most, in no order: int32 [N].
 
         Args:
             scores: float32 [A], of the anchors.
             allowed: bool [I].
-            scanned: int32 [], how many codes to look at.
+            scanned: int32 [], how many places to look at, as of `scan`.
         """
-        coordinates = tf.linalg.matvec(self.user_factor.read_value(), scores, transpose_a=True)
-        places = self._places(coordinates, scanned)
-        rows = take(self.row, places)
-        codes = tf.cast(take(self.code, places), tf.float32)
-        products = tf.linalg.matvec(codes, coordinates * self.step.read_value())
-        products = tf.where(tf.gather(allowed, rows), products, OUT)
-        best = tf.math.top_k(products, tf.minimum(_BEST, tf.size(products)), sorted=False)
-        return tf.gather(rows, best.indices)
+        blocks = self._blocks(scores, scanned)
+        lent = tf.gather(scores, take(self.anchor, blocks)) * take(self.weight, blocks)
+        # Of the heads alone; the full score is left to those that do best by it.
+        promised = tf.reshape(tf.reduce_sum(lent, axis=1), [-1])
+        rows = tf.reshape(take(self.row, blocks), [-1])
+        # Where nearly all items are allowed, the others are struck from what is found.
+        promised = tf.cond(
+            scanned > self.scanned[0],
+            lambda: tf.where(tf.gather(allowed, tf.maximum(rows, 0)), promised, OUT),
+            lambda: promised,
+        )
+        best = tf.math.top_k(promised, tf.minimum(_BEST, tf.size(rows)), sorted=False)
+        found = tf.gather(rows, best.indices)
+        return tf.boolean_mask(found, found != PAD)
 
-    def _places(self, coordinates: tf.Tensor, scanned: tf.Tensor) -> tf.Tensor:
-        """Places of the codes in the lists with the best centres: int32 [N]."""
-        centre, offset = self.centre.read_value(), self.offset.read_value()
-        order = tf.math.top_k(
-            tf.linalg.matvec(centre, coordinates), tf.minimum(_LISTS, tf.shape(centre)[0])
-        ).indices
-        begin, end = tf.gather(offset, order), tf.gather(offset, order + 1)
-        before = tf.cumsum(end - begin, exclusive=True)
-        taken = tf.reduce_sum(tf.cast(before < scanned, tf.int32))
-        return tf.ragged.range(begin[:taken], end[:taken]).values
+    def _blocks(self, scores: tf.Tensor, scanned: tf.Tensor) -> tf.Tensor:
+        """The blocks whose first postings owe most to the anchor that a block shares, in order."""
+        bound = tf.gather(scores, self.shared.read_value()) * self.most.read_value()
+        blocks = scanned // tf.shape(self.row.read_value())[1] + 1
+        return tf.math.top_k(bound, tf.minimum(blocks, tf.size(bound))).indices

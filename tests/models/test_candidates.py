@@ -7,11 +7,12 @@ import pytest
 import tensorflow as tf
 
 from models import scoring
-from models.candidates import beam_encoding, search
+from models.candidates import beam_heads, building, search
 from models.candidates.building import build_index, read_index, reindexed
-from models.candidates.columns import no_index
-from models.candidates.export import export_index
+from models.candidates.columns import HEAD, no_index
+from models.candidates.export import export_vectors
 from models.intake import assign
+from models.interactions import PAD
 from models.options import IndexOptions
 from models.served import ServedModel
 from models.shelf import Shelf
@@ -19,11 +20,9 @@ from tests.components.ingestion.helpers import IN_MEMORY
 from tests.models.conftest import MODEL_OPTIONS, fill
 from tests.models.shop import NUM_USERS, SIZE, item_id, user_id
 
-ANCHORS, LISTS, SCANNED = 12, 9, 14
+ANCHORS, WIDTH, SCANNED = 12, 3, 14
 FEW = MODEL_OPTIONS.model_copy(update={"max_anchors": ANCHORS})
-OPTIONS = IndexOptions(search="index", lists=LISTS, scanned=SCANNED)
-# What 8 bits lose of a product.
-ROUNDED = 0.03
+OPTIONS = IndexOptions(search="index", scanned=SCANNED)
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +33,9 @@ def data(shop, served):
         options=FEW,
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(beam_encoding, "_PART", 20)
-        index = build_index(
-            filled.served, OPTIONS,
-            bought=filled.user_items, offset=filled.user_offset, beam_args=IN_MEMORY,
-        )  # fmt: skip
+        patch.setattr(beam_heads, "_PART", 20)
+        patch.setattr(building, "_NARROWEST", WIDTH)
+        index = build_index(filled.served, OPTIONS, beam_args=IN_MEMORY)
     return replace(filled, index=index)
 
 
@@ -101,34 +98,33 @@ def scores_of(data, user):
     return scores
 
 
-def test_products_of_codes_and_coordinates_are_the_scores(data):
-    """There are fewer anchors than a code is wide, so nothing is lost but what rounding takes."""
-    index = data.index
-    for user in range(NUM_USERS):
-        scores = scores_of(data, user)
-        exact = np.array([lent(data.served, row) @ scores for row in index.row])
-        found = (index.code * index.step) @ (scores @ index.user_factor)
-        np.testing.assert_allclose(found, exact, atol=ROUNDED * np.abs(exact).max() + 1e-6)
-
-
-def check_lists(index, inheritance):
-    """Every item that is no anchor stands once, in the list whose centre is nearest."""
+def check_blocks(index, inheritance):
+    """Every item that is no anchor stands once, under the anchor that lends it most."""
     heirs = np.flatnonzero(inheritance.source >= len(inheritance.anchor_teacher))
-    assert sorted(index.row) == heirs.tolist()
-    assert index.offset[0] == 0 and index.offset[-1] == len(index.row)
-    for number, (begin, end) in enumerate(zip(index.offset[:-1], index.offset[1:], strict=True)):
-        for place in range(begin, end):
-            code = lent(inheritance, index.row[place]) @ index.item_factor
-            apart = np.linalg.norm(index.centre - code, axis=1)
-            assert apart[number] <= apart.min() + 1e-4
-            limit = 127 * index.step
-            kept = np.clip(code, -limit, limit)
-            assert (np.abs(index.code[place] * index.step - kept) <= 0.51 * index.step + 1e-6).all()
+    assert sorted(index.row[index.row != PAD]) == heirs.tolist()
+    for block, rows in enumerate(index.row):
+        posted = rows != PAD
+        assert posted.any() and not (~posted[:-1] & posted[1:]).any(), "only the end is padded"
+        assert (index.anchor[block, 0, posted] == index.shared[block]).all()
+        assert index.most[block] == index.weight[block, 0].max()
+        assert (index.weight[block][:, ~posted] == 0.0).all()
+        for place in np.flatnonzero(posted):
+            weights = lent(inheritance, rows[place])
+            head = index.anchor[block, :, place]
+            assert len(set(head)) == HEAD
+            kept = np.zeros_like(weights)
+            kept[head] = index.weight[block, :, place]
+            np.testing.assert_allclose(kept[head], weights[head], rtol=1e-5)
+            assert weights[head[0]] == weights.max()
+            assert np.abs(weights[head[1:]]).min() >= np.abs(np.delete(weights, head)).max()
+    under = [np.ravel(index.weight[index.shared == anchor, 0]) for anchor in set(index.shared)]
+    assert all((np.diff(weights) <= 0.0).all() for weights in under), "in falling order"
+    assert len(under) == len(set(index.shared.tolist()))
 
 
-def test_every_item_but_the_anchors_is_in_the_nearest_list(data):
-    assert len(data.index.centre) == LISTS
-    check_lists(data.index, data.served)
+def test_every_item_but_the_anchors_is_posted_under_its_strongest_anchor(data):
+    assert data.index.row.shape[1] == WIDTH
+    check_blocks(data.index, data.served)
     assert data.index.popular[0] == data.served.fallback.argmax()
 
 
@@ -189,21 +185,23 @@ def test_somebody_without_a_history_is_answered_exactly(recommend, profile):
 
 
 def test_what_changes_on_the_shelf_changes_in_the_index(data, model):
-    """A row inherits otherwise and is wanted more; the rest stays where it is."""
+    """A row inherits otherwise and is wanted more: the index is as if built anew."""
     shelf, index = model._shelf, data.index
-    one, other = index.row[0], index.row[-1]
+    one, other = index.row[0, 0], index.row[-1, 0]
     source, demand = data.served.source.copy(), data.served.demand.copy()
     source[one], demand[one] = source[other], 1.5
     try:
         assign(model, {"served.source": source, "served.demand": demand})
-        columns = reindexed(shelf, np.array([one]))
+        columns = reindexed(shelf, np.array([one], np.int64))
         assign(model, columns)
         changed = replace(data.served, source=source, demand=demand)
         after = read_index(shelf)
-        check_lists(after, changed)
-        before = {row: code.tobytes() for row, code in zip(index.row, index.code, strict=True)}
-        now = {row: code.tobytes() for row, code in zip(after.row, after.code, strict=True)}
-        assert {row for row in now if now[row] != before[row]} == {one}
+        check_blocks(after, changed)
+        anew = build_index(changed, OPTIONS, beam_args=IN_MEMORY)
+        for field in fields(anew):
+            np.testing.assert_array_equal(
+                getattr(after, field.name), getattr(anew, field.name), err_msg=field.name
+            )
     finally:
         assign(model, {"served.source": data.served.source, "served.demand": data.served.demand})
         put(shelf.index, index)
@@ -217,16 +215,15 @@ def test_size_decides_where_nothing_else_does():
     automatic, exact = (OPTIONS.model_copy(update={"search": s}) for s in ("auto", "exact"))
     assert [automatic.is_indexed(items) for items in (100_000, 100_001)] == [False, True]
     assert not exact.is_indexed(10**7) and OPTIONS.is_indexed(10)
-    assert automatic.model_copy(update={"lists": None}).lists_in(1_000_000) == 4000
 
 
 def test_the_exported_vectors_score_items_by_inner_product_alone(data, model, tmp_path):
-    gone = int(data.index.row[3])
+    gone = int(data.index.row[1, 0])
     offered = data.available.copy()
     offered[gone] = False
     try:
         model._shelf.available.assign(offered)
-        count = export_index(model._shelf, data.index, tmp_path)
+        count = export_vectors(model._shelf, tmp_path)
     finally:
         model._shelf.available.assign(data.available)
     items = np.load(tmp_path / "items.npy")
@@ -240,11 +237,6 @@ def test_the_exported_vectors_score_items_by_inner_product_alone(data, model, tm
         query = history[np.isin(lent_by, bought)].sum(axis=0)
         exact = [lent(data.served, row) @ scores_of(data, user) for row in rows]
         np.testing.assert_allclose(items @ query, exact, atol=1e-3 * np.abs(exact).max() + 1e-6)
-    centres, lists = np.load(tmp_path / "centres.npy"), np.load(tmp_path / "lists.npy")
-    for place in np.flatnonzero(lists >= 0):
-        apart = np.linalg.norm(centres - items[place], axis=1)
-        assert apart[lists[place]] <= apart.min() + 1e-4
-    assert (lists < 0).sum() == ANCHORS
     np.testing.assert_array_equal(
         np.load(tmp_path / "embeddings.npy"), data.embedding[rows].astype(np.float32)
     )

@@ -1,0 +1,37 @@
+"""The few anchors that lend an item most of its score."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from models.candidates.columns import HEAD
+from models.kernel import Floats
+
+
+class Heads(NamedTuple):
+    """Anchors int32 [N, HEAD] of items and their weights float32 [N, HEAD], with the demand."""
+
+    anchor: npt.NDArray[np.int32]
+    weight: Floats
+
+
+def heads_of(anchor: npt.NDArray[np.int16], weight: Floats, demand: Floats) -> Heads:
+    """The anchor that lends most, then the others in falling order of what they add or take.
+
+    Args:
+        anchor: int16 [N, K], lists of anchors.
+        weight: float32 [N, K], theirs.
+        demand: float32 [N], logit.
+    """
+    missing = [(0, 0), (0, max(HEAD - anchor.shape[1], 0))]
+    anchor, weight = np.pad(anchor, missing), np.pad(weight, missing)
+    size = np.abs(weight)
+    np.put_along_axis(size, weight.argmax(axis=1)[:, np.newaxis], np.inf, axis=1)
+    order = np.argsort(-size, axis=1, kind="stable")[:, :HEAD]
+    strongest = np.take_along_axis(weight, order, axis=1) * np.exp(demand)[:, np.newaxis]
+    return Heads(
+        np.take_along_axis(anchor, order, axis=1).astype(np.int32), strongest.astype(np.float32)
+    )
