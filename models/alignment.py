@@ -15,9 +15,9 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.linalg import inv, lu_factor, lu_solve
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
-from threadpoolctl import ThreadpoolController
 
 from models.kernel import Floats
+from models.threads import on_all_processors
 
 _CONSTANT: Final = 0.05  # of the kernel: all items have something in common
 _FACTORS: Final = 64
@@ -26,8 +26,8 @@ _TOLERANCE: Final = 1e-8  # of the factors, relative
 _ROUNDS: Final = 1000  # of ARPACK; a shop takes a few
 _FACTOR_SHARE: Final = 0.1
 _NOISE_POWER: Final = 0.25
-_CHUNK: Final = 64
 _REFIT_RIDGE: Final = 1e-3
+_TOGETHER: Final = 64  # items that one thread keeps anchors of
 
 
 class Alignment:
@@ -165,22 +165,23 @@ def keep_strongest(
         int32 [T, min(K, A)] places of anchors and float32 weights of the same shape.
     """
     width = min(per_item, len(weights))
-    spread = np.sqrt(np.diag(gram))[:, np.newaxis]
-    index = np.argpartition(-np.abs(weights) * spread, width - 1, axis=0)[:width].T
-    kept = np.empty(index.shape, np.float32)
+    spread = np.sqrt(np.diag(gram))
     ridge = _REFIT_RIDGE * (np.trace(gram) / len(gram)) + np.finfo(np.float32).tiny
-    flat, threads = gram.ravel(), ThreadpoolController()
-    for start in range(0, len(index), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        chosen, own = index[part], weights[:, part].T
-        # Half the time of an index by two arrays.
-        pairs = chosen[:, :, np.newaxis] * len(gram) + chosen[:, np.newaxis, :]
-        system = flat.take(pairs).astype(np.float64)
+
+    def strongest(items: slice) -> tuple[npt.NDArray[np.int64], Floats]:
+        own = np.ascontiguousarray(weights[:, items].T)
+        index = np.argpartition(-np.abs(own) * spread, width - 1, axis=1)[:, :width]
+        system, wanted = np.empty((*index.shape, width)), np.empty(index.shape)
+        for item, chosen in enumerate(index):
+            # Of all pairs of anchors only those with a chosen one are needed.
+            rows = gram.take(chosen, axis=0)
+            system[item], wanted[item] = rows.take(chosen, axis=1), rows @ own[item]
         system[:, np.arange(width), np.arange(width)] += ridge
-        wanted = np.take_along_axis(own @ gram, chosen, axis=1)
-        wanted += ridge * np.take_along_axis(own, chosen, axis=1)
-        # So small are the systems that threads cost more than they bring; on a busy machine they
-        # wait for one another a hundred times as long.
-        with threads.limit(limits=1, user_api="blas"):
-            kept[part] = np.linalg.solve(system, wanted[..., np.newaxis])[..., 0]
-    return index.astype(np.int32), kept
+        wanted += ridge * np.take_along_axis(own, index, axis=1)
+        # Many in one call, during which other threads can compute.
+        return index, np.linalg.solve(system, wanted[..., np.newaxis])[..., 0].astype(np.float32)
+
+    items = range(0, max(weights.shape[1], 1), _TOGETHER)
+    parts = on_all_processors(strongest, [slice(at, at + _TOGETHER) for at in items])
+    index, kept = zip(*parts, strict=True)
+    return np.concatenate(index).astype(np.int32), np.concatenate(kept)

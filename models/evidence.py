@@ -20,6 +20,7 @@ from models.inheritance import Inheritance
 from models.interactions import PAD
 from models.kernel import Floats
 from models.simulation import SimulatedLaunch
+from models.threads import on_all_processors
 from models.towers import user_logits
 
 Doubles = npt.NDArray[np.float64]
@@ -35,7 +36,9 @@ CLOCK_SCALE: Final = 1000.0
 LEFT_FLOOR: Final = 0.02
 TINY: Final = 1e-9
 _SAMPLE: Final = 2048
-_USERS_AT_ONCE: Final = 64
+# Users that one thread asks: at most so many, and no more than give so many pairs with items.
+_USERS_AT_ONCE: Final = 256
+_PAIRS_AT_ONCE: Final = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,17 @@ class Choices(NamedTuple):
             teacher: float32 [A, A].
             reference: float32 [A], mean weights.
         """
-        lent, shares = lent_matrix(index, weight, len(teacher)), np.zeros(len(index))
-        for start in range(0, len(self.total), _USERS_AT_ONCE):
-            part = slice(start, start + _USERS_AT_ONCE)
-            logits = _logits(self.history[part] @ teacher, lent, reference)
+        lent = lent_matrix(index, weight, len(teacher))
+
+        def shares(users: slice) -> Doubles:
+            logits = _logits(self.history[users] @ teacher, lent, reference)
             powers = np.exp(logits, dtype=np.float64)
-            shares += (powers / (self.total[part, np.newaxis] + powers)).sum(axis=0)
-        return expected_share(shares / max(len(self.total), 1), self.items + 1)
+            total: Doubles = (powers / (self.total[users, np.newaxis] + powers)).sum(axis=0)
+            return total
+
+        parts = on_all_processors(shares, _few_at_once(len(self.total), len(index)))
+        together = sum(parts, start=np.zeros(len(index)))
+        return expected_share(together / max(len(self.total), 1), self.items + 1)
 
 
 def no_evidence(
@@ -130,15 +137,18 @@ def no_evidence(
     users = np.flatnonzero(known.history.getnnz(axis=1))
     if len(users) > _SAMPLE:
         users = np.sort(np.random.default_rng(0).choice(users, _SAMPLE, replace=False))
-    background, shares = np.zeros(anchors, np.float32), np.zeros(len(rows))
-    history, total = known.history[users], np.zeros(len(users))
-    for start in range(0, len(users), _USERS_AT_ONCE):
-        part = slice(start, start + _USERS_AT_ONCE)
-        scores = history[part] @ known.teacher
-        background += leanings(scores).sum(axis=0)
+    history = known.history[users]
+
+    def asked(some: slice) -> tuple[Floats, Doubles, Doubles]:
+        scores = history[some] @ known.teacher
         powers = np.exp(_logits(scores, lent, inherited.reference_weight), dtype=np.float64)
-        total[part] = powers.sum(axis=1)
-        shares += (powers / total[part, np.newaxis]).sum(axis=0)
+        total = powers.sum(axis=1)
+        return leanings(scores).sum(axis=0), total, (powers / total[:, np.newaxis]).sum(axis=0)
+
+    parts = on_all_processors(asked, _few_at_once(len(users), len(rows)))
+    background = sum((part[0] for part in parts), start=np.zeros(anchors, np.float32))
+    total = np.concatenate([np.zeros(0), *(part[1] for part in parts)])
+    shares = sum((part[2] for part in parts), start=np.zeros(len(rows)))
     expected = np.zeros(items, np.float32)
     if len(others):
         expected[rows] = expected_share(shares / max(len(users), 1), len(rows))
@@ -158,6 +168,11 @@ def no_evidence(
         clock_share=clock.share,
     )
     return evidence, Choices(history, total, len(rows))
+
+
+def _few_at_once(users: int, items: int) -> list[slice]:
+    few = max(min(_USERS_AT_ONCE, _PAIRS_AT_ONCE // max(items, 1)), 1)
+    return [slice(at, at + few) for at in range(0, users, few)]
 
 
 def lent_matrix(index: npt.NDArray[np.int32], weight: Floats, anchors: int) -> sp.csr_matrix:

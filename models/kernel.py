@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from models.threads import on_all_processors
+
 Floats = npt.NDArray[np.float32]
 NO_BRAND: Final = -1
 _LEXICAL_SHARE: Final = 0.5
@@ -17,6 +19,7 @@ _POWER: Final = 4
 _NEAR_PLACE: Final = 0.003
 _FAR_PLACE: Final = 0.1
 _PRICE_WIDTH: Final = 0.1
+_TOGETHER: Final = 256  # items that one thread compares with others
 
 
 class ItemView(NamedTuple):
@@ -132,7 +135,13 @@ class ItemKernel:
 
     def __call__(self, one: ItemView, other: ItemView) -> Floats:
         """The kernel of A items with B others: float32 [A, B]."""
-        return self.of(compare(one, other))
+        rows = np.arange(len(one.place))
+        parts = on_all_processors(
+            lambda some: self.of(compare(one.rows(some), other)),
+            [rows[at : at + _TOGETHER] for at in range(0, max(len(rows), 1), _TOGETHER)],
+        )
+        kernel: Floats = np.concatenate(parts)
+        return kernel
 
     def of(self, pairs: Comparison) -> Floats:
         """The kernel of items that are compared already, which takes most of the time."""

@@ -31,7 +31,7 @@ def traced_once(function: Callable[..., Any], *signature: tf.TensorSpec) -> Call
 
 @contextmanager
 def seldom_collected() -> Iterator[None]:
-    """Let Python look for garbage seldom while graphs are made.
+    """Let Python look for garbage seldom while graphs are made or loaded.
 
     A graph is a million objects that stay. Every few hundred of them Python would look for garbage,
     and every now and then go through all objects of all libraries.

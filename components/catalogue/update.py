@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +35,7 @@ from models.products import Described, Product
 from models.quick_calls import quick_first_calls
 from models.rules import Rules
 from models.shelf_columns import open_columns
+from models.tracing import seldom_collected
 
 
 class DataTerms(NamedTuple):
@@ -96,7 +98,7 @@ class Updated(NamedTuple):
         purchases: pairs of a known user and an item.
         withdrawn: items that were withdrawn by id.
         set_aside: rows that could not be used.
-        embedding_seconds: of the encoder.
+        embedding_seconds: of the encoder; meanwhile what new products need is read from its file.
         shelf_seconds: of all else that fills the shelf.
     """
 
@@ -121,6 +123,7 @@ class _Read(NamedTuple):
 
 
 @quick_first_calls()
+@seldom_collected()
 def update(
     base: Path, change: Change, terms: DataTerms, *, candidate: Path, beam_args: Sequence[str] = ()
 ) -> tuple[Updated, Check]:
@@ -162,9 +165,12 @@ def update(
         anchors=_anchors(model, ids), interactions=given.interactions,
     )  # fmt: skip
     start = time.perf_counter()
-    described = describe_products(base, model, given.products, beam_args)
+    with ThreadPoolExecutor(1) as beside:
+        # A file as large as the model, which needs no processor.
+        admission = beside.submit(Admission.load, base) if given.products else None
+        described = describe_products(base, model, given.products, beam_args)
     embedded = time.perf_counter()
-    placed, intake = _change(model, base, given, described, users, rules)
+    placed, intake = _change(model, admission, given, described, users, rules)
     filled = time.perf_counter()
     check = save_changed(model, base, candidate, gate)
     return _told(given, placed, intake, embedded - start, filled - embedded), check
@@ -172,7 +178,7 @@ def update(
 
 def _change(
     model: Any,
-    base: Path,
+    admission: Future[Admission] | None,
     given: _Read,
     described: Described | None,
     users: Sequence[str],
@@ -180,8 +186,8 @@ def _change(
 ) -> tuple[Placed | None, Intake]:
     """Change the shelf of a loaded model."""
     placed = None
-    if described is not None:
-        placed = place(model, Admission.load(base), given.products, described, rules)
+    if described is not None and admission is not None:
+        placed = place(model, admission.result(), given.products, described, rules)
         assign(model, placed.columns)
     intake = take_in(
         model, users, given.interactions, again=() if placed is None else placed.heard.tolist()

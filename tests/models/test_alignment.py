@@ -101,3 +101,21 @@ def test_all_anchors_are_kept_where_there_are_no_more():
     dense = np.zeros((3, 4))
     np.put_along_axis(dense, index, kept, axis=1)
     np.testing.assert_allclose(dense, weights.T, rtol=1e-5)
+
+
+def test_kept_weights_are_the_least_squares_fit_to_the_scores_of_all(monkeypatch):
+    """Of more items than one thread takes at once, from a matrix of 32 bits as it is kept."""
+    monkeypatch.setattr(module, "_TOGETHER", 4)
+    random = np.random.default_rng(11)
+    scores = random.normal(size=(USERS, ANCHORS)) * random.uniform(0.2, 3.0, ANCHORS)
+    gram = scores.T @ scores / USERS
+    weights = random.normal(size=(ANCHORS, 9)).astype(np.float32)
+    index, kept = keep_strongest(weights, gram.astype(np.float32), 6)
+    ridge = np.sqrt(module._REFIT_RIDGE * np.diag(gram).mean() * USERS)
+    contribution = np.abs(weights) * np.linalg.norm(scores, axis=0)[:, np.newaxis]
+    for item in range(9):
+        assert set(index[item]) == set(np.argsort(-contribution[:, item])[:6])
+        design = np.concatenate([scores[:, index[item]], ridge * np.eye(6)])
+        wanted = np.concatenate([scores @ weights[:, item], ridge * weights[index[item], item]])
+        expected, *_ = np.linalg.lstsq(design, wanted, rcond=None)
+        np.testing.assert_allclose(kept[item], expected, rtol=1e-4, atol=1e-5)
