@@ -19,9 +19,9 @@ from models.kernel import Floats
 from models.options import IndexOptions
 
 Rows = npt.NDArray[np.int64]
-# Places of a block: about a quarter of a list, within these bounds.
+# Places of a block: about half of a list, within these bounds.
 _NARROWEST: Final = 8
-_WIDEST: Final = 64
+_WIDEST: Final = 128
 
 
 def build_index(
@@ -96,12 +96,20 @@ def reindexed(shelf: Any, rows: Rows) -> dict[str, npt.NDArray[Any]]:
         inheritance.demand[rows],
     )
     together = Heads(
-        np.concatenate([index.anchor.transpose(0, 2, 1)[stays], added.anchor]),
-        np.concatenate([index.weight.transpose(0, 2, 1)[stays], added.weight]),
+        np.concatenate([_kept(index.shared[:, np.newaxis], index.other, stays), added.anchor]),
+        np.concatenate([_kept(index.own, index.weight, stays), added.weight]),
     )
     columns = _in_blocks(np.concatenate([index.row[stays], rows]), together)
     columns["popular"] = _popular(inheritance.fallback)
     return {f"index.{name}": column for name, column in columns.items()}
+
+
+def _kept(
+    first: npt.NDArray[Any], others: npt.NDArray[Any], stays: npt.NDArray[np.bool_]
+) -> npt.NDArray[Any]:
+    """The heads [N, HEAD] of those places of the blocks that stay."""
+    first = np.broadcast_to(first, stays.shape)[:, np.newaxis]
+    return np.concatenate([first, others], axis=1).transpose(0, 2, 1)[stays]
 
 
 def heirs_among(inheritance: Inheritance, rows: Rows) -> Rows:
@@ -113,22 +121,25 @@ def _in_blocks(rows: npt.NDArray[np.integer[Any]], heads: Heads) -> dict[str, np
     """The columns of the blocks of items with such heads."""
     # Rows decide between equal weights, so that changes lead where a build does.
     order = np.lexsort([rows, -heads.weight[:, 0], heads.anchor[:, 0]])
-    _, begin, sizes = np.unique(heads.anchor[order, 0], return_index=True, return_counts=True)
-    width = int(np.clip(len(rows) // (4 * len(sizes)), _NARROWEST, _WIDEST))
+    anchors, begin, sizes = np.unique(heads.anchor[order, 0], return_index=True, return_counts=True)
+    width = int(np.clip(len(rows) // (2 * len(sizes)), _NARROWEST, _WIDEST))
     blocks = -(-sizes // width)
     place = np.arange(len(rows)) - np.repeat(begin, sizes)
     block = np.repeat(np.cumsum(blocks) - blocks, sizes) + place // width
-    row = np.full((blocks.sum(), width), PAD, np.int32)
-    row[block, place % width] = rows[order]
-    anchor = np.zeros((len(row), HEAD, width), np.int32)
-    weight = np.zeros((len(row), HEAD, width), np.float32)
-    anchor[block, :, place % width] = heads.anchor[order]
-    weight[block, :, place % width] = heads.weight[order]
+    shape, place = (blocks.sum(), width), place % width
+    row, own = np.full(shape, PAD, np.int32), np.zeros(shape, np.float32)
+    row[block, place] = rows[order]
+    own[block, place] = heads.weight[order, 0]
+    other = np.zeros((len(row), HEAD - 1, width), np.int32)
+    weight = np.zeros(other.shape, np.float32)
+    other[block, :, place] = heads.anchor[order, 1:]
+    weight[block, :, place] = heads.weight[order, 1:]
     return {
-        "shared": anchor[:, 0, 0],
-        "most": weight[:, 0, 0],
+        "shared": np.repeat(anchors, blocks).astype(np.int32),
+        "most": own[:, 0],
         "row": row,
-        "anchor": anchor,
+        "own": own,
+        "other": other,
         "weight": weight,
     }
 

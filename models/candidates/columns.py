@@ -20,7 +20,7 @@ from models.columns import WIDENS
 from models.kernel import Floats
 
 # Anchors of an item that the index keeps.
-HEAD: Final = 4
+HEAD: Final = 5
 # Items that are kept for somebody of whom nothing is known.
 POPULAR: Final = 4096
 
@@ -35,8 +35,9 @@ class CandidateIndex:
         shared: int32 [C], the anchor under which the items of a block are posted.
         most: float32 [C], the largest weight that it has in the block.
         row: int32 [C, W], rows of the items, PAD at the end of a list.
-        anchor: int32 [C, HEAD, W], the anchors that weigh most, `shared` first.
-        weight: float32 [C, HEAD, W], theirs, with the item's demand; 0 pads.
+        own: float32 [C, W], their weights of that anchor, with their demand; 0 pads.
+        other: int32 [C, HEAD - 1, W], the other anchors that weigh most.
+        weight: float32 [C, HEAD - 1, W], theirs, likewise.
         popular: int32 [P], the best rows for somebody of whom nothing is known.
         scanned: int32 [1], places that are looked at for a user.
     """
@@ -44,7 +45,8 @@ class CandidateIndex:
     shared: npt.NDArray[np.int32]
     most: Floats
     row: npt.NDArray[np.int32] = field(metadata={WIDENS: True})
-    anchor: npt.NDArray[np.int32] = field(metadata={WIDENS: True})
+    own: Floats = field(metadata={WIDENS: True})
+    other: npt.NDArray[np.int32] = field(metadata={WIDENS: True})
     weight: Floats = field(metadata={WIDENS: True})
     popular: npt.NDArray[np.int32]
     scanned: npt.NDArray[np.int32]
@@ -56,8 +58,9 @@ def no_index() -> CandidateIndex:
         shared=np.zeros(0, np.int32),
         most=np.zeros(0, np.float32),
         row=np.zeros((0, 1), np.int32),
-        anchor=np.zeros((0, HEAD, 1), np.int32),
-        weight=np.zeros((0, HEAD, 1), np.float32),
+        own=np.zeros((0, 1), np.float32),
+        other=np.zeros((0, HEAD - 1, 1), np.int32),
+        weight=np.zeros((0, HEAD - 1, 1), np.float32),
         popular=np.zeros(0, np.int32),
         scanned=np.zeros(1, np.int32),
     )

@@ -51,9 +51,11 @@ class CandidateSearch(Columns):
             scanned: int32 [], how many places to look at, as of `scan`.
         """
         blocks = self._blocks(scores, scanned)
-        lent = tf.gather(scores, take(self.anchor, blocks)) * take(self.weight, blocks)
+        shared = tf.gather(scores, take(self.shared, blocks))[:, tf.newaxis]
+        others = tf.gather(scores, take(self.other, blocks)) * take(self.weight, blocks)
         # Of the heads alone; the full score is left to those that do best by it.
-        promised = tf.reshape(tf.reduce_sum(lent, axis=1), [-1])
+        lent = shared * take(self.own, blocks) + tf.reduce_sum(others, axis=1)
+        promised = tf.reshape(lent, [-1])
         rows = tf.reshape(take(self.row, blocks), [-1])
         # Where nearly all items are allowed, the others are struck from what is found.
         promised = tf.cond(

@@ -105,19 +105,18 @@ def check_blocks(index, inheritance):
     for block, rows in enumerate(index.row):
         posted = rows != PAD
         assert posted.any() and not (~posted[:-1] & posted[1:]).any(), "only the end is padded"
-        assert (index.anchor[block, 0, posted] == index.shared[block]).all()
-        assert index.most[block] == index.weight[block, 0].max()
+        assert index.most[block] == index.own[block].max()
+        assert (index.own[block, ~posted] == 0.0).all()
         assert (index.weight[block][:, ~posted] == 0.0).all()
         for place in np.flatnonzero(posted):
             weights = lent(inheritance, rows[place])
-            head = index.anchor[block, :, place]
+            head = [index.shared[block], *index.other[block, :, place]]
             assert len(set(head)) == HEAD
-            kept = np.zeros_like(weights)
-            kept[head] = index.weight[block, :, place]
-            np.testing.assert_allclose(kept[head], weights[head], rtol=1e-5)
+            kept = [index.own[block, place], *index.weight[block, :, place]]
+            np.testing.assert_allclose(kept, weights[head], rtol=1e-5)
             assert weights[head[0]] == weights.max()
             assert np.abs(weights[head[1:]]).min() >= np.abs(np.delete(weights, head)).max()
-    under = [np.ravel(index.weight[index.shared == anchor, 0]) for anchor in set(index.shared)]
+    under = [np.ravel(index.own[index.shared == anchor]) for anchor in set(index.shared)]
     assert all((np.diff(weights) <= 0.0).all() for weights in under), "in falling order"
     assert len(under) == len(set(index.shared.tolist()))
 
