@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.candidates.columns import HEAD, POPULAR, CandidateIndex, no_index
-from models.candidates.heads import Heads, heads_of
+from models.candidates.heads import Heads, heads_of, posted
 from models.inheritance import Inheritance
 from models.interactions import PAD
 from models.kernel import Floats
@@ -51,7 +51,7 @@ def build_index(
     with tempfile.TemporaryDirectory(prefix=".indexing-", dir=scratch) as folder:
         heads = heads_by_beam(inheritance, rows, scratch=Path(folder), beam_args=beam_args)
     return CandidateIndex(
-        **_in_blocks(rows, heads),
+        **_in_blocks(*posted(rows, heads)),
         popular=_popular(inheritance.fallback),
         scanned=np.array([options.scanned], np.int32),
     )
@@ -95,11 +95,12 @@ def reindexed(shelf: Any, rows: Rows) -> dict[str, npt.NDArray[Any]]:
         inheritance.anchor_weight[lists].astype(np.float32),
         inheritance.demand[rows],
     )
+    again, added = posted(rows, added)
     together = Heads(
         np.concatenate([_kept(index.shared[:, np.newaxis], index.other, stays), added.anchor]),
         np.concatenate([_kept(index.own, index.weight, stays), added.weight]),
     )
-    columns = _in_blocks(np.concatenate([index.row[stays], rows]), together)
+    columns = _in_blocks(np.concatenate([index.row[stays], again]), together)
     columns["popular"] = _popular(inheritance.fallback)
     return {f"index.{name}": column for name, column in columns.items()}
 
@@ -118,7 +119,7 @@ def heirs_among(inheritance: Inheritance, rows: Rows) -> Rows:
 
 
 def _in_blocks(rows: npt.NDArray[np.integer[Any]], heads: Heads) -> dict[str, npt.NDArray[Any]]:
-    """The columns of the blocks of items with such heads."""
+    """The columns of the blocks of such postings."""
     # Rows decide between equal weights, so that changes lead where a build does.
     order = np.lexsort([rows, -heads.weight[:, 0], heads.anchor[:, 0]])
     anchors, begin, sizes = np.unique(heads.anchor[order, 0], return_index=True, return_counts=True)

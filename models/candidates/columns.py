@@ -2,10 +2,11 @@
 
 An item's score is a weighted sum of its anchors' scores (`models.inheritance`), a product of two
 long and sparse vectors, as that of a query and a text is in a search engine. So it is found as
-there: each item is posted under the anchor that lends it most, the postings of an anchor in falling
-order of that weight (impact order, Anh & Moffat 2001), in blocks whose first weight bounds what any
-of them owes to that anchor (Ding & Suel 2011). With it lie the other anchors that weigh most, by
-which the postings of the best blocks are told apart.
+there: each item is posted under the anchor that lends it most, and under the second where that
+lends nearly as much. The postings of an anchor lie in falling order of that weight (impact order,
+Anh & Moffat 2001), in blocks whose first weight bounds what any of them owes to the anchor (Ding &
+Suel 2011). With each lie the other anchors that weigh most, by which the postings of the best
+blocks are told apart.
 """
 
 from __future__ import annotations

@@ -1,14 +1,18 @@
-"""The few anchors that lend an item most of its score."""
+"""The few anchors that lend an item most of its score, and under which of them it is posted."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from models.candidates.columns import HEAD
 from models.kernel import Floats
+
+Rows = npt.NDArray[np.integer[Any]]
+# Of the first weight, from which on an item is posted under its second anchor too.
+_NEARLY: Final = 0.5
 
 
 class Heads(NamedTuple):
@@ -34,4 +38,21 @@ def heads_of(anchor: npt.NDArray[np.int16], weight: Floats, demand: Floats) -> H
     strongest = np.take_along_axis(weight, order, axis=1) * np.exp(demand)[:, np.newaxis]
     return Heads(
         np.take_along_axis(anchor, order, axis=1).astype(np.int32), strongest.astype(np.float32)
+    )
+
+
+def posted(rows: Rows, heads: Heads) -> tuple[Rows, Heads]:
+    """Each item under its first anchor, and under the second where that lends nearly as much.
+
+    Args:
+        rows: int [N], of the items.
+        heads: of those.
+
+    Returns:
+        int [M] and heads whose first anchor is the one under which the item is posted.
+    """
+    again = heads.weight[:, 1] > _NEARLY * heads.weight[:, 0]
+    swapped = [1, 0, *range(2, HEAD)]
+    return np.concatenate([rows, rows[again]]), Heads(
+        *(np.concatenate([column, column[again][:, swapped]]) for column in heads)
     )

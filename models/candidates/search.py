@@ -16,7 +16,7 @@ _BEST: Final = 1024
 LONGEST: Final = 128
 # Items of the catalogue that stand for the others where the allowed ones are counted.
 _COUNTED: Final = 4096
-# Where blocks would be looked at beyond that part of the catalogue, one scan of it is no dearer.
+# Beyond that part of the places one scan of all embeddings is no dearer.
 _PART: Final = 4
 
 
@@ -39,11 +39,11 @@ class CandidateSearch(Columns):
         items = tf.size(allowed)
         counted = tf.cast(allowed[:: tf.maximum(items // _COUNTED, 1)], tf.float32)
         scanned = tf.cast(self.scanned[0], tf.float32) / (tf.reduce_mean(counted) + 1e-9)
-        most = tf.cast(items // _PART, tf.float32)
+        most = tf.cast(tf.size(self.row.read_value()) // _PART, tf.float32)
         return tf.cast(tf.where(scanned <= most, scanned, 0.0), tf.int32)
 
     def rows_of(self, scores: tf.Tensor, allowed: tf.Tensor, scanned: tf.Tensor) -> tf.Tensor:
-        """Rows of the postings that promise a user most, in no order: int32 [N].
+        """Rows of the postings that promise a user most, all different, in no order: int32 [N].
 
         Args:
             scores: float32 [A], of the anchors.
@@ -65,7 +65,7 @@ class CandidateSearch(Columns):
         )
         best = tf.math.top_k(promised, tf.minimum(_BEST, tf.size(rows)), sorted=False)
         found = tf.gather(rows, best.indices)
-        return tf.boolean_mask(found, found != PAD)
+        return tf.unique(tf.boolean_mask(found, found != PAD)).y
 
     def _blocks(self, scores: tf.Tensor, scanned: tf.Tensor) -> tf.Tensor:
         """The blocks whose first postings owe most to the anchor that a block shares, in order."""
