@@ -80,7 +80,8 @@ class Aligner:
 
     def __call__(self, items: ItemView, width: int) -> Aligned:
         """Align T items; each keeps `width` anchors."""
-        towards = self.kernel(self.anchors, items)
+        # In the order in which LAPACK takes it.
+        towards = self.kernel(items, self.anchors).T
         weights = self.alignment(towards)
         index, weight = keep_strongest(weights, self.gram, width)
         return Aligned(index, weight, self.log_popularity @ weights, towards)

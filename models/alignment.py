@@ -89,8 +89,9 @@ class Alignment:
         """
         towards = towards + np.float32(_CONSTANT)
         if self._predicted is not None:
-            towards = _blend(towards, _likeness(self._predicted, _unit(towards.T @ self._map)))
-        weights: Floats = lu_solve(self._factors, towards, check_finite=False)
+            likeness = _likeness(_unit(towards.T @ self._map), self._predicted).T
+            towards = _blend(towards, likeness)
+        weights: Floats = lu_solve(self._factors, towards, overwrite_b=True, check_finite=False)
         return weights
 
 

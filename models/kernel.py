@@ -15,7 +15,6 @@ from models.threads import on_all_processors
 Floats = npt.NDArray[np.float32]
 NO_BRAND: Final = -1
 _LEXICAL_SHARE: Final = 0.5
-_POWER: Final = 4
 _NEAR_PLACE: Final = 0.003
 _FAR_PLACE: Final = 0.1
 _PRICE_WIDTH: Final = 0.1
@@ -93,15 +92,20 @@ class Comparison(NamedTuple):
 def compare(one: ItemView, other: ItemView) -> Comparison:
     """Compare A items with B others."""
     words = (one.terms @ other.terms.T).toarray()
-    meaning = np.maximum(one.text @ other.text.T, 0.0) ** _POWER
+    meaning = np.square(np.square(np.maximum(one.text @ other.text.T, 0.0)))
     brand, price = one.brand[:, np.newaxis], one.price[:, np.newaxis]
     same = ((brand == other.brand) & (brand != NO_BRAND)).astype(np.float32)
-    near = np.nan_to_num(np.exp(-np.abs(price - other.price) / np.float32(_PRICE_WIDTH)))
+    # Prices that are unknown are infinitely far from all, and from one another.
+    price, others = np.nan_to_num(price, nan=np.inf), np.nan_to_num(other.price, nan=-np.inf)
+    near = np.exp(np.abs(price - others) / np.float32(-_PRICE_WIDTH))
     apart = np.abs(one.place[:, np.newaxis] - other.place)
+    near_place, far_place = (
+        np.exp(apart / np.float32(-width)) for width in (_NEAR_PLACE, _FAR_PLACE)
+    )
     return Comparison(
         text=_LEXICAL_SHARE * words + (1 - _LEXICAL_SHARE) * meaning,
         attributes=same + near,
-        order=sum(np.exp(-apart / np.float32(width)) for width in (_NEAR_PLACE, _FAR_PLACE)),
+        order=near_place + far_place,
     )
 
 
