@@ -11,10 +11,11 @@ from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindows
 
 from components.ingestion import examples, text
 from components.ingestion.folder import INTERACTIONS, ITEMS, USERS, VARIANT_GROUPS, DataFile
-from components.ingestion.histories import histories
+from components.ingestion.histories import History, histories
 from components.ingestion.options import DataOptions
 from components.ingestion.read import FAULTS, TALLIES, Located
 from components.ingestion.rows import DUPLICATE, UNKNOWN_ITEM
@@ -44,6 +45,9 @@ from models.features import (
 CATALOGUE: Final = "catalogue"
 EVENTS: Final = "events"
 RANGES: Final = "ranges"
+_BATCH: Final = 1024  # interactions that are encoded together, and at least a user's
+
+_Row = tuple[list[Any] | None, ...]  # in the order of examples.INTERACTION
 
 
 class Chosen(NamedTuple):
@@ -151,7 +155,8 @@ class JoinUser(_Join):
     """Joins a user's events and profile, splits the events and gives each its history.
 
     Outputs:
-      TRAIN, EVAL, NEW_ITEMS: a list of serialized `tf.Example`, the user's interactions there.
+      TRAIN, EVAL, NEW_ITEMS: a list of serialized `tf.Example`, interactions of several users: to
+        encode those of one user at a time takes twice as long, and most users have few.
       FAULTS, TALLIES: as `ReadRows`.
     """
 
@@ -174,32 +179,52 @@ class JoinUser(_Join):
         yield self._tally(USERS_COUNT)
         splits = split_events(self._options, user, events)
         earlier = histories(events, self._options.history_length)
-        serialized = examples.encode(
-            examples.INTERACTION,
-            [
-                [[user]] * len(events),
-                [[event.item] for event in events],
-                [[event.rating] for event in events],
-                [[event.timestamp] for event in events],
-                [[item for item, _ in history] for history in earlier],
-                [[rating for _, rating in history] for history in earlier],
-                [[profile]] * len(events),
-                [[NEW if split == NEW_ITEMS else SEEN] for split in splits],
-                [[event.propensity] if event.propensity else None for event in events],
-                [[self._spans[event.file]] for event in events],
-                [[self._age(event)] for event in events],
-                [[group_of(len(history), USER_GROUPS)] for history in earlier],
-                [[group_of(event.demand, ITEM_GROUPS)] for event in events],
-            ],
-        )
-        batches: dict[str, list[bytes]] = {}
-        for split, example in zip(splits, serialized, strict=True):
-            batches.setdefault(split, []).append(example)
-        for split, batch in batches.items():
-            yield batch if split == TRAIN else TaggedOutput(split, batch)
-            yield self._tally(SPLIT, split, count=len(batch))
+        for event, split, history in zip(events, splits, earlier, strict=True):
+            self._rows.setdefault(split, []).append(self._row(user, profile, event, split, history))
+        for split, rows in self._rows.items():
+            if len(rows) >= _BATCH:
+                yield from self._encoded(split)
         for index, count in Counter(event.file for event in events).items():
             yield self._tally(EMITTED, self._names[index], count=count)
+
+    def start_bundle(self) -> None:
+        """Begins with no rows."""
+        self._rows: dict[str, list[_Row]] = {}
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """Encodes what is left."""
+        for split in self._rows:
+            for output in self._encoded(split):
+                if isinstance(output, TaggedOutput):
+                    yield TaggedOutput(output.tag, GlobalWindows.windowed_value(output.value))
+                else:
+                    yield GlobalWindows.windowed_value(output)
+
+    def _row(self, user: str, profile: str, event: Event, split: str, history: History) -> _Row:
+        return (
+            [user],
+            [event.item],
+            [event.rating],
+            [event.timestamp],
+            [item for item, _ in history],
+            [rating for _, rating in history],
+            [profile],
+            [NEW if split == NEW_ITEMS else SEEN],
+            [event.propensity] if event.propensity else None,
+            [self._spans[event.file]],
+            [self._age(event)],
+            [group_of(len(history), USER_GROUPS)],
+            [group_of(event.demand, ITEM_GROUPS)],
+        )
+
+    def _encoded(self, split: str) -> Iterator[Any]:
+        """Empties the rows of a split."""
+        rows, self._rows[split] = self._rows[split], []
+        if not rows:
+            return
+        batch = examples.encode(examples.INTERACTION, list(zip(*rows, strict=True)))
+        yield batch if split == TRAIN else TaggedOutput(split, batch)
+        yield self._tally(SPLIT, split, count=len(batch))
 
     def _age(self, event: Event) -> bytes:
         """A newer span without interactions makes none of them older."""
