@@ -6,7 +6,7 @@ more of them than fit. All order is made here by sorting, for a runner gives non
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
@@ -47,6 +47,9 @@ EVENTS: Final = "events"
 RANGES: Final = "ranges"
 _BATCH: Final = 1024  # interactions that are encoded together, and at least a user's
 
+# Of an interaction on its way to its user: file index, timestamp, item id, rating, whether the item
+# is held out, its interactions, propensity. The file tells it from a user's row, as in `Located`.
+Posted = tuple[int, int, str, float, bool, int, float]
 _Row = tuple[list[Any] | None, ...]  # in the order of examples.INTERACTION
 
 
@@ -106,7 +109,7 @@ class JoinItem(_Join):
 
     Outputs:
       CATALOGUE: a list of one serialized `tf.Example`.
-      EVENTS: (user id, Event as a plain tuple), its rating still on the scale of the data.
+      EVENTS: (user id, Posted), the rating still on the scale of the data.
       RANGES: (lowest, highest) rating of the item's interactions.
       FAULTS, TALLIES: as `ReadRows`.
     """
@@ -147,8 +150,8 @@ class JoinItem(_Join):
         for index, _, _, values in rows:
             if self._tables[index] == INTERACTIONS:
                 user, timestamp, rating, propensity = values
-                event = (timestamp, item, rating, held_out, index, total, propensity)
-                yield TaggedOutput(EVENTS, (user, event))
+                posted = (index, timestamp, item, rating, held_out, total, propensity)
+                yield TaggedOutput(EVENTS, (user, posted))
 
 
 class JoinUser(_Join):
@@ -160,20 +163,23 @@ class JoinUser(_Join):
       FAULTS, TALLIES: as `ReadRows`.
     """
 
-    def process(
-        self, element: tuple[str, Mapping[str, Iterable[Any]]], scale: RatingScale
-    ) -> Iterator[Any]:
-        """Joins the rows of one user."""
-        user, tagged = element
+    def process(self, element: tuple[str, Iterable[Any]], scale: RatingScale) -> Iterator[Any]:
+        """Joins the rows of one user, each a Posted or a Located."""
+        user, rows = element
         profile = ""
-        if profiles := list(tagged[USERS]):
+        profiles, events = [], []
+        for row in rows:
+            if self._tables[row[0]] == USERS:
+                profiles.append(row)
+                continue
+            index, timestamp, item, rating, held_out, demand, propensity = row
+            rating = scale.apply(rating)
+            events.append(Event(timestamp, item, rating, held_out, index, demand, propensity))
+        if profiles:
             chosen = choose(profiles)
             yield from self._account(chosen, column="user_id", key=user)
             (profile,) = chosen.row[3]
-        events = sorted(
-            Event(timestamp, item, scale.apply(rating), *others)
-            for timestamp, item, rating, *others in tagged[EVENTS]
-        )
+        events.sort()
         if not events:
             return
         yield self._tally(USERS_COUNT)

@@ -379,8 +379,8 @@ def test_rows_that_a_runner_loses_fail_the_run(tmp_path, monkeypatch):
     whole = JoinUser.process
 
     def lossy(self, element, scale):
-        user, tagged = element
-        return whole(self, (user, {**tagged, "events": list(tagged["events"])[1:]}), scale)
+        user, rows = element
+        return whole(self, (user, list(rows)[1:]), scale)
 
     monkeypatch.setattr(JoinUser, "process", lossy)
     with pytest.raises(
