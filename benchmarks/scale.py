@@ -137,8 +137,11 @@ def _stages(
     found = {}
     for number, stage in enumerate(stages, 1):
         with console.status(f"{title}: {stage}"):
-            found[stage] = in_a_process(root, stage, settings)
-        console.print(f"[{number:2d}/{len(stages)}] {stage:<24} {found[stage].seconds:8.1f} s")
+            taken = found[stage] = in_a_process(root, stage, settings)
+        console.print(
+            f"[{number:2d}/{len(stages)}] {stage:<24} {taken.seconds:8.1f} s "
+            f"{taken.processor:8.1f} CPU s {_own(taken):8,.0f} MiB"
+        )
     return found
 
 
@@ -159,19 +162,14 @@ def _table(measured: Measured) -> Table:
 
 
 def _growth_table(before: Measured, now: Measured) -> Table:
-    table = new_table("stage", "CPU x", "own x", "CPU µs", "own B", "written B")
+    table = new_table("stage", "CPU x", "own x", "CPU µs/row", "own B/row", "written B/row")
     for name, stage in now.stages.items():
-        earlier = before.stages[name]
-        more = now.rows(name) - before.rows(name)
+        shares = growth(before.stages[name], stage, now.rows(name) / before.rows(name))
+        cost = per_row(before, now, name)
         table.add_row(
             name,
-            *(
-                f"{share:.2f}"
-                for share in growth(earlier, stage, now.rows(name) / before.rows(name))
-            ),
-            f"{(stage.processor - earlier.processor) * 1e6 / more:,.0f}",
-            f"{(_own(stage) - _own(earlier)) * _MIB / more:,.0f}",
-            f"{(stage.written - earlier.written) / more:,.0f}",
+            *(f"{share:.2f}" for share in shares),
+            *(f"{number:,.0f}" for number in (cost.processor * 1e6, cost.memory, cost.written)),
         )
     return table
 
@@ -200,6 +198,25 @@ def growth(before: Stage, now: Stage, factor: float) -> tuple[float, float]:
     """
     time = now.processor / max(before.processor, 1e-3)
     return time / factor, _own(now) / max(_own(before), 1.0) / factor
+
+
+class Cost(NamedTuple):
+    """What a row more takes: processor seconds, bytes of memory, bytes written."""
+
+    processor: float
+    memory: float
+    written: float
+
+
+def per_row(before: Measured, now: Measured, name: str) -> Cost:
+    """What each row took that `now` has more, without what a stage takes at any size."""
+    small, large = before.stages[name], now.stages[name]
+    more = now.rows(name) - before.rows(name)
+    return Cost(
+        processor=(large.processor - small.processor) / more,
+        memory=(_own(large) - _own(small)) * _MIB / more,
+        written=(large.written - small.written) / more,
+    )
 
 
 def _own(stage: Stage) -> float:
