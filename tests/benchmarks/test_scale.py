@@ -77,5 +77,5 @@ def test_a_stage_is_measured_by_what_it_wrote_and_held(tmp_path, shop):
     written = [file for file in (tmp_path / "artifacts").rglob("*") if file.is_file()]
     assert stage.written == sum(file.stat().st_size for file in written) > SIZE.rows * 5
     assert stage.seconds > 0 and stage.processor > 0
-    assert stage.peak > stage.before > 100
+    assert stage.peak >= stage.before > 100
     assert stage.worker == 0  # the profile has none
