@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -131,7 +131,7 @@ def _settings(
 
 
 def _stages(
-    console: Console, title: str, root: Path, stages: Sequence[str], settings: Sequence[str]
+    console: Console, title: str, root: Path, stages: Collection[str], settings: Sequence[str]
 ) -> dict[str, Stage]:
     """Each stage in its turn; a line tells what is done, for the whole takes many minutes."""
     found = {}
