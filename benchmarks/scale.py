@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import click
 from rich.console import Console
@@ -16,7 +17,7 @@ from rich.table import Table
 from benchmarks.generated_shop import Size, write_shop
 from benchmarks.load import grpc_client, measure
 from benchmarks.serving import embedded_server, list_requests
-from benchmarks.stage import Stage, in_a_process
+from benchmarks.stage import INDEX, Stage, in_a_process
 from pipeline.beam_profiles import PROFILES
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
@@ -25,23 +26,36 @@ from pipeline.pushed import newest_version
 
 ONCE: Final = Size(rows=10_000, users=500, items=200)
 # In order, each with what its rows are.
-BEAM_NODES: Final = {
+BEAM_STAGES: Final = {
     "DataFolderExampleGen": "rows",
     "StatisticsCatalogue": "items",
     "StatisticsInteractions": "rows",
     "TransformCatalogue": "items",
     "TransformInteractions": "rows",
 }
-OTHER_NODES: Final = {
+OTHER_STAGES: Final = {
     "TwoTowerTrainer": "rows",
     "Evaluator": "rows",
     "EmbeddedInfraValidator": "items",
     "AtomicPusher": "items",
+    INDEX: "items",
 }
 _CALLS: Final = 300
 _WARM_UP: Final = 30
 _MOST_SECONDS: Final = 30.0
 _MB: Final = 1e6
+_MIB: Final = 2**20
+
+
+class Measured(NamedTuple):
+    """The stages of one size."""
+
+    size: Size
+    stages: Mapping[str, Stage]
+
+    def rows(self, stage: str) -> int:
+        """Interactions, or items in the catalogue's lane."""
+        return self.size.rows if (BEAM_STAGES | OTHER_STAGES)[stage] == "rows" else self.size.items
 
 
 @click.command(
@@ -49,11 +63,12 @@ _MB: Final = 1e6
     epilog="""\b
 Examples:
   python -m benchmarks scale
-  python -m benchmarks scale --times 100 --beam-runner direct --beam-runner multi_process""",
+  python -m benchmarks scale --times 100 --steps 0 \\
+    --beam-runner direct --beam-runner multi_process""",
 )
 @click.option(
     "--times", type=click.IntRange(1), multiple=True, default=(1, 10, 100), show_default=True,
-    help="Sizes, in multiples of 10,000 interactions.",
+    help="Sizes, in multiples of 10,000 interactions; rising.",
 )  # fmt: skip
 @click.option(
     "--beam-runner", "runners", type=click.Choice(list(PROFILES)), multiple=True,
@@ -73,26 +88,30 @@ def scale(
 ) -> None:
     """Time, memory and bytes of each stage on generated shops of several sizes."""
     console = open_console()
-    for runner in runners:
-        nodes = BEAM_NODES | (OTHER_NODES if steps and runner == runners[0] else {})
-        before: dict[str, Stage] = {}
-        for number, factor in enumerate(times):
-            size = ONCE.times(factor)
-            with tempfile.TemporaryDirectory(prefix="debut-scale-") as scratch:
-                folder = Path(scratch)
-                with console.status(f"Generating {size.rows:,} interactions"):
-                    write_shop(folder / "shop", size)
-                settings = _settings(folder / "shop", runner, flags, steps=steps, encoder=encoder)
-                found = _stages(console, folder / "root", nodes, settings)
+    found: dict[str, list[Measured]] = {runner: [] for runner in runners}
+    for size in map(ONCE.times, times):
+        with tempfile.TemporaryDirectory(prefix="debut-scale-") as scratch:
+            shop = Path(scratch) / "shop"
+            write_shop(shop, size)
+            for runner in runners:
+                stages = BEAM_STAGES | (OTHER_STAGES if steps and runner == runners[0] else {})
+                settings = _settings(shop, runner, flags, steps=steps, encoder=encoder)
+                root = Path(scratch) / runner
                 title = (
                     f"{runner}: {size.rows:,} interactions of {size.users:,} users with "
-                    f"{size.items:,} items, {_size(folder / 'shop') / _MB:.1f} MB"
+                    f"{size.items:,} items, {_size(shop) / _MB:.1f} MB"
                 )
-                grown = factor / times[number - 1] if number else None
-                print_table(console, title, _table(size, nodes, found, before, grown))
-                if "AtomicPusher" in nodes:
-                    _report_answers(console, serving_folder(folder / "root"))
-                before = found
+                measured = Measured(size, _stages(console, title, root, stages, settings))
+                found[runner].append(measured)
+                print_table(console, title, _table(measured))
+                if INDEX in stages:
+                    _report_answers(console, serving_folder(root))
+    for runner, sizes in found.items():
+        for before, now in itertools.pairwise(sizes):
+            title = f"{runner}: from {before.size.rows:,} to {now.size.rows:,} interactions"
+            print_table(console, title, _growth_table(before, now))
+    if len(runners) > 1:
+        print_table(console, "Beam stages before training, together", _runners_table(found))
 
 
 def _settings(
@@ -112,38 +131,59 @@ def _settings(
 
 
 def _stages(
-    console: Console, root: Path, nodes: dict[str, str], settings: Sequence[str]
+    console: Console, title: str, root: Path, stages: Collection[str], settings: Sequence[str]
 ) -> dict[str, Stage]:
+    """Each stage in its turn; a line tells what is done, for the whole takes many minutes."""
     found = {}
-    for node in nodes:
-        with console.status(node):
-            found[node] = in_a_process(root, node, settings)
+    for number, stage in enumerate(stages, 1):
+        with console.status(f"{title}: {stage}"):
+            taken = found[stage] = in_a_process(root, stage, settings)
+        console.print(
+            f"[{number:2d}/{len(stages)}] {stage:<24} {taken.seconds:8.1f} s "
+            f"{taken.processor:8.1f} CPU s {_own(taken):8,.0f} MiB"
+        )
     return found
 
 
-def _table(
-    size: Size,
-    nodes: dict[str, str],
-    found: dict[str, Stage],
-    before: dict[str, Stage],
-    grown: float | None,
-) -> Table:
-    table = new_table(
-        "stage", "s", "CPU s", "rows/s", "MiB", "own", "worker", "MB", "B/row", "CPU×", "own×"
-    )  # fmt: skip
-    for node, stage in found.items():
-        rows = size.rows if nodes[node] == "rows" else size.items
-        shares = growth(before[node], stage, grown) if grown is not None else ()
-        numbers = (
-            rows / stage.seconds, stage.peak, stage.peak - stage.before, stage.worker,
-            stage.written / _MB, stage.written / rows,
-        )  # fmt: skip
+def _table(measured: Measured) -> Table:
+    table = new_table("stage", "s", "CPU s", "rows/s", "MiB", "own", "worker", "MB", "B/row")
+    for name, stage in measured.stages.items():
+        rows = measured.rows(name)
         table.add_row(
-            node,
+            name,
             f"{stage.seconds:.1f}",
             f"{stage.processor:.1f}",
-            *(f"{number:,.0f}" for number in numbers),
+            f"{rows / max(stage.seconds, 1e-3):,.0f}",
+            *(f"{mib:,.0f}" for mib in (stage.peak, stage.peak - stage.before, stage.worker)),
+            f"{stage.written / _MB:,.1f}",
+            f"{stage.written / rows:,.0f}",
+        )
+    return table
+
+
+def _growth_table(before: Measured, now: Measured) -> Table:
+    table = new_table("stage", "CPU x", "own x", "CPU µs/row", "own B/row", "written B/row")
+    for name, stage in now.stages.items():
+        shares = growth(before.stages[name], stage, now.rows(name) / before.rows(name))
+        cost = per_row(before, now, name)
+        table.add_row(
+            name,
             *(f"{share:.2f}" for share in shares),
+            *(f"{number:,.0f}" for number in (cost.processor * 1e6, cost.memory, cost.written)),
+        )
+    return table
+
+
+def _runners_table(found: Mapping[str, Sequence[Measured]]) -> Table:
+    table = new_table(
+        "interactions", *(f"{runner}, s" for runner in found), "ratios", numbers_from=0
+    )
+    for sizes in zip(*found.values(), strict=True):
+        seconds = [sum(one.stages[stage].seconds for stage in BEAM_STAGES) for one in sizes]
+        table.add_row(
+            f"{sizes[0].size.rows:,}",
+            *(f"{taken:.1f}" for taken in seconds),
+            " ".join(f"{seconds[0] / taken:.2f}" for taken in seconds[1:]),
         )
     return table
 
@@ -156,9 +196,32 @@ def growth(before: Stage, now: Stage, factor: float) -> tuple[float, float]:
         now: the same on more.
         factor: how many times as many.
     """
-    time = now.processor / before.processor
-    memory = (now.peak - now.before) / max(before.peak - before.before, 1.0)
-    return time / factor, memory / factor
+    time = now.processor / max(before.processor, 1e-3)
+    return time / factor, _own(now) / max(_own(before), 1.0) / factor
+
+
+class Cost(NamedTuple):
+    """What a row more takes: processor seconds, bytes of memory, bytes written."""
+
+    processor: float
+    memory: float
+    written: float
+
+
+def per_row(before: Measured, now: Measured, name: str) -> Cost:
+    """What each row took that `now` has more, without what a stage takes at any size."""
+    small, large = before.stages[name], now.stages[name]
+    more = now.rows(name) - before.rows(name)
+    return Cost(
+        processor=(large.processor - small.processor) / more,
+        memory=(_own(large) - _own(small)) * _MIB / more,
+        written=(large.written - small.written) / more,
+    )
+
+
+def _own(stage: Stage) -> float:
+    """MiB beside the program's own."""
+    return stage.peak - stage.before
 
 
 def _report_answers(console: Console, serving: Path) -> None:

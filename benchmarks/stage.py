@@ -1,7 +1,8 @@
-"""`python -m benchmarks.stage ROOT NODE SETTING ...`: one node of the pipeline, measured.
+"""`python -m benchmarks.stage ROOT NODE SETTING ...`: one stage, measured.
 
 In a process of its own, so that the peak of its memory is its own. What it needs must have run in
-the root before; TFX then takes it from the cache.
+the root before; TFX then takes it from the cache. A stage is a node of the pipeline, or INDEX: what
+the Trainer does besides where a catalogue is large, here done for the pushed version.
 """
 
 from __future__ import annotations
@@ -10,33 +11,39 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import tensorflow as tf
+import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
 import tfx.v1 as tfx
 from tfx.orchestration.pipeline import RunOptions
 
 from components.lineage import open_store
+from models.candidates.building import build_index, read_inheritance
 from models.errors import DebutError
 from pipeline.beam_profiles import turn_off_timed_flush
 from pipeline.config import load_configuration
-from pipeline.layout import artifacts_folder, metadata_file
+from pipeline.layout import artifacts_folder, metadata_file, serving_folder
+from pipeline.pushed import newest_version
 from pipeline.runner import define_pipeline
 
+INDEX: Final = "index"
 _KIB_IN_MIB: Final = 1024
 
 
 class Stage(NamedTuple):
-    """What a node took.
+    """What a stage took.
 
     Attributes:
         seconds: of its executor and what TFX does around it.
         processor: seconds of all cores, of its workers too, without the start of the program; other
             programs of the machine disturb them less.
-        before: MiB that the process held before, the libraries and the graph.
+        before: MiB that the process held before: libraries, the graph, and what INDEX is made of.
         peak: MiB that it held at most.
-        worker: MiB that the largest process beside it held at most, 0 without one.
+        worker: MiB that the largest worker beside it held at most, 0 without one.
         written: bytes of its outputs.
     """
 
@@ -49,11 +56,11 @@ class Stage(NamedTuple):
 
 
 def in_a_process(root: Path, node: str, settings: Sequence[str]) -> Stage:
-    """Run a node.
+    """Run a stage.
 
     Args:
         root: of the run.
-        node: its id.
+        node: its id, or INDEX.
         settings: of the configuration, the data among them.
 
     Raises:
@@ -66,23 +73,52 @@ def in_a_process(root: Path, node: str, settings: Sequence[str]) -> Stage:
     return Stage(*json.loads(done.stdout.splitlines()[-1]))
 
 
-def _measured(root: Path, node: str, settings: Sequence[str]) -> Stage:
-    pipeline = define_pipeline(load_configuration(None, settings), root)
+def _stage(root: Path, node: str, settings: Sequence[str]) -> Stage:
     turn_off_timed_flush()
+    run = (_index if node == INDEX else _node)(root, node, settings)
     before, started = _peak(resource.RUSAGE_SELF), _processor()
-    tfx.orchestration.LocalDagRunner().run(pipeline, run_options=RunOptions(to_nodes=[node]))
+    # Whatever ran beside the start, such as a fork that asked for the name of the machine.
+    helper = _peak(resource.RUSAGE_CHILDREN)
+    seconds, written = run()
+    worker = _peak(resource.RUSAGE_CHILDREN)
     return Stage(
-        seconds=_seconds(root, node),
+        seconds=seconds,
         processor=_processor() - started,
         before=before,
         peak=_peak(resource.RUSAGE_SELF),
-        worker=_peak(resource.RUSAGE_CHILDREN),
-        written=sum(
-            file.stat().st_size
-            for file in (artifacts_folder(root) / node).rglob("*")
-            if file.is_file()
-        ),
+        worker=worker if worker > helper else 0.0,
+        written=written,
     )
+
+
+def _node(root: Path, node: str, settings: Sequence[str]) -> Callable[[], tuple[float, int]]:
+    """What runs a node and returns its seconds and the bytes of its outputs."""
+    pipeline = define_pipeline(load_configuration(None, settings), root)
+
+    def run() -> tuple[float, int]:
+        tfx.orchestration.LocalDagRunner().run(pipeline, run_options=RunOptions(to_nodes=[node]))
+        files = (artifacts_folder(root) / node).rglob("*")
+        return _seconds(root, node), sum(file.stat().st_size for file in files if file.is_file())
+
+    return run
+
+
+def _index(root: Path, _: str, settings: Sequence[str]) -> Callable[[], tuple[float, int]]:
+    """The same of the index of the pushed version."""
+    configuration = load_configuration(None, settings)
+    shelf = tf.saved_model.load(str(newest_version(serving_folder(root))))._shelf
+    inheritance = read_inheritance(shelf)
+    bought, offset = shelf.user_items.numpy(), shelf.user_offset.numpy()
+
+    def run() -> tuple[float, int]:
+        start = time.perf_counter()
+        index = build_index(
+            inheritance, configuration.index, bought=bought, offset=offset,
+            beam_args=configuration.run.beam_pipeline_args,
+        )  # fmt: skip
+        return time.perf_counter() - start, sum(column.nbytes for column in vars(index).values())
+
+    return run
 
 
 def _seconds(root: Path, node: str) -> float:
@@ -111,7 +147,7 @@ def _peak(whose: int) -> float:
 
 
 if __name__ == "__main__":
-    _root, _node, *_settings = sys.argv[1:]
+    _root, _name, *_settings = sys.argv[1:]
     # TFX hands the command line to absl, which would not know these.
     del sys.argv[1:]
-    print(json.dumps(_measured(Path(_root), _node, _settings)))
+    print(json.dumps(_stage(Path(_root), _name, _settings)))

@@ -27,6 +27,7 @@ import models.debiasing.metrics
 import models.exposure.metrics  # noqa: F401
 from components.accounting import check_rows, noted_rows
 from models.metrics import EXAMPLE_COUNT
+from models.tracing import seldom_collected
 
 Artifacts = dict[str, list[types.Artifact]]
 Counted = tuple[list[str], int]  # splits, and the rows of them together that a stage has seen
@@ -40,9 +41,10 @@ class _Accounted:
     def Do(
         self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]
     ) -> execution_result_pb2.ExecutorOutput | None:
-        result: execution_result_pb2.ExecutorOutput | None = super().Do(  # type: ignore[misc]
-            input_dict, output_dict, exec_properties
-        )
+        with seldom_collected():
+            result: execution_result_pb2.ExecutorOutput | None = super().Do(  # type: ignore[misc]
+                input_dict, output_dict, exec_properties
+            )
         examples = artifact_utils.get_single_instance(
             input_dict[standard_component_specs.EXAMPLES_KEY]
         )

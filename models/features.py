@@ -5,6 +5,7 @@ Two kinds of `tf.Example` leave ingestion. The *catalogue* holds every item once
 and Beam time by the length of the history. After Transform, items are rows of the catalogue.
 """
 
+from bisect import bisect_right
 from typing import Final
 
 # Catalogue Example.
@@ -69,4 +70,4 @@ POPULARITY: Final = "popularity"
 
 def group_of(count: int, groups: dict[bytes, int]) -> bytes:
     """The last group that begins at or below a count."""
-    return [name for name, least in groups.items() if count >= least][-1]
+    return [*groups][bisect_right([*groups.values()], count) - 1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +76,7 @@ def read_interactions(
     """
     rows = tf.lookup.StaticHashTable(
         tf.lookup.KeyValueTensorInitializer(
-            tf.constant(list(item_ids)), tf.range(len(item_ids), dtype=tf.int64)
+            tf.constant(list(item_ids)), tf.range(len(item_ids), dtype=tf.int32)
         ),
         default_value=PAD,
     )
@@ -90,12 +91,12 @@ def read_interactions(
         end = start + len(column[features.USER_ID])
         splits[split] = Interactions(
             user=index[start:end].astype(np.int32),
-            item=column[features.ITEM_ID].astype(np.int32),
-            rating=column[features.RATING].astype(np.float32),
-            timestamp=column[features.TIMESTAMP].astype(np.int64),
-            history=column[features.HISTORY].astype(np.int32),
-            history_rating=column[features.HISTORY_RATING].astype(np.float32),
-            propensity=column[features.PROPENSITY].astype(np.float32),
+            item=column[features.ITEM_ID],
+            rating=column[features.RATING],
+            timestamp=column[features.TIMESTAMP],
+            history=column[features.HISTORY],
+            history_rating=column[features.HISTORY_RATING],
+            propensity=column[features.PROPENSITY],
             span=column[features.SPAN].astype(np.int32),
         )
         start = end
@@ -173,10 +174,13 @@ def _parser(
 
 def _read(
     paths: list[str], parse: Callable[[tf.Tensor], dict[str, tf.Tensor]]
-) -> dict[str, npt.NDArray[np.generic]]:
+) -> dict[str, npt.NDArray[Any]]:
     dataset = tf.data.TFRecordDataset(sorted(paths), compression_type="GZIP").batch(4096)
     batches = list(dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator())
     if not batches:
         empty = parse(tf.constant([], tf.string))
         return {name: column.numpy() for name, column in empty.items()}
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    # A column at a time, and its parts are given up: nothing stands twice but one column.
+    return {
+        name: np.concatenate([batch.pop(name) for batch in batches]) for name in list(batches[0])
+    }

@@ -27,6 +27,7 @@ from components.ingestion.summary import (
 from components.ingestion.tfrecords import WriteExamples
 from components.ingestion.transforms import COUNTS, QUARANTINE, Ingest
 from models.features import ALL, EVAL, NEW_ITEMS, TRAIN
+from models.tracing import seldom_collected
 
 _LOGGER = logging.getLogger(__name__)
 _INTERACTION_SPLITS = (TRAIN, EVAL, NEW_ITEMS)
@@ -59,7 +60,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             _describe(examples, splits, span=folder.span)
 
         counts = os.path.join(quarantine.uri, "counts.jsonl")
-        with self._make_beam_pipeline() as pipeline:
+        with seldom_collected(), self._make_beam_pipeline() as pipeline:
             results = pipeline | Ingest(folder, options, key)
             _write_examples(results[CATALOGUE], catalogue, ALL)
             for split in _INTERACTION_SPLITS:

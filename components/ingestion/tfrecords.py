@@ -12,7 +12,8 @@ from apache_beam.io.filebasedsink import FileBasedSink
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.pvalue import PCollection
 
-_OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP")
+# The writer's own level, 6, takes three times as long for files that are an eighth smaller.
+_OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=3)
 
 
 class WriteExamples(beam.PTransform):

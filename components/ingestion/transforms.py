@@ -75,9 +75,16 @@ class Ingest(beam.PTransform):
             | "RatingRange" >> beam.CombineGlobally(_widest)
             | "RatingScale" >> beam.Map(_scale, low=options.rating_min, high=options.rating_max)
         )
+        # A flatten takes all interactions through the runner once more.
+        has_users = any(file.table == USERS for file in files)
+        of_users = (
+            (by_item[EVENTS], read[BY_USER]) | "OfUsers" >> beam.Flatten()
+            if has_users
+            else by_item[EVENTS]
+        )
         by_user = (
-            {EVENTS: by_item[EVENTS], USERS: read[BY_USER]}
-            | "GroupByUser" >> beam.CoGroupByKey()
+            of_users
+            | "GroupByUser" >> beam.GroupByKey()
             | "JoinUser"
             >> _par_do(
                 JoinUser(files, options, has_pseudonyms=has_pseudonyms),

@@ -1,4 +1,4 @@
-"""The generated shop that growth is measured on, and what the table says of it."""
+"""The generated shop that growth is measured on, how a stage is measured, what is said of it."""
 
 import csv
 from collections import Counter
@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks import generated_shop
 from benchmarks.generated_shop import Size, write_shop
-from benchmarks.scale import growth
-from benchmarks.stage import Stage
+from benchmarks.scale import Measured, growth, per_row
+from benchmarks.stage import Stage, in_a_process
 from components.ingestion.folder import open_folder
 
 SIZE = Size(rows=4000, users=200, items=100)
@@ -57,3 +57,25 @@ def test_growth_is_that_of_a_row_and_leaves_the_program_s_memory_out():
     small = Stage(seconds=9.0, processor=2.0, before=700.0, peak=800.0, worker=0.0, written=5)
     large = Stage(seconds=9.0, processor=10.0, before=700.0, peak=1200.0, worker=0.0, written=50)
     assert growth(small, large, 10) == pytest.approx((0.5, 0.5))
+
+
+def test_what_a_row_more_takes_leaves_out_what_every_size_takes():
+    fixed = Stage(seconds=9.0, processor=2.0, before=700.0, peak=800.0, worker=0.0, written=1000)
+    more = Stage(seconds=9.0, processor=2.9, before=700.0, peak=809.0, worker=0.0, written=91_000)
+    before, now = (
+        Measured(Size(rows=rows, users=1, items=9), {"TwoTowerTrainer": stage})
+        for rows, stage in ((1000, fixed), (10_000, more))
+    )
+    cost = per_row(before, now, "TwoTowerTrainer")
+    assert cost.processor == pytest.approx(100e-6)
+    assert cost.memory == pytest.approx(1024**2 / 1000)
+    assert cost.written == pytest.approx(10)
+
+
+def test_a_stage_is_measured_by_what_it_wrote_and_held(tmp_path, shop):
+    stage = in_a_process(tmp_path, "DataFolderExampleGen", [f"data.path={shop}"])
+    written = [file for file in (tmp_path / "artifacts").rglob("*") if file.is_file()]
+    assert stage.written == sum(file.stat().st_size for file in written) > SIZE.rows * 5
+    assert stage.seconds > 0 and stage.processor > 0
+    assert stage.peak >= stage.before > 100
+    assert stage.worker == 0  # the profile has none

@@ -8,6 +8,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 
+from components.ingestion import join
 from components.ingestion.join import JoinUser
 from components.ingestion.summary import check_quarantine
 from models.errors import BadInput, DebutError
@@ -375,12 +376,22 @@ def test_raw_user_ids_are_nowhere_where_a_key_is_configured(tmp_path, monkeypatc
         assert b"s3cret" not in text
 
 
+def test_users_that_are_encoded_together_or_apart_have_the_same_rows(tmp_path, monkeypatch):
+    shop = write_shop(tmp_path / "shop")
+    together = ingest(shop, tmp_path / "together")
+    monkeypatch.setattr(join, "_BATCH", 1)  # a user is encoded when their rows are there
+    apart = ingest(shop, tmp_path / "apart")
+    assert len(apart.interactions) == 5
+    assert apart.splits == together.splits
+    assert apart.summary == together.summary
+
+
 def test_rows_that_a_runner_loses_fail_the_run(tmp_path, monkeypatch):
     whole = JoinUser.process
 
     def lossy(self, element, scale):
-        user, tagged = element
-        return whole(self, (user, {**tagged, "events": list(tagged["events"])[1:]}), scale)
+        user, rows = element
+        return whole(self, (user, list(rows)[1:]), scale)
 
     monkeypatch.setattr(JoinUser, "process", lossy)
     with pytest.raises(
