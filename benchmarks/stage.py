@@ -108,14 +108,11 @@ def _index(root: Path, _: str, settings: Sequence[str]) -> Callable[[], tuple[fl
     configuration = load_configuration(None, settings)
     shelf = tf.saved_model.load(str(newest_version(serving_folder(root))))._shelf
     inheritance = read_inheritance(shelf)
-    bought, offset = shelf.user_items.numpy(), shelf.user_offset.numpy()
 
     def run() -> tuple[float, int]:
         start = time.perf_counter()
-        index = build_index(
-            inheritance, configuration.index, bought=bought, offset=offset,
-            beam_args=configuration.run.beam_pipeline_args,
-        )  # fmt: skip
+        beam_args = configuration.run.beam_pipeline_args
+        index = build_index(inheritance, configuration.index, beam_args=beam_args)
         return time.perf_counter() - start, sum(column.nbytes for column in vars(index).values())
 
     return run

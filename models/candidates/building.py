@@ -110,7 +110,8 @@ def _kept(
 ) -> npt.NDArray[Any]:
     """The heads [N, HEAD] of those places of the blocks that stay."""
     first = np.broadcast_to(first, stays.shape)[:, np.newaxis]
-    return np.concatenate([first, others], axis=1).transpose(0, 2, 1)[stays]
+    heads: npt.NDArray[Any] = np.concatenate([first, others], axis=1).transpose(0, 2, 1)
+    return heads[stays]
 
 
 def heirs_among(inheritance: Inheritance, rows: Rows) -> Rows:
