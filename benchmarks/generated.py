@@ -73,7 +73,7 @@ def index_shelf(shelf: Any) -> None:
         getattr(shelf.index, column.name).assign(getattr(index, column.name))
     size = sum(getattr(index, column.name).nbytes for column in fields(index))
     click.echo(
-        f"{(index.row != PAD).sum():,} items put into {len(index.row):,} blocks of "
+        f"{(index.row != PAD).sum():,} postings put into {len(index.row):,} blocks of "
         f"{index.row.shape[1]} in {time.perf_counter() - start:.0f} s; the index takes "
         f"{size / 2**20:,.0f} MiB."
     )

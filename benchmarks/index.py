@@ -56,7 +56,7 @@ class Asked:
 @click.option("--users", default=200, show_default=True, help="Users of each kind.")
 @click.option(
     "--scanned", type=int, multiple=True, default=(8192, 16384, 32768, 65536),
-    show_default=True, help="Items of the index that are looked at; repeatable.",
+    show_default=True, help="Places of the index that are looked at; repeatable.",
 )  # fmt: skip
 def index(root: Path, items: int, users: int, scanned: tuple[int, ...]) -> None:
     """Measure the index of a generated catalogue against exact search."""

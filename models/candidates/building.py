@@ -89,13 +89,7 @@ def reindexed(shelf: Any, rows: Rows) -> dict[str, npt.NDArray[Any]]:
     index, inheritance = read_index(shelf), read_inheritance(shelf)
     rows = heirs_among(inheritance, np.unique(rows))
     stays = (index.row != PAD) & ~np.isin(index.row, rows)
-    lists = inheritance.source[rows]
-    added = heads_of(
-        inheritance.anchor_index[lists],
-        inheritance.anchor_weight[lists].astype(np.float32),
-        inheritance.demand[rows],
-    )
-    again, added = posted(rows, added)
+    again, added = posted(rows, heads_of(*inheritance.lists(rows), inheritance.demand[rows]))
     together = Heads(
         np.concatenate([_kept(index.shared[:, np.newaxis], index.other, stays), added.anchor]),
         np.concatenate([_kept(index.own, index.weight, stays), added.weight]),

@@ -22,11 +22,11 @@ class Heads(NamedTuple):
     weight: Floats
 
 
-def heads_of(anchor: npt.NDArray[np.int16], weight: Floats, demand: Floats) -> Heads:
+def heads_of(anchor: npt.NDArray[np.integer[Any]], weight: Floats, demand: Floats) -> Heads:
     """The anchor that lends most, then the others in falling order of what they add or take.
 
     Args:
-        anchor: int16 [N, K], lists of anchors.
+        anchor: int [N, K], lists of anchors.
         weight: float32 [N, K], theirs.
         demand: float32 [N], logit.
     """
