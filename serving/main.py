@@ -60,9 +60,7 @@ def _serve(parsed: flags.Parsed) -> int:
         format="%(asctime)s %(levelname).1s %(name)s] %(message)s",
     )
     # Before the slow imports: a signal during them must end with 0 too.
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = _set_by_signals()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     # Python's gRPC got these in 1.80 (pull request 42150 of grpc/grpc); its older poller answers a
@@ -84,6 +82,27 @@ def _serve(parsed: flags.Parsed) -> int:
     stopping.wait()
     server.drain()
     return 0
+
+
+def _set_by_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set, by way of a thread.
+
+    A handler runs within the main thread, maybe in the midst of its `Event.wait`, whose lock
+    `Event.set` takes too: the server would never end.
+    """
+    stopping = threading.Event()
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # only a signal with a handler is written
+
+    def wait() -> None:
+        os.read(reading, 1)
+        stopping.set()
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
+    return stopping
 
 
 if __name__ == "__main__":

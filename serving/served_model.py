@@ -132,12 +132,12 @@ class ServedModel:
     def _watch(self) -> None:
         period = self._options.poll_seconds if self._options.poll_seconds > 0 else None
         while not self._stopping:
-            self._wake.clear()
             if self._options.poll_seconds >= 0:
                 wanted = self._wanted()
                 if wanted is not None:
                     self._reconcile(wanted)
             self._wake.wait(period)
+            self._wake.clear()  # before what it stands for is looked at, else it could be lost
         self._reconcile({})
 
     def _wanted(self) -> dict[int, str] | None:

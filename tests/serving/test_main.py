@@ -118,6 +118,30 @@ def test_signal_while_waiting_for_a_first_version_ends_with_0(tmp_path):
     assert process.returncode == 0
 
 
+def test_signal_in_the_midst_of_the_wait_for_it_ends_with_0(models):
+    # The worst moment made certain: the main thread holds the lock of the event it waits for.
+    code = (
+        "import os, signal, sys, threading\n"
+        "from serving import main, server\n"
+        "start, wait = server.ModelServer.start, threading.Condition.wait\n"
+        "def interrupted(self, timeout=None):\n"
+        "    if threading.current_thread() is threading.main_thread():\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return wait(self, timeout)\n"
+        "def started(self):\n"
+        "    start(self)\n"
+        "    threading.Condition.wait = interrupted\n"
+        "server.ModelServer.start = started\n"
+        "sys.exit(main.main())\n"
+    )
+    flags = [f"--port={free_port()}", f"--model_base_path={models / 'probe'}"]
+    process = subprocess.Popen([sys.executable, "-c", code, *flags])
+    try:
+        assert process.wait(120) == 0
+    finally:
+        process.kill()
+
+
 def test_config_file_is_polled(start_server, models, tmp_path):
     config = tmp_path / "models.config"
 
