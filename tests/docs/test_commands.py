@@ -16,7 +16,7 @@ from unittest import mock
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.__main__ import benchmarks
+from benchmarks.cli import benchmarks
 from models.rules import read_rules
 from pipeline.cli import main
 from pipeline.config import load_configuration
