@@ -196,15 +196,16 @@ def either(is_one: tf.Tensor, one: Lenders, other: Lenders) -> Lenders:
     """Of B items the one or the other lenders: bool [B]. The shorter lists get weights of 0."""
     width = tf.maximum(tf.shape(one.anchor)[1], tf.shape(other.anchor)[1])
 
-    def widened(lists: tf.Tensor) -> tf.Tensor:
-        return tf.pad(lists, [[0, 0], [0, width - tf.shape(lists)[1]]])
+    def lists(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+        left, right = (
+            tf.pad(part, [[0, 0], [0, width - tf.shape(part)[1]]]) for part in (left, right)
+        )
+        return tf.where(is_one[:, tf.newaxis], left, right)
 
     return Lenders(
-        *(
-            tf.where(is_one[:, tf.newaxis], widened(left), widened(right))
-            for left, right in zip(one[:2], other[:2], strict=True)
-        ),
-        tf.where(is_one, one.demand, other.demand),
+        anchor=lists(one.anchor, other.anchor),
+        weight=lists(one.weight, other.weight),
+        demand=tf.where(is_one, one.demand, other.demand),
     )
 
 
