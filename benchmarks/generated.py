@@ -98,7 +98,9 @@ def with_users(model: Path, target: Path, users: int) -> Path:
     shelf.user_offset.assign(offset)
     shelf.user_id.assign(np.array([b"user-%d" % user for user in range(users)], object))
     for column in fields(buyers):
-        getattr(shelf.buyers, column.name).assign(getattr(buyers, column.name))
+        # A model that an older Debut trained has fewer columns.
+        if hasattr(shelf.buyers, column.name):
+            getattr(shelf.buyers, column.name).assign(getattr(buyers, column.name))
     tf.saved_model.save(loaded, str(target), signatures=loaded.signatures)
     return target
 

@@ -125,7 +125,8 @@ def measure_small(
             folder = scratch / str(number)
             _export(folder, arguments, data, prepared, row)
             encoder = encoders[name] = encoded.encoders.item
-            aligned = AlignedLaunch.align(launch, prepared.view, prepared.settings)
+            asked = launch.small() if row.compression.is_in_8_bits else launch
+            aligned = AlignedLaunch.align(asked, prepared.view, prepared.settings)
             measured[name] = Measured(
                 weights=weight_bytes(encoder),
                 packed=_packed(encoder),

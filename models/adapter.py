@@ -95,7 +95,7 @@ class Adapter(tf.Module):
         shift = at_count(self._level) + below + part * (above - below)
         moved = tf.linalg.matmul(
             (attention - prior)[:, tf.newaxis, :],
-            take(shelf.served.anchor_embedding, index),
+            shelf.served.floats("anchor_embedding", index),
         )[:, 0]
         believed = tf.clip_by_value(tf.reduce_sum(weight, axis=1, keepdims=True), 0.0, 1.0)
         return {
@@ -161,15 +161,8 @@ class Adapter(tf.Module):
         anchors = shelf.served.anchors(take(shelf.user_items, bought.values))
         is_anchor = anchors != PAD
         owner = tf.boolean_mask(bought.value_rowids(), is_anchor)
-        anchors = tf.cast(tf.boolean_mask(anchors, is_anchor), tf.int64)
-        teacher = shelf.served.anchor_teacher.read_value()
-        count = tf.size(users, out_type=tf.int64)
-        history = tf.SparseTensor(
-            indices=tf.stack([owner, anchors], axis=1),
-            values=tf.ones_like(anchors, tf.float32),
-            dense_shape=tf.stack([count, tf.shape(teacher, out_type=tf.int64)[0]]),
-        )
-        scores = tf.nn.relu(tf.sparse.sparse_dense_matmul(history, teacher))
+        anchors, count = tf.boolean_mask(anchors, is_anchor), tf.size(users)
+        scores = tf.nn.relu(shelf.served.scores(anchors, owner, count))
         total = tf.reduce_sum(scores, axis=1, keepdims=True)
         items = tf.math.unsorted_segment_sum(tf.ones_like(owner, tf.float32), owner, count)
         return scores / (total + evidence.TINY), tf.math.log1p(items)

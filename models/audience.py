@@ -19,7 +19,7 @@ from models.interactions import PAD
 from models.options import SMALL
 from models.scoring import top
 from models.shelf import Shelf
-from models.towers import FLOOR, relative, retrieval_logits
+from models.towers import retrieval_logits
 
 # As many seen items lend their scores to a product that is not on the shelf.
 NEIGHBOURS: Final = 64
@@ -34,8 +34,15 @@ _BLOCK: Final = 8
 
 
 class Lenders(NamedTuple):
-    """What B items inherit: weights of the anchors float32 [B, A], and demand float32 [B]."""
+    """What B items inherit.
 
+    Attributes:
+        anchor: int32 [B, K], whose scores they are lent.
+        weight: float32 [B, K], of these.
+        demand: float32 [B].
+    """
+
+    anchor: tf.Tensor
     weight: tf.Tensor
     demand: tf.Tensor
 
@@ -53,7 +60,7 @@ class Audience(tf.Module):
         anchor, weight = shelf.served.lists(place)
         learned = learned_logits(shelf.exploration, tf.size(shelf.is_new.read_value()))
         demand = take(shelf.served.demand, place) + tf.gather(learned, place)
-        return Lenders(self._dense(anchor, weight * known[:, tf.newaxis]), demand * known)
+        return Lenders(anchor, weight * known[:, tf.newaxis], demand * known)
 
     def by_text(self, embedding: tf.Tensor) -> Lenders:
         """What products inherit by their embeddings alone, float32 [B, D].
@@ -61,11 +68,11 @@ class Audience(tf.Module):
         The seen items nearest to a product lend it their scores, by a power of the cosine. What a
         product inherits once it is on the shelf is found with more than the model holds.
         """
-        anchors = self._shelf.served.anchor_embedding.read_value()
+        anchors = self._shelf.served.floats("anchor_embedding")
         cosine = tf.matmul(embedding, anchors, transpose_b=True)
         nearest = tf.math.top_k(cosine, tf.minimum(NEIGHBOURS, tf.shape(anchors)[0]))
         weight = by_likeness(nearest.values)
-        return Lenders(self._dense(nearest.indices, weight), tf.zeros(tf.shape(embedding)[:1]))
+        return Lenders(nearest.indices, weight, tf.zeros(tf.shape(embedding)[:1]))
 
     def best(self, lenders: Lenders, rows: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The best users for each item, without those who bought it.
@@ -79,24 +86,15 @@ class Audience(tf.Module):
             scores float32 [B, min(k, U)], `OUT` where nobody is left, and users int32.
         """
         scores, users = tf.map_fn(
-            lambda item: self._best(Lenders(*item[:2]), item[2], k),
+            lambda item: self._best(Lenders(*item[:3]), item[3], k),
             (*lenders, rows),
             fn_output_signature=(tf.float32, tf.int32),
         )
         return scores, users
 
-    def _dense(self, anchor: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-        """Weights of lists [B, K] as float32 [B, A]."""
-        items = tf.shape(anchor)[0]
-        of = tf.broadcast_to(tf.range(items)[:, tf.newaxis], tf.shape(anchor))
-        shape = tf.stack([items, self._shelf.served.anchor_count()])
-        return tf.scatter_nd(tf.stack([of, anchor], axis=2), weight, shape)
-
     def _best(self, lenders: Lenders, row: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Of one item, whose axis B is left out."""
-        teacher = self._shelf.served.anchor_teacher.read_value()
-        # What an anchor in a history adds to the item's score.
-        worth = tf.linalg.matvec(teacher, lenders.weight)
+        worth = self._shelf.served.scores_of(lenders.anchor, lenders.weight)
         buyers = self._buyers(row)
         users = tf.size(self._shelf.buyers.reference.read_value())
         candidates = tf.cond(
@@ -142,13 +140,11 @@ class Audience(tf.Module):
         posting = tf.ragged.range(start[:taken], end[:taken])
         added = tf.nn.relu(tf.gather(worth, order[:taken]))
         inherited = tf.math.unsorted_segment_sum(
-            tf.gather(added, posting.value_rowids()),
+            tf.gather(added, _owners(posting)),
             take(index.user, posting.values),
-            tf.size(index.reference.read_value()),
+            tf.size(index.base.read_value()),
         )
-        offset = self._shelf.user_offset.read_value()
-        bought = tf.cast(offset[1:] - offset[:-1], tf.float32)
-        expected = (relative(inherited, index.reference.read_value()) + FLOOR) * (1.0 + bought)
+        expected = inherited * index.gain.read_value() + index.base.read_value()
         expected = tf.tensor_scatter_nd_update(
             expected, buyers[:, tf.newaxis], tf.zeros([tf.size(buyers)])
         )
@@ -162,7 +158,8 @@ class Audience(tf.Module):
         # One number more, for what is no anchor.
         added = tf.gather(tf.pad(worth, [[0, 1]]), tf.minimum(source, tf.size(worth)))
         return retrieval_logits(
-            inherited=tf.reduce_sum(bought.with_values(added), axis=1),
+            # Not a sum of ragged rows: that makes an index of as many columns for each row first.
+            inherited=tf.reduce_sum(bought.with_values(added).to_tensor(), axis=1),
             reference=take(shelf.buyers.reference, users),
             demand=tf.math.log1p(tf.cast(bought.row_lengths(), tf.float32)),
         )
@@ -183,17 +180,33 @@ class Audience(tf.Module):
         users = tf.gather(users, best.indices)
         bought = shelf.purchases(tf.cast(users, tf.int64))
         anchors = shelf.served.anchors(take(shelf.user_items, bought.values))
-        pairs = tf.boolean_mask(
-            tf.stack([bought.value_rowids(), tf.cast(anchors, tf.int64)], axis=1), anchors != PAD
-        )
-        teacher = shelf.served.anchor_teacher.read_value()
-        shape = tf.stack([tf.size(users), tf.shape(teacher)[0]])
-        history = tf.scatter_nd(tf.cast(pairs, tf.int32), tf.ones([tf.shape(pairs)[0]]), shape)
-        lent = tf.nn.relu(tf.matmul(history, teacher))
+        is_anchor, count = anchors != PAD, tf.size(users)
+        owner = tf.cast(tf.boolean_mask(bought.value_rowids(), is_anchor), tf.int32)
+        anchors = tf.boolean_mask(anchors, is_anchor)
+        pairs, shape = tf.stack([owner, anchors], axis=1), [count, shelf.served.anchor_count()]
+        history = tf.scatter_nd(pairs, tf.ones([tf.size(anchors)]), shape)
+        lent = tf.nn.relu(shelf.served.scores(anchors, owner, count))
         said = evidence_logits(
             shelf.evidence, shelf.served, lent, history, places=place[tf.newaxis]
         )
         return tf.where(best.values > OUT, best.values + said[:, 0], OUT), users
+
+
+def either(is_one: tf.Tensor, one: Lenders, other: Lenders) -> Lenders:
+    """Of B items the one or the other lenders: bool [B]. The shorter lists get weights of 0."""
+    width = tf.maximum(tf.shape(one.anchor)[1], tf.shape(other.anchor)[1])
+
+    def lists(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+        left, right = (
+            tf.pad(part, [[0, 0], [0, width - tf.shape(part)[1]]]) for part in (left, right)
+        )
+        return tf.where(is_one[:, tf.newaxis], left, right)
+
+    return Lenders(
+        anchor=lists(one.anchor, other.anchor),
+        weight=lists(one.weight, other.weight),
+        demand=tf.where(is_one, one.demand, other.demand),
+    )
 
 
 def likeness(cosine: tf.Tensor) -> tf.Tensor:
@@ -205,6 +218,16 @@ def by_likeness(cosine: tf.Tensor) -> tf.Tensor:
     """Weights of neighbours, with sum 1, from their cosines with an item: float32 [.., N]."""
     weight = likeness(cosine)
     return tf.math.divide_no_nan(weight, tf.reduce_sum(weight, axis=-1, keepdims=True))
+
+
+def _owners(lists: tf.RaggedTensor) -> tf.Tensor:
+    """Of each value the row that it is in, as `value_rowids`: int32 [N].
+
+    That goes by a mask of as many columns as the longest row has.
+    """
+    ends = lists.row_splits[1:, tf.newaxis]
+    ended = tf.scatter_nd(ends, tf.ones([tf.shape(ends)[0]], tf.int32), lists.row_splits[-1:] + 1)
+    return tf.cumsum(ended)[:-1]
 
 
 def _among(users: tf.Tensor, listed: tf.Tensor) -> tf.Tensor:

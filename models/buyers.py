@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.compression.roots import read_floats
 from models.kernel import Floats
+from models.towers import FLOOR, LITTLE
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,17 @@ class Buyers:
         user: int32 [N], who bought, item by item, in rising order for each.
         offset: int64 [I + 1], where each item's part of `user` begins.
         reference: float32 [U], what a user's scores are relative to.
+        base: float32 [U], what is expected of a user who inherits nothing for an item: the smallest
+            score there is, times one more than the user bought.
+        gain: float32 [U], what is expected beside that for each inherited 1.
         anchor_item: int32 [A], rows of the anchors.
     """
 
     user: npt.NDArray[np.int32]
     offset: npt.NDArray[np.int64]
     reference: Floats
+    base: Floats
+    gain: Floats
     anchor_item: npt.NDArray[np.int32]
 
 
@@ -54,6 +61,7 @@ def index_buyers(
     # One number more, for what is no anchor.
     worth = np.append(teacher @ reference, np.float32(0.0))
     total = np.bincount(user, worth[np.minimum(source[items], anchors)], len(offset) - 1)
+    habit = 1.0 + np.diff(offset)
     anchor_item = np.zeros(anchors, np.int32)
     rows = np.flatnonzero(source < anchors)
     anchor_item[source[rows]] = rows
@@ -61,6 +69,8 @@ def index_buyers(
         user=user[order],
         offset=np.searchsorted(items[order], np.arange(len(source) + 1)).astype(np.int64),
         reference=total.astype(np.float32),
+        base=(FLOOR * habit).astype(np.float32),
+        gain=(habit / (np.maximum(total, 0.0) + LITTLE)).astype(np.float32),
         anchor_item=anchor_item,
     )
 
@@ -73,6 +83,6 @@ def index_buyers_on(
         items,
         offset,
         source=shelf.served.source.numpy(),
-        teacher=shelf.served.anchor_teacher.numpy(),
+        teacher=read_floats(shelf.served, "anchor_teacher"),
         reference=shelf.served.reference_weight.numpy(),
     )

@@ -8,7 +8,10 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
+from models.compression.roots import rooted, scale_of, squared_rows
+
 WIDENS: Final = "widens"
+ROUNDS: Final = "rounds"
 
 
 def take(column: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
@@ -23,17 +26,32 @@ def take(column: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
 class Columns(tf.Module):
     """The arrays of a dataclass as variables of an unknown number of rows, of the same names.
 
-    Where the field's metadata has `WIDENS`, the rows may become longer or shorter too.
+    Where the field's metadata has `WIDENS`, the rows may become longer or shorter too. Where it has
+    `ROUNDS`, the matrix is kept in 8 bits in a small model, and read by `floats` only.
     """
 
-    def __init__(self, data: Any) -> None:
+    def __init__(self, data: Any, *, small: bool = False) -> None:
         """Take the arrays in; fields that are no arrays are left to the subclass."""
         super().__init__(name=type(data).__name__)
         for column in fields(data):
             value = getattr(data, column.name)
-            if isinstance(value, np.ndarray):
-                shape = (
-                    [None] * value.ndim if WIDENS in column.metadata else [None, *value.shape[1:]]
-                )
-                variable = tf.Variable(value, trainable=False, name=column.name, shape=shape)
-                setattr(self, column.name, variable)
+            if not isinstance(value, np.ndarray):
+                continue
+            if small and ROUNDS in column.metadata:
+                value, scale = rooted(value)
+                self._keep(scale_of(column.name), scale, [None])
+            shape = [None] * value.ndim if WIDENS in column.metadata else [None, *value.shape[1:]]
+            self._keep(column.name, value, shape)
+
+    def _keep(self, name: str, value: Any, shape: list[int | None]) -> None:
+        setattr(self, name, tf.Variable(value, trainable=False, name=name, shape=shape))
+
+    def floats(self, name: str, rows: tf.Tensor | None = None) -> tf.Tensor:
+        """A matrix that may be kept in 8 bits: float32 [N, M], or [.., M] at rows int [..]."""
+
+        def read(column: tf.Variable) -> tf.Tensor:
+            return column.read_value() if rows is None else take(column, rows)
+
+        scale = getattr(self, scale_of(name), None)
+        values = read(getattr(self, name))
+        return values if scale is None else squared_rows(values, read(scale))

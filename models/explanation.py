@@ -170,8 +170,7 @@ class Explainer(tf.Module):
         places = tf.where((anchor != PAD) & is_first)
         index, weight = served.lists(tf.gather(rows, places[:, 0]))
         own = tf.broadcast_to(tf.gather_nd(anchor, places)[:, tf.newaxis], tf.shape(index))
-        lent = tf.gather_nd(served.anchor_teacher.read_value(), tf.stack([own, index], axis=2))
-        added = tf.reduce_sum(lent * weight, axis=1)
+        added = tf.reduce_sum(served.scores_at(own, index) * weight, axis=1)
         return tf.scatter_nd(places, added, tf.shape(history, out_type=tf.int64))
 
     def _words(
@@ -210,7 +209,7 @@ class Explainer(tf.Module):
         terms: tf.Tensor, reading: Reading,
     ) -> tuple[tf.Tensor, tf.Tensor]:  # fmt: skip
         """Mean gradients on the way from zeros to a text [B, hidden] and terms [B, size]."""
-        anchors = self._shelf.served.anchor_embedding.read_value()
+        anchors = self._shelf.served.floats("anchor_embedding")
         items, steps = tf.shape(text)[0], tf.constant((_NODES + 1) / 2, tf.float32)
         own = self._model.items(item_features(text, terms), reading.price_bucket)
         cosine = tf.matmul(own, anchors, transpose_b=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from models.aligner import Aligner
 from models.back_off import BackOff
-from models.columns import WIDENS
+from models.columns import ROUNDS, WIDENS
 from models.interactions import PAD
 from models.kernel import Floats, ItemView
 from models.rules import Ruled
@@ -60,9 +60,9 @@ class Inheritance:
     quality: Floats
     log_popularity: Floats
     fallback: Floats
-    anchor_teacher: Floats
-    anchor_probe: Floats
-    anchor_embedding: Floats
+    anchor_teacher: Floats = field(metadata={ROUNDS: True})
+    anchor_probe: Floats = field(metadata={ROUNDS: True})
+    anchor_embedding: Floats = field(metadata={ROUNDS: True})
     reference_weight: Floats
 
     @property
@@ -75,6 +75,12 @@ class Inheritance:
         lists = self.source[rows]
         return self.anchor_index[lists].astype(np.int32), self.anchor_weight[lists].astype(
             np.float32
+        )
+
+    def to_judge(self) -> Inheritance:
+        """Without what finds candidates or reads texts: who judges, scores every item."""
+        return replace(
+            self, anchor_probe=self.anchor_probe[:0], anchor_embedding=self.anchor_embedding[:0]
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from models.columns import Columns, take
+from models.compression.roots import scale_of, squared_rows
 from models.interactions import PAD
 
 
@@ -19,6 +20,54 @@ class Inherited(Columns):
         """Places among the anchors: item rows int [..] to int32 [..], PAD for any other."""
         source = take(self.source, tf.maximum(rows, 0))
         return tf.where((rows != PAD) & (source < self.anchor_count()), source, PAD)
+
+    def scores(self, anchor: tf.Tensor, user: tf.Tensor, users: tf.Tensor) -> tf.Tensor:
+        """Co-purchase scores of the anchors for U users, by the anchors that they bought.
+
+        Args:
+            anchor: int32 [N], places among the anchors.
+            user: int [N], who bought them, rising.
+            users: U, int [].
+
+        Returns:
+            float32 [U, A].
+        """
+        if hasattr(self, scale_of("anchor_teacher")):
+            # Either way no more numbers are held than the matrix has.
+            teacher, place = tf.cond(
+                tf.size(anchor) < self.anchor_count(),
+                lambda: (self.floats("anchor_teacher", anchor), tf.range(tf.size(anchor))),
+                lambda: (self.floats("anchor_teacher"), anchor),
+            )
+        else:
+            teacher, place = self.floats("anchor_teacher"), anchor
+        return tf.raw_ops.SparseSegmentSumWithNumSegments(
+            data=teacher, indices=place, segment_ids=user, num_segments=users
+        )
+
+    def scores_at(self, bought: tf.Tensor, anchor: tf.Tensor) -> tf.Tensor:
+        """What anchors score by one that is bought: int32 [..] each to float32 [..]."""
+        values = tf.gather_nd(self.anchor_teacher.read_value(), tf.stack([bought, anchor], axis=-1))
+        scale = getattr(self, scale_of("anchor_teacher"), None)
+        if scale is None:
+            return values
+        return squared_rows(values[..., tf.newaxis], take(scale, bought))[..., 0]
+
+    def scores_of(self, anchor: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+        """What each anchor in a history adds to the score of one item: float32 [A].
+
+        Args:
+            anchor: int32 [K], that the item inherits from, in any order and also repeated.
+            weight: float32 [K].
+        """
+        teacher = self.anchor_teacher.read_value()
+        scale = getattr(self, scale_of("anchor_teacher"), None)
+        if scale is None:
+            # Single numbers of many rows take longer than all of them in one product.
+            every = tf.scatter_nd(anchor[:, tf.newaxis], weight, [self.anchor_count()])
+            return tf.linalg.matvec(teacher, every)
+        columns = tf.gather(teacher, anchor, axis=1)
+        return tf.linalg.matvec(squared_rows(columns, scale.read_value()), weight)
 
     def lists(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """What items inherit from; an anchor from itself.

@@ -167,5 +167,10 @@ def _purchases(
         "user_items": items,
         "user_rating": np.concatenate([shelf.user_rating.numpy(), ratings[new]])[order],
         "user_offset": offset,
-        **{f"buyers.{field.name}": getattr(buyers, field.name) for field in fields(buyers)},
+        # A model that an older Debut trained has fewer columns.
+        **{
+            f"buyers.{field.name}": getattr(buyers, field.name)
+            for field in fields(buyers)
+            if hasattr(shelf.buyers, field.name)
+        },
     }

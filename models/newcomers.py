@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from models import features
 from models.admission import Admission, Categories
+from models.compression.roots import read_floats
 from models.id_index import sort_ids
 from models.inheritance import interleaved
 from models.intake import Columns
@@ -199,7 +200,7 @@ def _inherit(
     admitted = admission(
         ItemView(described.text, terms.tocsr(), places[rows], described.price, described.brand),
         columns["served.anchor_index"].shape[1],
-        teacher=shelf.served.anchor_teacher.numpy(),
+        teacher=read_floats(shelf.served, "anchor_teacher"),
         reference=shelf.served.reference_weight.numpy(),
         categories=_categories(shelf, columns, rows),
     )

@@ -117,7 +117,7 @@ class FineTuningOptions(_Options):
 
 
 class CompressionOptions(_Options):
-    """How the text encoder is made smaller before the towers are trained."""
+    """How the text encoder is made smaller before the towers are trained, and the shelf."""
 
     student: Student = Field(description="Taught by the encoder, and served in its place.")
     layers: int = Field(ge=1, description="Of a student of layers: the encoder's lowest ones.")
@@ -128,7 +128,12 @@ class CompressionOptions(_Options):
     @property
     def is_on(self) -> bool:
         """Whether anything is done."""
-        return self.student != "none" or self.pruned_share > 0 or self.weights == "int8"
+        return self.student != "none" or self.pruned_share > 0 or self.is_in_8_bits
+
+    @property
+    def is_in_8_bits(self) -> bool:
+        """Whether matrices are rounded."""
+        return self.weights == "int8"
 
 
 class TrainingOptions(_Options):

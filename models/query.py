@@ -110,7 +110,7 @@ class QueryReader(tf.Module):
             rated=tf.cast(rated, tf.float32),
             excluded=given,
             user=user,
-            profile=tf.where(is_known, take(shelf.user_profile, place), 0.0),
+            profile=tf.where(is_known, shelf.floats("user_profile", place), 0.0),
         )
 
     def before_the_launch(self, parsed: Parsed) -> Query:

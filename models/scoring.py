@@ -383,8 +383,8 @@ class Scorer(tf.Module):
         inherited = self._inherited
         _, scores = self._scores(users)
         centred = scores - tf.reduce_mean(scores, axis=1, keepdims=True)
-        fitted = tf.matmul(centred, inherited.anchor_probe, transpose_b=True)
-        wanted = tf.matmul(tf.square(tf.nn.relu(scores)), inherited.anchor_embedding)
+        fitted = tf.matmul(centred, inherited.floats("anchor_probe"), transpose_b=True)
+        wanted = tf.matmul(tf.square(tf.nn.relu(scores)), inherited.floats("anchor_embedding"))
         directions = tf.math.l2_normalize(fitted, axis=1) + tf.math.l2_normalize(wanted, axis=1)
         has_history = _has_history(users)
         without = 1.0 - tf.cast(tf.transpose(has_history), tf.float32)
@@ -452,10 +452,7 @@ class Scorer(tf.Module):
 
     def _anchor_scores(self, bought: Bought, users: tf.Tensor) -> tf.Tensor:
         """Co-purchase scores of the anchors for B users: float32 [B, A]."""
-        return tf.raw_ops.SparseSegmentSumWithNumSegments(
-            data=self._inherited.anchor_teacher.read_value(), indices=bought.anchor,
-            segment_ids=bought.user, num_segments=users,
-        )  # fmt: skip
+        return self._inherited.scores(bought.anchor, bought.user, users)
 
     def _excluded(self, users: Query) -> tf.Tensor:
         """Rows that are never recommended: int64 [B, N], PAD where there are fewer."""

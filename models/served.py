@@ -14,7 +14,7 @@ import tensorflow_transform as tft
 from models import features
 from models.adaptation import EvidenceWeights
 from models.adapter import Adapter, Support
-from models.audience import Audience, Lenders
+from models.audience import Audience, Lenders, either
 from models.columns import take
 from models.debiasing.metrics import ASKED, BUYERS
 from models.encoder import SentenceEncoder
@@ -215,10 +215,7 @@ class ServedModel(tf.Module):
             by_text = self._audience.by_text(
                 self._embed(title, category, brand, description, price)
             )
-            return Lenders(
-                tf.where(is_given[:, tf.newaxis], on_shelf.weight, by_text.weight),
-                tf.where(is_given, on_shelf.demand, by_text.demand),
-            )
+            return either(is_given, on_shelf, by_text)
 
         with tf.control_dependencies([check]):
             lenders = tf.cond(tf.reduce_all(is_given), lambda: on_shelf, with_texts)

@@ -8,7 +8,7 @@ Everything that changes between trainings belongs here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from models.buyers import Buyers, index_buyers
 from models.candidates.columns import CandidateIndex, no_index
 from models.candidates.search import CandidateSearch
 from models.clock import ShopClock
-from models.columns import Columns, take
+from models.columns import ROUNDS, Columns, take
 from models.evidence import Evidence, lent_matrix, no_evidence
 from models.exploration import Exploration, no_exploration
 from models.exposure.balancing import evened_out
@@ -83,7 +83,7 @@ class ShelfData:
     available: npt.NDArray[np.bool_]
     span: npt.NDArray[np.int32]
     user_id: npt.NDArray[np.object_]
-    user_profile: npt.NDArray[np.float32]
+    user_profile: Floats = field(metadata={ROUNDS: True})
     user_items: npt.NDArray[np.int32]
     user_rating: npt.NDArray[np.float32]
     user_offset: npt.NDArray[np.int64]
@@ -99,15 +99,17 @@ class ShelfData:
 class Shelf(Columns):
     """The shelf's columns as variables, and how ids become rows."""
 
-    def __init__(self, data: ShelfData, *, user_ids: Path) -> None:
+    def __init__(self, data: ShelfData, *, user_ids: Path, small: bool = False) -> None:
         """Take the data in.
 
         Args:
             data: the columns.
             user_ids: file with one user id a line, in row order.
+            small: whether the large matrices are kept in 8 bits.
         """
-        super().__init__(data)
-        self.served, self.judged = Inherited(data.served), Inherited(data.judged)
+        super().__init__(data, small=small)
+        self.served = Inherited(data.served, small=small)
+        self.judged = Inherited(data.judged, small=small)
         self.evidence, self.buyers = Columns(data.evidence), Columns(data.buyers)
         self.index = CandidateSearch(data.index)
         if data.rules is not None:
@@ -172,6 +174,7 @@ def fill_shelf(
     span: npt.NDArray[np.int32],
     rules: Ruled | None = None,
     strength: float = 0.0,
+    small: bool = False,
 ) -> tuple[ShelfData, Admission]:
     """Run the item tower over the whole catalogue, new products included.
 
@@ -191,6 +194,7 @@ def fill_shelf(
         span: int32 [I], of each item's first interaction.
         rules: what rules say of the catalogue, None without any.
         strength: with which the exposure of items without interactions is evened out.
+        small: whether co-purchase scores are rounded as a small model keeps them.
 
     Returns:
         The columns, without an index, and what gives a later product its own.
@@ -202,7 +206,9 @@ def fill_shelf(
         ]
     )
 
-    known, known_in_train = (_all_known(part.purchases(), options) for part in (everything, train))
+    known, known_in_train = (
+        _all_known(part.purchases(), options, small=small) for part in (everything, train)
+    )
     among = _kernel_among([known.anchors, known_in_train.anchors], view, settings)
 
     def inherited(
@@ -250,7 +256,7 @@ def fill_shelf(
         user_rating=purchases.rating,
         user_offset=purchases.offset,
         served=served,
-        judged=judged,
+        judged=judged.to_judge(),
         evidence=evidence,
         buyers=index_buyers(
             purchases.item,
@@ -268,15 +274,17 @@ def fill_shelf(
     )
 
 
-def _all_known(purchases: sp.csr_matrix, options: ModelOptions) -> SimulatedLaunch:
+def _all_known(purchases: sp.csr_matrix, options: ModelOptions, *, small: bool) -> SimulatedLaunch:
     """A launch that hides nothing: the most popular of all seen items are anchors."""
     popularity = purchases.getnnz(axis=0)
-    return SimulatedLaunch.hide(
+    known = SimulatedLaunch.hide(
         purchases,
         targets=np.zeros(0, np.int64),
         anchors=most_popular(popularity, popularity > 0, options.max_anchors),
         regularization=options.teacher_regularization,
     )
+    # All that is computed from the scores is so computed from those that are served.
+    return known.small() if small else known
 
 
 def _kernel_among(

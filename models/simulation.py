@@ -7,13 +7,14 @@ is what a product without any interaction looks like, so what is learned here ca
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from models.compression.roots import rooted, squared
 from models.ease import ease
 
 Rows = npt.NDArray[np.int64]
@@ -62,6 +63,10 @@ class SimulatedLaunch:
             log_popularity=_centred(np.log1p(history.getnnz(axis=0))).astype(np.float32),
             users=np.flatnonzero(both),
         )
+
+    def small(self) -> SimulatedLaunch:
+        """With the scores of the anchors as a small model keeps them."""
+        return replace(self, teacher=squared(*rooted(self.teacher)))
 
 
 def _centred(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

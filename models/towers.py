@@ -15,7 +15,7 @@ import tensorflow as tf
 # Half of an item's squared length comes from the encoder, half from its exact words.
 _TEXT_SHARE: Final = 0.5
 _TINY: Final = 1e-9
-_LITTLE: Final = 1e-4
+LITTLE: Final = 1e-4
 FLOOR: Final = 0.1
 
 
@@ -89,7 +89,7 @@ def retrieval_logits(*, inherited: tf.Tensor, reference: tf.Tensor, demand: tf.T
 
 def relative(inherited: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
     """max(q_i, 0) / max(q, 0) of `retrieval_logits`, of tensors that broadcast."""
-    return tf.nn.relu(inherited) / (tf.nn.relu(reference) + _LITTLE)
+    return tf.nn.relu(inherited) / (tf.nn.relu(reference) + LITTLE)
 
 
 def user_logits(

@@ -257,7 +257,7 @@ def export(
         clock=clock, user_ids=data.users.ids, user_text=inputs.profiles, options=options.model,
         span=data.item_span,
         rules=rule(options.rules, data.table.goods, now=time.time()) if options.rules else None,
-        strength=strength,
+        strength=strength, small=options.compression.is_in_8_bits,
     )  # fmt: skip
     if options.index.is_indexed(len(data.table)):
         index = build_index(
@@ -270,6 +270,7 @@ def export(
         shelf = Shelf(
             columns,
             user_ids=_write_ids(Path(scratch) / "users.txt", data.users.ids),
+            small=options.compression.is_in_8_bits,
         )
         served = ServedModel(
             tokenizer=encoders.tokenizer,

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from models.candidates.columns import HEAD, POPULAR, CandidateIndex, no_index
 from models.candidates.heads import Heads, heads_of, posted
+from models.compression.roots import read_floats
 from models.inheritance import Inheritance
 from models.interactions import PAD
 from models.kernel import Floats
@@ -60,7 +61,7 @@ def build_index(
 def read_inheritance(shelf: Any) -> Inheritance:
     """What the shelf of a loaded SavedModel serves."""
     return Inheritance(
-        **{field.name: getattr(shelf.served, field.name).numpy() for field in fields(Inheritance)}
+        **{field.name: read_floats(shelf.served, field.name) for field in fields(Inheritance)}
     )
 
 

@@ -58,7 +58,7 @@ def compress(
             )
     if options.pruned_share:
         prune(found, options.pruned_share)
-    if options.weights == "int8":
+    if options.is_in_8_bits:
         quantize(found)
     return found
 
@@ -73,7 +73,7 @@ def restored(
         found = untaught_layers(folder, options.layers)
     else:
         found = TextEncoder(folder)
-    if options.weights == "int8":
+    if options.is_in_8_bits:
         quantize(found)
     assign(found.variables, weights)
     return found

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.admission import Admission
+from models.compression.roots import read_floats
 from models.kernel import Floats, ItemView, place_beside, place_in_order
 from models.products import Described, Product, describe
 from models.towers import user_logits
@@ -83,14 +84,14 @@ def _anchor_scores(model: Any) -> Floats:
     users = np.flatnonzero(history.any(axis=1))
     if len(users) > _USERS:
         users = np.random.default_rng(_SEED).choice(users, _USERS, replace=False)
-    scores: Floats = history[users] @ shelf.served.anchor_teacher.numpy()
+    scores: Floats = history[users] @ read_floats(shelf.served, "anchor_teacher")
     return scores
 
 
 def _logits(model: Any, admission: Admission, products: Sequence[Product], users: Floats) -> Floats:
     """Of U users for P products: float32 [U, P]."""
     shelf = model._shelf
-    teacher = shelf.served.anchor_teacher.numpy()
+    teacher = read_floats(shelf.served, "anchor_teacher")
     reference = shelf.served.reference_weight.numpy()
     admitted = admission(
         _view(shelf, admission, products, describe(model, products)),

@@ -146,6 +146,8 @@ def test_a_compressed_encoder_passes_the_gates_and_answers_with_every_signature(
     assert {"recommend", "embed_items", "describe_items", "explain"} <= set(model.signatures)
     whole = [v for v in model.signatures["embed_items"].variables if v.dtype == tf.int8]
     assert len(whole) == (1 if student == "static" else 7)
+    for lent in (model._shelf.served, model._shelf.judged):
+        assert lent.anchor_teacher.dtype == tf.int8
     # What a title is embedded as is what stands on the shelf.
     row = 7
     item = model._shelf.item_id[row].numpy().decode()

@@ -194,3 +194,11 @@ def test_the_index_is_that_of_the_purchases_also_after_more_of_them(served, mode
         for row in range(SIZE):
             own = [user for user in range(NUM_USERS) if row in of_user[user]]
             assert users[bounds[row] : bounds[row + 1]].tolist() == own
+
+
+def test_what_to_expect_of_users_is_their_share_times_one_more_than_they_bought(served):
+    data, buyers = served.data, served.data.buyers
+    inherited = np.random.default_rng(8).uniform(0, 2, NUM_USERS)
+    share = inherited / (np.maximum(buyers.reference, 0) + 1e-4) + 0.1
+    expected = share * (1 + np.diff(data.user_offset))
+    np.testing.assert_allclose(buyers.base + buyers.gain * inherited, expected, rtol=1e-5)
