@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import Field, fields
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 WIDENS: Final = "widens"
@@ -29,11 +31,23 @@ class Columns(tf.Module):
     def __init__(self, data: Any) -> None:
         """Take the arrays in; fields that are no arrays are left to the subclass."""
         super().__init__(name=type(data).__name__)
-        for column in fields(data):
-            value = getattr(data, column.name)
-            if isinstance(value, np.ndarray):
-                shape = (
-                    [None] * value.ndim if WIDENS in column.metadata else [None, *value.shape[1:]]
-                )
-                variable = tf.Variable(value, trainable=False, name=column.name, shape=shape)
-                setattr(self, column.name, variable)
+        for column, value in _arrays(data):
+            shape = [None] * value.ndim if WIDENS in column.metadata else [None, *value.shape[1:]]
+            variable = tf.Variable(value, trainable=False, name=column.name, shape=shape)
+            setattr(self, column.name, variable)
+
+    def fill(self, data: Any) -> None:
+        """Put other arrays of the same type in the place of those that were taken in.
+
+        Raises:
+            ValueError: one of them has another dtype, or other widths.
+        """
+        for column, value in _arrays(data):
+            getattr(self, column.name).assign(value)
+
+
+def _arrays(data: Any) -> Iterator[tuple[Field[Any], npt.NDArray[Any]]]:
+    for column in fields(data):
+        value = getattr(data, column.name)
+        if isinstance(value, np.ndarray):
+            yield column, value
