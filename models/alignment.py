@@ -27,7 +27,7 @@ _ROUNDS: Final = 1000  # of ARPACK; a shop takes a few
 _FACTOR_SHARE: Final = 0.1
 _NOISE_POWER: Final = 0.25
 _REFIT_RIDGE: Final = 1e-3
-_TOGETHER: Final = 16  # items that one thread keeps anchors of at a time
+_TOGETHER: Final = 64  # items that one thread keeps anchors of
 
 
 class Alignment:
@@ -172,13 +172,14 @@ def keep_strongest(
     def strongest(items: slice) -> tuple[npt.NDArray[np.int64], Floats]:
         own = np.ascontiguousarray(weights[:, items].T)
         index = np.argpartition(-np.abs(own) * spread, width - 1, axis=1)[:, :width]
-        # Of all pairs of anchors only those with a chosen one are needed. All items in one call,
-        # during which other threads can compute.
-        rows = gram.take(index, axis=0)
-        system = np.take_along_axis(rows, index[:, np.newaxis], axis=2).astype(np.float64)
-        wanted = (rows @ own.astype(rows.dtype)[..., np.newaxis])[..., 0].astype(np.float64)
+        system, wanted = np.empty((*index.shape, width)), np.empty(index.shape)
+        for item, chosen in enumerate(index):
+            # Of all pairs of anchors only those with a chosen one are needed.
+            rows = gram.take(chosen, axis=0)
+            system[item], wanted[item] = rows.take(chosen, axis=1), rows @ own[item]
         system[:, np.arange(width), np.arange(width)] += ridge
         wanted += ridge * np.take_along_axis(own, index, axis=1)
+        # Many in one call, during which other threads can compute.
         return index, np.linalg.solve(system, wanted[..., np.newaxis])[..., 0].astype(np.float32)
 
     items = range(0, max(weights.shape[1], 1), _TOGETHER)
