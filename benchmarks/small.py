@@ -29,6 +29,7 @@ from models.clock import ShopClock
 from models.compression.compress import weight_bytes
 from models.encoder import SentenceEncoder
 from models.errors import DebutError
+from models.export import export
 from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH
 from models.preparation import (
     Encoded,
@@ -38,7 +39,6 @@ from models.preparation import (
     encode,
     simulated_launches,
 )
-from models.trainer import export
 from models.training import AlignedLaunch
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.config import load_configuration

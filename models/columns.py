@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from models.compression.roots import rooted, scale_of, squared_rows
@@ -33,18 +35,18 @@ class Columns(tf.Module):
     def __init__(self, data: Any, *, small: bool = False) -> None:
         """Take the arrays in; fields that are no arrays are left to the subclass."""
         super().__init__(name=type(data).__name__)
-        for column in fields(data):
-            value = getattr(data, column.name)
-            if not isinstance(value, np.ndarray):
-                continue
-            if small and ROUNDS in column.metadata:
-                value, scale = rooted(value)
-                self._keep(scale_of(column.name), scale, [None])
-            shape = [None] * value.ndim if WIDENS in column.metadata else [None, *value.shape[1:]]
-            self._keep(column.name, value, shape)
+        self._small = small
+        for name, value, shape in _stored(data, small=small):
+            setattr(self, name, tf.Variable(value, trainable=False, name=name, shape=shape))
 
-    def _keep(self, name: str, value: Any, shape: list[int | None]) -> None:
-        setattr(self, name, tf.Variable(value, trainable=False, name=name, shape=shape))
+    def fill(self, data: Any) -> None:
+        """Put other arrays of the same type in the place of those that were taken in.
+
+        Raises:
+            ValueError: one of them has another dtype, or other widths.
+        """
+        for name, value, _ in _stored(data, small=self._small):
+            getattr(self, name).assign(value)
 
     def floats(self, name: str, rows: tf.Tensor | None = None) -> tf.Tensor:
         """A matrix that may be kept in 8 bits: float32 [N, M], or [.., M] at rows int [..]."""
@@ -55,3 +57,16 @@ class Columns(tf.Module):
         scale = getattr(self, scale_of(name), None)
         values = read(getattr(self, name))
         return values if scale is None else squared_rows(values, read(scale))
+
+
+def _stored(data: Any, *, small: bool) -> Iterator[tuple[str, npt.NDArray[Any], list[int | None]]]:
+    """Of each column its name, its values, and the shape that it may take."""
+    for column in fields(data):
+        value = getattr(data, column.name)
+        if not isinstance(value, np.ndarray):
+            continue
+        if small and ROUNDS in column.metadata:
+            value, scale = rooted(value)
+            yield scale_of(column.name), scale, [None]
+        shape = [None] * value.ndim if WIDENS in column.metadata else [None, *value.shape[1:]]
+        yield column.name, value, shape

@@ -86,11 +86,17 @@ class Choices(NamedTuple):
         history: float32 [S, A], sparse, of 0 and 1.
         total: float64 [S], sum of the exponentials of their logits.
         items: how many items they choose from.
+        scores: float32 [S, A], theirs of the anchors, where these were computed ahead.
     """
 
     history: sp.csr_matrix
     total: Doubles
     items: int
+    scores: Floats | None = None
+
+    def scored(self, teacher: Floats) -> Choices:
+        """With the scores, which no item that comes later changes: teacher float32 [A, A]."""
+        return self._replace(scores=self.history @ teacher)
 
     def expected_share(
         self, index: npt.NDArray[np.int32], weight: Floats, teacher: Floats, reference: Floats
@@ -106,7 +112,8 @@ class Choices(NamedTuple):
         lent = lent_matrix(index, weight, len(teacher))
 
         def shares(users: slice) -> Doubles:
-            logits = _logits(self.history[users] @ teacher, lent, reference)
+            scores = self.history[users] @ teacher if self.scores is None else self.scores[users]
+            logits = _logits(scores, lent, reference)
             powers = np.exp(logits, dtype=np.float64)
             total: Doubles = (powers / (self.total[users, np.newaxis] + powers)).sum(axis=0)
             return total

@@ -42,7 +42,7 @@ from models.two_tower import TwoTower
 _BATCH = 1024
 # Half the memory of float32, and half of what a scan reads; of the 16-bit types, that which any
 # processor widens at once.
-_STORED = tf.bfloat16.as_numpy_dtype
+STORED = tf.bfloat16.as_numpy_dtype
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Shelf(Columns):
         super().__init__(data, small=small)
         self.served = Inherited(data.served, small=small)
         self.judged = Inherited(data.judged, small=small)
-        self.evidence, self.buyers = Columns(data.evidence), Columns(data.buyers)
+        self.buyers = Columns(data.buyers)
         self.index = CandidateSearch(data.index)
         if data.rules is not None:
             self.rules = Columns(data.rules)
@@ -125,6 +125,14 @@ class Shelf(Columns):
             ),
             default_value=PAD,
         )  # fmt: skip
+
+    def fill(self, data: ShelfData) -> None:
+        """Put other data in the place of that which was taken in; see `Columns.fill`."""
+        super().fill(data)
+        for name in ("served", "judged", "evidence", "buyers", "exploration", "index"):
+            getattr(self, name).fill(getattr(data, name))
+        if data.rules is not None:
+            self.rules.fill(data.rules)
 
     def item_rows(self, ids: tf.Tensor) -> tf.Tensor:
         """Rows of item ids, PAD where unknown: string [..] to int64 [..]."""
@@ -245,7 +253,7 @@ def fill_shelf(
         item_name=table.name,
         id_fingerprint=fingerprint,
         id_row=row,
-        embedding=embedding.astype(_STORED),
+        embedding=embedding.astype(STORED),
         is_new=table.is_new,
         is_cold=table.is_cold,
         available=table.available,
@@ -274,13 +282,18 @@ def fill_shelf(
     )
 
 
-def _all_known(purchases: sp.csr_matrix, options: ModelOptions, *, small: bool) -> SimulatedLaunch:
-    """A launch that hides nothing: the most popular of all seen items are anchors."""
+def anchors_of(purchases: sp.csr_matrix, options: ModelOptions) -> Rows:
+    """The most popular of all seen items, which others inherit from on the shelf."""
     popularity = purchases.getnnz(axis=0)
+    return most_popular(popularity, popularity > 0, options.max_anchors)
+
+
+def _all_known(purchases: sp.csr_matrix, options: ModelOptions, *, small: bool) -> SimulatedLaunch:
+    """A launch that hides nothing."""
     known = SimulatedLaunch.hide(
         purchases,
         targets=np.zeros(0, np.int64),
-        anchors=most_popular(popularity, popularity > 0, options.max_anchors),
+        anchors=anchors_of(purchases, options),
         regularization=options.teacher_regularization,
     )
     # All that is computed from the scores is so computed from those that are served.

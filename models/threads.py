@@ -1,4 +1,4 @@
-"""Numeric work in parts, a part on each processor."""
+"""Numeric work in parts, a part on each processor, or beside Python code."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from threadpoolctl import ThreadpoolController
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
+Made = TypeVar("Made")
 
 
 def on_all_processors(function: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
@@ -26,9 +27,30 @@ def on_all_processors(function: Callable[[Part], Result], parts: Iterable[Part])
     """
     with (
         _libraries().limit(limits=1, user_api="blas"),
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+        ThreadPoolExecutor(_processors()) as pool,
     ):
         return list(pool.map(function, parts))
+
+
+def beside(compute: Callable[[], Result], make: Callable[[], Made]) -> tuple[Result, Made]:
+    """What two functions give: one of arrays, in a thread, and one of Python code, in this one.
+
+    Python code, such as what traces a graph, keeps one processor busy. BLAS is left the others.
+
+    Raises:
+        Whatever one of them does, when both have ended.
+    """
+    with (
+        _libraries().limit(limits=max(_processors() - 1, 1), user_api="blas"),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        computed = pool.submit(compute)
+        made = make()
+        return computed.result(), made
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 @cache

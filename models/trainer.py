@@ -6,29 +6,22 @@ Given to the Trainer by dotted path; `module_file` would build a wheel for every
 from __future__ import annotations
 
 import shutil
-import tempfile
-import time
-from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras
 from absl import logging
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models.adaptation import EvidenceWeights, learn_adaptation
-from models.candidates.building import build_index
 from models.clock import ShopClock
 from models.curves import by_first_interactions, by_labelled_share, without_encoder
 from models.devices.strategy import is_chief, make_strategy, meet
+from models.export import export
 from models.exposure.balancing import strongest, traded
 from models.features import TRAIN
-from models.interactions import Purchases
 from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH, OPTIONS
 from models.preparation import (
     Encoded,
@@ -39,16 +32,13 @@ from models.preparation import (
     simulated_launches,
 )
 from models.record import MeasuredPoint, TrainingRecord, TrainingRecorder
-from models.rules import rule
 from models.selection import START
-from models.served import ServedModel
-from models.shelf import Shelf, ShelfData, fill_shelf
+from models.shelf import ShelfData
 from models.tracing import seldom_collected
 from models.tracking import ItemSpace, Tracker, open_trackers
 from models.tracking.tracker import flat
 from models.training import AlignedLaunch, Trainer
 from models.training_state import Facts, TrainingState
-from models.two_tower import TwoTower
 
 
 def run_fn(arguments: FnArgs) -> None:
@@ -74,7 +64,7 @@ def run_fn(arguments: FnArgs) -> None:
                 _train(arguments, options, trackers)
         else:
             _train_along(arguments, options)
-    meet(strategy)
+        meet(strategy)
 
 
 def _train_along(arguments: FnArgs, options: TrainerOptions) -> None:
@@ -219,78 +209,6 @@ def _curves(
     }
 
 
-def export(
-    folder: str,
-    data: ShopData,
-    prepared: Prepared,
-    model: TwoTower,
-    options: TrainerOptions,
-    clock: ShopClock,
-    weights: EvidenceWeights,
-    *,
-    catalogue_graph: tft.TFTransformOutput,
-    beam_args: Sequence[str],
-    strength: float = 0.0,
-) -> ShelfData:
-    """Fill the shelf with the whole catalogue, new products included, and write the served model.
-
-    Args:
-        folder: to write.
-        data: the shop's.
-        prepared: encoders, kernel, and what training looked up.
-        model: the towers.
-        options: of training.
-        clock: of the shop.
-        weights: of first interactions.
-        catalogue_graph: Transform's, which becomes part of the model.
-        beam_args: of the pipeline that builds an index.
-        strength: with which the exposure of new items is evened out.
-
-    Returns:
-        What stands on the shelf.
-    """
-    inputs, encoders = prepared.inputs, prepared.encoders
-    columns, admission = fill_shelf(
-        model, data.table, inputs.features, prepared.view, prepared.settings,
-        train=data.train, everything=data.everything,
-        purchases=Purchases.of(list(data.splits.values()), len(data.users)),
-        clock=clock, user_ids=data.users.ids, user_text=inputs.profiles, options=options.model,
-        span=data.item_span,
-        rules=rule(options.rules, data.table.goods, now=time.time()) if options.rules else None,
-        strength=strength, small=options.compression.is_in_8_bits,
-    )  # fmt: skip
-    if options.index.is_indexed(len(data.table)):
-        index = build_index(
-            columns.served, options.index, beam_args=beam_args,
-            # Beside the model, because Beam's workers share that place.
-            scratch=Path(folder).parent,
-        )  # fmt: skip
-        columns = replace(columns, index=index)
-    with tempfile.TemporaryDirectory() as scratch:
-        shelf = Shelf(
-            columns,
-            user_ids=_write_ids(Path(scratch) / "users.txt", data.users.ids),
-            small=options.compression.is_in_8_bits,
-        )
-        served = ServedModel(
-            tokenizer=encoders.tokenizer,
-            item_encoder=encoders.item,
-            profile_encoder=encoders.profile,
-            model=model,
-            shelf=shelf,
-            evidence=weights,
-            catalogue_graph=catalogue_graph,
-            implicit=data.splits[TRAIN].is_implicit,
-            max_tokens=options.features.max_tokens,
-            rules=options.rules,
-        )
-        tf.saved_model.save(served, folder, signatures=served.signatures())
-    admission.save(Path(folder))
-    if options.rules:
-        options.rules.save(Path(folder))
-    return columns
-
-
 def _item_space(shelf: ShelfData, most: int) -> ItemSpace:
     """So many items at most, from all parts of the catalogue."""
     rows = np.unique(np.linspace(0, len(shelf.item_id) - 1, most).astype(int))
@@ -300,8 +218,3 @@ def _item_space(shelf: ShelfData, most: int) -> ItemSpace:
         name=[name.decode() for name in shelf.item_name[rows]],
         state=["new" if new else "seen" for new in shelf.is_new[rows]],
     )
-
-
-def _write_ids(file: Path, ids: npt.NDArray[np.object_]) -> Path:
-    file.write_bytes(b"".join(item + b"\n" for item in ids))
-    return file

@@ -12,7 +12,7 @@ from models.towers import ItemTower
 
 
 class TwoTower(tf.Module):
-    """Item tower, profile projection and rating head."""
+    """Item tower, profile projection and rating head; `size` is D, the width of embeddings."""
 
     def __init__(
         self,
@@ -27,9 +27,9 @@ class TwoTower(tf.Module):
         """Start from the catalogue's frozen features; see the parts for the arguments."""
         super().__init__(name="two_tower")
         self.items = ItemTower(features, size=size, price_buckets=price_buckets)
-        size = min(size, features.shape[1])
-        self.rating = RatingHead(size=size, mean_rating=mean_rating, head=head)
-        self._profile = tf.Variable(tf.zeros([profile_size, size]), name="profile_projection")
+        self.size = min(size, features.shape[1])
+        self.rating = RatingHead(size=self.size, mean_rating=mean_rating, head=head)
+        self._profile = tf.Variable(tf.zeros([profile_size, self.size]), name="profile_projection")
 
     def profile(self, text: tf.Tensor) -> tf.Tensor:
         """Project encoded profile texts [B, hidden] into the items' space: [B, D].

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,7 +99,8 @@ class Updated(NamedTuple):
         purchases: pairs of a known user and an item.
         withdrawn: items that were withdrawn by id.
         set_aside: rows that could not be used.
-        embedding_seconds: of the encoder; meanwhile what new products need is read from its file.
+        embedding_seconds: of the encoder; meanwhile what new products need is read from its file,
+            and what of it needs no product is computed.
         shelf_seconds: of all else that fills the shelf.
     """
 
@@ -166,14 +168,20 @@ def update(
     )  # fmt: skip
     start = time.perf_counter()
     with ThreadPoolExecutor(1) as beside:
-        # A file as large as the model, which needs no processor.
-        admission = beside.submit(Admission.load, base) if given.products else None
+        # A file as large as the model, and what follows from it before a product is known.
+        admission = beside.submit(_admission, base, model) if given.products else None
         described = describe_products(base, model, given.products, beam_args)
     embedded = time.perf_counter()
     placed, intake = _change(model, admission, given, described, users, rules)
     filled = time.perf_counter()
     check = save_changed(model, base, candidate, gate)
     return _told(given, placed, intake, embedded - start, filled - embedded), check
+
+
+def _admission(base: Path, model: Any) -> Admission:
+    admission = Admission.load(base)
+    teacher = model._shelf.served.anchor_teacher.numpy()
+    return replace(admission, choices=admission.choices.scored(teacher))
 
 
 def _change(

@@ -48,7 +48,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 def meet(strategy: tf.distribute.Strategy) -> None:
     """Wait until every worker of the strategy is here."""
-    strategy.run(tf.function(lambda: summed(tf.constant(1.0))))
+    strategy.run(tf.function(lambda: summed(tf.constant(1.0)), autograph=False))
 
 
 def _join_cluster() -> tf.distribute.Strategy:

@@ -74,6 +74,16 @@ def late(shop, served, tmp_path_factory):
     return data, model, placed
 
 
+def test_scores_that_were_computed_ahead_promise_the_same_share(served, admission):
+    inherited = served.data.served
+    index, weight = inherited.lists(rows_of(served.table, LATE))
+    given = (index, weight, inherited.anchor_teacher, inherited.reference_weight)
+    ahead = admission.choices.scored(inherited.anchor_teacher)
+    assert ahead.scores.shape == admission.choices.history.shape
+    expected = admission.choices.expected_share(*given)
+    np.testing.assert_allclose(ahead.expected_share(*given), expected, rtol=1e-6)
+
+
 def test_a_product_is_described_as_transform_and_the_encoder_saw_it(shop, served):
     numbers = [3, 14, 59, 0]
     rows = rows_of(served.table, numbers)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.blank_shelf import blank_shelf
 from models.errors import BadInput
 from models.id_index import sort_ids
 from models.inheritance import fallback_logits
@@ -155,3 +156,20 @@ def test_every_column_may_grow_after_it_was_built(served, tmp_path):
             one = value[:1] if len(value) else np.zeros((1, *value.shape[1:]), value.dtype)
             variable.assign(np.concatenate([value, one]))
             assert len(variable.numpy()) == len(value) + 1
+
+
+def test_a_blank_shelf_that_is_filled_is_the_shelf(served, tmp_path):
+    (tmp_path / "users").write_bytes(b"u\n")
+    data = served.data
+    blank = blank_shelf(
+        size=data.embedding.shape[1], served=len(data.served.anchor_teacher),
+        judged=len(data.judged.anchor_teacher), rules=data.rules,
+    )  # fmt: skip
+    made, filled = (Shelf(d, user_ids=tmp_path / "users") for d in (data, blank))
+    assert len(filled.variables) == len(made.variables)
+    for one, other in zip(filled.variables, made.variables, strict=True):
+        assert (one.name, one.dtype) == (other.name, other.dtype)
+        assert one.shape.as_list() == other.shape.as_list()  # all that a graph knows of it
+    filled.fill(data)
+    for one, other in zip(filled.variables, made.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
