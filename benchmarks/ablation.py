@@ -22,6 +22,7 @@ from tfx.orchestration.pipeline import RunOptions
 
 from models import features
 from models.errors import DebutError
+from models.inheritance.simulation import SimulatedLaunch, most_popular, purchase_matrix
 from models.options import (
     BEAM_ARGS,
     CATALOGUE_FILES,
@@ -38,7 +39,6 @@ from models.preparation import (
     simulated_launches,
 )
 from models.record import FineTuned
-from models.simulation import SimulatedLaunch, most_popular, purchase_matrix
 from models.training import AlignedLaunch, Trainer
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.config import Configuration, load_configuration

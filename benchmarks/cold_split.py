@@ -31,9 +31,9 @@ from components.ingestion.folder import (
 )
 from components.ingestion.rows import RowFault, row_parser
 from models.errors import BadInput
+from models.inheritance.simulation import purchase_matrix
+from models.inheritance.variants import variant_groups
 from models.interactions import Interactions
-from models.simulation import purchase_matrix
-from models.variants import variant_groups
 from pipeline.config import load_configuration
 
 Rows = npt.NDArray[np.int64]
@@ -120,7 +120,7 @@ def draw_new_items(data: Path, *, seed: int) -> DrawnShop:
     """Draw whole variant groups of a data folder by a hash of the seed.
 
     Groups are those of the folder's `variant_groups`; where it has none, those that
-    `models.variants` finds.
+    `models.inheritance.variants` finds.
 
     Raises:
         BadInput: the folder can't be read, or comes in spans.

@@ -22,9 +22,9 @@ from benchmarks.intervals import Doubles, interval
 from benchmarks.quality import AT, listed_scores
 from benchmarks.root_copy import copy_newest
 from models.errors import BadInput
+from models.inheritance.simulation import purchase_matrix
 from models.ranking import ranking_quality
-from models.shelf_columns import open_columns
-from models.simulation import purchase_matrix
+from models.shelf.pushed_columns import open_columns
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.demo import serving

@@ -16,12 +16,12 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers ops of the graph)
 
-from models.buyers import index_buyers_on
 from models.candidates.building import build_index, read_inheritance
 from models.errors import BadInput
-from models.id_index import sort_ids
 from models.interactions import PAD
 from models.options import SMALL
+from models.shelf.buyers import index_buyers_on
+from models.shelf.id_index import sort_ids
 from pipeline.config import load_configuration
 
 INDEX: Final = load_configuration().index

@@ -19,7 +19,7 @@ from benchmarks.generated import INDEX, in_a_process, with_items
 from benchmarks.load import Latencies, measure
 from benchmarks.serving import in_process, list_requests
 from models.candidates.search import LONGEST
-from models.scoring import BLOCKS
+from models.export.scoring import BLOCKS
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.layout import serving_folder
 from pipeline.pushed import newest_version

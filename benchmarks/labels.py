@@ -19,10 +19,10 @@ import scipy.sparse as sp
 import tensorflow as tf
 
 from benchmarks.prepared import PreparedShop, prepare
-from models.kernel import Floats, ItemView, KernelSettings
+from models.inheritance.kernel import Floats, ItemView, KernelSettings
+from models.inheritance.simulation import SimulatedLaunch, dealt
 from models.label_plan import Placed, plan_labels
 from models.ranking import ranking_quality
-from models.simulation import SimulatedLaunch, dealt
 from models.towers import ItemTower, item_features
 from models.training import AlignedLaunch
 from pipeline.commands.console import new_table, open_console, print_table

@@ -22,16 +22,16 @@ import scipy.sparse as sp
 import tensorflow as tf
 
 from benchmarks.cold_split import ColdStart, make_split, read_split
-from models import lexical
 from models.curves import without_encoder
-from models.encoder import TextEncoder
-from models.encoder_folder import PACKAGED, SCRATCH, EncoderFolder, open_encoder
-from models.kernel import NO_BRAND, ItemView
+from models.encoders import lexical
+from models.encoders.encoder import TextEncoder
+from models.encoders.folder import PACKAGED, SCRATCH, EncoderFolder, open_encoder
+from models.encoders.scratch.encoder import train_encoder
+from models.encoders.tokenizer import WordPieceTokenizer
+from models.inheritance.kernel import NO_BRAND, ItemView
+from models.inheritance.selection import START
+from models.inheritance.simulation import SimulatedLaunch, most_popular
 from models.preparation import encode
-from models.scratch.encoder import train_encoder
-from models.selection import START
-from models.simulation import SimulatedLaunch, most_popular
-from models.tokenizer import WordPieceTokenizer
 from models.training import AlignedLaunch
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.config import Configuration, load_configuration

@@ -10,7 +10,9 @@ from typing import NamedTuple
 from rich.console import Console
 
 from benchmarks.ablation import transformed
-from models.kernel import ItemView, KernelSettings
+from models.inheritance.kernel import ItemView, KernelSettings
+from models.inheritance.selection import select_kernel
+from models.inheritance.simulation import SimulatedLaunch
 from models.preparation import (
     SELECTION_FOLDS,
     Encoded,
@@ -18,8 +20,6 @@ from models.preparation import (
     TrainerOptions,
     simulated_launches,
 )
-from models.selection import select_kernel
-from models.simulation import SimulatedLaunch
 from pipeline.config import load_configuration
 from pipeline.pipeline import training_options
 

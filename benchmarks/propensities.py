@@ -21,8 +21,8 @@ import tf_keras
 
 from benchmarks.ablation import transformed
 from models import features
+from models.inheritance.kernel import Floats
 from models.interactions import PAD, Interactions
-from models.kernel import Floats
 from models.preparation import (
     Encoded,
     Prepared,

@@ -21,11 +21,11 @@ from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
 from benchmarks.cold_split import ColdStart
-from models.ease import ease
-from models.encoder import TextEncoder
-from models.encoder_folder import PACKAGED, EncoderFolder, open_encoder
+from models.encoders.encoder import TextEncoder
+from models.encoders.folder import PACKAGED, EncoderFolder, open_encoder
+from models.encoders.tokenizer import WordPieceTokenizer
+from models.inheritance.ease import ease
 from models.preparation import encode
-from models.tokenizer import WordPieceTokenizer
 
 Matrix = npt.NDArray[np.float32]
 WORDS: Final = "words"

@@ -24,12 +24,12 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from benchmarks.ablation import held_out, transformed
 from benchmarks.loaded import Loaded, measure_loaded
-from models.adaptation import EvidenceWeights
-from models.clock import ShopClock
 from models.compression.compress import weight_bytes
-from models.encoder import SentenceEncoder
+from models.encoders.encoder import SentenceEncoder
 from models.errors import DebutError
-from models.export import export
+from models.export.saving import export
+from models.few_shot.adaptation import EvidenceWeights
+from models.few_shot.clock import ShopClock
 from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH
 from models.preparation import (
     Encoded,

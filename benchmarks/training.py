@@ -25,11 +25,11 @@ import tf_keras
 from benchmarks.cold_split import ColdStart, make_split, read_split
 from benchmarks.references import catalogue_tokens, tokenize
 from models.devices.precision import set_precision
-from models.encoder import TextEncoder
-from models.encoder_folder import EncoderFolder, open_encoder
+from models.encoders.encoder import TextEncoder
+from models.encoders.folder import EncoderFolder, open_encoder
+from models.inheritance.simulation import launches
 from models.interactions import PAD, Interactions
 from models.preparation import encode
-from models.simulation import launches
 from models.towers import item_features
 from models.training import AlignedLaunch, Inputs, Trainer
 from models.two_tower import TwoTower

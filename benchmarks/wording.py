@@ -16,10 +16,10 @@ import tensorflow_text  # noqa: F401  (registers ops of the graph)
 
 from components.ingestion.folder import ITEMS, open_folder
 from components.ingestion.newcomers import read_products
-from models.admission import Admission
 from models.debiasing.wording import wording_shifts
 from models.errors import BadInput, Refused
 from models.products import Product
+from models.shelf.admission import Admission
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.layout import SAMPLE, metadata_file, serving_folder

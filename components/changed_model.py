@@ -15,7 +15,7 @@ import tensorflow as tf
 # TensorFlow has no public function for it; a stock server logs what the file says.
 from tensorflow.python.saved_model import fingerprinting_utils
 
-from models.shelf_columns import SHELF, attribute_of, checkpoint_of
+from models.shelf.pushed_columns import SHELF, attribute_of, checkpoint_of
 
 
 def save_model(model: Any, base: Path, folder: Path) -> None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from components.catalogue.gate import Answers, Gate, Loaded
 from components.changed_model import save_model
-from models.quick_calls import quick_first_calls
+from models.export.quick_calls import quick_first_calls
 
 Check = Callable[[Answers], None]
 

@@ -11,14 +11,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.adaptation import EvidenceWeights, Revealing
-from models.clock import ShopClock
+from models.few_shot.adaptation import EvidenceWeights, Revealing
+from models.few_shot.clock import ShopClock
+from models.inheritance.kernel import Floats, ItemView, KernelSettings
+from models.inheritance.quality import USER_SHRINKAGE, Ratings, item_quality
+from models.inheritance.simulation import SimulatedLaunch
 from models.interactions import Interactions
-from models.kernel import Floats, ItemView, KernelSettings
-from models.quality import USER_SHRINKAGE, Ratings, item_quality
 from models.ranking import ranking_quality
 from models.record import MeasuredPoint
-from models.simulation import SimulatedLaunch
 from models.training import AlignedLaunch
 
 FIRST: Final = (0, 1, 2, 5, 10)

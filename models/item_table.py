@@ -17,9 +17,9 @@ import tensorflow_transform as tft
 
 from models import features
 from models.errors import DebutError
+from models.inheritance.kernel import ItemView, place_in_order
 from models.interactions import Interactions
-from models.kernel import ItemView, place_in_order
-from models.rules import Goods
+from models.rules.rules import Goods
 
 
 @dataclass(frozen=True)

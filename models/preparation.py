@@ -25,12 +25,18 @@ from models.compression.compress import compress, restored, weight_bytes
 from models.devices.checkpoints import folder_of
 from models.devices.precision import set_precision
 from models.devices.strategy import make_strategy
-from models.encoder import SentenceEncoder, TextEncoder
-from models.encoder_folder import EncoderFolder, open_encoder
-from models.finetuning import finetune, kernel_recall
+from models.encoders.encoder import SentenceEncoder, TextEncoder
+from models.encoders.finetuning import finetune, kernel_recall
+from models.encoders.folder import EncoderFolder, open_encoder
+from models.encoders.pretraining import pretrain
+from models.encoders.tokenizer import WordPieceTokenizer
+from models.inheritance.kernel import ItemView, KernelSettings
+from models.inheritance.quality import Ratings, item_quality, quality_as_new
+from models.inheritance.selection import START, Report, keep_kernel, select_kernel
+from models.inheritance.simulation import Rows, SimulatedLaunch, dealt, launches
+from models.inheritance.variants import variant_groups
 from models.interactions import Interactions, Users, read_interactions
 from models.item_table import ItemTable, check_counts, read_item_table, read_popularity
-from models.kernel import ItemView, KernelSettings
 from models.options import (
     CATALOGUE_FILES,
     CATALOGUE_GRAPH_PATH,
@@ -48,20 +54,14 @@ from models.options import (
     TrackingOptions,
     TrainingOptions,
 )
-from models.pretraining import pretrain
-from models.quality import Ratings, item_quality, quality_as_new
 from models.record import Compressed, FineTuned
 from models.replay import replayed
-from models.rules import Rules
-from models.selection import START, Report, keep_kernel, select_kernel
+from models.rules.rules import Rules
 from models.self_training import confident_pairs
-from models.simulation import Rows, SimulatedLaunch, dealt, launches
-from models.tokenizer import WordPieceTokenizer
 from models.towers import item_features
 from models.training import AlignedLaunch, Inputs
 from models.training_state import Facts, TrainingState, assign
 from models.two_tower import TwoTower
-from models.variants import variant_groups
 
 _ENCODE_BATCH = 64
 # Of the simulated launches, those on which the kernel is chosen: it has few settings.

@@ -12,10 +12,11 @@ from typing import Any, Final
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import features, lexical
-from models.encoder_folder import open_encoder
-from models.kernel import NO_BRAND
-from models.tokenizer import WordPieceTokenizer
+from models import features
+from models.encoders import lexical
+from models.encoders.folder import open_encoder
+from models.encoders.tokenizer import WordPieceTokenizer
+from models.inheritance.kernel import NO_BRAND
 
 Tensors = dict[str, Any]
 _CHEAPEST: Final = 1e-3

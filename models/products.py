@@ -12,8 +12,8 @@ import scipy.sparse as sp
 import tensorflow as tf
 
 from models import features
+from models.inheritance.kernel import Floats
 from models.interactions import PAD
-from models.kernel import Floats
 
 BATCH: Final = 64
 

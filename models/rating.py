@@ -52,8 +52,8 @@ class RatingHead(tf.Module):
     towards zero by their number (Koren 2008, baseline predictors), and the same once more of the
     items that are like the one in question (the neighbourhood model there, with likeness of
     embeddings), beside the mean embedding of the history and the projected profile; rep(i) is the
-    item's quality (`models.quality`) beside its embedding. The kinds of head other than "linear"
-    add `models.rating_residual` to that.
+    item's quality (`models.inheritance.quality`) beside its embedding. The kinds of head other than
+    "linear" add `models.rating_residual` to that.
     """
 
     def __init__(self, *, size: int, mean_rating: float, head: Head) -> None:

@@ -46,7 +46,7 @@ class Residual(tf.Module):
             ]
         )
         network.build((None, width + size + 1))
-        # Only the weights are tracked, for the reason that `models.encoder` gives.
+        # Only the weights are tracked, for the reason that `models.encoders.encoder` gives.
         self._network: Network = lambda inputs: network(inputs)
         self._weights = [*weights, *network.weights]
 

@@ -9,7 +9,7 @@ from typing import Final
 from absl import logging
 from pydantic import BaseModel
 
-from models.kernel import KernelSettings
+from models.inheritance.kernel import KernelSettings
 from models.tracking.tracker import Tracker
 
 RECORD_FILE: Final = "training.json"

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 import scipy.sparse as sp
 
-from models.kernel import ItemView, KernelSettings
-from models.simulation import SimulatedLaunch
+from models.inheritance.kernel import ItemView, KernelSettings
+from models.inheritance.simulation import SimulatedLaunch
 from models.training import AlignedLaunch
 
 _USERS: Final = 512

@@ -76,8 +76,8 @@ def retrieval_logits(*, inherited: tf.Tensor, reference: tf.Tensor, demand: tf.T
     """The logit of each item for users with a history: log(max(q_i, 0) / max(q, 0) + ε) + demand_i.
 
     q_i are co-purchase scores (EASE, Steck 2019, arXiv:1905.03375), which items without
-    interactions have from seen ones (`models.alignment`). They are set in relation to the mean q of
-    some items, so that users with long and with short histories are comparable.
+    interactions have from seen ones (`models.inheritance.alignment`). They are set in relation to
+    the mean q of some items, so that users with long and with short histories are comparable.
 
     Args:
         inherited: q_i, float32 [B, I].

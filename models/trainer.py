@@ -15,13 +15,15 @@ import tf_keras
 from absl import logging
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from models.adaptation import EvidenceWeights, learn_adaptation
-from models.clock import ShopClock
 from models.curves import by_first_interactions, by_labelled_share, without_encoder
 from models.devices.strategy import is_chief, make_strategy, meet
-from models.export import export
+from models.export.saving import export
+from models.export.tracing import seldom_collected
 from models.exposure.balancing import strongest, traded
 from models.features import TRAIN
+from models.few_shot.adaptation import EvidenceWeights, learn_adaptation
+from models.few_shot.clock import ShopClock
+from models.inheritance.selection import START
 from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH, OPTIONS
 from models.preparation import (
     Encoded,
@@ -32,9 +34,7 @@ from models.preparation import (
     simulated_launches,
 )
 from models.record import MeasuredPoint, TrainingRecord, TrainingRecorder
-from models.selection import START
-from models.shelf import ShelfData
-from models.tracing import seldom_collected
+from models.shelf.shelf import ShelfData
 from models.tracking import ItemSpace, Tracker, open_trackers
 from models.tracking.tracker import flat
 from models.training import AlignedLaunch, Trainer

@@ -16,15 +16,15 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
-from models.alignment import Alignment
 from models.debiasing.weights import inverse_propensity, of_pairs
+from models.inheritance.alignment import Alignment
+from models.inheritance.kernel import Floats, ItemKernel, ItemView, KernelSettings
+from models.inheritance.simulation import SimulatedLaunch
 from models.interactions import PAD, Interactions
-from models.kernel import Floats, ItemKernel, ItemView, KernelSettings
 from models.losses import multi_positive_softmax, squared_error
 from models.options import TrainingOptions
 from models.ranking import ranking_quality
 from models.rating import likeness, mean_interest, recent_places
-from models.simulation import SimulatedLaunch
 from models.two_tower import TwoTower
 
 Progress = Callable[[int, dict[str, float]], None]
@@ -40,7 +40,7 @@ class Inputs:
     Attributes:
         features: float32 [I, F] of the items.
         price_bucket: int32 [I].
-        quality: float32 [I], of `models.quality`, known items' own.
+        quality: float32 [I], of `models.inheritance.quality`, known items' own.
         quality_as_new: float32 [I], the same as if the item had no ratings.
         profiles: float32 [U, hidden], encoded; zeros where there is none.
         interactions: the train split.

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import tensorflow as tf
 from pydantic import BaseModel
 
-from models.adaptation import EvidenceWeights
-from models.kernel import Floats, KernelSettings
+from models.few_shot.adaptation import EvidenceWeights
+from models.inheritance.kernel import Floats, KernelSettings
 
 _FOLDER: Final = "training_state"  # beside the folder of the served model
 _ARRAYS: Final = "arrays.npz"

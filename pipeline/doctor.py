@@ -17,7 +17,7 @@ from typing import Final, Literal, NamedTuple
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from models.encoder_folder import PACKAGED, open_encoder
+from models.encoders.folder import PACKAGED, open_encoder
 from models.errors import BadInput
 
 OK: Final = "ok"

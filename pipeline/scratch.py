@@ -17,10 +17,10 @@ from components.ingestion.folder import ITEMS, USERS, DataFolder
 from components.ingestion.rows import RowFault, row_parser
 from components.whole_folders import written_beside
 from models import features
-from models.encoder_folder import SCRATCH
+from models.encoders.folder import SCRATCH
+from models.encoders.scratch.encoder import train_encoder
 from models.errors import BadInput
 from models.preprocessing import item_text
-from models.scratch.encoder import train_encoder
 from pipeline.config import Configuration
 from pipeline.layout import encoders_folder
 

@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.accounting import check_rows
 from models.products import Described, Product, describe
-from models.sparse_arrays import of_arrays, to_arrays
+from models.shelf.sparse_arrays import of_arrays, to_arrays
 
 _BATCH: Final = 512
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.exploration.lists import SeenList
-from models.bandit import Feedback
-from models.exploration import OUT
-from models.kernel import Floats
+from models.exploration.bandit import Feedback
+from models.exploration.exploration import OUT
+from models.inheritance.kernel import Floats
 
 _BATCH: Final = 64
 

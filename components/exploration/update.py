@@ -21,14 +21,14 @@ from components.exploration.judging import Judgement, judge
 from components.exploration.lists import SeenList, read_lists
 from components.exploration.observing import Observed, observe
 from components.shelf_change import Check, save_changed, users_of
-from models.bandit import learn
 from models.errors import Refused
-from models.exploration import Exploration, no_exploration
-from models.intake import Columns, assign
+from models.exploration.bandit import learn
+from models.exploration.exploration import Exploration, no_exploration
+from models.export.quick_calls import quick_first_calls
+from models.few_shot.intake import Columns, assign
 from models.options import ExploreOptions
 from models.pseudonyms import MARK, pseudonym
-from models.quick_calls import quick_first_calls
-from models.rules import Rules
+from models.rules.rules import Rules
 
 
 class Explored(NamedTuple):

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from models.candidates.heads import Heads, heads_of
-from models.inheritance import Inheritance
+from models.inheritance.anchors import Inheritance
 
 _PART: Final = 1 << 16
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from models.candidates.columns import HEAD, POPULAR, CandidateIndex, no_index
 from models.candidates.heads import Heads, heads_of, posted
 from models.compression.roots import read_floats
-from models.inheritance import Inheritance
+from models.inheritance.anchors import Inheritance
+from models.inheritance.kernel import Floats
 from models.interactions import PAD
-from models.kernel import Floats
 from models.options import IndexOptions
 
 Rows = npt.NDArray[np.int64]

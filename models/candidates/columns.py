@@ -1,8 +1,8 @@
 """The index as columns of the shelf: posting lists of the anchors, cut into blocks.
 
-An item's score is a weighted sum of its anchors' scores (`models.inheritance`), a product of two
-long and sparse vectors, as that of a query and a text is in a search engine. So it is found as
-there: each item is posted under the anchor that lends it most, and under the second where that
+An item's score is a weighted sum of its anchors' scores (`models.inheritance.anchors`), a product
+of two long and sparse vectors, as that of a query and a text is in a search engine. So it is found
+as there: each item is posted under the anchor that lends it most, and under the second where that
 lends nearly as much. The postings of an anchor lie in falling order of that weight (impact order,
 Anh & Moffat 2001), in blocks whose first weight bounds what any of them owes to the anchor (Ding &
 Suel 2011). With each lie the other anchors that weigh most, by which the postings of the best
@@ -17,8 +17,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.columns import WIDENS
-from models.kernel import Floats
+from models.inheritance.kernel import Floats
+from models.shelf.columns import WIDENS
 
 # Anchors of an item that the index keeps.
 HEAD: Final = 5

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from models.candidates.building import heirs_among, read_inheritance
 from models.candidates.factors import Factors, fit_factors, lent_weights
-from models.inheritance import Inheritance
-from models.kernel import Floats
+from models.inheritance.anchors import Inheritance
+from models.inheritance.kernel import Floats
 
 ITEMS: Final = "items.npy"
 ITEM_IDS: Final = "items.txt"

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse as sp
 
-from models.inheritance import Inheritance
-from models.kernel import Floats
+from models.inheritance.anchors import Inheritance
+from models.inheritance.kernel import Floats
 
 # Of the vectors.
 WIDTH: Final = 256

@@ -13,8 +13,8 @@ from models.compression.layers import teach_layers, untaught_layers
 from models.compression.pruning import prune
 from models.compression.static import teach_static, untaught_static
 from models.compression.teaching import Floats, Lessons, Tokens
-from models.encoder import SentenceEncoder, TextEncoder
-from models.encoder_folder import EncoderFolder
+from models.encoders.encoder import SentenceEncoder, TextEncoder
+from models.encoders.folder import EncoderFolder
 from models.options import CompressionOptions
 from models.training_state import assign
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 import tf_keras
 
 from models.compression.static import FloatTable, StaticEncoder
-from models.encoder import SentenceEncoder, TextEncoder
+from models.encoders.encoder import SentenceEncoder, TextEncoder
 
 Floats = npt.NDArray[np.float32]
 _LARGEST: Final = 127

@@ -16,8 +16,8 @@ import tf_keras
 from models.compression.teaching import Floats, Lessons, Tokens
 from models.devices.fitting import fit
 from models.devices.replicas import replica_count
-from models.encoder import TextEncoder
-from models.encoder_folder import EncoderFolder
+from models.encoders.encoder import TextEncoder
+from models.encoders.folder import EncoderFolder
 
 _BATCH: Final = 64
 _LEARNING_RATE: Final = 5e-4

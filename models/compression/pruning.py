@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.compression.teaching import Floats
-from models.encoder import SentenceEncoder
+from models.encoders.encoder import SentenceEncoder
 
 
 def prune(encoder: SentenceEncoder, share: float) -> None:

@@ -15,8 +15,8 @@ import tensorflow as tf
 from scipy.sparse.linalg import lsqr
 
 from models.compression.teaching import Lessons
-from models.encoder import SentenceEncoder, WordVectors
-from models.encoder_folder import EncoderFolder
+from models.encoders.encoder import SentenceEncoder, WordVectors
+from models.encoders.folder import EncoderFolder
 
 Floats = npt.NDArray[np.float32]
 _RIDGE: Final = 1e-3

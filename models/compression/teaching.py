@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.finetuning import drop_tokens
+from models.encoders.finetuning import drop_tokens
 
 Tokens = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]

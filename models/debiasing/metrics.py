@@ -2,7 +2,8 @@
 
 Held-out interactions ask for popular items again and again. They are taken for the log of a policy
 that draws items by their popularity, and recall is estimated for one that draws them evenly, by the
-estimators of `models.off_policy` (Yang et al. 2018, who do so with a power of the popularity).
+estimators of `models.exploration.off_policy` (Yang et al. 2018, who do so with a power of the
+popularity).
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import apache_beam as beam
 import numpy as np
 from tensorflow_model_analysis.metrics import metric_types
 
-from models.evidence import Doubles
+from models.exploration.off_policy import Estimate, Logged, doubly_robust, ips, snips, truncated
+from models.few_shot.evidence import Doubles
 from models.interactions import PAD
 from models.metrics import COLD_RANK, RANK, derived, recall
-from models.off_policy import Estimate, Logged, doubly_robust, ips, snips, truncated
 
 # Outputs of the `evaluate` signature.
 ASKED: Final = "asked"  # row of the true item

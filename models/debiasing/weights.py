@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from models.evidence import Doubles
-from models.kernel import Floats
+from models.few_shot.evidence import Doubles
+from models.inheritance.kernel import Floats
 
 
 def inverse_propensity(

@@ -12,10 +12,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from models.admission import Admission
 from models.compression.roots import read_floats
-from models.kernel import Floats, ItemView, place_beside, place_in_order
+from models.inheritance.kernel import Floats, ItemView, place_beside, place_in_order
 from models.products import Described, Product, describe
+from models.shelf.admission import Admission
 from models.towers import user_logits
 
 _USERS: Final = 500

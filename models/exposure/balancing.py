@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from models.evidence import Doubles
+from models.exploration.off_policy import mean_of
 from models.exposure.measures import coverage, exposures, gini
-from models.kernel import Floats
-from models.off_policy import mean_of
+from models.few_shot.evidence import Doubles
+from models.inheritance.kernel import Floats
 from models.ranking import ranking_quality
 from models.record import MeasuredPoint
 from models.towers import user_logits

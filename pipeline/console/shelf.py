@@ -1,7 +1,7 @@
 """What a pushed version knows of its items and customers, read from its variables.
 
 The graph is not loaded: names, purchases and embeddings lie in the checkpoint under the names of
-`models.shelf.ShelfData`, for products that came after the training too.
+`models.shelf.shelf.ShelfData`, for products that came after the training too.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def read_shelf(version: Path) -> ShelfReading:
     """
     import tensorflow as tf
 
-    from models.shelf_columns import open_columns
+    from models.shelf.pushed_columns import open_columns
 
     try:
         column = open_columns(version)

@@ -12,9 +12,9 @@ from typing import Any, Final, Literal
 import yaml
 from ml_metadata.proto import metadata_store_pb2
 
-from models.encoder_folder import PACKAGED, SCRATCH, open_encoder
+from models.encoders.folder import PACKAGED, SCRATCH, open_encoder
 from models.errors import BadInput
-from models.rules import read_rules
+from models.rules.rules import read_rules
 from pipeline.config import Configuration
 from pipeline.kubeflow.lookups import RegistryLookups
 from pipeline.kubeflow.paths import Volume, in_image

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 from benchmarks.labels import SHARES, Asking, labels_needed
-from models.kernel import NO_BRAND, ItemView, KernelSettings
+from models.inheritance.kernel import NO_BRAND, ItemView, KernelSettings
 
 ITEMS, USERS = 120, 90
 

@@ -6,8 +6,8 @@ import pytest
 from benchmarks.cold_split import make_split, read_split
 from benchmarks.training import _interactions, debut_step_seconds, encoder_operations
 from benchmarks.training import plain_step_seconds as plain
-from models.encoder import TextEncoder
-from models.encoder_folder import open_encoder
+from models.encoders.encoder import TextEncoder
+from models.encoders.folder import open_encoder
 from pipeline.config import load_configuration
 from tests.benchmarks.shop import write_shop
 from tests.tiny_bert import HIDDEN, write_tiny_bert

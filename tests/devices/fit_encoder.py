@@ -17,12 +17,12 @@ import tf_keras
 from models.compression.layers import teach_layers
 from models.compression.teaching import Lessons
 from models.devices.strategy import make_strategy
-from models.encoder import TextEncoder
-from models.encoder_folder import open_encoder
-from models.finetuning import finetune
+from models.encoders.encoder import TextEncoder
+from models.encoders.finetuning import finetune
+from models.encoders.folder import open_encoder
+from models.encoders.pretraining import pretrain
+from models.encoders.tokenizer import WordPieceTokenizer
 from models.options import FineTuningOptions, PretrainingOptions
-from models.pretraining import pretrain
-from models.tokenizer import WordPieceTokenizer
 from tests.tiny_bert import write_tiny_bert
 
 COLORS = ("red", "blue", "green", "black", "gold", "white")

@@ -6,9 +6,9 @@ import tensorflow as tf
 import tf_keras
 
 from models.compression.layers import Student
-from models.encoder import TextEncoder
-from models.finetuning import PairModel
-from models.pretraining import MaskedWords
+from models.encoders.encoder import TextEncoder
+from models.encoders.finetuning import PairModel
+from models.encoders.pretraining import MaskedWords
 from tests.devices.fit_encoder import Shop
 
 pytestmark = pytest.mark.devices

@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 import components.ingestion
 from components.ingestion.folder import REQUIRED_COLUMNS
-from models import served
+from models.export import served
 from pipeline.config import DEFAULT_FILE, Configuration
 from pipeline.evaluation import GROUP_SLICES, SLICES, SPAN_SLICES, evaluation_metrics
 from pipeline.pipeline import Fingerprints, Places, create_pipeline

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from components.ingestion.folder import open_folder
-from models.encoder_folder import open_encoder
-from models.tokenizer import WordPieceTokenizer
+from models.encoders.folder import open_encoder
+from models.encoders.tokenizer import WordPieceTokenizer
 from pipeline.cli import main
 from pipeline.config import load_configuration
 from pipeline.layout import encoders_folder, report_folder, serving_folder

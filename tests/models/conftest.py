@@ -8,21 +8,21 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from models.adaptation import EvidenceWeights
-from models.admission import Admission
-from models.clock import ShopClock
-from models.encoder import TextEncoder
-from models.encoder_folder import EncoderFolder, open_encoder
-from models.evidence import FEATURES
+from models.encoders.encoder import TextEncoder
+from models.encoders.folder import EncoderFolder, open_encoder
+from models.encoders.tokenizer import WordPieceTokenizer
+from models.export.served import ServedModel
+from models.few_shot.adaptation import EvidenceWeights
+from models.few_shot.clock import ShopClock
+from models.few_shot.evidence import FEATURES
+from models.inheritance.kernel import ItemView, KernelSettings
+from models.inheritance.quality import Ratings
 from models.interactions import Interactions, Purchases
 from models.item_table import ItemTable, read_item_table
-from models.kernel import ItemView, KernelSettings
 from models.options import ModelOptions
 from models.preprocessing import preprocess_catalogue
-from models.quality import Ratings
-from models.served import ServedModel
-from models.shelf import Shelf, ShelfData, fill_shelf
-from models.tokenizer import WordPieceTokenizer
+from models.shelf.admission import Admission
+from models.shelf.shelf import Shelf, ShelfData, fill_shelf
 from models.towers import item_features
 from models.two_tower import TwoTower
 from tests.models.oracle import Oracle

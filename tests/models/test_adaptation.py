@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from models.adaptation import COUNTS, STRENGTHS, EvidenceWeights, learn_adaptation
-from models.clock import ShopClock
-from models.evidence import FEATURES
+from models.few_shot.adaptation import COUNTS, STRENGTHS, EvidenceWeights, learn_adaptation
+from models.few_shot.clock import ShopClock
+from models.few_shot.evidence import FEATURES
+from models.inheritance.simulation import SimulatedLaunch, purchase_matrix
 from models.interactions import Interactions
-from models.simulation import SimulatedLaunch, purchase_matrix
 from models.training import AlignedLaunch
 
 USERS, ITEMS, TARGETS = 150, 120, 60

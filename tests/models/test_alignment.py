@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from models import alignment as module
-from models.alignment import Alignment, keep_strongest
-from models.kernel import ItemKernel, ItemView, KernelSettings
+from models.inheritance import alignment as module
+from models.inheritance.alignment import Alignment, keep_strongest
+from models.inheritance.kernel import ItemKernel, ItemView, KernelSettings
 from tests.models.oracle import aligned, kernel_matrix, unit
 
 ITEMS, USERS, ANCHORS = 40, 70, 30

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import audience
-from models.audience import NEIGHBOURS
-from models.intake import assign, take_in
+from models.export import audience
+from models.export.audience import NEIGHBOURS
+from models.few_shot.intake import assign, take_in
 from tests.models.conftest import known_history
 from tests.models.shop import NUM_USERS, SIZE, item_id, user_id
 from tests.models.test_adapter import interactions

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.bandit import DRAWS, Feedback, learn
+from models.exploration.bandit import DRAWS, Feedback, learn
 
 N, D, DEVIATION = 7, 4, 1.5
 RANDOM = np.random.default_rng(4)

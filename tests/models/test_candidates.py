@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import scoring
 from models.candidates import beam_heads, building, search
 from models.candidates.building import build_index, read_index, reindexed
 from models.candidates.columns import HEAD, no_index
 from models.candidates.export import export_vectors
-from models.intake import assign
+from models.export import scoring
+from models.export.served import ServedModel
+from models.few_shot.intake import assign
 from models.interactions import PAD
 from models.options import IndexOptions
-from models.served import ServedModel
-from models.shelf import Shelf
+from models.shelf.shelf import Shelf
 from tests.components.ingestion.helpers import IN_MEMORY
 from tests.models.conftest import MODEL_OPTIONS, fill
 from tests.models.shop import NUM_USERS, SIZE, item_id, user_id

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.clock import ShopClock, clock_at
+from models.few_shot.clock import ShopClock, clock_at
 
 DAY = 86_400
 

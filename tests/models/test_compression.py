@@ -9,7 +9,7 @@ from models.compression.int8 import Int8Dense, rounded
 from models.compression.layers import untaught_layers
 from models.compression.pruning import pruned
 from models.compression.teaching import Lessons
-from models.encoder import TextEncoder
+from models.encoders.encoder import TextEncoder
 from models.errors import BadInput
 from models.options import CompressionOptions
 from models.preparation import encode

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from models.adaptation import learn_adaptation
-from models.clock import ShopClock
 from models.curves import by_first_interactions, by_labelled_share, without_encoder
-from models.kernel import NO_BRAND, ItemKernel, ItemView, KernelSettings
-from models.quality import Ratings
+from models.few_shot.adaptation import learn_adaptation
+from models.few_shot.clock import ShopClock
+from models.inheritance.kernel import NO_BRAND, ItemKernel, ItemView, KernelSettings
+from models.inheritance.quality import Ratings
+from models.inheritance.simulation import SimulatedLaunch
 from models.ranking import ranking_quality
-from models.simulation import SimulatedLaunch
 from models.training import AlignedLaunch
 from tests.models.test_adaptation import TARGETS, make
 

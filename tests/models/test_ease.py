@@ -2,7 +2,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.linear_model import Ridge
 
-from models.ease import ease
+from models.inheritance.ease import ease
 
 
 def random_history(seed=0, users=80, items=12):

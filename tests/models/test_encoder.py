@@ -5,8 +5,8 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import erf, softmax
 from transformers import BertTokenizerFast
 
-from models.encoder import TextEncoder
-from models.encoder_folder import PACKAGED, open_encoder
+from models.encoders.encoder import TextEncoder
+from models.encoders.folder import PACKAGED, open_encoder
 from models.errors import BadInput
 from tests.tiny_bert import HIDDEN, LAYERS, write_tiny_bert, write_tiny_bert_h5
 

@@ -4,8 +4,8 @@ import tensorflow as tf
 import tf_keras
 from scipy.special import erf
 
-from models.encoder import TextEncoder
-from models.encoder_adaptation import AdapterDense, LowRankDense
+from models.encoders.adaptation import AdapterDense, LowRankDense
+from models.encoders.encoder import TextEncoder
 from models.errors import BadInput
 from tests.models.test_encoder import (
     EMBEDDINGS,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from models import encoder_folder
-from models.encoder_folder import PACKAGED, open_encoder
+from models.encoders import folder as encoder_folder
+from models.encoders.folder import PACKAGED, open_encoder
 from models.errors import BadInput
 from tests.tiny_bert import HIDDEN, LAYERS, vocabulary, write_tiny_bert, write_tiny_bert_h5
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import lexical
-from models.intake import assign, take_in
+from models.encoders import lexical
+from models.few_shot.intake import assign, take_in
 from models.products import describe
 from tests.models.conftest import known_history
 from tests.models.shop import NUM_USERS, item_id, user_id

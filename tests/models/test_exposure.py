@@ -13,7 +13,7 @@ from models.exposure.balancing import (
     traded,
 )
 from models.exposure.measures import exposures, gini
-from models.simulation import SimulatedLaunch
+from models.inheritance.simulation import SimulatedLaunch
 from models.training import AlignedLaunch
 
 USERS, ITEMS = 300, 120

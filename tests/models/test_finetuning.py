@@ -4,17 +4,17 @@ import scipy.sparse as sp
 import tensorflow as tf
 import tf_keras
 
-from models.encoder import TextEncoder
-from models.finetuning import (
+from models.encoders.encoder import TextEncoder
+from models.encoders.finetuning import (
     PairModel,
     adversarial_shift,
     drop_tokens,
     finetune,
     kernel_recall,
 )
+from models.inheritance.simulation import SimulatedLaunch
 from models.options import FineTuningOptions
 from models.record import FineTuned
-from models.simulation import SimulatedLaunch
 from tests.models.test_encoder import tokens_of
 from tests.tiny_bert import HIDDEN, LAYERS
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from models.kernel import (
+from models.inheritance.kernel import (
     NO_BRAND,
     ItemKernel,
     ItemView,

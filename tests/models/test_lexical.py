@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_text
 
-from models import lexical
+from models.encoders import lexical
 
 VOCABULARY = 30_522
 SIZE = 512

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from models.off_policy import (
+from models.exploration.off_policy import (
     Estimate,
     Logged,
     doubly_robust,

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import pretraining
-from models.encoder import TextEncoder
+from models.encoders import pretraining
+from models.encoders.encoder import TextEncoder
+from models.encoders.pretraining import MaskedWords, mask_words, pretrain
 from models.options import PretrainingOptions
-from models.pretraining import MaskedWords, mask_words, pretrain
 from tests.models.test_encoder import tokens_of
 from tests.tiny_bert import LAYERS
 

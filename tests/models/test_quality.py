@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from models.kernel import NO_BRAND, ItemKernel, ItemView, KernelSettings
-from models.quality import Ratings, item_quality, quality_as_new
+from models.inheritance.kernel import NO_BRAND, ItemKernel, ItemView, KernelSettings
+from models.inheritance.quality import Ratings, item_quality, quality_as_new
 
 USERS, ITEMS, THEMES = 60, 40, 4
 SETTINGS = KernelSettings(ridge=1.0, order=0.0, side=0.0)

@@ -13,19 +13,19 @@ import tensorflow as tf
 from components.catalogue.gate import Loaded
 from components.catalogue.update import Change, DataTerms, update
 from components.ingestion.summary import RatingScale
-from models.admission import FILE, Admission
-from models.aligner import Aligner
 from models.errors import BadInput
-from models.exploration import OUT
-from models.inheritance import inherit
-from models.newcomers import place, refreshed
+from models.exploration.exploration import OUT
+from models.export.scoring import top
+from models.export.served import ServedModel
+from models.inheritance.aligner import Aligner
+from models.inheritance.anchors import inherit
+from models.inheritance.simulation import SimulatedLaunch
 from models.products import describe
-from models.ruled import DIVERSE, RuledLists
-from models.rules import NO_GROUP, CapRule, Goods, Rules, rule
-from models.scoring import top
-from models.served import ServedModel
-from models.shelf import Shelf
-from models.simulation import SimulatedLaunch
+from models.rules.ruled import DIVERSE, RuledLists
+from models.rules.rules import NO_GROUP, CapRule, Goods, Rules, rule
+from models.shelf.admission import FILE, Admission
+from models.shelf.newcomers import place, refreshed
+from models.shelf.shelf import Shelf
 from pipeline.config import load_configuration
 from tests.models.shop import NUM_USERS, SIZE, item_id, user_id
 from tests.models.test_newcomers import product
@@ -354,7 +354,7 @@ def test_dates_are_taken_up_when_a_version_is_made(goods, monkeypatch):
     columns = {name: tf.Variable(getattr(before, name)) for name in ("passes", "first", "end")}
     model = SimpleNamespace(_shelf=SimpleNamespace(rules=SimpleNamespace(**columns)))
     for now, gone in ((NOW, True), (1_766_000_000, False)):
-        monkeypatch.setattr("models.newcomers.time.time", lambda now=now: now)
+        monkeypatch.setattr("models.shelf.newcomers.time.time", lambda now=now: now)
         allowed = refreshed(model)["rules.allowed"]
         assert (allowed[goods.category == b"cup"] == (not gone)).all()
         assert allowed[goods.category != b"cup"].all()
@@ -396,7 +396,7 @@ def test_a_new_version_takes_up_the_day_without_training(
         )
         return set(answer["item_id"].numpy()[0])
 
-    monkeypatch.setattr("models.newcomers.time.time", lambda: LATER)
+    monkeypatch.setattr("models.shelf.newcomers.time.time", lambda: LATER)
     _, check = update(base, Change(), terms, candidate=candidate)
     earlier, later = (tf.saved_model.load(str(folder)) for folder in (base, candidate))
     check(Loaded(later))

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.encoder import TextEncoder
-from models.encoder_folder import open_encoder
+from models.encoders.encoder import TextEncoder
+from models.encoders.folder import open_encoder
+from models.encoders.scratch.contrast import contrast
+from models.encoders.scratch.encoder import train_encoder
+from models.encoders.scratch.vocabulary import SPECIAL, learn_pieces
+from models.encoders.tokenizer import WordPieceTokenizer
 from models.options import ScratchOptions
-from models.scratch.contrast import contrast
-from models.scratch.encoder import train_encoder
-from models.scratch.vocabulary import SPECIAL, learn_pieces
-from models.tokenizer import WordPieceTokenizer
 from tests.models.test_tokenizer import NASTY, expected, found
 
 COLOURS = ("红色", "蓝色", "白色", "金色", "绿色", "黑色")

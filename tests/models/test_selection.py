@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from models.kernel import NO_BRAND, ItemView, KernelSettings
-from models.selection import START, is_better, keep_kernel, select_kernel
-from models.simulation import SimulatedLaunch
+from models.inheritance.kernel import NO_BRAND, ItemView, KernelSettings
+from models.inheritance.selection import START, is_better, keep_kernel, select_kernel
+from models.inheritance.simulation import SimulatedLaunch
 
 ITEMS, USERS = 120, 200
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from models.kernel import KernelSettings
+from models.inheritance.kernel import KernelSettings
+from models.inheritance.simulation import purchase_matrix
 from models.self_training import confident_pairs
-from models.simulation import purchase_matrix
 from tests.models.oracle import aligned, kernel_matrix
 from tests.models.test_training import USERS, deal_out, make_shop, view_of
 

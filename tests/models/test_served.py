@@ -9,10 +9,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components.changed_model import save_model
-from models import scoring, shortlist
-from models.id_index import sort_ids
+from models.export import scoring, shortlist
+from models.export.scoring import LISTED
 from models.interactions import PAD
-from models.scoring import LISTED
+from models.shelf.id_index import sort_ids
 from tests.models.conftest import MODEL_OPTIONS, known_history
 from tests.models.oracle import ROUNDED, Oracle
 from tests.models.shop import NUM_USERS, SIZE, interaction, item_id, user_id
@@ -754,7 +754,7 @@ def test_no_read_of_a_long_column_is_a_copy(served):
         # That of prices.
         and not re.match(_READS_PRICES, function.signature.name)
     }
-    assert not gathered, "use models.columns.take"
+    assert not gathered, "use models.shelf.columns.take"
 
 
 def longer(values, row):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.blank_shelf import blank_shelf
 from models.errors import BadInput
-from models.id_index import sort_ids
-from models.inheritance import fallback_logits
-from models.inherited import Inherited
+from models.inheritance.anchors import fallback_logits
+from models.inheritance.inherited import Inherited
 from models.interactions import PAD
-from models.shelf import Shelf
+from models.shelf.blank import blank_shelf
+from models.shelf.id_index import sort_ids
+from models.shelf.shelf import Shelf
 from tests.models.conftest import MODEL_OPTIONS
 from tests.models.oracle import ROUNDED
 from tests.models.shop import NUM_USERS, SIZE, item_id

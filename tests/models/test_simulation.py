@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from models.ease import ease
-from models.simulation import SimulatedLaunch, launches, most_popular, purchase_matrix
+from models.inheritance.ease import ease
+from models.inheritance.simulation import SimulatedLaunch, launches, most_popular, purchase_matrix
 
 ITEMS, USERS, FOLDS = 60, 90, 4
 

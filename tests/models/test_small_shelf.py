@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.admission import Admission
-from models.columns import ROUNDS
 from models.compression.roots import read_floats, rooted, squared
-from models.inherited import Inherited
-from models.newcomers import place
+from models.inheritance.inherited import Inherited
 from models.products import Product, describe
-from models.shelf import Shelf, ShelfData
+from models.shelf.admission import Admission
+from models.shelf.columns import ROUNDS
+from models.shelf.newcomers import place
+from models.shelf.shelf import Shelf, ShelfData
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertTokenizerFast
 
-from models.encoder_folder import PACKAGED, open_encoder
-from models.tokenizer import WordPieceTokenizer
+from models.encoders.folder import PACKAGED, open_encoder
+from models.encoders.tokenizer import WordPieceTokenizer
 from tests.tiny_bert import write_tiny_bert
 
 SAMPLE = Path(__file__).parents[2] / "data" / "online_retail" / "items.csv.gz"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.adaptation import EvidenceWeights
-from models.evidence import FEATURES
-from models.kernel import KernelSettings
+from models.few_shot.adaptation import EvidenceWeights
+from models.few_shot.evidence import FEATURES
+from models.inheritance.kernel import KernelSettings
 from models.options import EncoderOptions
 from models.preparation import Encoders, tunable
 from models.trainer import find_base

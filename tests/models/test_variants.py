@@ -1,8 +1,8 @@
 import numpy as np
 import scipy.sparse as sp
 
+from models.inheritance.variants import variant_groups
 from models.interactions import Interactions
-from models.variants import variant_groups
 
 LIKE, UNLIKE = [1.0, 0.0], [0.0, 1.0]
 

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from models.admission import Admission
 from models.debiasing.wording import wording_shifts
-from models.newcomers import place
 from models.products import describe
+from models.shelf.admission import Admission
+from models.shelf.newcomers import place
 from tests.models.conftest import known_history
 from tests.models.shop import NUM_USERS
 from tests.models.test_newcomers import product

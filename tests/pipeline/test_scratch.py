@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from components.ingestion.folder import open_folder
-from models.encoder_folder import open_encoder
+from models.encoders.folder import open_encoder
 from models.errors import BadInput
 from pipeline.config import load_configuration
 from pipeline.kubeflow.compiling import compile_pipeline

@@ -20,7 +20,7 @@ from components.catalogue import beam_describing
 from components.ingestion.executor import Executor as IngestionExecutor
 from components.ingestion.folder import ITEMS, open_table
 from components.ingestion.newcomers import read_products
-from models.sparse_arrays import to_arrays
+from models.shelf.sparse_arrays import to_arrays
 from pipeline.beam_profiles import turn_off_timed_flush
 from pipeline.layout import metadata_file, serving_folder
 from pipeline.pushed import newest_version, read_terms

@@ -5,9 +5,9 @@ import pytest
 
 from components.exploration.judging import Judgement, judge, logged_places
 from components.exploration.observing import Observed
-from models.bandit import Feedback, Posterior
 from models.errors import Refused
-from models.off_policy import Estimate
+from models.exploration.bandit import Feedback, Posterior
+from models.exploration.off_policy import Estimate
 from pipeline.config import load_configuration
 
 ITEMS = 5

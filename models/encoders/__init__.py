@@ -1,0 +1,1 @@
+"""Text encoders: BERT with its tokenizer, the lexical path beside it, and their training."""

@@ -1,0 +1,121 @@
+"""What another policy would have earned, estimated from what one policy showed.
+
+A policy is judged by places that another one filled by chance, whose propensities were logged, as
+in the Open Bandit Dataset (Saito et al. 2021). Each estimator gives a contribution for every place,
+whose mean is the estimate; its standard error follows from their spread.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from models.few_shot.evidence import Doubles
+
+Z: Final = 1.645
+"""Of a one-sided bound that holds in 95 of 100 cases, by the normal approximation."""
+
+
+class Logged(NamedTuple):
+    """T places that the logging policy filled, each as if alone; all are float64 [T].
+
+    Attributes:
+        reward: what came of the place.
+        propensity: chance with which the logging policy put the item there, above 0.
+        target: chance with which the judged policy would have.
+        predicted: reward that a model expects of that item.
+        expected: reward that the model expects of the judged policy at that place.
+    """
+
+    reward: Doubles
+    propensity: Doubles
+    target: Doubles
+    predicted: Doubles
+    expected: Doubles
+
+    @property
+    def weight(self) -> Doubles:
+        """How much likelier the judged policy was to show the item."""
+        return self.target / self.propensity
+
+
+class Estimate(NamedTuple):
+    """A mean with its standard error."""
+
+    value: float
+    error: float
+
+    @property
+    def low(self) -> float:
+        """What the true value exceeds in 95 of 100 cases, about."""
+        return self.value - Z * self.error
+
+
+def truncated(logged: Logged) -> Logged:
+    """The same with weights of at most √T (Ionides 2008), by propensities that are high enough.
+
+    One place that was hardly ever to be shown can't decide alone then. The bias is gone with many
+    places; where it is not, the doubly robust estimate falls back on its model.
+    """
+    least = logged.target / np.sqrt(max(len(logged.target), 1))
+    return logged._replace(propensity=np.maximum(logged.propensity, least))
+
+
+def on_policy(logged: Logged) -> Estimate:
+    """What the logging policy earned."""
+    return mean_of(logged.reward)
+
+
+def replay(logged: Logged) -> Estimate:
+    """Mean reward where both policies agree (Li, Chu, Langford & Wang 2011).
+
+    It is unbiased where the logging policy showed all items with equal chance.
+    """
+    return _ratio(logged.target, logged.reward)
+
+
+def ips(logged: Logged) -> Estimate:
+    """Inverse propensity score (Horvitz & Thompson 1952).
+
+    Unbiased where the logging policy may show whatever the judged one would.
+    """
+    return mean_of(logged.weight * logged.reward)
+
+
+def snips(logged: Logged) -> Estimate:
+    """Self-normalised IPS: a little bias, less variance (Swaminathan & Joachims 2015)."""
+    return _ratio(logged.weight, logged.reward)
+
+
+def doubly_robust(logged: Logged) -> Estimate:
+    """Unbiased if the propensities or the model are right (Dudík, Langford & Li 2011)."""
+    return mean_of(_doubly_robust(logged))
+
+
+def gain(logged: Logged) -> Estimate:
+    """Doubly robust estimate of what the judged policy earns more than the logging one.
+
+    Place by place, so that what both would show alike does not add to the error.
+    """
+    return mean_of(_doubly_robust(logged) - logged.reward)
+
+
+def mean_of(contributions: Doubles) -> Estimate:
+    """Of two contributions or more."""
+    error = np.std(contributions, ddof=1) / np.sqrt(len(contributions))
+    return Estimate(float(np.mean(contributions)), float(error))
+
+
+def _doubly_robust(logged: Logged) -> Doubles:
+    return logged.expected + logged.weight * (logged.reward - logged.predicted)
+
+
+def _ratio(weight: Doubles, reward: Doubles) -> Estimate:
+    """Weighted mean, its error by the delta method; NaN where all weights are 0."""
+    total = weight.sum()
+    if total == 0:
+        return Estimate(np.nan, np.nan)
+    value = float((weight * reward).sum() / total)
+    residual = weight * (reward - value) / (total / len(weight))
+    return Estimate(value, mean_of(residual).error)

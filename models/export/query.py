@@ -1,0 +1,180 @@
+"""The query tower's input side: ids, histories and profile text of a request become a `Query`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from models import features
+from models.encoders.encoder import SentenceEncoder
+from models.encoders.tokenizer import WordPieceTokenizer
+from models.export.tracing import traced_once
+from models.interactions import PAD
+from models.shelf.columns import take
+from models.shelf.shelf import Shelf
+from models.two_tower import TwoTower
+
+Parsed = dict[str, tf.Tensor]
+
+
+class Query(NamedTuple):
+    """Users as the towers see them.
+
+    Attributes:
+        history: int64 [B, H], rows, PAD where there is none.
+        rating: float32 [B, H], of the history.
+        rated: float32 [B, H], 1 where that rating is known.
+        excluded: int64 [B, E], further rows that are never recommended.
+        user: int64 [B], row of a known user, whose purchases are never recommended; or PAD.
+        profile: float32 [B, D], projected.
+    """
+
+    history: tf.Tensor
+    rating: tf.Tensor
+    rated: tf.Tensor
+    excluded: tf.Tensor
+    user: tf.Tensor
+    profile: tf.Tensor
+
+
+class QueryReader(tf.Module):
+    """Looks users and items up on the shelf, and reads profiles with the encoder."""
+
+    def __init__(
+        self,
+        *,
+        shelf: Shelf,
+        tokenizer: WordPieceTokenizer,
+        encoder: SentenceEncoder,
+        model: TwoTower,
+        max_tokens: int,
+    ) -> None:
+        """Take the parts; `max_tokens` word pieces of a profile are read."""
+        super().__init__(name="query_reader")
+        self._shelf = shelf
+        self._tokenizer = tokenizer
+        self._encoder = encoder
+        self._model = model
+        self._max_tokens = max_tokens
+        self._encode_profile = traced_once(self._encoded, tf.TensorSpec([None], tf.string))
+
+    def __call__(
+        self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor,
+        history_rating: tf.Tensor | None = None,
+    ) -> Query:  # fmt: skip
+        """`histories`, with given profiles in place of the stored ones.
+
+        Args:
+            user_id: as there, like the history and its ratings.
+            history: see there.
+            profile: string [B], "" where there is none; the stored one is taken then.
+            history_rating: see there.
+        """
+        query = self.histories(user_id, history, history_rating)
+        has_profile = (profile != "")[:, tf.newaxis]
+        return query._replace(
+            profile=tf.where(has_profile, self._encode_profile(profile), query.profile)
+        )
+
+    def histories(
+        self, user_id: tf.Tensor, history: tf.Tensor, history_rating: tf.Tensor | None = None
+    ) -> Query:
+        """A given history replaces the known one; neither is ever recommended.
+
+        Args:
+            user_id: string [B], "" or any unknown id for somebody unknown.
+            history: string [B, H], oldest first, "" pads; unknown items are ignored.
+            history_rating: float32 [B, H], of the given history, where it is known.
+        """
+        shelf = self._shelf
+        user = shelf.user_rows(user_id)
+        is_known = (user != PAD)[:, tf.newaxis]
+        place = tf.maximum(user, 0)
+        bought = shelf.purchases(user)
+        known = tf.cast(bought.with_values(take(shelf.user_items, bought.values)), tf.int64)
+        known_rating = bought.with_values(take(shelf.user_rating, bought.values))
+        given = shelf.item_rows(history)
+        replaces = tf.reduce_any(given != PAD, axis=1, keepdims=True)
+        known, known_rating = known.to_tensor(PAD), known_rating.to_tensor(0.0)
+        width = tf.maximum(tf.shape(given)[1], tf.shape(known)[1])
+        rows = tf.where(replaces, _widen(given, width, PAD), _widen(known, width, PAD))
+        ratings = _widen(known_rating, width, 0.0)
+        rated = is_known & ~replaces & (rows != PAD)
+        if history_rating is not None:
+            ratings = tf.where(replaces, _widen(history_rating, width, 0.0), ratings)
+            rated |= replaces & (rows != PAD)
+        return Query(
+            history=rows,
+            rating=ratings,
+            rated=tf.cast(rated, tf.float32),
+            excluded=given,
+            user=user,
+            profile=tf.where(is_known, shelf.floats("user_profile", place), 0.0),
+        )
+
+    def before_the_launch(self, parsed: Parsed) -> Query:
+        """An interaction's own history alone, without the items that training never saw.
+
+        As if all of those were launched today, and as if the user's row were not on the shelf.
+        """
+        shelf = self._shelf
+        rows = shelf.item_rows(parsed[features.HISTORY])
+        cold = tf.logical_and(rows != PAD, take(shelf.is_cold, tf.maximum(rows, 0)))
+        rows = tf.where(cold, tf.constant(PAD, tf.int64), rows)
+        return Query(
+            history=rows,
+            rating=parsed[features.HISTORY_RATING],
+            rated=tf.cast(rows != PAD, tf.float32),
+            excluded=rows,
+            user=tf.fill([tf.shape(rows)[0]], tf.constant(PAD, tf.int64)),
+            profile=self._encode_profile(parsed[features.PROFILE]),
+        )
+
+    def _encoded(self, profile: tf.Tensor) -> tf.Tensor:
+        """Projected profiles [B, D]; the encoder only runs where there is one to read."""
+        present = profile != ""
+
+        def encode() -> tf.Tensor:
+            pieces = self._tokenizer.pieces(profile)
+            tokens = self._tokenizer.encoder_input(pieces, self._max_tokens)
+            encoded = self._model.profile(self._encoder.infer(tf.cast(tokens, tf.int32)))
+            return tf.where(present[:, tf.newaxis], encoded, 0.0)
+
+        size = self._shelf.embedding.shape[1]
+        return tf.cond(
+            tf.reduce_any(present), encode, lambda: tf.zeros([tf.shape(profile)[0], size])
+        )
+
+
+def parse_interactions(examples: tf.Tensor) -> Parsed:
+    """Serialized interactions, as the pipeline ingests them, as dense tensors by feature.
+
+    Args:
+        examples: string [B].
+    """
+    parsed: Parsed = tf.io.parse_example(
+        examples,
+        {
+            features.USER_ID: tf.io.FixedLenFeature([], tf.string, ""),
+            features.ITEM_ID: tf.io.FixedLenFeature([], tf.string),
+            features.PROFILE: tf.io.FixedLenFeature([], tf.string, ""),
+            features.RATING: tf.io.FixedLenFeature([], tf.float32, 0.0),
+            features.SPAN: tf.io.FixedLenFeature([], tf.int64, 0),
+            features.HISTORY: tf.io.RaggedFeature(tf.string),
+            features.HISTORY_RATING: tf.io.RaggedFeature(tf.float32),
+        },
+    )
+    history = parsed[features.HISTORY].to_tensor("")
+    ratings = parsed[features.HISTORY_RATING].to_tensor(0.0)
+    return parsed | {
+        features.HISTORY: history,
+        features.HISTORY_RATING: _widen(ratings, tf.shape(history)[1], 0.0),
+    }
+
+
+def _widen(values: tf.Tensor, width: tf.Tensor, fill: float) -> tf.Tensor:
+    """Pad or cut the second axis to `width`."""
+    values = values[:, :width]
+    missing = width - tf.shape(values)[1]
+    return tf.pad(values, [[0, 0], [0, missing]], constant_values=tf.cast(fill, values.dtype))

@@ -1,0 +1,136 @@
+"""Writes the served model: its shelf is filled while its graph is traced."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from models.candidates.building import build_index
+from models.export.served import ServedModel
+from models.features import TRAIN
+from models.few_shot.adaptation import EvidenceWeights
+from models.few_shot.clock import ShopClock
+from models.interactions import Purchases
+from models.preparation import Prepared, ShopData, TrainerOptions
+from models.rules.rules import Ruled, rule
+from models.shelf.admission import Admission
+from models.shelf.blank import blank_shelf
+from models.shelf.shelf import Shelf, ShelfData, anchors_of, fill_shelf
+from models.threads import beside
+from models.two_tower import TwoTower
+
+
+def export(
+    folder: str,
+    data: ShopData,
+    prepared: Prepared,
+    model: TwoTower,
+    options: TrainerOptions,
+    clock: ShopClock,
+    weights: EvidenceWeights,
+    *,
+    catalogue_graph: tft.TFTransformOutput,
+    beam_args: Sequence[str],
+    strength: float = 0.0,
+) -> ShelfData:
+    """Fill the shelf with the whole catalogue, new products included, and write the served model.
+
+    Args:
+        folder: to write.
+        data: the shop's.
+        prepared: encoders, kernel, and what training looked up.
+        model: the towers.
+        options: of training.
+        clock: of the shop.
+        weights: of first interactions.
+        catalogue_graph: Transform's, which becomes part of the model.
+        beam_args: of the pipeline that builds an index.
+        strength: with which the exposure of new items is evened out.
+
+    Returns:
+        What stands on the shelf.
+    """
+    ruled = rule(options.rules, data.table.goods, now=time.time()) if options.rules else None
+    with tempfile.TemporaryDirectory() as scratch:
+        shelf = Shelf(
+            _blank(data, model, options, ruled),
+            user_ids=_write_ids(Path(scratch) / "users.txt", data.users.ids),
+            small=options.compression.is_in_8_bits,
+        )
+
+        def trace() -> tuple[ServedModel, dict[str, Any]]:
+            served = ServedModel(
+                tokenizer=prepared.encoders.tokenizer,
+                item_encoder=prepared.encoders.item,
+                profile_encoder=prepared.encoders.profile,
+                model=model,
+                shelf=shelf,
+                evidence=weights,
+                catalogue_graph=catalogue_graph,
+                implicit=data.splits[TRAIN].is_implicit,
+                max_tokens=options.features.max_tokens,
+                rules=options.rules,
+            )
+            return served, served.signatures()
+
+        (columns, admission), (served, signatures) = beside(
+            lambda: _fill(data, prepared, model, options, clock, ruled, strength), trace
+        )
+        if options.index.is_indexed(len(data.table)):
+            index = build_index(
+                columns.served, options.index, beam_args=beam_args,
+                # Beside the model, because Beam's workers share that place.
+                scratch=Path(folder).parent,
+            )  # fmt: skip
+            columns = replace(columns, index=index)
+        shelf.fill(columns)
+        # Nobody asks a served model for gradients of its own making, and the search takes a while.
+        saving = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(served, folder, signatures=signatures, options=saving)
+    admission.save(Path(folder))
+    if options.rules:
+        options.rules.save(Path(folder))
+    return columns
+
+
+def _blank(
+    data: ShopData, model: TwoTower, options: TrainerOptions, ruled: Ruled | None
+) -> ShelfData:
+    served, judged = (
+        len(anchors_of(part.purchases(), options.model)) for part in (data.everything, data.train)
+    )
+    return blank_shelf(size=model.size, served=served, judged=judged, rules=ruled)
+
+
+def _fill(
+    data: ShopData,
+    prepared: Prepared,
+    model: TwoTower,
+    options: TrainerOptions,
+    clock: ShopClock,
+    ruled: Ruled | None,
+    strength: float,
+) -> tuple[ShelfData, Admission]:
+    inputs = prepared.inputs
+    return fill_shelf(
+        model, data.table, inputs.features, prepared.view, prepared.settings,
+        train=data.train, everything=data.everything,
+        purchases=Purchases.of(list(data.splits.values()), len(data.users)),
+        clock=clock, user_ids=data.users.ids, user_text=inputs.profiles, options=options.model,
+        span=data.item_span, rules=ruled, strength=strength,
+        small=options.compression.is_in_8_bits,
+    )  # fmt: skip
+
+
+def _write_ids(file: Path, ids: npt.NDArray[np.object_]) -> Path:
+    file.write_bytes(b"".join(item + b"\n" for item in ids))
+    return file

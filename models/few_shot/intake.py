@@ -1,0 +1,176 @@
+"""Takes first interactions into a loaded SavedModel: new values for columns of the shelf.
+
+Nothing is traced or trained. The arithmetic is the model's own signature `adapt_items`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from models.interactions import PAD
+from models.shelf.buyers import index_buyers_on
+
+_BATCH: Final = 512
+# Columns that the evidence of one item fills, of those that `adapt_items` answers.
+_ANSWERED: Final = ("count", "time", "lift", "attention", "weight")
+Columns = dict[str, npt.NDArray[Any]]
+
+
+class FirstInteraction(NamedTuple):
+    """One interaction with an item that is on the shelf."""
+
+    item: str
+    user: str
+    timestamp: int  # unix seconds
+    rating: float  # in [0, 1]
+
+
+class Intake(NamedTuple):
+    """What taking in changes.
+
+    Attributes:
+        columns: new values by the name of the column, such as "user_items" or "evidence.row".
+        adapted: rows int64 [n] of the items that were adapted.
+        of_training: rows int64 [m] of those that were not, because training knew them.
+        pairs: int64 [p, 2], rows of known users and of items that are purchases from now on.
+    """
+
+    columns: Columns
+    adapted: npt.NDArray[np.int64]
+    of_training: npt.NDArray[np.int64]
+    pairs: npt.NDArray[np.int64]
+
+
+def take_in(
+    model: Any,
+    users: Sequence[str],
+    interactions: Sequence[FirstInteraction],
+    *,
+    again: Iterable[int] = (),
+) -> Intake:
+    """Compute the new columns; `assign` puts them on the shelf.
+
+    Args:
+        model: a loaded SavedModel.
+        users: ids of the users that the model knows, in order of rows.
+        interactions: with items on the shelf.
+        again: rows of items with evidence whose texts changed.
+    """
+    shelf = model._shelf
+    ids = [item.decode() for item in shelf.item_id.numpy()]
+    row_of = {item: row for row, item in enumerate(ids)}
+    by_row: dict[int, list[FirstInteraction]] = {row: [] for row in again}
+    for interaction in interactions:
+        by_row.setdefault(row_of[interaction.item], []).append(interaction)
+    # Items with about as many interactions share a batch, which saves padding.
+    rows = sorted(by_row, key=lambda row: (len(by_row[row]), row))
+    if not rows:
+        none = np.zeros(0, np.int64)
+        return Intake({}, none, none, np.zeros((0, 2), np.int64))
+    parts = [
+        _adapt(model, {ids[row]: by_row[row] for row in rows[start : start + _BATCH]})
+        for start in range(0, len(rows), _BATCH)
+    ]
+    answer = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    chosen, row = answer["is_adapted"], np.array(rows, np.int64)
+    user_of = {user: place for place, user in enumerate(users)}
+    ratings = {
+        (user_of[interaction.user], row_of[interaction.item]): interaction.rating
+        for interaction in sorted(interactions, key=lambda interaction: interaction.timestamp)
+        if interaction.user in user_of
+    }
+    pairs = np.array(list(ratings), np.int64).reshape(-1, 2)
+    columns = _adapted_columns(
+        shelf, row[chosen], {name: column[chosen] for name, column in answer.items()}
+    )
+    return Intake(
+        columns=columns | _purchases(shelf, pairs, np.array(list(ratings.values()), np.float32)),
+        adapted=row[chosen],
+        of_training=row[~chosen],
+        pairs=pairs,
+    )
+
+
+def assign(model: Any, columns: Columns) -> None:
+    """Put new values of columns on a loaded model's shelf."""
+    for name, values in columns.items():
+        attrgetter(name)(model._shelf).assign(values)
+
+
+def _adapt(model: Any, groups: dict[str, list[FirstInteraction]]) -> Columns:
+    """Ask `adapt_items` for items, each with its interactions."""
+    width = max(map(len, groups.values()))
+
+    def table(name: str, fill: object, dtype: tf.DType) -> tf.Tensor:
+        rows = [
+            [getattr(interaction, name) for interaction in group] + [fill] * (width - len(group))
+            for group in groups.values()
+        ]
+        return tf.constant(rows, dtype, [len(groups), width])
+
+    answer = model.signatures["adapt_items"](
+        item_id=tf.constant(list(groups)),
+        user_id=table("user", "", tf.string),
+        timestamp=table("timestamp", 0, tf.int64),
+        rating=table("rating", 1.0, tf.float32),
+    )
+    return {name: values.numpy() for name, values in answer.items()}
+
+
+def _adapted_columns(shelf: Any, rows: npt.NDArray[np.int64], answer: Columns) -> Columns:
+    """The columns with the answers for some rows in their places, new ones at the end."""
+    heard = shelf.evidence
+    place_of, known = heard.of.numpy(), len(heard.row.numpy())
+    embedding, demand = shelf.embedding.numpy(), shelf.served.demand.numpy()
+    place = place_of[rows]
+    first = place == PAD
+    place[first] = known + np.arange(first.sum())
+    columns: Columns = {
+        "evidence.row": np.concatenate([heard.row.numpy(), rows[first]]).astype(np.int32),
+        # What the text alone gives is kept when an item gets its first evidence.
+        "evidence.text": np.concatenate(
+            [heard.text.numpy(), embedding[rows[first]].astype(np.float32)]
+        ),
+    }
+    for name in _ANSWERED:
+        column = getattr(heard, name).numpy()
+        more = np.zeros((int(first.sum()), *column.shape[1:]), column.dtype)
+        column = np.concatenate([column, more])
+        column[place] = answer[name]
+        columns[f"evidence.{name}"] = column
+    place_of[rows] = place
+    embedding[rows], demand[rows] = answer["embedding"], answer["demand"]
+    return columns | {"evidence.of": place_of, "embedding": embedding, "served.demand": demand}
+
+
+def _purchases(
+    shelf: Any, pairs: npt.NDArray[np.int64], ratings: npt.NDArray[np.float32]
+) -> Columns:
+    """The users' purchases with pairs of user and item rows added, each user's newest last."""
+    items, offset = shelf.user_items.numpy(), shelf.user_offset.numpy()
+    user = np.repeat(np.arange(len(offset) - 1), np.diff(offset))
+    had = set(zip(user.tolist(), items.tolist(), strict=True))
+    new = np.array([pair not in had for pair in map(tuple, pairs.tolist())], bool)
+    user = np.concatenate([user, pairs[new, 0]])
+    order = np.argsort(user, kind="stable")
+    items = np.concatenate([items, pairs[new, 1]])[order].astype(np.int32)
+    offset = np.searchsorted(user[order], np.arange(len(offset))).astype(np.int64)
+    buyers = index_buyers_on(shelf, items, offset)
+    return {
+        "user_items": items,
+        "user_rating": np.concatenate([shelf.user_rating.numpy(), ratings[new]])[order],
+        "user_offset": offset,
+        # A model that an older Debut trained has fewer columns.
+        **{
+            f"buyers.{field.name}": getattr(buyers, field.name)
+            for field in fields(buyers)
+            if hasattr(shelf.buyers, field.name)
+        },
+    }

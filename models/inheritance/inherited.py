@@ -1,0 +1,101 @@
+"""What items inherit, in the graph: places of anchors, and scores handed to the items."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from models.compression.roots import scale_of, squared_rows
+from models.interactions import PAD
+from models.shelf.columns import Columns, take
+
+
+class Inherited(Columns):
+    """The columns of an `Inheritance` and how they are read; A anchors, K anchors an item."""
+
+    def anchor_count(self) -> tf.Tensor:
+        """A, int32 []."""
+        return tf.size(self.reference_weight.read_value())
+
+    def anchors(self, rows: tf.Tensor) -> tf.Tensor:
+        """Places among the anchors: item rows int [..] to int32 [..], PAD for any other."""
+        source = take(self.source, tf.maximum(rows, 0))
+        return tf.where((rows != PAD) & (source < self.anchor_count()), source, PAD)
+
+    def scores(self, anchor: tf.Tensor, user: tf.Tensor, users: tf.Tensor) -> tf.Tensor:
+        """Co-purchase scores of the anchors for U users, by the anchors that they bought.
+
+        Args:
+            anchor: int32 [N], places among the anchors.
+            user: int [N], who bought them, rising.
+            users: U, int [].
+
+        Returns:
+            float32 [U, A].
+        """
+        if hasattr(self, scale_of("anchor_teacher")):
+            # Either way no more numbers are held than the matrix has.
+            teacher, place = tf.cond(
+                tf.size(anchor) < self.anchor_count(),
+                lambda: (self.floats("anchor_teacher", anchor), tf.range(tf.size(anchor))),
+                lambda: (self.floats("anchor_teacher"), anchor),
+            )
+        else:
+            teacher, place = self.floats("anchor_teacher"), anchor
+        return tf.raw_ops.SparseSegmentSumWithNumSegments(
+            data=teacher, indices=place, segment_ids=user, num_segments=users
+        )
+
+    def scores_at(self, bought: tf.Tensor, anchor: tf.Tensor) -> tf.Tensor:
+        """What anchors score by one that is bought: int32 [..] each to float32 [..]."""
+        values = tf.gather_nd(self.anchor_teacher.read_value(), tf.stack([bought, anchor], axis=-1))
+        scale = getattr(self, scale_of("anchor_teacher"), None)
+        if scale is None:
+            return values
+        return squared_rows(values[..., tf.newaxis], take(scale, bought))[..., 0]
+
+    def scores_of(self, anchor: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+        """What each anchor in a history adds to the score of one item: float32 [A].
+
+        Args:
+            anchor: int32 [K], that the item inherits from, in any order and also repeated.
+            weight: float32 [K].
+        """
+        teacher = self.anchor_teacher.read_value()
+        scale = getattr(self, scale_of("anchor_teacher"), None)
+        if scale is None:
+            # Single numbers of many rows take longer than all of them in one product.
+            every = tf.scatter_nd(anchor[:, tf.newaxis], weight, [self.anchor_count()])
+            return tf.linalg.matvec(teacher, every)
+        columns = tf.gather(teacher, anchor, axis=1)
+        return tf.linalg.matvec(squared_rows(columns, scale.read_value()), weight)
+
+    def lists(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What items inherit from; an anchor from itself.
+
+        Args:
+            rows: int [..], no PAD among them.
+
+        Returns:
+            anchors int32 [.., K] and their weights float32 [.., K].
+        """
+        lists = take(self.source, rows)
+        return (
+            tf.cast(take(self.anchor_index, lists), tf.int32),
+            tf.cast(take(self.anchor_weight, lists), tf.float32),
+        )
+
+    def lent_to_all(self, scores: tf.Tensor) -> tf.Tensor:
+        """Scores of the anchors, handed to all items: float32 [B, A] to float32 [B, I]."""
+        # The first lists are the anchors' own, whose scores are known.
+        index = tf.cast(self.anchor_index[self.anchor_count() :], tf.int32)
+        weight = tf.cast(self.anchor_weight[self.anchor_count() :], tf.float32)
+        lent = tf.reduce_sum(tf.gather(scores, index, axis=1) * weight, axis=2)
+        return tf.gather(tf.concat([scores, lent], axis=1), self.source.read_value(), axis=1)
+
+    def lent_at(self, scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """The same at rows int [B, N] of each user: float32 [B, N]."""
+        index, weight = self.lists(rows)
+        # From one long row: a gather by batches takes several times as long.
+        begin = tf.range(tf.shape(scores)[0]) * tf.shape(scores)[1]
+        lent = tf.gather(tf.reshape(scores, [-1]), index + begin[:, tf.newaxis, tf.newaxis])
+        return tf.reduce_sum(lent * weight, axis=2)

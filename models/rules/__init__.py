@@ -1,0 +1,1 @@
+"""Rules that no model can override, and lists that keep them."""

@@ -1,0 +1,196 @@
+"""Lists that keep the rules: a least share of new items, a cap for each group, and diversity.
+
+What may be in a list at all, and boosts, are settled before candidates are ranked. These three are
+about the list as a whole, so they choose among candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import tensorflow as tf
+
+from models.exploration.exploration import OUT
+from models.export.scoring import top
+from models.rules.rules import NO_GROUP, Rules
+from models.shelf.columns import Columns
+from models.shelf.shelf import Shelf
+
+# Candidates are more than places in the list, to begin with.
+_TIMES: Final = 3
+_MORE: Final = 16
+# As many are looked at where those can't fill the list as the rules want it.
+MOST: Final = 1024
+# Places of a list that are filled one after the other; nobody looks at the variety of the others.
+DIVERSE: Final = 100
+
+Ranked = tuple[tf.Tensor, tf.Tensor]
+Best = Callable[[tf.Tensor, tf.Tensor], Ranked]
+
+
+class RuledLists(tf.Module):
+    """Chooses from ranked candidates, by rules whose numbers are fixed in the graph."""
+
+    def __init__(self, *, shelf: Shelf, rules: Rules) -> None:
+        """Take a shelf with the columns of these rules."""
+        super().__init__(name="ruled_lists")
+        self._shelf = shelf
+        self._columns: Columns = shelf.rules
+        self._has_boosts = bool(rules.boosts)
+        self._share = rules.new_share
+        self._cap = rules.cap.most if rules.cap else None
+        self._weight = rules.diversity.weight if rules.diversity else None
+
+    @property
+    def allowed(self) -> tf.Tensor:
+        """Items that the rules let through: bool [I]."""
+        return self._columns.allowed.read_value()
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether a list holds only so many of a group."""
+        return self._cap is not None
+
+    @property
+    def boost(self) -> tf.Tensor | None:
+        """What is added to logits: float32 [I]; None without boosts."""
+        return self._columns.boost.read_value() if self._has_boosts else None
+
+    def __call__(self, best: Best, allowed: tf.Tensor, k: tf.Tensor) -> Ranked:
+        """Lists of k items for each user.
+
+        A list without enough new items gets the best ones that there are, in the place of the last
+        others; the cap goes before that. Diversity chooses among what these two leave.
+
+        Args:
+            best: the best items of B users among some, bool [I], and how many: int32 [].
+            allowed: bool [I].
+            k: int32 [].
+
+        Returns:
+            logits float32 [B, min(k, I)], best first, `OUT` where nothing is left, and rows int32.
+        """
+        if self._cap is None and not self._share and self._weight is None:
+            return best(allowed, k)
+        is_new = self._shelf.is_new.read_value()
+        new = tf.reduce_sum(tf.cast(allowed & is_new, tf.int32))
+        wanted = tf.cast(tf.math.ceil(self._share * tf.cast(k, tf.float32) - 1e-4), tf.int32)
+        wanted = tf.minimum(wanted, new) if self._share else tf.constant(0)
+        few = _TIMES * k + _MORE
+        first = best(allowed, few)
+        lists = self._chosen(*first, wanted, k)
+        # Fewer candidates than asked for: there are no others.
+        is_all = (tf.shape(first[0])[1] < few) | tf.reduce_any(first[0] == OUT, axis=1)
+        is_full = tf.reduce_all(lists[0] > OUT, axis=1) | is_all
+        has_new = _new_among(lists, is_new) >= wanted
+        many = tf.maximum(MOST, k)
+
+        def again() -> Ranked:
+            scores, rows = best(allowed, many)
+            if self._share:
+                more, new_rows = best(allowed & is_new, many)
+                listed = tf.reduce_any(rows[:, tf.newaxis, :] == new_rows[:, :, tf.newaxis], axis=2)
+                more = tf.where(listed, OUT, more)
+                scores, places = top(tf.concat([scores, more], axis=1), 2 * many)
+                rows = tf.gather(tf.concat([rows, new_rows], axis=1), places, batch_dims=1)
+            return self._chosen(scores, rows, wanted, k)
+
+        scores, rows = tf.cond(tf.reduce_all(is_full & has_new), lambda: lists, again)
+        return scores, rows
+
+    def _chosen(
+        self, scores: tf.Tensor, rows: tf.Tensor, wanted: tf.Tensor, k: tf.Tensor
+    ) -> Ranked:
+        """The lists, of candidates [B, C] in the order of their scores, best first."""
+        if self._weight is not None:
+            scores, rows = self._diverse_first(scores, rows, wanted, k)
+        is_new = tf.gather(self._shelf.is_new.read_value(), rows)
+        valid = scores > OUT
+        if self._share:
+            # The new items that have a place for sure come first, in their order.
+            sure = valid & is_new
+            if self._cap is not None:
+                sure &= self._within_cap(rows, sure)
+            sure &= tf.cumsum(tf.cast(sure, tf.int32), axis=1) <= wanted
+            order = tf.argsort(tf.cast(~sure, tf.int32), axis=1, stable=True)
+            scores, rows = (tf.gather(x, order, batch_dims=1) for x in (scores, rows))
+            valid = tf.gather(valid, order, batch_dims=1)
+        if self._cap is not None:
+            valid &= self._within_cap(rows, valid)
+        valid &= tf.cumsum(tf.cast(valid, tf.int32), axis=1) <= k
+        best, places = top(tf.where(valid, scores, OUT), k)
+        return best, tf.gather(rows, places, batch_dims=1)
+
+    def _diverse_first(
+        self, scores: tf.Tensor, rows: tf.Tensor, wanted: tf.Tensor, k: tf.Tensor
+    ) -> Ranked:
+        """Candidates [B, C] in another order: what diversity chooses stands first.
+
+        Maximal marginal relevance (Carbonell & Goldstein 1998): the next one is that whose score
+        less the weight times its greatest cosine with those chosen before is best, among those
+        whose group has room. Where no more places are left than new items are still wanted, only
+        new ones are chosen.
+        """
+        own = self._shelf.embeddings(rows)
+        group = tf.gather(self._columns.group.read_value(), rows)
+        is_new = tf.gather(self._shelf.is_new.read_value(), rows)
+        steps = tf.minimum(tf.minimum(k, DIVERSE), tf.shape(rows)[1])
+        state = {
+            "turn": tf.broadcast_to(steps + tf.range(tf.shape(rows)[1]), tf.shape(rows)),
+            "open": scores > OUT,
+            "likeness": tf.zeros_like(scores),
+        }
+        if self._cap is not None:
+            state["listed"] = tf.zeros_like(rows)  # of the candidate's group
+        if self._share:
+            state["owed"] = tf.broadcast_to(wanted, tf.shape(rows)[:1])
+
+        def choose(turn: tf.Tensor, now: dict[str, tf.Tensor]) -> tuple[tf.Tensor, Any]:
+            able = now["open"]
+            if self._share:
+                # Of no use where no new one is left.
+                owing = (now["owed"] >= k - turn)[:, tf.newaxis] & is_new & able
+                able &= owing | ~tf.reduce_any(owing, axis=1, keepdims=True)
+            marginal = tf.where(able, scores - self._weight * now["likeness"], OUT)
+            place = tf.argmax(marginal, axis=1, output_type=tf.int32)
+            chosen = now["open"] & (tf.range(tf.shape(rows)[1]) == place[:, tf.newaxis])
+            cosine = tf.linalg.matvec(own, tf.gather(own, place, batch_dims=1))
+            then = {
+                "turn": tf.where(chosen, turn, now["turn"]),
+                "open": now["open"] & ~chosen,
+                "likeness": tf.maximum(now["likeness"], cosine),
+            }
+            if self._cap is not None:
+                same = group == tf.gather(group, place, batch_dims=1)[:, tf.newaxis]
+                same &= (group != NO_GROUP) & tf.reduce_any(chosen, axis=1, keepdims=True)
+                then["listed"] = now["listed"] + tf.cast(same, tf.int32)
+                then["open"] &= then["listed"] < self._cap
+            if self._share:
+                then["owed"] = now["owed"] - tf.reduce_sum(tf.cast(chosen & is_new, tf.int32), 1)
+            return turn + 1, then
+
+        _, last = tf.while_loop(lambda turn, _: turn < steps, choose, (tf.constant(0), state))
+        order = tf.argsort(last["turn"], axis=1, stable=True)
+        return tuple(tf.gather(x, order, batch_dims=1) for x in (scores, rows))
+
+    def _within_cap(self, rows: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+        """Whether fewer of an item's group stand before it than the cap: bool [B, C].
+
+        Of those that are counted, bool [B, C]; whichever is within the cap counts, and what comes
+        after a full group is over it, so the first of a group are those that stay.
+        """
+        group = tf.gather(self._columns.group.read_value(), rows)
+        place = tf.broadcast_to(tf.range(tf.shape(rows)[1]), tf.shape(rows))
+        # What is not counted is a group of its own.
+        key = tf.where(counted, group, -2 - tf.cast(place, tf.int64))
+        order = tf.argsort(key, axis=1, stable=True)
+        ordered = tf.gather(key, order, batch_dims=1)
+        before = place - tf.searchsorted(ordered, ordered)
+        before = tf.gather(before, tf.argsort(order, axis=1), batch_dims=1)
+        return (group == NO_GROUP) | (before < self._cap)
+
+
+def _new_among(lists: Ranked, is_new: tf.Tensor) -> tf.Tensor:
+    scores, rows = lists
+    return tf.reduce_sum(tf.cast((scores > OUT) & tf.gather(is_new, rows), tf.int32), axis=1)

@@ -1,0 +1,1 @@
+"""The shelf: what is served about items and users, as columns that change without training."""

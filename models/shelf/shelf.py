@@ -1,0 +1,315 @@
+"""The shelf: what is served about items and users, apart from what is learned.
+
+The towers are the model; the shelf is data beside it. Its variables have an unknown first
+dimension, so products can be added to a loaded SavedModel without tracing or training anything.
+Everything that changes between trainings belongs here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+import tensorflow as tf
+
+from models.candidates.columns import CandidateIndex, no_index
+from models.candidates.search import CandidateSearch
+from models.exploration.exploration import Exploration, no_exploration
+from models.exposure.balancing import evened_out
+from models.few_shot.clock import ShopClock
+from models.few_shot.evidence import Evidence, lent_matrix, no_evidence
+from models.inheritance.aligner import Aligner
+from models.inheritance.anchors import Inheritance, inherit
+from models.inheritance.inherited import Inherited
+from models.inheritance.kernel import Floats, ItemKernel, ItemView, KernelSettings
+from models.inheritance.quality import FittedQuality, Ratings, fit_quality
+from models.inheritance.simulation import Rows, SimulatedLaunch, most_popular
+from models.interactions import PAD, Purchases
+from models.item_table import ItemTable
+from models.options import ModelOptions
+from models.rules.rules import Ruled
+from models.shelf.admission import Admission
+from models.shelf.buyers import Buyers, index_buyers
+from models.shelf.columns import ROUNDS, Columns, take
+from models.shelf.id_index import find_rows, sort_ids
+from models.two_tower import TwoTower
+
+_BATCH = 1024
+# Half the memory of float32, and half of what a scan reads; of the 16-bit types, that which any
+# processor widens at once.
+STORED = tf.bfloat16.as_numpy_dtype
+
+
+@dataclass(frozen=True)
+class ShelfData:
+    """The columns of the shelf of I items and U users.
+
+    Attributes:
+        item_id: string [I].
+        item_name: string [I], title, category and brand; what an explanation splits into words.
+        id_fingerprint: int64 [I], of the ids, rising; see `models.shelf.id_index`.
+        id_row: int32 [I], the row of each.
+        embedding: bfloat16 [I, D], of unit length before it was rounded.
+        is_new: bool [I], no interaction in the data.
+        is_cold: bool [I], no interaction in the train split.
+        available: bool [I], False for an item that is never recommended.
+        span: int32 [I], of the first interaction; 0 where the data has no spans.
+        user_id: string [U].
+        user_profile: float32 [U, D], projected; zeros where there is none.
+        user_items: int32 [N], all different rows a user has bought, oldest first, user by user.
+        user_rating: float32 [N], the latest rating of each.
+        user_offset: int64 [U + 1], where each user's part of `user_items` begins.
+        served: what items inherit from all interactions.
+        judged: what those with any interaction inherit from those of the train split.
+        evidence: what first interactions since then say of items.
+        buyers: the purchases by item.
+        rules: what rules say of the items, None without any.
+        exploration: what lists have shown of new items, and which of them get a chance.
+        index: by which a large catalogue is searched.
+    """
+
+    item_id: npt.NDArray[np.object_]
+    item_name: npt.NDArray[np.object_]
+    id_fingerprint: npt.NDArray[np.int64]
+    id_row: npt.NDArray[np.int32]
+    embedding: npt.NDArray[Any]
+    is_new: npt.NDArray[np.bool_]
+    is_cold: npt.NDArray[np.bool_]
+    available: npt.NDArray[np.bool_]
+    span: npt.NDArray[np.int32]
+    user_id: npt.NDArray[np.object_]
+    user_profile: Floats = field(metadata={ROUNDS: True})
+    user_items: npt.NDArray[np.int32]
+    user_rating: npt.NDArray[np.float32]
+    user_offset: npt.NDArray[np.int64]
+    served: Inheritance
+    judged: Inheritance
+    evidence: Evidence
+    buyers: Buyers
+    rules: Ruled | None
+    exploration: Exploration
+    index: CandidateIndex
+
+
+class Shelf(Columns):
+    """The shelf's columns as variables, and how ids become rows."""
+
+    def __init__(self, data: ShelfData, *, user_ids: Path, small: bool = False) -> None:
+        """Take the data in.
+
+        Args:
+            data: the columns.
+            user_ids: file with one user id a line, in row order.
+            small: whether the large matrices are kept in 8 bits.
+        """
+        super().__init__(data, small=small)
+        self.served = Inherited(data.served, small=small)
+        self.judged = Inherited(data.judged, small=small)
+        self.buyers = Columns(data.buyers)
+        self.index = CandidateSearch(data.index)
+        if data.rules is not None:
+            self.rules = Columns(data.rules)
+        self.evidence = Columns(data.evidence)
+        self.exploration = Columns(data.exploration)
+        self._user_file = tf.saved_model.Asset(str(user_ids))
+        self._row_of_user = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(
+                self._user_file,
+                key_dtype=tf.string, key_index=tf.lookup.TextFileIndex.WHOLE_LINE,
+                value_dtype=tf.int64, value_index=tf.lookup.TextFileIndex.LINE_NUMBER,
+            ),
+            default_value=PAD,
+        )  # fmt: skip
+
+    def fill(self, data: ShelfData) -> None:
+        """Put other data in the place of that which was taken in; see `Columns.fill`."""
+        super().fill(data)
+        for name in ("served", "judged", "evidence", "buyers", "exploration", "index"):
+            getattr(self, name).fill(getattr(data, name))
+        if data.rules is not None:
+            self.rules.fill(data.rules)
+
+    def item_rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Rows of item ids, PAD where unknown: string [..] to int64 [..]."""
+        return find_rows(
+            ids, ids=self.item_id.read_value(), fingerprint=self.id_fingerprint.read_value(),
+            row=self.id_row.read_value(),
+        )  # fmt: skip
+
+    def item_ids(self, rows: tf.Tensor) -> tf.Tensor:
+        """Ids of rows, "" for PAD: int [..] to string [..]."""
+        return tf.where(rows == PAD, "", take(self.item_id, tf.maximum(rows, 0)))
+
+    def user_ids(self, rows: tf.Tensor) -> tf.Tensor:
+        """Ids of users' rows, "" for PAD: int [..] to string [..]."""
+        return tf.where(rows == PAD, "", take(self.user_id, tf.maximum(rows, 0)))
+
+    def embeddings(self, rows: tf.Tensor) -> tf.Tensor:
+        """Embeddings of rows: int [..] to float32 [.., D]."""
+        return tf.cast(take(self.embedding, rows), tf.float32)
+
+    def purchases(self, users: tf.Tensor) -> tf.RaggedTensor:
+        """Places in `user_items` of users' purchases, none for PAD: int64 [B] to [B, (N)]."""
+        place = tf.maximum(users, 0)
+        start = take(self.user_offset, place)
+        end = tf.where(users == PAD, start, take(self.user_offset, place + 1))
+        return tf.ragged.range(start, end)
+
+    def user_rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Rows of user ids, PAD where unknown: string [..] to int64 [..]."""
+        return self._row_of_user.lookup(ids)
+
+
+def fill_shelf(
+    model: TwoTower,
+    table: ItemTable,
+    features: npt.NDArray[np.float32],
+    view: ItemView,
+    settings: KernelSettings,
+    *,
+    train: Ratings,
+    everything: Ratings,
+    purchases: Purchases,
+    clock: ShopClock,
+    user_ids: npt.NDArray[np.object_],
+    user_text: npt.NDArray[np.float32],
+    options: ModelOptions,
+    span: npt.NDArray[np.int32],
+    rules: Ruled | None = None,
+    strength: float = 0.0,
+    small: bool = False,
+) -> tuple[ShelfData, Admission]:
+    """Run the item tower over the whole catalogue, new products included.
+
+    Args:
+        model: trained towers.
+        table: the catalogue.
+        features: float32 [I, F] of `item_features`.
+        view: the catalogue as the kernel sees it.
+        settings: of the kernel.
+        train: interactions of the train split.
+        everything: those of all splits.
+        purchases: of all splits, in order.
+        clock: of the shop.
+        user_ids: bytes [U].
+        user_text: float32 [U, hidden], encoded profiles.
+        options: widths.
+        span: int32 [I], of each item's first interaction.
+        rules: what rules say of the catalogue, None without any.
+        strength: with which the exposure of items without interactions is evened out.
+        small: whether co-purchase scores are rounded as a small model keeps them.
+
+    Returns:
+        The columns, without an index, and what gives a later product its own.
+    """
+    embedding = np.concatenate(
+        [
+            model.items(features[s : s + _BATCH], table.price_bucket[s : s + _BATCH]).numpy()
+            for s in range(0, len(table), _BATCH)
+        ]
+    )
+
+    known, known_in_train = (
+        _all_known(part.purchases(), options, small=small) for part in (everything, train)
+    )
+    among = _kernel_among([known.anchors, known_in_train.anchors], view, settings)
+
+    def inherited(
+        ratings: Ratings, known: SimulatedLaunch, covered: npt.NDArray[np.bool_]
+    ) -> tuple[Inheritance, Aligner, FittedQuality]:
+        popularity = ratings.purchases().getnnz(axis=0).astype(np.int64)
+        aligner = Aligner.of(known, view, settings, among(known.anchors))
+        quality = fit_quality(ratings, view, settings, max_anchors=options.max_anchors)
+        inheritance = inherit(
+            known, view, aligner,
+            embedding=embedding,
+            quality=quality.items,
+            popularity=popularity,
+            covered=covered,
+            per_item=options.anchors_in(len(table)),
+            rules=rules,
+        )  # fmt: skip
+        new = np.flatnonzero((popularity == 0) & covered)
+        inheritance.demand[new] = evened_out(
+            known.history,
+            known.teacher,
+            lent_matrix(*inheritance.lists(new), len(known.anchors)).T.tocsr(),
+            inheritance.reference_weight,
+            strength,
+        )
+        return inheritance, aligner, quality
+
+    served, aligner, quality = inherited(everything, known, np.ones(len(table), np.bool_))
+    judged, *_ = inherited(train, known_in_train, ~table.is_new)
+    evidence, choices = no_evidence(served, known, clock, embedding_size=embedding.shape[1])
+    fingerprint, row = sort_ids(table.ids)
+    columns = ShelfData(
+        item_id=table.ids,
+        item_name=table.name,
+        id_fingerprint=fingerprint,
+        id_row=row,
+        embedding=embedding.astype(STORED),
+        is_new=table.is_new,
+        is_cold=table.is_cold,
+        available=table.available,
+        span=span,
+        user_id=user_ids,
+        user_profile=model.profile(tf.constant(user_text)).numpy(),
+        user_items=purchases.item,
+        user_rating=purchases.rating,
+        user_offset=purchases.offset,
+        served=served,
+        judged=judged.to_judge(),
+        evidence=evidence,
+        buyers=index_buyers(
+            purchases.item,
+            purchases.offset,
+            source=served.source,
+            teacher=served.anchor_teacher,
+            reference=served.reference_weight,
+        ),
+        rules=rules,
+        exploration=no_exploration(),
+        index=no_index(),
+    )
+    return columns, Admission(
+        aligner=aligner, quality_weight=quality.weight, choices=choices, items=len(table)
+    )
+
+
+def anchors_of(purchases: sp.csr_matrix, options: ModelOptions) -> Rows:
+    """The most popular of all seen items, which others inherit from on the shelf."""
+    popularity = purchases.getnnz(axis=0)
+    return most_popular(popularity, popularity > 0, options.max_anchors)
+
+
+def _all_known(purchases: sp.csr_matrix, options: ModelOptions, *, small: bool) -> SimulatedLaunch:
+    """A launch that hides nothing."""
+    known = SimulatedLaunch.hide(
+        purchases,
+        targets=np.zeros(0, np.int64),
+        anchors=anchors_of(purchases, options),
+        regularization=options.teacher_regularization,
+    )
+    # All that is computed from the scores is so computed from those that are served.
+    return known.small() if small else known
+
+
+def _kernel_among(
+    anchors: Sequence[Rows], view: ItemView, settings: KernelSettings
+) -> Callable[[Rows], Floats]:
+    """Gives the kernel of each of these sets of anchors; most are in all of them."""
+    rows = np.unique(np.concatenate(anchors))
+    together = ItemKernel(view, settings)(view.rows(rows), view.rows(rows))
+
+    def among(some: Rows) -> Floats:
+        places = np.searchsorted(rows, some)
+        kernel: Floats = together[np.ix_(places, places)]
+        return kernel
+
+    return among
