@@ -31,8 +31,8 @@ from components.exploration.update import columns_of, state_of
 from components.ingestion.folder import INTERACTIONS
 from models.errors import BadInput, Refused
 from models.exploration.exploration import Exploration, no_exploration
-from models.few_shot.intake import assign
 from models.options import OPTIONS, ExploreOptions
+from models.shelf.intake import assign
 from models.trainer import run_fn
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option

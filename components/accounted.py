@@ -26,8 +26,8 @@ from tfx.utils import io_utils, json_utils
 import models.debiasing.metrics
 import models.exposure.metrics  # noqa: F401
 from components.accounting import check_rows, noted_rows
-from models.export.tracing import seldom_collected
 from models.metrics import EXAMPLE_COUNT
+from models.tracing import seldom_collected
 
 Artifacts = dict[str, list[types.Artifact]]
 Counted = tuple[list[str], int]  # splits, and the rows of them together that a stage has seen

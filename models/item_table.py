@@ -19,7 +19,7 @@ from models import features
 from models.errors import DebutError
 from models.inheritance.kernel import ItemView, place_in_order
 from models.interactions import Interactions
-from models.rules.rules import Goods
+from models.rules import Goods
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ from models.options import (
 )
 from models.record import Compressed, FineTuned
 from models.replay import replayed
-from models.rules.rules import Rules
+from models.rules import Rules
 from models.self_training import confident_pairs
 from models.towers import item_features
 from models.training import AlignedLaunch, Inputs

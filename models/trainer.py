@@ -18,7 +18,6 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from models.curves import by_first_interactions, by_labelled_share, without_encoder
 from models.devices.strategy import is_chief, make_strategy, meet
 from models.export.saving import export
-from models.export.tracing import seldom_collected
 from models.exposure.balancing import strongest, traded
 from models.features import TRAIN
 from models.few_shot.adaptation import EvidenceWeights, learn_adaptation
@@ -35,6 +34,7 @@ from models.preparation import (
 )
 from models.record import MeasuredPoint, TrainingRecord, TrainingRecorder
 from models.shelf.shelf import ShelfData
+from models.tracing import seldom_collected
 from models.tracking import ItemSpace, Tracker, open_trackers
 from models.tracking.tracker import flat
 from models.training import AlignedLaunch, Trainer

@@ -27,7 +27,7 @@ from components.pusher import AtomicPusher
 from components.trainer import TwoTowerTrainer
 from components.tuner import TwoTowerTuner
 from models import features
-from models.rules.rules import Rules
+from models.rules import Rules
 from pipeline.config import Configuration
 from pipeline.evaluation import evaluation_config
 from pipeline.layout import MODEL_NAME

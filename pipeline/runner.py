@@ -24,7 +24,7 @@ from components.ingestion.options import read_pseudonym_key
 from components.lineage import open_store, read_pushes, withdrawn_models
 from models.encoders.folder import SCRATCH, open_encoder
 from models.errors import BadInput
-from models.rules.rules import read_rules
+from models.rules import read_rules
 from models.tracking import require_installed
 from pipeline.abandoned import alone, clear_abandoned
 from pipeline.beam_profiles import turn_off_timed_flush

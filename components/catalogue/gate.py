@@ -10,8 +10,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from models.errors import Refused
-from models.few_shot.intake import FirstInteraction
 from models.inheritance.kernel import Floats
+from models.shelf.intake import FirstInteraction
 from serving.client import Client
 
 _USERS: Final = 32

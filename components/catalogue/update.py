@@ -30,13 +30,13 @@ from components.shelf_change import Check, save_changed, users_of
 from models.candidates.building import reindexed
 from models.errors import BadInput, Refused
 from models.export.quick_calls import quick_first_calls
-from models.export.tracing import seldom_collected
-from models.few_shot.intake import FirstInteraction, Intake, assign, take_in
 from models.products import Described, Product
-from models.rules.rules import Rules
+from models.rules import Rules
 from models.shelf.admission import FILE, Admission
+from models.shelf.intake import FirstInteraction, Intake, assign, take_in
 from models.shelf.newcomers import Placed, place, refreshed, withdraw
 from models.shelf.pushed_columns import open_columns
+from models.tracing import seldom_collected
 
 
 class DataTerms(NamedTuple):

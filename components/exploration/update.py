@@ -25,10 +25,10 @@ from models.errors import Refused
 from models.exploration.bandit import learn
 from models.exploration.exploration import Exploration, no_exploration
 from models.export.quick_calls import quick_first_calls
-from models.few_shot.intake import Columns, assign
 from models.options import ExploreOptions
 from models.pseudonyms import MARK, pseudonym
-from models.rules.rules import Rules
+from models.rules import Rules
+from models.shelf.intake import Columns, assign
 
 
 class Explored(NamedTuple):

@@ -26,8 +26,8 @@ from components.ingestion.summary import (
 )
 from components.ingestion.tfrecords import WriteExamples
 from components.ingestion.transforms import COUNTS, QUARANTINE, Ingest
-from models.export.tracing import seldom_collected
 from models.features import ALL, EVAL, NEW_ITEMS, TRAIN
+from models.tracing import seldom_collected
 
 _LOGGER = logging.getLogger(__name__)
 _INTERACTION_SPLITS = (TRAIN, EVAL, NEW_ITEMS)

@@ -12,7 +12,7 @@ from components.ingestion.rows import UNKNOWN_ITEM, RowFault
 from components.ingestion.set_aside import SetAside, read_records
 from components.ingestion.summary import RatingScale
 from models.errors import BadInput
-from models.few_shot.intake import FirstInteraction
+from models.shelf.intake import FirstInteraction
 
 
 class Support(NamedTuple):

@@ -6,9 +6,9 @@ from typing import Final
 
 import tensorflow as tf
 
+from models.columns import Columns, take
 from models.exploration.exploration import OUT
 from models.interactions import PAD
-from models.shelf.columns import Columns, take
 
 # Postings that promise most, whose items get a full score.
 _BEST: Final = 1024

@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from models.compression.roots import read_floats
 from models.inheritance.kernel import Floats, ItemView, place_beside, place_in_order
 from models.products import Described, Product, describe
+from models.roots import read_floats
 from models.shelf.admission import Admission
 from models.towers import user_logits
 

@@ -20,8 +20,8 @@ from models.encoders.adaptation import adapt
 from models.encoders.flat_dense import flatten_dense_layers
 from models.encoders.folder import EncoderFolder
 from models.errors import BadInput
-from models.export.tracing import traced_once
 from models.options import Adaptation
+from models.tracing import traced_once
 
 # int32 [B, L] to float32 [B, L, hidden]; a `tf.Module`, so that its weights are saved.
 WordVectors = Callable[[tf.Tensor], tf.Tensor]

@@ -12,12 +12,12 @@ from typing import Final, NamedTuple
 
 import tensorflow as tf
 
+from models.columns import take
 from models.exploration.exploration import OUT, learned_logits
+from models.export.adapter import evidence_logits
 from models.export.scoring import top
-from models.few_shot.adapter import evidence_logits
 from models.interactions import PAD
 from models.options import SMALL
-from models.shelf.columns import take
 from models.shelf.shelf import Shelf
 from models.towers import retrieval_logits
 

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import tensorflow as tf
 from scipy.special import roots_legendre
 
+from models.columns import take
 from models.encoders import lexical
 from models.encoders.encoder import SentenceEncoder
 from models.encoders.tokenizer import WordPieceTokenizer
@@ -25,7 +26,6 @@ from models.export.query import Query
 from models.export.scoring import Known, Scorer, repeated
 from models.inheritance.inherited import Inherited
 from models.interactions import PAD
-from models.shelf.columns import take
 from models.shelf.shelf import Shelf
 from models.towers import FLOOR, item_features, relative
 from models.two_tower import TwoTower

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from models import features
+from models.columns import take
 from models.encoders.encoder import SentenceEncoder
 from models.encoders.tokenizer import WordPieceTokenizer
-from models.export.tracing import traced_once
 from models.interactions import PAD
-from models.shelf.columns import take
 from models.shelf.shelf import Shelf
+from models.tracing import traced_once
 from models.two_tower import TwoTower
 
 Parsed = dict[str, tf.Tensor]

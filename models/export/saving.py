@@ -21,7 +21,7 @@ from models.few_shot.adaptation import EvidenceWeights
 from models.few_shot.clock import ShopClock
 from models.interactions import Purchases
 from models.preparation import Prepared, ShopData, TrainerOptions
-from models.rules.rules import Ruled, rule
+from models.rules import Ruled, rule
 from models.shelf.admission import Admission
 from models.shelf.blank import blank_shelf
 from models.shelf.shelf import Shelf, ShelfData, anchors_of, fill_shelf

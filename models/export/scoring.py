@@ -8,15 +8,15 @@ from typing import Any, Final, NamedTuple
 import tensorflow as tf
 
 from models.candidates.search import LONGEST
+from models.columns import Columns, take
 from models.exploration.exploration import OUT, Lists, explore, learned_logits, request_seeds
+from models.export.adapter import evidence_logits
 from models.export.query import Query
 from models.export.shortlist import shortlist
-from models.few_shot.adapter import evidence_logits
 from models.inheritance.inherited import Inherited
 from models.interactions import PAD
 from models.options import SMALL
 from models.rating import likeness, recent_places
-from models.shelf.columns import Columns, take
 from models.shelf.shelf import Shelf
 from models.towers import retrieval_logits
 from models.two_tower import TwoTower

@@ -12,27 +12,27 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models import features
+from models.columns import take
 from models.debiasing.metrics import ASKED, BUYERS
 from models.encoders.encoder import SentenceEncoder
 from models.encoders.tokenizer import WordPieceTokenizer
 from models.exploration.exploration import OUT, Lists
+from models.export.adapter import Adapter, Support
 from models.export.audience import Audience, Lenders, either
 from models.export.explanation import Explainer, WordReader
 from models.export.query import Query, QueryReader, parse_interactions
+from models.export.ruled import RuledLists
 from models.export.scoring import Scorer, top
 from models.export.shortlist import shortlist
-from models.export.tracing import traced_once
 from models.exposure.metrics import OUTPUTS as EXPOSURE
 from models.few_shot.adaptation import EvidenceWeights
-from models.few_shot.adapter import Adapter, Support
 from models.interactions import PAD
 from models.metrics import COLD_RANK, RANK, RATING, SQUARED_ERROR
 from models.preprocessing import item_text
-from models.rules.ruled import RuledLists
-from models.rules.rules import Rules
-from models.shelf.columns import take
+from models.rules import Rules
 from models.shelf.shelf import Shelf
 from models.towers import item_features
+from models.tracing import traced_once
 from models.two_tower import TwoTower
 
 Outputs = dict[str, tf.Tensor]
@@ -347,7 +347,7 @@ class ServedModel(tf.Module):
             rating: float32 [B, S] in [0, 1]; NaN counts as 1, for implicit feedback.
 
         Returns:
-            See `models.few_shot.adapter.Adapter`.
+            See `models.export.adapter.Adapter`.
         """
         return self._adapter(
             Support(

@@ -1,1 +1,1 @@
-"""First interactions of a new item: what they say, how much they count, and where they go."""
+"""First interactions of a new item: what they say, and how much they count."""

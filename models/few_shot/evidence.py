@@ -2,7 +2,7 @@
 
 The supporters of an item are the users who interacted with it first. They tell how fast the item
 sells, and by what else they lean to, which of the anchors it inherits from count.
-`models.few_shot.adaptation` learns how much to believe of it, `models.few_shot.adapter` applies
+`models.few_shot.adaptation` learns how much to believe of it, `models.export.adapter` applies
 that in the graph.
 """
 
@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from models.columns import WIDENS
 from models.few_shot.clock import ShopClock
 from models.inheritance.anchors import Inheritance
 from models.inheritance.kernel import Floats
 from models.inheritance.simulation import SimulatedLaunch
 from models.interactions import PAD
-from models.shelf.columns import WIDENS
 from models.threads import on_all_processors
 from models.towers import user_logits
 

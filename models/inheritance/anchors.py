@@ -14,13 +14,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from models.columns import ROUNDS, WIDENS
 from models.inheritance.aligner import Aligner
 from models.inheritance.back_off import BackOff
 from models.inheritance.kernel import Floats, ItemView
 from models.inheritance.simulation import SimulatedLaunch
 from models.interactions import PAD
-from models.rules.rules import Ruled
-from models.shelf.columns import ROUNDS, WIDENS
+from models.rules import Ruled
 
 _BATCH: Final = 1024
 _PROBE_RIDGE: Final = 1.0

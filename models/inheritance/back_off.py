@@ -1,7 +1,7 @@
 """Items of few words inherit from their category: what is sold there lends them its mean score.
 
 A text that says next to nothing is like nothing that is sold, or like everything. A known category
-tree says more. Which items back off, and where they stand in the tree, `models.rules.rules` says.
+tree says more. Which items back off, and where they stand in the tree, `models.rules` says.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from models.inheritance.aligner import Aligned
 from models.inheritance.kernel import Floats
-from models.rules.rules import NO_GROUP
+from models.rules import NO_GROUP
 
 Codes = npt.NDArray[np.int64]
 
@@ -26,7 +26,7 @@ class BackOff:
         """Take A anchors in.
 
         Args:
-            anchors: int64 [A, L], of `models.rules.rules.Ruled.level`.
+            anchors: int64 [A, L], of `models.rules.Ruled.level`.
             log_popularity: float32 [A].
         """
         self._log_popularity = log_popularity
@@ -45,7 +45,7 @@ class BackOff:
         Args:
             aligned: T items.
             levels: int64 [T, L], of these.
-            least: int32 [T], of `models.rules.rules.Ruled.backs_off`.
+            least: int32 [T], of `models.rules.Ruled.backs_off`.
         """
         anchor, weight = aligned.anchor.copy(), aligned.weight.copy()
         log_popularity = aligned.log_popularity.copy()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from models.compression.roots import scale_of, squared_rows
+from models.columns import Columns, take
 from models.interactions import PAD
-from models.shelf.columns import Columns, take
+from models.roots import scale_of, squared_rows
 
 
 class Inherited(Columns):

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from models.compression.roots import rooted, squared
 from models.inheritance.ease import ease
+from models.roots import rooted, squared
 
 Rows = npt.NDArray[np.int64]
 # EASE keeps an item from explaining itself; what is like a bought item is wanted all the same.

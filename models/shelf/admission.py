@@ -38,7 +38,7 @@ class Admitted(NamedTuple):
 
 
 class Categories(NamedTuple):
-    """Where T products and A anchors stand: columns of `models.rules.rules.Ruled`.
+    """Where T products and A anchors stand: columns of `models.rules.Ruled`.
 
     Attributes:
         level: int64 [T, L], of the products.

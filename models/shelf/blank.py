@@ -13,7 +13,7 @@ from models.exploration.exploration import no_exploration
 from models.few_shot.evidence import Evidence
 from models.inheritance.anchors import Inheritance
 from models.inheritance.kernel import Floats
-from models.rules.rules import Ruled
+from models.rules import Ruled
 from models.shelf.buyers import Buyers
 from models.shelf.shelf import STORED, ShelfData
 

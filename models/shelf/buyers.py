@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.compression.roots import read_floats
 from models.inheritance.kernel import Floats
+from models.roots import read_floats
 from models.towers import FLOOR, LITTLE
 
 

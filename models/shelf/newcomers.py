@@ -1,7 +1,7 @@
 """Puts products on the shelf of a loaded SavedModel: new values for its columns.
 
 Nothing is traced or trained. What a product inherits is computed as in training
-(`models.shelf.admission`); first interactions are `models.few_shot.intake`'s.
+(`models.shelf.admission`); first interactions are `models.shelf.intake`'s.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from models import features
-from models.compression.roots import read_floats
-from models.few_shot.intake import Columns
 from models.inheritance.anchors import interleaved
 from models.inheritance.kernel import Floats, ItemView, place_beside, place_in_order
 from models.interactions import PAD
 from models.preprocessing import item_name, word_count
 from models.products import Described, Product
-from models.rules.rules import Goods, Rules, on_day, rule
+from models.roots import read_floats
+from models.rules import Goods, Rules, on_day, rule
 from models.shelf.admission import Admission, Categories
 from models.shelf.id_index import sort_ids
+from models.shelf.intake import Columns
 
 Rows = npt.NDArray[np.int64]
 # What a product begins with, by column; the others come from its texts.
@@ -57,7 +57,7 @@ class Placed(NamedTuple):
         new: int64 [n], rows of the products that came to the shelf.
         realigned: int64 [r], rows of those that inherit anew, because their texts changed.
         heard: int64 [h], rows of those of whom interactions say more than the changed texts: they
-            keep their anchors, and `models.few_shot.intake` moves their embedding again.
+            keep their anchors, and `models.shelf.intake` moves their embedding again.
         anchors: int64 [a], rows of those that lend: only their embedding changes.
     """
 
@@ -72,7 +72,7 @@ def place(
     model: Any, admission: Admission, products: Sequence[Product], described: Described,
     rules: Rules | None = None,
 ) -> Placed:  # fmt: skip
-    """Compute the new columns; `models.few_shot.intake.assign` puts them on the shelf.
+    """Compute the new columns; `models.shelf.intake.assign` puts them on the shelf.
 
     A product that is on the shelf is updated. No other item's row changes but in `served.fallback`,
     which makes room.

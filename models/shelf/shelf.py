@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from models.candidates.columns import CandidateIndex, no_index
 from models.candidates.search import CandidateSearch
+from models.columns import ROUNDS, Columns, take
 from models.exploration.exploration import Exploration, no_exploration
 from models.exposure.balancing import evened_out
 from models.few_shot.clock import ShopClock
@@ -32,10 +33,9 @@ from models.inheritance.simulation import Rows, SimulatedLaunch, most_popular
 from models.interactions import PAD, Purchases
 from models.item_table import ItemTable
 from models.options import ModelOptions
-from models.rules.rules import Ruled
+from models.rules import Ruled
 from models.shelf.admission import Admission
 from models.shelf.buyers import Buyers, index_buyers
-from models.shelf.columns import ROUNDS, Columns, take
 from models.shelf.id_index import find_rows, sort_ids
 from models.two_tower import TwoTower
 

@@ -54,7 +54,7 @@ def run(
     A gate compares the model with a bound, and with the last model that passed.
     """
     from components.ingestion.folder import open_folder
-    from models.rules.rules import read_rules
+    from models.rules import read_rules
     from pipeline.commands.console import open_console
     from pipeline.config import load_configuration
 

@@ -14,7 +14,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from models.encoders.folder import PACKAGED, SCRATCH, open_encoder
 from models.errors import BadInput
-from models.rules.rules import read_rules
+from models.rules import read_rules
 from pipeline.config import Configuration
 from pipeline.kubeflow.lookups import RegistryLookups
 from pipeline.kubeflow.paths import Volume, in_image

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.cli import benchmarks
-from models.rules.rules import read_rules
+from models.rules import read_rules
 from pipeline.cli import main
 from pipeline.config import load_configuration
 from serving import flags

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from components.changed_model import save_model
-from models.few_shot.intake import FirstInteraction, assign, take_in
+from models.shelf.intake import FirstInteraction, assign, take_in
 from tests.models.conftest import EVIDENCE
 from tests.models.oracle import ROUNDED
 from tests.models.shop import NUM_USERS, SIZE, user_id

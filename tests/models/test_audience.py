@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from models.export import audience
 from models.export.audience import NEIGHBOURS
-from models.few_shot.intake import assign, take_in
+from models.shelf.intake import assign, take_in
 from tests.models.conftest import known_history
 from tests.models.shop import NUM_USERS, SIZE, item_id, user_id
 from tests.models.test_adapter import interactions

@@ -4,7 +4,7 @@ import numpy as np
 
 from models.inheritance.aligner import Aligned
 from models.inheritance.back_off import BackOff
-from models.rules.rules import NO_GROUP
+from models.rules import NO_GROUP
 
 TEA, CUPS, KITCHEN, GARDEN = 11, 12, 13, 14
 #                    anchors: tea, tea, cups, cups, cups, garden, none

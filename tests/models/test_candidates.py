@@ -12,9 +12,9 @@ from models.candidates.columns import HEAD, no_index
 from models.candidates.export import export_vectors
 from models.export import scoring
 from models.export.served import ServedModel
-from models.few_shot.intake import assign
 from models.interactions import PAD
 from models.options import IndexOptions
+from models.shelf.intake import assign
 from models.shelf.shelf import Shelf
 from tests.components.ingestion.helpers import IN_MEMORY
 from tests.models.conftest import MODEL_OPTIONS, fill

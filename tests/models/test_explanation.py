@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from models.encoders import lexical
-from models.few_shot.intake import assign, take_in
 from models.products import describe
+from models.shelf.intake import assign, take_in
 from tests.models.conftest import known_history
 from tests.models.shop import NUM_USERS, item_id, user_id
 from tests.models.test_adapter import USERS, interactions

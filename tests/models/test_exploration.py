@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.few_shot.intake import assign
+from models.shelf.intake import assign
 from tests.models.shop import NUM_USERS, SIZE, user_id
 
 K, SHARE, UNIFORM, DRAWS = 10, 0.2, 0.25, 5

@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from components.catalogue import beam_describing, describing
 from components.catalogue.describing import describe_products
-from models.few_shot.intake import assign, take_in
 from models.inheritance.kernel import place_beside, place_in_order
 from models.interactions import PAD
 from models.products import Product, describe
-from models.rules.rules import Goods
+from models.rules import Goods
 from models.shelf.admission import Admission
 from models.shelf.id_index import sort_ids
+from models.shelf.intake import assign, take_in
 from models.shelf.newcomers import place, withdraw
 from models.shelf.shelf import Shelf
 from tests.components.ingestion.helpers import IN_MEMORY

@@ -15,14 +15,14 @@ from components.catalogue.update import Change, DataTerms, update
 from components.ingestion.summary import RatingScale
 from models.errors import BadInput
 from models.exploration.exploration import OUT
+from models.export.ruled import DIVERSE, RuledLists
 from models.export.scoring import top
 from models.export.served import ServedModel
 from models.inheritance.aligner import Aligner
 from models.inheritance.anchors import inherit
 from models.inheritance.simulation import SimulatedLaunch
 from models.products import describe
-from models.rules.ruled import DIVERSE, RuledLists
-from models.rules.rules import NO_GROUP, CapRule, Goods, Rules, rule
+from models.rules import NO_GROUP, CapRule, Goods, Rules, rule
 from models.shelf.admission import FILE, Admission
 from models.shelf.newcomers import place, refreshed
 from models.shelf.shelf import Shelf

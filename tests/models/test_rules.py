@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.errors import BadInput
-from models.rules.rules import NO_GROUP, Goods, Rules, read_rules, rule
+from models.rules import NO_GROUP, Goods, Rules, read_rules, rule
 
 NOON = datetime(2026, 12, 10, 12, tzinfo=timezone.utc).timestamp()
 

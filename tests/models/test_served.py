@@ -754,7 +754,7 @@ def test_no_read_of_a_long_column_is_a_copy(served):
         # That of prices.
         and not re.match(_READS_PRICES, function.signature.name)
     }
-    assert not gathered, "use models.shelf.columns.take"
+    assert not gathered, "use models.columns.take"
 
 
 def longer(values, row):

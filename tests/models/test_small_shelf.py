@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.compression.roots import read_floats, rooted, squared
+from models.columns import ROUNDS
 from models.inheritance.inherited import Inherited
 from models.products import Product, describe
+from models.roots import read_floats, rooted, squared
 from models.shelf.admission import Admission
-from models.shelf.columns import ROUNDS
 from models.shelf.newcomers import place
 from models.shelf.shelf import Shelf, ShelfData
 

@@ -2,7 +2,7 @@ import gc
 
 import pytest
 
-from models.export.tracing import seldom_collected
+from models.tracing import seldom_collected
 
 
 @pytest.fixture

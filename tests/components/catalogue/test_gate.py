@@ -7,7 +7,7 @@ import pytest
 
 from components.catalogue.gate import Gate
 from models.errors import Refused
-from models.few_shot.intake import FirstInteraction
+from models.shelf.intake import FirstInteraction
 
 USERS, ITEMS = ["ann", "bob", "eve"], ["a", "b", "c", "d"]
 

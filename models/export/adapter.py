@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from models.columns import Columns, take
 from models.few_shot import evidence
 from models.few_shot.adaptation import EvidenceWeights
 from models.few_shot.clock import clock_at
 from models.inheritance.inherited import Inherited
 from models.interactions import PAD
-from models.shelf.columns import Columns, take
 from models.shelf.shelf import Shelf
 
 

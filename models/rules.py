@@ -1,7 +1,7 @@
 """Rules that no model can override: the file that states them, and what it means for each item.
 
 The file is checked before anything is computed, and becomes columns of the shelf.
-`models.rules.ruled` applies them in the graph.
+`models.export.ruled` applies them in the graph.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.errors import BadInput
-from models.inheritance.kernel import Floats
+
+Floats = npt.NDArray[np.float32]
 
 FILE: Final = Path("assets.extra", "rules.json")
 _ALWAYS: Final = np.iinfo(np.int64).max

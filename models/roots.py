@@ -47,7 +47,7 @@ def read_floats(columns: Any, name: str) -> npt.NDArray[Any]:
     """A column of a loaded SavedModel's shelf as it was before it was rounded, if it was.
 
     Args:
-        columns: a loaded `models.shelf.columns.Columns`.
+        columns: a loaded `models.columns.Columns`.
         name: of the column.
     """
     values: npt.NDArray[Any] = getattr(columns, name).numpy()

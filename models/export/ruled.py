@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import tensorflow as tf
 
+from models.columns import Columns
 from models.exploration.exploration import OUT
 from models.export.scoring import top
-from models.rules.rules import NO_GROUP, Rules
-from models.shelf.columns import Columns
+from models.rules import NO_GROUP, Rules
 from models.shelf.shelf import Shelf
 
 # Candidates are more than places in the list, to begin with.

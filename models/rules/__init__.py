@@ -1,1 +1,0 @@
-"""Rules that no model can override, and lists that keep them."""
