@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -169,19 +168,13 @@ def update(
     start = time.perf_counter()
     with ThreadPoolExecutor(1) as beside:
         # A file as large as the model, and what follows from it before a product is known.
-        admission = beside.submit(_admission, base, model) if given.products else None
+        admission = beside.submit(Admission.ready, base, model._shelf) if given.products else None
         described = describe_products(base, model, given.products, beam_args)
     embedded = time.perf_counter()
     placed, intake = _change(model, admission, given, described, users, rules)
     filled = time.perf_counter()
     check = save_changed(model, base, candidate, gate)
     return _told(given, placed, intake, embedded - start, filled - embedded), check
-
-
-def _admission(base: Path, model: Any) -> Admission:
-    admission = Admission.load(base)
-    teacher = model._shelf.served.anchor_teacher.numpy()
-    return replace(admission, choices=admission.choices.scored(teacher))
 
 
 def _change(

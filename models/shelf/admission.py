@@ -7,7 +7,7 @@ aligned by the same code and with the same numbers as if it had been in the cata
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +20,7 @@ from models.inheritance.alignment import Alignment
 from models.inheritance.back_off import BackOff
 from models.inheritance.kernel import Floats, ItemKernel, ItemView, KernelScales, KernelSettings
 from models.inheritance.quality import quality_towards
+from models.roots import read_floats
 from models.shelf.sparse_arrays import of_arrays, to_arrays
 
 # TensorFlow keeps what else belongs to a model in this folder.
@@ -115,6 +116,18 @@ class Admission:
         }
         (model / FILE).parent.mkdir(exist_ok=True)
         np.savez(model / FILE, **arrays)
+
+    @classmethod
+    def ready(cls, model: Path, shelf: Any) -> Admission:
+        """Read the file, and compute what waits for no product.
+
+        Args:
+            model: the SavedModel that it lies beside.
+            shelf: of that model, loaded.
+        """
+        admission = cls.load(model)
+        teacher = read_floats(shelf.served, "anchor_teacher")
+        return replace(admission, choices=admission.choices.scored(teacher))
 
     @classmethod
     def load(cls, model: Path) -> Admission:

@@ -95,7 +95,7 @@ def test_scores_are_sums_over_histories_however_the_scores_are_kept(
 
 def test_a_later_product_inherits_by_the_scores_that_are_served(served, matrices):
     shelf = Shelf(served.data, user_ids=served.path / "assets" / "users.txt", small=True)
-    admission = Admission.load(served.path)
+    admission = Admission.ready(served.path, shelf)
     products = [Product("later", "red glass tea pot", "", "", "", None, None)]
     described = describe(served.loaded, products)
     placed = place(SimpleNamespace(_shelf=shelf), admission, products, described)
