@@ -6,6 +6,7 @@ about the list as a whole, so they choose among candidates.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ _MORE: Final = 16
 MOST: Final = 1024
 # Places of a list that are filled one after the other; nobody looks at the variety of the others.
 DIVERSE: Final = 100
+# More than scores differ by: what others lose where new items are to be chosen, if there are any.
+_WAITS: Final = 1000.0
 
 Ranked = tuple[tf.Tensor, tf.Tensor]
 Best = Callable[[tf.Tensor, tf.Tensor], Ranked]
@@ -132,47 +135,56 @@ class RuledLists(tf.Module):
         whose group has room. Where no more places are left than new items are still wanted, only
         new ones are chosen.
         """
-        own = self._shelf.embeddings(rows)
-        group = tf.gather(self._columns.group.read_value(), rows)
+        assert self._weight is not None
+        # So that a product of two is the loss.
+        own = math.sqrt(self._weight) * self._shelf.embeddings(rows)
         is_new = tf.gather(self._shelf.is_new.read_value(), rows)
-        steps = tf.minimum(tf.minimum(k, DIVERSE), tf.shape(rows)[1])
+        places = tf.range(tf.shape(rows)[1])
+        steps = tf.minimum(tf.minimum(k, DIVERSE), tf.size(places))
         state = {
-            "turn": tf.broadcast_to(steps + tf.range(tf.shape(rows)[1]), tf.shape(rows)),
-            "open": scores > OUT,
-            "likeness": tf.zeros_like(scores),
+            "turn": tf.broadcast_to(steps + places, tf.shape(rows)),
+            "left": scores,  # `OUT` once chosen
+            "loss": tf.zeros_like(scores),
         }
         if self._cap is not None:
+            group = self._groups(rows)
             state["listed"] = tf.zeros_like(rows)  # of the candidate's group
         if self._share:
-            state["owed"] = tf.broadcast_to(wanted, tf.shape(rows)[:1])
+            state["free"] = tf.fill(tf.shape(rows)[:1], k - wanted)  # places for others than new
+            waits = tf.where(is_new, 0.0, _WAITS)
 
+        # Each step is made of few ops, because on so few numbers an op costs what ops cost.
         def choose(turn: tf.Tensor, now: dict[str, tf.Tensor]) -> tuple[tf.Tensor, Any]:
-            able = now["open"]
+            marginal = now["left"] - now["loss"]
+            if self._cap is not None:
+                marginal = tf.where(now["listed"] < self._cap, marginal, OUT)
             if self._share:
-                # Of no use where no new one is left.
-                owing = (now["owed"] >= k - turn)[:, tf.newaxis] & is_new & able
-                able &= owing | ~tf.reduce_any(owing, axis=1, keepdims=True)
-            marginal = tf.where(able, scores - self._weight * now["likeness"], OUT)
+                marginal -= tf.where(now["free"][:, tf.newaxis] > 0, 0.0, waits)
             place = tf.argmax(marginal, axis=1, output_type=tf.int32)
-            chosen = now["open"] & (tf.range(tf.shape(rows)[1]) == place[:, tf.newaxis])
-            cosine = tf.linalg.matvec(own, tf.gather(own, place, batch_dims=1))
+            chosen = places == place[:, tf.newaxis]
+            # One product and a sum: a batched matvec takes ten times as long to begin.
+            listed = tf.gather(own, place, batch_dims=1)[:, tf.newaxis]
             then = {
                 "turn": tf.where(chosen, turn, now["turn"]),
-                "open": now["open"] & ~chosen,
-                "likeness": tf.maximum(now["likeness"], cosine),
+                "left": tf.where(chosen, OUT, now["left"]),
+                "loss": tf.maximum(now["loss"], tf.reduce_sum(own * listed, axis=2)),
             }
             if self._cap is not None:
                 same = group == tf.gather(group, place, batch_dims=1)[:, tf.newaxis]
-                same &= (group != NO_GROUP) & tf.reduce_any(chosen, axis=1, keepdims=True)
                 then["listed"] = now["listed"] + tf.cast(same, tf.int32)
-                then["open"] &= then["listed"] < self._cap
             if self._share:
-                then["owed"] = now["owed"] - tf.reduce_sum(tf.cast(chosen & is_new, tf.int32), 1)
+                is_other = ~tf.gather(is_new, place, batch_dims=1)
+                then["free"] = now["free"] - tf.cast(is_other, tf.int32)
             return turn + 1, then
 
         _, last = tf.while_loop(lambda turn, _: turn < steps, choose, (tf.constant(0), state))
         order = tf.argsort(last["turn"], axis=1, stable=True)
         return tuple(tf.gather(x, order, batch_dims=1) for x in (scores, rows))
+
+    def _groups(self, rows: tf.Tensor) -> tf.Tensor:
+        """Codes of groups int64 [B, C], each item without one being a group of its own."""
+        group = tf.gather(self._columns.group.read_value(), rows)
+        return tf.where(group == NO_GROUP, -2 - tf.cast(rows, tf.int64), group)
 
     def _within_cap(self, rows: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
         """Whether fewer of an item's group stand before it than the cap: bool [B, C].
@@ -180,15 +192,14 @@ class RuledLists(tf.Module):
         Of those that are counted, bool [B, C]; whichever is within the cap counts, and what comes
         after a full group is over it, so the first of a group are those that stay.
         """
-        group = tf.gather(self._columns.group.read_value(), rows)
         place = tf.broadcast_to(tf.range(tf.shape(rows)[1]), tf.shape(rows))
-        # What is not counted is a group of its own.
-        key = tf.where(counted, group, -2 - tf.cast(place, tf.int64))
+        # What is not counted is a group of its own too.
+        key = tf.where(counted, self._groups(rows), -2 - tf.cast(rows, tf.int64))
         order = tf.argsort(key, axis=1, stable=True)
         ordered = tf.gather(key, order, batch_dims=1)
         before = place - tf.searchsorted(ordered, ordered)
         before = tf.gather(before, tf.argsort(order, axis=1), batch_dims=1)
-        return (group == NO_GROUP) | (before < self._cap)
+        return before < self._cap
 
 
 def _new_among(lists: Ranked, is_new: tf.Tensor) -> tf.Tensor:
