@@ -16,15 +16,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import apache_beam as beam
+import psutil
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
 import tfx.v1 as tfx
+from apache_beam.options.pipeline_options import PipelineOptions
 from tfx.orchestration.pipeline import RunOptions
 
 from components.lineage import open_store
 from models.candidates.building import build_index, read_inheritance
 from models.errors import DebutError
-from pipeline.beam_profiles import turn_off_timed_flush
+from pipeline.beam_workers import prepare_workers
 from pipeline.config import load_configuration
 from pipeline.layout import artifacts_folder, metadata_file, serving_folder
 from pipeline.pushed import newest_version
@@ -39,8 +42,8 @@ class Stage(NamedTuple):
 
     Attributes:
         seconds: of its executor and what TFX does around it.
-        processor: seconds of all cores, of its workers too, without the start of the program; other
-            programs of the machine disturb them less.
+        processor: seconds of all cores, of its workers too, without the start of the program and of
+            what the runner starts once; other programs of the machine disturb them less.
         before: MiB that the process held before: libraries, the graph, and what INDEX is made of.
         peak: MiB that it held at most.
         worker: MiB that the largest worker beside it held at most, 0 without one.
@@ -74,12 +77,13 @@ def in_a_process(root: Path, node: str, settings: Sequence[str]) -> Stage:
 
 
 def _stage(root: Path, node: str, settings: Sequence[str]) -> Stage:
-    turn_off_timed_flush()
+    _start_runner(load_configuration(None, settings).run.beam_pipeline_args)
     run = (_index if node == INDEX else _node)(root, node, settings)
     before, started = _peak(resource.RUSAGE_SELF), _processor()
     # Whatever ran beside the start, such as a fork that asked for the name of the machine.
     helper = _peak(resource.RUSAGE_CHILDREN)
     seconds, written = run()
+    _end_children()
     worker = _peak(resource.RUSAGE_CHILDREN)
     return Stage(
         seconds=seconds,
@@ -89,6 +93,13 @@ def _stage(root: Path, node: str, settings: Sequence[str]) -> Stage:
         worker=worker if worker > helper else 0.0,
         written=written,
     )
+
+
+def _start_runner(beam_args: Sequence[str]) -> None:
+    """Start what a runner starts once in a run."""
+    prepare_workers(beam_args)
+    with beam.Pipeline(options=PipelineOptions(beam_args)) as pipeline:
+        _ = pipeline | beam.Create([None])
 
 
 def _node(root: Path, node: str, settings: Sequence[str]) -> Callable[[], tuple[float, int]]:
@@ -135,8 +146,18 @@ def _seconds(root: Path, node: str) -> float:
 
 
 def _processor() -> float:
+    """Of this process, of the children that have ended, and of those that live, with theirs."""
     used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+    ended = sum(usage.ru_utime + usage.ru_stime for usage in used)
+    living = (child.cpu_times() for child in psutil.Process().children())
+    return ended + sum(sum(times[:4]) for times in living)
+
+
+def _end_children() -> None:
+    """So that what they and theirs took is told."""
+    for child in psutil.Process().children():
+        child.kill()  # one of them ignores what is less
+        child.wait()
 
 
 def _peak(whose: int) -> float:

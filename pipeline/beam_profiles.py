@@ -60,15 +60,3 @@ def fault(runner: BeamRunner, added: Sequence[str]) -> str:
     if lacking:
         return f"the runner {runner} needs {', '.join(lacking)} in run.beam_args"
     return ""
-
-
-def turn_off_timed_flush() -> None:
-    """Have the runner of this process send rows to workers only in full buffers, or at their end.
-
-    Its flush by time races with the writer and can drop rows without an error (apache_beam 2.74,
-    `data_plane.TimeBasedBufferingClosableOutputStream`); workers have it turned off by default.
-    Ingestion's accounting notices, but a run that fails is of no use.
-    """
-    from apache_beam.runners.portability.fn_api_runner import worker_handlers
-
-    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0

@@ -23,7 +23,8 @@ from components.push_terms import PushTerms
 from components.pusher import AtomicPusher
 from models.options import ExploreOptions
 from pipeline.abandoned import alone, clear_abandoned
-from pipeline.beam_profiles import PROFILES, turn_off_timed_flush
+from pipeline.beam_profiles import PROFILES
+from pipeline.beam_workers import prepare_workers
 from pipeline.derived import terms_of
 from pipeline.layout import MODEL_NAME, metadata_file
 from pipeline.lock import one_at_a_time
@@ -178,8 +179,9 @@ def _run(root: Path, create: Callable[[Path, PushTerms, Places], tfx.dsl.Pipelin
         clear_abandoned(root)
         base = newest_version(serving)
         push = terms_of(base, open_store(metadata_file(root)))
-        turn_off_timed_flush()
-        tfx.orchestration.LocalDagRunner().run(create(base, push, found))
+        pipeline = create(base, push, found)
+        prepare_workers(pipeline.beam_pipeline_args)
+        tfx.orchestration.LocalDagRunner().run(pipeline)
         made = newest_version(serving)
         if made != base:
             write_card(root, int(made.name))

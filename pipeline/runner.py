@@ -27,7 +27,7 @@ from models.errors import BadInput
 from models.rules import read_rules
 from models.tracking import require_installed
 from pipeline.abandoned import alone, clear_abandoned
-from pipeline.beam_profiles import turn_off_timed_flush
+from pipeline.beam_workers import prepare_workers
 from pipeline.config import Configuration
 from pipeline.layout import SAMPLE, artifacts_folder, metadata_file, serving_folder
 from pipeline.model_card import write_card
@@ -52,13 +52,13 @@ def run_pipeline(
             run is under way in the root; nothing was computed.
     """
     _refuse_workers(config)
+    prepare_workers(config.run.beam_pipeline_args)
     is_scratch = config.encoder.name == SCRATCH
     with console.status("Training an encoder" if is_scratch else "Checking the inputs"):
         pipeline = define_pipeline(config, root, override)
     root = root.resolve()
     with alone(root), _progress(console, len(pipeline.components)) as durations:
         clear_abandoned(root)
-        turn_off_timed_flush()
         tfx.orchestration.LocalDagRunner().run(pipeline)
         outcome = read_outcome(metadata_file(root), config, durations)
         if outcome.version is not None and not outcome.is_repeat:

@@ -21,7 +21,7 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
 # Registers the metrics that Evaluator's config names; locally the graph's own import does.
 from models import metrics as metrics
-from pipeline.beam_profiles import turn_off_timed_flush
+from pipeline.beam_workers import prepare_workers
 from pipeline.commands.failures import describe
 from pipeline.kubeflow.invocation import Json, from_executor, to_executor
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(executor: str, invocation: Json, definitions: Json, beam_args: list[str]) -> None:
-    turn_off_timed_flush()
+    prepare_workers(beam_args)
     for artifact in _outputs(invocation):
         Path(artifact["uri"]).mkdir(parents=True, exist_ok=True)
     kubeflow_v2_run_executor.main(

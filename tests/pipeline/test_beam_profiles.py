@@ -3,11 +3,10 @@
 import pytest
 from apache_beam.options import pipeline_options as beam_options
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.runner import create_runner
 
 from models.errors import BadInput
-from pipeline.beam_profiles import PROFILES, turn_off_timed_flush
+from pipeline.beam_profiles import PROFILES
 from pipeline.config import load_configuration
 from tests.docs.pages import table
 
@@ -73,16 +72,3 @@ def test_the_page_shows_each_profile_as_it_is():
         for row in table("docs/how-to/scale-out.md", "`run.beam_runner`")
     }
     assert stated == dict(PROFILES)
-
-
-def test_rows_are_sent_in_full_buffers_and_not_by_time(monkeypatch):
-    # A limit of time is what Beam has unless it is turned off: else turning it off can go.
-    assert worker_handlers.DATA_BUFFER_TIME_LIMIT_MS in (0, 1000)
-    monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", 1000)
-    turn_off_timed_flush()
-    server = worker_handlers.GrpcServer(None, None, None)
-    try:
-        channel = server.data_plane_handler.get_conn_by_worker_id("worker")
-        assert channel._data_buffer_time_limit_ms == 0
-    finally:
-        server.close()

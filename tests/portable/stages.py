@@ -21,7 +21,7 @@ from components.ingestion.executor import Executor as IngestionExecutor
 from components.ingestion.folder import ITEMS, open_table
 from components.ingestion.newcomers import read_products
 from models.shelf.sparse_arrays import to_arrays
-from pipeline.beam_profiles import turn_off_timed_flush
+from pipeline.beam_workers import prepare_workers
 from pipeline.layout import metadata_file, serving_folder
 from pipeline.pushed import newest_version, read_terms
 from tests.end_to_end.metadata import NewestRun
@@ -84,7 +84,7 @@ def main() -> None:
     given, beam_args = parser.parse_args(sys.argv[1:mark]), sys.argv[mark + 1 :]
     # TFX's executors hand the whole command line to absl, which would not know these.
     del sys.argv[1:]
-    turn_off_timed_flush()
+    prepare_workers(beam_args)
     given.output.mkdir(parents=True, exist_ok=True)
     for node in given.nodes:
         if node == DESCRIBING:

@@ -1,0 +1,83 @@
+"""Beam's workers on this machine: how rows reach them, how they start, and what their end tells."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+
+from pipeline.beam_workers import prepare_workers
+
+SCRIPT = """
+import json, os, signal, sys
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from pipeline.beam_profiles import beam_pipeline_args
+from pipeline.beam_workers import prepare_workers
+
+def look(number):
+    return number, os.getpid(), os.getppid(), "tfx" in sys.modules
+
+def refuse(number):
+    raise ValueError(f"not {number}")
+
+def die(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def write(file):
+    return beam.io.WriteToText(file, num_shards=1, shard_name_template="")
+
+if __name__ == "__main__":
+    args = beam_pipeline_args("multi_process", ["--direct_num_workers=2"])
+    prepare_workers(args)
+    function = {"look": look, "refuse": refuse, "die": die}[sys.argv[1]]
+    with beam.Pipeline(options=PipelineOptions(args)) as pipeline:
+        numbers = pipeline | beam.Create(range(64)) | beam.Reshuffle()
+        _ = numbers | beam.Map(function) | beam.Map(json.dumps) | write(sys.argv[2])
+"""
+
+
+def run(folder, function):
+    """A pipeline of a program of its own, whose function tells of the worker or ends it."""
+    program = folder / "program.py"
+    program.write_text(SCRIPT)
+    return subprocess.run(
+        [sys.executable, program, function, folder / "written"],
+        capture_output=True, text=True, timeout=300, check=False,
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+
+
+def test_rows_are_sent_in_full_buffers_and_not_by_time(monkeypatch):
+    # A limit of time is what Beam has unless it is turned off: else turning it off can go.
+    assert worker_handlers.DATA_BUFFER_TIME_LIMIT_MS in (0, 1000)
+    monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", 1000)
+    prepare_workers([])
+    server = worker_handlers.GrpcServer(None, None, None)
+    try:
+        channel = server.data_plane_handler.get_conn_by_worker_id("worker")
+        assert channel._data_buffer_time_limit_ms == 0
+    finally:
+        server.close()
+
+
+def test_workers_are_forked_from_one_process_that_has_the_libraries(tmp_path):
+    done = run(tmp_path, "look")
+    assert done.returncode == 0, done.stderr
+    numbers, workers, parents, has_tfx = zip(
+        *map(json.loads, (tmp_path / "written").read_text().splitlines()), strict=True
+    )
+    assert sorted(numbers) == list(range(64))
+    assert len(set(workers)) == 2 and len(set(parents)) == 1
+    assert all(has_tfx)
+
+
+@pytest.mark.parametrize(
+    ("function", "said"), [("refuse", "ValueError: not "), ("die", "ended with exit code -9")]
+)
+def test_a_pipeline_whose_worker_fails_or_is_killed_fails(tmp_path, function, said):
+    done = run(tmp_path, function)
+    assert done.returncode == 1 and said in done.stderr
+    assert not (tmp_path / "written").exists()
