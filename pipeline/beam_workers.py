@@ -109,4 +109,7 @@ def _work(told: dict[str, str]) -> None:
     from apache_beam.runners.worker import sdk_worker_main
 
     os.environ.update(told)
+    # Libraries that were imported have left what prints. The runner gets all that is logged.
+    for name in (None, "tensorflow"):
+        logging.getLogger(name).handlers.clear()
     sdk_worker_main.main([])

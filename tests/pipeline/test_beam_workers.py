@@ -72,6 +72,7 @@ def test_workers_are_forked_from_one_process_that_has_the_libraries(tmp_path):
     assert sorted(numbers) == list(range(64))
     assert len(set(workers)) == 2 and len(set(parents)) == 1
     assert all(has_tfx)
+    assert "INFO" not in done.stderr
 
 
 @pytest.mark.parametrize(
