@@ -22,6 +22,7 @@ from tfx.orchestration.pipeline import RunOptions
 
 from models import features
 from models.errors import DebutError
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import SimulatedLaunch, most_popular, purchase_matrix
 from models.options import (
     BEAM_ARGS,
@@ -39,7 +40,7 @@ from models.preparation import (
     simulated_launches,
 )
 from models.record import FineTuned
-from models.training import AlignedLaunch, Trainer
+from models.training import Trainer
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.config import Configuration, load_configuration
 from pipeline.pipeline import training_options

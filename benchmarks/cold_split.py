@@ -30,13 +30,12 @@ from components.ingestion.folder import (
     open_table,
 )
 from components.ingestion.rows import RowFault, row_parser
+from models.arrays import Doubles, Floats, Rows
 from models.errors import BadInput
 from models.inheritance.simulation import purchase_matrix
 from models.inheritance.variants import variant_groups
 from models.interactions import Interactions
 from pipeline.config import load_configuration
-
-Rows = npt.NDArray[np.int64]
 
 SHARE: Final = 0.2  # of the items, about: groups are drawn
 # The sample's own hidden purchases. They are brought back, and others are hidden.
@@ -65,7 +64,7 @@ class Ratings(NamedTuple):
 
     user: npt.NDArray[np.int32]
     item: npt.NDArray[np.int32]
-    rating: npt.NDArray[np.float64]
+    rating: Doubles
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class ColdStart:
     candidates: Rows
     purchases: sp.csr_matrix
     tested: Rows
-    wanted: npt.NDArray[np.float32]
+    wanted: Floats
     train: Ratings
     test: Ratings
     is_explicit: bool

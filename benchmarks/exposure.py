@@ -16,7 +16,7 @@ import click
 from benchmarks.ablation import held_out
 from benchmarks.prepared import prepare
 from models.exposure.balancing import Traded, strongest, traded
-from models.training import AlignedLaunch
+from models.inheritance.aligned_launch import AlignedLaunch
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
 

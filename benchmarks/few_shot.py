@@ -18,9 +18,10 @@ import numpy as np
 
 from benchmarks.cold_split import Event, make_split, read_hidden, write_events
 from benchmarks.command import debut
-from benchmarks.intervals import Doubles, interval
+from benchmarks.intervals import interval
 from benchmarks.quality import AT, listed_scores
 from benchmarks.root_copy import copy_newest
+from models.arrays import Doubles
 from models.errors import BadInput
 from models.inheritance.simulation import purchase_matrix
 from models.ranking import ranking_quality

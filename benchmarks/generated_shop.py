@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from models.arrays import Doubles
 
 # Zipf's exponents: a few bestsellers take most of the sales, users differ less.
 _ITEM_EXPONENT: Final = 1.0
@@ -100,11 +101,11 @@ def _interactions(size: Size, random: np.random.Generator) -> Iterator[tuple[Any
         )  # fmt: skip
 
 
-def _zipf(count: int, exponent: float) -> npt.NDArray[np.float64]:
+def _zipf(count: int, exponent: float) -> Doubles:
     """The distribution function over ranks; its last value is 1."""
     weight = np.arange(1, count + 1, dtype=np.float64) ** -exponent
-    summed: npt.NDArray[np.float64] = np.cumsum(weight)
-    shares: npt.NDArray[np.float64] = summed / summed[-1]
+    summed: Doubles = np.cumsum(weight)
+    shares: Doubles = summed / summed[-1]
     return shares
 
 

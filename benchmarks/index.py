@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import click
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
 from rich.console import Console
@@ -18,6 +17,7 @@ from rich.console import Console
 from benchmarks.generated import INDEX, in_a_process, with_items
 from benchmarks.load import Latencies, measure
 from benchmarks.serving import in_process, list_requests
+from models.arrays import Floats
 from models.candidates.search import LONGEST
 from models.export.scoring import BLOCKS
 from pipeline.commands.console import new_table, open_console, print_table
@@ -38,7 +38,7 @@ class Asked:
     """Questions to `recommend`, and the tenth best score of all items for each."""
 
     requests: Sequence[dict[str, tf.Tensor]]
-    tenth: npt.NDArray[np.float32]
+    tenth: Floats
 
     def recall(self, ask: Any) -> float:
         """Share of the places that hold an item as good as the ten best."""

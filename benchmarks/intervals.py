@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import bootstrap
 
-Doubles = npt.NDArray[np.float64]
+from models.arrays import Doubles
 
 _RESAMPLES: Final = 2000
 _BATCH: Final = 100

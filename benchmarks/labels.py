@@ -14,21 +14,19 @@ from typing import Any, Final
 
 import click
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 import tensorflow as tf
 
 from benchmarks.prepared import PreparedShop, prepare
-from models.inheritance.kernel import Floats, ItemView, KernelSettings
+from models.arrays import Doubles, Floats, Rows
+from models.inheritance.aligned_launch import AlignedLaunch
+from models.inheritance.kernel import ItemView, KernelSettings
 from models.inheritance.simulation import SimulatedLaunch, dealt
 from models.label_plan import Placed, plan_labels
 from models.ranking import ranking_quality
 from models.towers import ItemTower, item_features
-from models.training import AlignedLaunch
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
-
-Rows = npt.NDArray[np.int64]
 
 SHARES: Final = (0.02, 0.04, 0.07, 0.12, 0.2)
 _HANDS: Final = 5
@@ -171,7 +169,7 @@ def labels_needed(random: Sequence[float], planned: Sequence[float]) -> list[flo
     return needed
 
 
-def _print(console: Any, asking: Asking, curve: npt.NDArray[np.float64], begin: float) -> None:
+def _print(console: Any, asking: Asking, curve: Doubles, begin: float) -> None:
     random, planned = curve.mean(axis=0).T
     table = new_table("labelled items", "random", "planned", "labels needed")
     for share, one, other, needed in zip(

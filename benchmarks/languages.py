@@ -17,22 +17,22 @@ from typing import Final
 
 import click
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 import tensorflow as tf
 
 from benchmarks.cold_split import ColdStart, make_split, read_split
+from models.arrays import Floats
 from models.curves import without_encoder
 from models.encoders import lexical
 from models.encoders.encoder import TextEncoder
 from models.encoders.folder import PACKAGED, SCRATCH, EncoderFolder, open_encoder
 from models.encoders.scratch.encoder import train_encoder
 from models.encoders.tokenizer import WordPieceTokenizer
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.kernel import NO_BRAND, ItemView
 from models.inheritance.selection import START
 from models.inheritance.simulation import SimulatedLaunch, most_popular
 from models.preparation import encode
-from models.training import AlignedLaunch
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.config import Configuration, load_configuration
 from pipeline.layout import SAMPLE
@@ -163,7 +163,7 @@ def _tfidf(terms: tf.RaggedTensor) -> sp.csr_matrix:
     return sp.diags(1.0 / np.maximum(np.asarray(length).ravel(), 1e-9)) @ weighted
 
 
-def _view(text: npt.NDArray[np.float32], terms: sp.csr_matrix) -> ItemView:
+def _view(text: Floats, terms: sp.csr_matrix) -> ItemView:
     items = len(text)
     return ItemView(
         text=text,

@@ -21,7 +21,7 @@ import tf_keras
 
 from benchmarks.ablation import transformed
 from models import features
-from models.inheritance.kernel import Floats
+from models.arrays import Floats
 from models.interactions import PAD, Interactions
 from models.preparation import (
     Encoded,

@@ -10,18 +10,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from models.arrays import Doubles, Floats
+
 if not __package__:
     # Run as a file. Python then looks for modules beside it first, and `serving` is one of them.
     sys.path[0] = str(Path(__file__).parents[1])
 
 import click
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 
 from benchmarks.cold_split import ColdStart, make_split, read_split
 from benchmarks.command import debut
-from benchmarks.intervals import Doubles, interval
+from benchmarks.intervals import interval
 from benchmarks.references import REFERENCES, Likeness, Reference, likeness
 from models.errors import DebutError
 from models.ranking import ranking_quality
@@ -118,7 +119,7 @@ def measure(reference: Reference, shop: ColdStart, like: Mapping[str, Likeness])
     return Score(recall, ndcg, error, time.perf_counter() - start + needed)
 
 
-def squared_errors(shop: ColdStart, predicted: npt.NDArray[np.float64]) -> Doubles:
+def squared_errors(shop: ColdStart, predicted: Doubles) -> Doubles:
     """Sums of squared errors of each tested user's hidden ratings: float64 [B]."""
     errors = (predicted - shop.test.rating) ** 2
     total = np.bincount(shop.test.user, errors, len(shop.user_ids))[shop.tested]
@@ -136,7 +137,7 @@ def _measure_debut(split: Path, shop: ColdStart, root: Path) -> Score:
     return Score(recall, ndcg, error, time.perf_counter() - start)
 
 
-def ask_ranking(client: Client, shop: ColdStart) -> npt.NDArray[np.float32]:
+def ask_ranking(client: Client, shop: ColdStart) -> Floats:
     """The server's lists as scores float32 [B, C]; what is on no list has the lowest."""
     place = {shop.item_ids[row]: column for column, row in enumerate(shop.candidates)}
     never_bought = int((shop.purchases.getnnz(axis=0) == 0).sum())
@@ -152,7 +153,7 @@ def ask_ranking(client: Client, shop: ColdStart) -> npt.NDArray[np.float32]:
 
 def listed_scores(
     client: Client, users: Sequence[str], column_of: Mapping[str, int], *, k: int, new_only: bool
-) -> npt.NDArray[np.float32]:
+) -> Floats:
     """The server's lists as scores of some items, the more the sooner: float32 [B, C].
 
     Args:
@@ -171,7 +172,7 @@ def listed_scores(
     return scores
 
 
-def ask_ratings(client: Client, shop: ColdStart) -> npt.NDArray[np.float64]:
+def ask_ratings(client: Client, shop: ColdStart) -> Doubles:
     """The server's ratings of the hidden interactions, float64 [N]."""
     users = [shop.user_ids[row] for row in shop.test.user]
     items = [shop.item_ids[row] for row in shop.test.item]

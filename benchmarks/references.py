@@ -21,13 +21,14 @@ from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
 from benchmarks.cold_split import ColdStart
+from models.arrays import Doubles, Floats
 from models.encoders.encoder import TextEncoder
 from models.encoders.folder import PACKAGED, EncoderFolder, open_encoder
 from models.encoders.tokenizer import WordPieceTokenizer
 from models.inheritance.ease import ease
 from models.preparation import encode
 
-Matrix = npt.NDArray[np.float32]
+Matrix = Floats
 WORDS: Final = "words"
 MEANING: Final = "meaning"
 
@@ -72,7 +73,7 @@ class Reference:
     name: str
     needs: tuple[str, ...] = ()
     rank: Callable[[ColdStart, Mapping[str, Likeness]], Matrix] | None = None
-    rate: Callable[[ColdStart, Mapping[str, Likeness]], npt.NDArray[np.float64]] | None = None
+    rate: Callable[[ColdStart, Mapping[str, Likeness]], Doubles] | None = None
     library: str | None = None
 
 
@@ -180,12 +181,12 @@ def lightfm(shop: ColdStart, like: Mapping[str, Likeness]) -> Matrix:
     return scores
 
 
-def mean_rating(shop: ColdStart, like: Mapping[str, Likeness]) -> npt.NDArray[np.float64]:
+def mean_rating(shop: ColdStart, like: Mapping[str, Likeness]) -> Doubles:
     """The mean of all."""
     return np.full(len(shop.test.user), shop.train.rating.mean())
 
 
-def rating_baseline(shop: ColdStart, like: Mapping[str, Likeness]) -> npt.NDArray[np.float64]:
+def rating_baseline(shop: ColdStart, like: Mapping[str, Likeness]) -> Doubles:
     """The mean, a bias of the user, and what an item's text tells by ridge regression."""
     train, text = shop.train, like[MEANING].features
     mean = train.rating.mean()
@@ -198,7 +199,7 @@ def rating_baseline(shop: ColdStart, like: Mapping[str, Likeness]) -> npt.NDArra
     item = np.bincount(train.item, rest, len(shop.item_ids))[seen] / count[seen]
     ridge = RidgeCV(_ALPHAS).fit(text[seen], item, sample_weight=count[seen])
     predicted = mean + bias[shop.test.user] + ridge.predict(text)[shop.test.item]
-    rated: npt.NDArray[np.float64] = np.clip(predicted, 0.0, 1.0)
+    rated: Doubles = np.clip(predicted, 0.0, 1.0)
     return rated
 
 

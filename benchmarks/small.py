@@ -30,6 +30,7 @@ from models.errors import DebutError
 from models.export.saving import export
 from models.few_shot.adaptation import EvidenceWeights
 from models.few_shot.clock import ShopClock
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH
 from models.preparation import (
     Encoded,
@@ -39,7 +40,6 @@ from models.preparation import (
     encode,
     simulated_launches,
 )
-from models.training import AlignedLaunch
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.config import load_configuration
 from pipeline.pipeline import training_options

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from models.arrays import Floats
+
 if not __package__:
     # Run as a file. Python then looks for modules beside it first, and `serving` is one of them.
     sys.path[0] = str(Path(__file__).parents[1])
@@ -27,11 +29,12 @@ from benchmarks.references import catalogue_tokens, tokenize
 from models.devices.precision import set_precision
 from models.encoders.encoder import TextEncoder
 from models.encoders.folder import EncoderFolder, open_encoder
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import launches
 from models.interactions import PAD, Interactions
 from models.preparation import encode
 from models.towers import item_features
-from models.training import AlignedLaunch, Inputs, Trainer
+from models.training import Inputs, Trainer
 from models.two_tower import TwoTower
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
@@ -175,9 +178,7 @@ def _pairs(shop: ColdStart, folder: EncoderFolder) -> tuple[tf.Tensor, tf.Tensor
     return tf.constant(tokens), tf.constant(shop.train.rating[chosen], tf.float32)
 
 
-def debut_step_seconds(
-    shop: ColdStart, text: npt.NDArray[np.float32], config: Configuration
-) -> float:
+def debut_step_seconds(shop: ColdStart, text: Floats, config: Configuration) -> float:
     """A gradient step of Debut's training, sampling included.
 
     Args:

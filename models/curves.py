@@ -11,15 +11,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Floats
 from models.few_shot.adaptation import EvidenceWeights, Revealing
 from models.few_shot.clock import ShopClock
-from models.inheritance.kernel import Floats, ItemView, KernelSettings
+from models.inheritance.aligned_launch import AlignedLaunch
+from models.inheritance.kernel import ItemView, KernelSettings
 from models.inheritance.quality import USER_SHRINKAGE, Ratings, item_quality
 from models.inheritance.simulation import SimulatedLaunch
 from models.interactions import Interactions
 from models.ranking import ranking_quality
 from models.record import MeasuredPoint
-from models.training import AlignedLaunch
 
 FIRST: Final = (0, 1, 2, 5, 10)
 SHARES: Final = (1, 5, 20, 100)  # per cent

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from models import features
+from models.arrays import Floats
 
 PAD = -1
 
@@ -37,11 +38,11 @@ class Interactions:
 
     user: npt.NDArray[np.int32]
     item: npt.NDArray[np.int32]
-    rating: npt.NDArray[np.float32]
+    rating: Floats
     timestamp: npt.NDArray[np.int64]
     history: npt.NDArray[np.int32]
-    history_rating: npt.NDArray[np.float32]
-    propensity: npt.NDArray[np.float32]
+    history_rating: Floats
+    propensity: Floats
     span: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
@@ -114,7 +115,7 @@ class Purchases:
     """
 
     item: npt.NDArray[np.int32]
-    rating: npt.NDArray[np.float32]
+    rating: Floats
     offset: npt.NDArray[np.int64]
 
     @classmethod

@@ -16,6 +16,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models import features
+from models.arrays import Floats
 from models.errors import DebutError
 from models.inheritance.kernel import ItemView, place_in_order
 from models.interactions import Interactions
@@ -46,9 +47,9 @@ class ItemTable:
     name: npt.NDArray[np.object_]
     tokens: npt.NDArray[np.int32]
     terms: sp.csr_matrix
-    lexical: npt.NDArray[np.float32]
+    lexical: Floats
     price_bucket: npt.NDArray[np.int32]
-    price_level: npt.NDArray[np.float32]
+    price_level: Floats
     brand_code: npt.NDArray[np.int64]
     interactions: npt.NDArray[np.int64]
     available: npt.NDArray[np.bool_]
@@ -67,7 +68,7 @@ class ItemTable:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def view(self, text: npt.NDArray[np.float32]) -> ItemView:
+    def view(self, text: Floats) -> ItemView:
         """What the item kernel sees, with the encoder's output float32 [I, hidden]."""
         return ItemView(
             text=text,

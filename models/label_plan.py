@@ -16,8 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.few_shot.evidence import Doubles
-from models.inheritance.kernel import Floats
+from models.arrays import Doubles, Floats
 
 _RIDGE: Final = 1.0
 _BATCH: Final = 1 << 14

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 import apache_beam as beam
 import numpy as np
-import numpy.typing as npt
 from tensorflow_model_analysis.metrics import metric_types
+
+from models.arrays import Doubles
 
 # Outputs of the `evaluate` signature.
 RANK = "rank"  # 1 is best, among every item outside the history
@@ -158,26 +159,22 @@ class _Counts(beam.CombineFn):
     def __init__(self, key: metric_types.MetricKey) -> None:
         self._key = key
 
-    def create_accumulator(self) -> npt.NDArray[np.float64]:
+    def create_accumulator(self) -> Doubles:
         return np.zeros(RATING_BINS)
 
     def add_input(
-        self, accumulator: npt.NDArray[np.float64], element: metric_types.StandardMetricInputs
-    ) -> npt.NDArray[np.float64]:
+        self, accumulator: Doubles, element: metric_types.StandardMetricInputs
+    ) -> Doubles:
         outputs = element.get_predictions(self._key.model_name or None)
         part = int(float(outputs[RATING].item()) * RATING_BINS)
         accumulator[min(max(part, 0), RATING_BINS - 1)] += 1
         return accumulator
 
-    def merge_accumulators(
-        self, accumulators: Iterable[npt.NDArray[np.float64]]
-    ) -> npt.NDArray[np.float64]:
-        merged: npt.NDArray[np.float64] = np.sum(list(accumulators), axis=0)
+    def merge_accumulators(self, accumulators: Iterable[Doubles]) -> Doubles:
+        merged: Doubles = np.sum(list(accumulators), axis=0)
         return merged
 
-    def extract_output(
-        self, accumulator: npt.NDArray[np.float64]
-    ) -> dict[metric_types.MetricKey, npt.NDArray[np.float64]]:
+    def extract_output(self, accumulator: Doubles) -> dict[metric_types.MetricKey, Doubles]:
         return {self._key: accumulator}
 
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models import features
+from models.arrays import Floats, Rows
 from models.compression.compress import compress, restored, weight_bytes
 from models.devices.checkpoints import folder_of
 from models.devices.precision import set_precision
@@ -30,10 +31,11 @@ from models.encoders.finetuning import finetune, kernel_recall
 from models.encoders.folder import EncoderFolder, open_encoder
 from models.encoders.pretraining import pretrain
 from models.encoders.tokenizer import WordPieceTokenizer
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.kernel import ItemView, KernelSettings
 from models.inheritance.quality import Ratings, item_quality, quality_as_new
 from models.inheritance.selection import START, Report, keep_kernel, select_kernel
-from models.inheritance.simulation import Rows, SimulatedLaunch, dealt, launches
+from models.inheritance.simulation import SimulatedLaunch, dealt, launches
 from models.inheritance.variants import variant_groups
 from models.interactions import Interactions, Users, read_interactions
 from models.item_table import ItemTable, check_counts, read_item_table, read_popularity
@@ -59,7 +61,7 @@ from models.replay import replayed
 from models.rules import Rules
 from models.self_training import confident_pairs
 from models.towers import item_features
-from models.training import AlignedLaunch, Inputs
+from models.training import Inputs
 from models.training_state import Facts, TrainingState, assign
 from models.two_tower import TwoTower
 
@@ -246,11 +248,11 @@ class Encoded:
     """
 
     encoders: Encoders
-    text: npt.NDArray[np.float32]
+    text: Floats
     strategy: tf.distribute.Strategy
     weights: Weights = ()
     outcome: FineTuned | None = None
-    before: npt.NDArray[np.float32] | None = None
+    before: Floats | None = None
     compressed_to: Compressed | None = None
 
     @classmethod
@@ -546,7 +548,7 @@ def _inputs(
     )
 
 
-def encode(encoder: SentenceEncoder, tokens: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+def encode(encoder: SentenceEncoder, tokens: npt.NDArray[np.int32]) -> Floats:
     """Encode padded tokens [N, T] to float32 [N, hidden], shortest first to save padding."""
     if not len(tokens):
         return np.zeros((0, encoder.hidden_size), np.float32)
@@ -562,7 +564,7 @@ def encode(encoder: SentenceEncoder, tokens: npt.NDArray[np.int32]) -> npt.NDArr
 
 def encode_profiles(
     encoder: SentenceEncoder, tokenizer: WordPieceTokenizer, users: Users, max_tokens: int
-) -> npt.NDArray[np.float32]:
+) -> Floats:
     """Encode each distinct profile once: float32 [U, hidden], zeros for an empty one."""
     texts, place = np.unique(users.profiles, return_inverse=True)
     pieces = tokenizer.pieces(tf.constant(list(texts)))

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import tensorflow as tf
 
 from models import features
-from models.inheritance.kernel import Floats
+from models.arrays import Floats
 from models.interactions import PAD
 
 BATCH: Final = 64

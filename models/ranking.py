@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+
+from models.arrays import Doubles, Floats
 
 
-def ranking_quality(
-    logits: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32], k: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def ranking_quality(logits: Floats, wanted: Floats, k: int) -> tuple[Doubles, Doubles]:
     """Recall@k and NDCG@k per user, binary gains, both over min(k, wanted items).
 
     Args:

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-Floats = npt.NDArray[np.float32]
+from models.arrays import Floats
+
 _LARGEST: Final = 127
 
 

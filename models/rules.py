@@ -18,9 +18,8 @@ import numpy.typing as npt
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from models.arrays import Floats
 from models.errors import BadInput
-
-Floats = npt.NDArray[np.float32]
 
 FILE: Final = Path("assets.extra", "rules.json")
 _ALWAYS: Final = np.iinfo(np.int64).max

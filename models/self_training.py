@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 import scipy.sparse as sp
 
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.kernel import ItemView, KernelSettings
 from models.inheritance.simulation import SimulatedLaunch
-from models.training import AlignedLaunch
 
 _USERS: Final = 512
 

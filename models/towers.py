@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
+
+from models.arrays import Floats
 
 # Half of an item's squared length comes from the encoder, half from its exact words.
 _TEXT_SHARE: Final = 0.5
@@ -33,7 +34,7 @@ class ItemTower(tf.Module):
     shift, so that before any training the tower already knows what the frozen texts know.
     """
 
-    def __init__(self, features: npt.NDArray[np.float32], *, size: int, price_buckets: int) -> None:
+    def __init__(self, features: Floats, *, size: int, price_buckets: int) -> None:
         """Start from a catalogue.
 
         Args:
@@ -92,11 +93,9 @@ def relative(inherited: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
     return tf.nn.relu(inherited) / (tf.nn.relu(reference) + LITTLE)
 
 
-def user_logits(
-    inherited: npt.NDArray[np.float32], reference: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
+def user_logits(inherited: Floats, reference: Floats) -> Floats:
     """`retrieval_logits` of arrays without demand: float32 [U, I] and [U] to float32 [U, I]."""
-    logits: npt.NDArray[np.float32] = retrieval_logits(
+    logits: Floats = retrieval_logits(
         inherited=tf.constant(inherited),
         reference=tf.constant(reference[:, np.newaxis]),
         demand=tf.zeros([inherited.shape[1]]),
@@ -104,7 +103,7 @@ def user_logits(
     return logits
 
 
-def principal_components(centered: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
+def principal_components(centered: Floats, size: int) -> Floats:
     """Leading eigenvectors of the covariance: float32 [F, min(size, F)].
 
     The eigenvectors' signs are arbitrary; each is turned so that its largest entry is positive,
@@ -114,5 +113,5 @@ def principal_components(centered: npt.NDArray[np.float32], size: int) -> npt.ND
     leading = vectors[:, ::-1][:, :size]
     largest = np.abs(leading).argmax(axis=0)
     signs = np.sign(leading[largest, np.arange(leading.shape[1])])
-    turned: npt.NDArray[np.float32] = (leading * signs).astype(np.float32)
+    turned: Floats = (leading * signs).astype(np.float32)
     return turned

@@ -22,6 +22,7 @@ from models.exposure.balancing import strongest, traded
 from models.features import TRAIN
 from models.few_shot.adaptation import EvidenceWeights, learn_adaptation
 from models.few_shot.clock import ShopClock
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.selection import START
 from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH, OPTIONS
 from models.preparation import (
@@ -37,7 +38,7 @@ from models.shelf.shelf import ShelfData
 from models.tracing import seldom_collected
 from models.tracking import ItemSpace, Tracker, open_trackers
 from models.tracking.tracker import flat
-from models.training import AlignedLaunch, Trainer
+from models.training import Trainer
 from models.training_state import Facts, TrainingState
 
 

@@ -16,20 +16,17 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
+from models.arrays import Floats
 from models.debiasing.weights import inverse_propensity, of_pairs
-from models.inheritance.alignment import Alignment
-from models.inheritance.kernel import Floats, ItemKernel, ItemView, KernelSettings
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import SimulatedLaunch
 from models.interactions import PAD, Interactions
 from models.losses import multi_positive_softmax, squared_error
 from models.options import TrainingOptions
-from models.ranking import ranking_quality
 from models.rating import likeness, mean_interest, recent_places
 from models.two_tower import TwoTower
 
 Progress = Callable[[int, dict[str, float]], None]
-_VALIDATION_USERS = 2048
-_RECALL_AT = 20
 _RATED = 8192
 
 
@@ -67,44 +64,6 @@ class Outcome:
     before: dict[str, float]
     after: dict[str, float]
     step: int
-
-
-@dataclass(frozen=True)
-class AlignedLaunch:
-    """A simulated launch whose targets inherit from its anchors.
-
-    Attributes:
-        launch: who wants what.
-        weights: float32 [A, T], of the anchors.
-    """
-
-    launch: SimulatedLaunch
-    weights: Floats
-
-    @classmethod
-    def align(
-        cls, launch: SimulatedLaunch, view: ItemView, settings: KernelSettings
-    ) -> AlignedLaunch:
-        """Align the targets with the anchors, as new items are when they are served."""
-        if not len(launch.anchors):
-            return cls(launch, np.zeros((0, len(launch.targets)), np.float32))
-        kernel, anchors = ItemKernel(view, settings), view.rows(launch.anchors)
-        alignment = Alignment(
-            kernel(anchors, anchors), launch.history, ridge=settings.ridge, refine=True
-        )
-        return cls(launch, alignment(kernel(anchors, view.rows(launch.targets))))
-
-    def quality(self) -> dict[str, float]:
-        """Recall and NDCG at 20 over the targets, and their mean as `score`; 0 without users."""
-        launch, users = self.launch, self.launch.users
-        if not len(users):
-            return {"recall": 0.0, "ndcg": 0.0, "score": 0.0}
-        if len(users) > _VALIDATION_USERS:
-            users = np.random.default_rng(0).choice(users, _VALIDATION_USERS, replace=False)
-        scores = (launch.history[users] @ launch.teacher) @ self.weights
-        recall, ndcg = ranking_quality(scores, launch.wanted[users].toarray(), _RECALL_AT)
-        found = {"recall": float(recall.mean()), "ndcg": float(ndcg.mean())}
-        return found | {"score": (found["recall"] + found["ndcg"]) / 2}
 
 
 def profile_logits(model: TwoTower, batch: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -299,7 +258,7 @@ class Trainer:
         self._matrix_optimizer.learning_rate.assign(options.learning_rate * rate)
         self._scalar_optimizer.learning_rate.assign(options.scalar_learning_rate * rate)
 
-    def _weights(self) -> list[npt.NDArray[np.float32]]:
+    def _weights(self) -> list[Floats]:
         return [variable.numpy() for variable in self._model.variables]
 
 

@@ -16,8 +16,9 @@ import numpy.typing as npt
 import tensorflow as tf
 from pydantic import BaseModel
 
+from models.arrays import Floats
 from models.few_shot.adaptation import EvidenceWeights
-from models.inheritance.kernel import Floats, KernelSettings
+from models.inheritance.kernel import KernelSettings
 
 _FOLDER: Final = "training_state"  # beside the folder of the served model
 _ARRAYS: Final = "arrays.npz"
@@ -55,7 +56,7 @@ class TrainingState:
     evidence: EvidenceWeights
     tokens: npt.NDArray[np.int32]
     text: Floats
-    towers: Sequence[npt.NDArray[np.float32]]
+    towers: Sequence[Floats]
     encoder: Sequence[npt.NDArray[Any]]
 
     def write(self, served: Path) -> None:

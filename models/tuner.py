@@ -18,10 +18,11 @@ from absl import logging
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import SimulatedLaunch
 from models.options import OPTIONS, TRIALS
 from models.preparation import SELECTION_FOLDS, Prepared, ShopData, TrainerOptions
-from models.training import AlignedLaunch, Trainer
+from models.training import Trainer
 
 # Each is tried between its configured value divided and multiplied by the range.
 _TUNED: Final = (

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
+from models.arrays import Floats
 from models.options import Head
 from models.rating import RatingHead
 from models.towers import ItemTower
@@ -16,7 +15,7 @@ class TwoTower(tf.Module):
 
     def __init__(
         self,
-        features: npt.NDArray[np.float32],
+        features: Floats,
         *,
         size: int,
         price_buckets: int,

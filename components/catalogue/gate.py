@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from models.arrays import Floats
 from models.errors import Refused
-from models.inheritance.kernel import Floats
 from models.shelf.intake import FirstInteraction
 from serving.client import Client
 

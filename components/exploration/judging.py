@@ -8,12 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from components.exploration.observing import Observed
+from models.arrays import Floats
 from models.errors import Refused
 from models.exploration import off_policy
 from models.exploration.bandit import Posterior, learn
 from models.exploration.exploration import OUT, chances, drawn
 from models.exploration.off_policy import Estimate, Logged
-from models.inheritance.kernel import Floats
 from models.options import ExploreOptions
 
 _SCORES: Final = 1 << 22  # that are held at a time

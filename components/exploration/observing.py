@@ -10,9 +10,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.exploration.lists import SeenList
+from models.arrays import Doubles, Floats
 from models.exploration.bandit import Feedback
 from models.exploration.exploration import OUT
-from models.inheritance.kernel import Floats
 
 _BATCH: Final = 64
 
@@ -32,7 +32,7 @@ class Observed(NamedTuple):
 
     feedback: Feedback
     of: npt.NDArray[np.int64]
-    propensity: npt.NDArray[np.float64]
+    propensity: Doubles
     is_judge: npt.NDArray[np.bool_]
     judge: npt.NDArray[np.int64]
     promise: Floats
@@ -59,7 +59,7 @@ def observe(model: Any, lists: Sequence[SeenList], new: Sequence[str]) -> Observ
     ]
     rows: list[tuple[int, int, float, float, float]] = []
     judge: list[int] = []
-    promises: list[npt.NDArray[np.float64]] = []
+    promises: list[Doubles] = []
     for start in range(0, len(asked), _BATCH):
         numbers = asked[start : start + _BATCH]
         batch = [lists[number] for number in numbers]

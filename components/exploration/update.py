@@ -21,6 +21,7 @@ from components.exploration.judging import Judgement, judge
 from components.exploration.lists import SeenList, read_lists
 from components.exploration.observing import Observed, observe
 from components.shelf_change import Check, save_changed, users_of
+from models.arrays import Floats
 from models.errors import Refused
 from models.exploration.bandit import learn
 from models.exploration.exploration import Exploration, no_exploration
@@ -146,7 +147,7 @@ def teach(
 
 
 def state_of(
-    embedding: npt.NDArray[np.float32],
+    embedding: Floats,
     new: npt.NDArray[np.int64],
     observed: Observed,
     options: ExploreOptions,

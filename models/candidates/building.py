@@ -11,15 +11,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Floats, Rows
 from models.candidates.columns import HEAD, POPULAR, CandidateIndex, no_index
 from models.candidates.heads import Heads, heads_of, posted
 from models.inheritance.anchors import Inheritance
-from models.inheritance.kernel import Floats
 from models.interactions import PAD
 from models.options import IndexOptions
 from models.roots import read_floats
 
-Rows = npt.NDArray[np.int64]
 # Places of a block: about half of a list, within these bounds.
 _NARROWEST: Final = 8
 _WIDEST: Final = 128

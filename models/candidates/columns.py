@@ -17,8 +17,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Floats
 from models.columns import WIDENS
-from models.inheritance.kernel import Floats
 
 # Anchors of an item that the index keeps.
 HEAD: Final = 5

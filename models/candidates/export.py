@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Floats
 from models.candidates.building import heirs_among, read_inheritance
 from models.candidates.factors import Factors, fit_factors, lent_weights
 from models.inheritance.anchors import Inheritance
-from models.inheritance.kernel import Floats
 
 ITEMS: Final = "items.npy"
 ITEM_IDS: Final = "items.txt"

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse as sp
 
+from models.arrays import Doubles, Floats
 from models.inheritance.anchors import Inheritance
-from models.inheritance.kernel import Floats
 
 # Of the vectors.
 WIDTH: Final = 256
@@ -64,12 +64,12 @@ def lent_weights(inheritance: Inheritance, rows: npt.NDArray[np.int64]) -> sp.cs
     return sp.csr_matrix((weight.ravel(), anchor.ravel(), begin), shape=shape)
 
 
-def _regular(gram: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _regular(gram: Doubles) -> Doubles:
     """With a little added to the diagonal, so that it can be inverted."""
     little = _TINY * np.trace(gram) / len(gram) + np.finfo(np.float32).tiny
-    regular: npt.NDArray[np.float64] = gram + little * np.eye(len(gram), dtype=gram.dtype)
+    regular: Doubles = gram + little * np.eye(len(gram), dtype=gram.dtype)
     return regular
 
 
-def _widened(factor: npt.NDArray[np.float64]) -> Floats:
+def _widened(factor: Doubles) -> Floats:
     return np.pad(factor, [(0, 0), (0, WIDTH - factor.shape[1])]).astype(np.float32)

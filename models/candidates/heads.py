@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Floats
 from models.candidates.columns import HEAD
-from models.inheritance.kernel import Floats
 
 Rows = npt.NDArray[np.integer[Any]]
 # Of the first weight, from which on an item is posted under its second anchor too.

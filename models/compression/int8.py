@@ -15,10 +15,10 @@ import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
+from models.arrays import Floats
 from models.compression.static import FloatTable, StaticEncoder
 from models.encoders.encoder import SentenceEncoder, TextEncoder
 
-Floats = npt.NDArray[np.float32]
 _LARGEST: Final = 127
 # Where BERT's layers keep their matrices.
 _PARTS: Final = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.compression.teaching import Floats
+from models.arrays import Floats
 from models.encoders.encoder import SentenceEncoder
 
 

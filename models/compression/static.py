@@ -14,11 +14,11 @@ import scipy.sparse as sp
 import tensorflow as tf
 from scipy.sparse.linalg import lsqr
 
+from models.arrays import Floats
 from models.compression.teaching import Lessons
 from models.encoders.encoder import SentenceEncoder, WordVectors
 from models.encoders.folder import EncoderFolder
 
-Floats = npt.NDArray[np.float32]
 _RIDGE: Final = 1e-3
 _ITERATIONS: Final = 60
 _BATCH: Final = 1024

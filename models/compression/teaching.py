@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Floats
 from models.encoders.finetuning import drop_tokens
 
 Tokens = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float32]
 _LACKING: Final = 0.3  # of a damaged text's word pieces
 
 

@@ -15,8 +15,8 @@ import apache_beam as beam
 import numpy as np
 from tensorflow_model_analysis.metrics import metric_types
 
+from models.arrays import Doubles
 from models.exploration.off_policy import Estimate, Logged, doubly_robust, ips, snips, truncated
-from models.few_shot.evidence import Doubles
 from models.interactions import PAD
 from models.metrics import COLD_RANK, RANK, derived, recall
 

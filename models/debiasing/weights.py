@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from models.few_shot.evidence import Doubles
-from models.inheritance.kernel import Floats
+from models.arrays import Doubles, Floats
 
 
 def inverse_propensity(

@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from models.inheritance.kernel import Floats, ItemView, place_beside, place_in_order
+from models.arrays import Floats
+from models.inheritance.kernel import ItemView, place_beside, place_in_order
 from models.products import Described, Product, describe
 from models.roots import read_floats
 from models.shelf.admission import Admission

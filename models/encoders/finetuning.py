@@ -17,6 +17,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras
 
+from models.arrays import Floats
 from models.devices.fitting import fit
 from models.devices.replicas import gathered
 from models.encoders.encoder import TextEncoder
@@ -163,7 +164,7 @@ def finetune(
     )
 
 
-def kernel_recall(embedding: npt.NDArray[np.float32], launch: SimulatedLaunch) -> float:
+def kernel_recall(embedding: Floats, launch: SimulatedLaunch) -> float:
     """Recall@20 of the launch by nearness to the history alone.
 
     Args:

@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
-from models.few_shot.evidence import Doubles
-from models.inheritance.kernel import Floats
+from models.arrays import Doubles, Floats
 from models.options import Policy
 
 DRAWS: Final = 32

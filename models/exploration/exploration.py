@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from models.arrays import Floats
 from models.columns import WIDENS, Columns
-from models.inheritance.kernel import Floats
 
 # Stands for "no candidate": lower than any logit, yet finite.
 OUT: Final = tf.float32.min

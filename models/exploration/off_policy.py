@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from models.few_shot.evidence import Doubles
+from models.arrays import Doubles
 
 Z: Final = 1.645
 """Of a one-sided bound that holds in 95 of 100 cases, by the normal approximation."""

@@ -14,14 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from models.arrays import Doubles, Floats
 from models.exploration.off_policy import mean_of
 from models.exposure.measures import coverage, exposures, gini
-from models.few_shot.evidence import Doubles
-from models.inheritance.kernel import Floats
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.ranking import ranking_quality
 from models.record import MeasuredPoint
 from models.towers import user_logits
-from models.training import AlignedLaunch
 
 # In logits. The first one changes nothing.
 STRENGTHS: Final = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 0.8)

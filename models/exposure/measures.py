@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Doubles
 from models.interactions import PAD
 
-Counts = npt.NDArray[np.float64]
+Counts = Doubles
 
 
 def exposures(lists: npt.NDArray[np.integer[Any]], items: int) -> Counts:

@@ -17,15 +17,13 @@ import tensorflow as tf
 from absl import logging
 from scipy.optimize import minimize
 
+from models.arrays import Doubles, Floats, Rows
 from models.few_shot import evidence
 from models.few_shot.clock import ShopClock
-from models.few_shot.evidence import Doubles
-from models.inheritance.kernel import Floats
-from models.inheritance.simulation import Rows
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.interactions import Interactions
 from models.ranking import ranking_quality
 from models.towers import retrieval_logits
-from models.training import AlignedLaunch
 
 COUNTS: Final = (1, 2, 3, 5, 10)
 STRENGTHS: Final = (0.0, 0.3, 0.6, 0.8)

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from models.arrays import Doubles, Floats
+
 _KNOTS: Final = 4096
 _LATEST: Final = 0.1  # of the shop's interactions, whose rate holds for what comes after them
 
@@ -25,7 +27,7 @@ class ShopClock(NamedTuple):
     """
 
     time: npt.NDArray[np.int64]
-    share: npt.NDArray[np.float32]
+    share: Floats
 
     @classmethod
     def of(cls, timestamps: npt.NDArray[np.int64]) -> ShopClock:
@@ -41,13 +43,13 @@ class ShopClock(NamedTuple):
             time, share = time[kept], share[kept]
         return cls(time.astype(np.int64), share.astype(np.float32))
 
-    def at(self, timestamps: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def at(self, timestamps: npt.NDArray[np.int64]) -> Doubles:
         """What the clock shows: float64, above 1 where the shop goes on after its data."""
         share = self.share.astype(np.float64)
         tail = min(int(np.searchsorted(share, 1 - _LATEST)), len(share) - 1)
         rate = (share[-1] - share[tail]) / max(int(self.time[-1] - self.time[tail]), 1)
         later = np.maximum(timestamps - self.time[-1], 0)
-        shown: npt.NDArray[np.float64] = np.interp(timestamps, self.time, share) + rate * later
+        shown: Doubles = np.interp(timestamps, self.time, share) + rate * later
         return shown
 
 

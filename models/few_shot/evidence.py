@@ -15,16 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from models.arrays import Doubles, Floats
 from models.columns import WIDENS
 from models.few_shot.clock import ShopClock
 from models.inheritance.anchors import Inheritance
-from models.inheritance.kernel import Floats
 from models.inheritance.simulation import SimulatedLaunch
 from models.interactions import PAD
 from models.threads import on_all_processors
 from models.towers import user_logits
-
-Doubles = npt.NDArray[np.float64]
 
 # Of a new item, in the order of the columns of `features`.
 FEATURES: Final = ("speed", "left", "log_left", "expected_share", "habit", "rating")

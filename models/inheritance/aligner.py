@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Doubles, Floats
 from models.inheritance.alignment import Alignment, keep_strongest
-from models.inheritance.kernel import Floats, ItemKernel, ItemView, KernelSettings
+from models.inheritance.kernel import ItemKernel, ItemView, KernelSettings
 from models.inheritance.simulation import SimulatedLaunch
 
 _BATCH: Final = 1024
@@ -87,11 +88,11 @@ class Aligner:
         return Aligned(index, weight, self.log_popularity @ weights, towards)
 
 
-def _score_gram(known: SimulatedLaunch) -> npt.NDArray[np.float64]:
+def _score_gram(known: SimulatedLaunch) -> Doubles:
     count = len(known.anchors)
     total = np.zeros((count, count))
     for start in range(0, known.history.shape[0], _BATCH):
         scores = known.history[start : start + _BATCH] @ known.teacher
         total += scores.T @ scores
-    gram: npt.NDArray[np.float64] = total / max(known.history.shape[0], 1)
+    gram: Doubles = total / max(known.history.shape[0], 1)
     return gram

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from scipy.linalg import inv, lu_factor, lu_solve
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-from models.inheritance.kernel import Floats
+from models.arrays import Floats
 from models.threads import on_all_processors
 
 _CONSTANT: Final = 0.05  # of the kernel: all items have something in common

@@ -14,10 +14,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Floats
 from models.columns import ROUNDS, WIDENS
 from models.inheritance.aligner import Aligner
 from models.inheritance.back_off import BackOff
-from models.inheritance.kernel import Floats, ItemView
+from models.inheritance.kernel import ItemView
 from models.inheritance.simulation import SimulatedLaunch
 from models.interactions import PAD
 from models.rules import Ruled

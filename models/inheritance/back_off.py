@@ -12,8 +12,8 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Floats
 from models.inheritance.aligner import Aligned
-from models.inheritance.kernel import Floats
 from models.rules import NO_GROUP
 
 Codes = npt.NDArray[np.int64]

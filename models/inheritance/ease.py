@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 from scipy.linalg import cho_factor
 from scipy.linalg.lapack import dpotri
 
+from models.arrays import Floats
 
-def ease(history: sp.csr_matrix, regularization: float) -> npt.NDArray[np.float32]:
+
+def ease(history: sp.csr_matrix, regularization: float) -> Floats:
     """Item-item weights that best reconstruct the interactions without the diagonal.
 
     Args:
@@ -27,5 +28,5 @@ def ease(history: sp.csr_matrix, regularization: float) -> npt.NDArray[np.float3
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0.0)
-    found: npt.NDArray[np.float32] = weights.astype(np.float32)
+    found: Floats = weights.astype(np.float32)
     return found

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from models.arrays import Floats
 from models.threads import on_all_processors
 
-Floats = npt.NDArray[np.float32]
 NO_BRAND: Final = -1
 _LEXICAL_SHARE: Final = 0.5
 _NEAR_PLACE: Final = 0.003

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from models.inheritance.kernel import Floats, ItemKernel, ItemView, KernelSettings
+from models.arrays import Doubles, Floats
+from models.inheritance.kernel import ItemKernel, ItemView, KernelSettings
 from models.inheritance.simulation import most_popular, purchase_matrix
 from models.interactions import Interactions
 
@@ -92,11 +93,9 @@ def item_quality(
     return fit_quality(ratings, view, settings, max_anchors=max_anchors).items
 
 
-def quality_towards(
-    towards: Floats, weight: Floats | npt.NDArray[np.float64]
-) -> Floats | npt.NDArray[np.float64]:
+def quality_towards(towards: Floats, weight: Floats | Doubles) -> Floats | Doubles:
     """Quality of T items without ratings from their kernel with the anchors, float32 [A, T]."""
-    quality: Floats | npt.NDArray[np.float64] = (towards.T + np.float32(_CONSTANT)) @ weight
+    quality: Floats | Doubles = (towards.T + np.float32(_CONSTANT)) @ weight
     return quality
 
 
@@ -158,8 +157,8 @@ def _shrunk_mean(
     group: npt.NDArray[np.int32],
     groups: int,
     shrinkage: float,
-) -> npt.NDArray[np.float64]:
+) -> Doubles:
     total = np.bincount(group, values, minlength=groups)
     count = np.bincount(group, minlength=groups)
-    mean: npt.NDArray[np.float64] = total / np.maximum(count + shrinkage, 1.0)
+    mean: Doubles = total / np.maximum(count + shrinkage, 1.0)
     return mean

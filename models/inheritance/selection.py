@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from models.arrays import Doubles
 from models.inheritance.alignment import Alignment
 from models.inheritance.kernel import ItemKernel, ItemView, KernelSettings, compare
 from models.inheritance.simulation import SimulatedLaunch
@@ -30,7 +30,7 @@ _TURNS: Final = ("ridge", "order", "side", "ridge")
 _USERS: Final = 1500
 _RECALL_AT: Final = 20
 
-Recalls = npt.NDArray[np.float64]
+Recalls = Doubles
 Report = Callable[[KernelSettings, float], None]
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from models.arrays import Doubles, Floats, Rows
 from models.inheritance.ease import ease
 from models.roots import rooted, squared
 
-Rows = npt.NDArray[np.int64]
 # EASE keeps an item from explaining itself; what is like a bought item is wanted all the same.
 _OWN: Final = 0.3
 
@@ -40,8 +40,8 @@ class SimulatedLaunch:
     anchors: Rows
     history: sp.csr_matrix
     wanted: sp.csr_matrix
-    teacher: npt.NDArray[np.float32]
-    log_popularity: npt.NDArray[np.float32]
+    teacher: Floats
+    log_popularity: Floats
     users: Rows
 
     @classmethod
@@ -69,7 +69,7 @@ class SimulatedLaunch:
         return replace(self, teacher=squared(*rooted(self.teacher)))
 
 
-def _centred(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _centred(values: Doubles) -> Doubles:
     return values - values.mean() if len(values) else values
 
 

@@ -14,11 +14,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Floats
 from models.few_shot.evidence import Choices
 from models.inheritance.aligner import Aligner
 from models.inheritance.alignment import Alignment
 from models.inheritance.back_off import BackOff
-from models.inheritance.kernel import Floats, ItemKernel, ItemView, KernelScales, KernelSettings
+from models.inheritance.kernel import ItemKernel, ItemView, KernelScales, KernelSettings
 from models.inheritance.quality import quality_towards
 from models.roots import read_floats
 from models.shelf.sparse_arrays import of_arrays, to_arrays

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.arrays import Floats
 from models.candidates.columns import no_index
 from models.exploration.exploration import no_exploration
 from models.few_shot.evidence import Evidence
 from models.inheritance.anchors import Inheritance
-from models.inheritance.kernel import Floats
 from models.rules import Ruled
 from models.shelf.buyers import Buyers
 from models.shelf.shelf import STORED, ShelfData

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.inheritance.kernel import Floats
+from models.arrays import Floats
 from models.roots import read_floats
 from models.towers import FLOOR, LITTLE
 

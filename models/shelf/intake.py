@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from models.arrays import Floats
 from models.interactions import PAD
 from models.shelf.buyers import index_buyers_on
 
@@ -150,9 +151,7 @@ def _adapted_columns(shelf: Any, rows: npt.NDArray[np.int64], answer: Columns) -
     return columns | {"evidence.of": place_of, "embedding": embedding, "served.demand": demand}
 
 
-def _purchases(
-    shelf: Any, pairs: npt.NDArray[np.int64], ratings: npt.NDArray[np.float32]
-) -> Columns:
+def _purchases(shelf: Any, pairs: npt.NDArray[np.int64], ratings: Floats) -> Columns:
     """The users' purchases with pairs of user and item rows added, each user's newest last."""
     items, offset = shelf.user_items.numpy(), shelf.user_offset.numpy()
     user = np.repeat(np.arange(len(offset) - 1), np.diff(offset))

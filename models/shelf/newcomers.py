@@ -17,8 +17,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from models import features
+from models.arrays import Floats, Rows
 from models.inheritance.anchors import interleaved
-from models.inheritance.kernel import Floats, ItemView, place_beside, place_in_order
+from models.inheritance.kernel import ItemView, place_beside, place_in_order
 from models.interactions import PAD
 from models.preprocessing import item_name, word_count
 from models.products import Described, Product
@@ -28,7 +29,6 @@ from models.shelf.admission import Admission, Categories
 from models.shelf.id_index import sort_ids
 from models.shelf.intake import Columns
 
-Rows = npt.NDArray[np.int64]
 # What a product begins with, by column; the others come from its texts.
 _BLANK: Final = {
     "item_name": b"",

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import tensorflow as tf
 
+from models.arrays import Floats, Rows
 from models.candidates.columns import CandidateIndex, no_index
 from models.candidates.search import CandidateSearch
 from models.columns import ROUNDS, Columns, take
@@ -27,9 +28,9 @@ from models.few_shot.evidence import Evidence, lent_matrix, no_evidence
 from models.inheritance.aligner import Aligner
 from models.inheritance.anchors import Inheritance, inherit
 from models.inheritance.inherited import Inherited
-from models.inheritance.kernel import Floats, ItemKernel, ItemView, KernelSettings
+from models.inheritance.kernel import ItemKernel, ItemView, KernelSettings
 from models.inheritance.quality import FittedQuality, Ratings, fit_quality
-from models.inheritance.simulation import Rows, SimulatedLaunch, most_popular
+from models.inheritance.simulation import SimulatedLaunch, most_popular
 from models.interactions import PAD, Purchases
 from models.item_table import ItemTable
 from models.options import ModelOptions
@@ -85,7 +86,7 @@ class ShelfData:
     user_id: npt.NDArray[np.object_]
     user_profile: Floats = field(metadata={ROUNDS: True})
     user_items: npt.NDArray[np.int32]
-    user_rating: npt.NDArray[np.float32]
+    user_rating: Floats
     user_offset: npt.NDArray[np.int64]
     served: Inheritance
     judged: Inheritance
@@ -168,7 +169,7 @@ class Shelf(Columns):
 def fill_shelf(
     model: TwoTower,
     table: ItemTable,
-    features: npt.NDArray[np.float32],
+    features: Floats,
     view: ItemView,
     settings: KernelSettings,
     *,
@@ -177,7 +178,7 @@ def fill_shelf(
     purchases: Purchases,
     clock: ShopClock,
     user_ids: npt.NDArray[np.object_],
-    user_text: npt.NDArray[np.float32],
+    user_text: Floats,
     options: ModelOptions,
     span: npt.NDArray[np.int32],
     rules: Ruled | None = None,

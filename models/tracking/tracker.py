@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-import numpy.typing as npt
+from models.arrays import Floats
 
 Plain = bool | int | float | str
 
@@ -21,7 +20,7 @@ class ItemSpace(NamedTuple):
         state: string [N], "seen" or "new".
     """
 
-    embedding: npt.NDArray[np.float32]
+    embedding: Floats
     item_id: Sequence[str]
     name: Sequence[str]
     state: Sequence[str]

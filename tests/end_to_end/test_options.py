@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from benchmarks.ablation import held_out, measure, transformed
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.preparation import Prepared, ShopData, TrainerOptions
-from models.training import AlignedLaunch
 from pipeline.config import load_configuration
 from pipeline.pipeline import training_options
 from pipeline.runner import run_pipeline

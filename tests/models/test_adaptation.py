@@ -6,9 +6,9 @@ import pytest
 from models.few_shot.adaptation import COUNTS, STRENGTHS, EvidenceWeights, learn_adaptation
 from models.few_shot.clock import ShopClock
 from models.few_shot.evidence import FEATURES
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import SimulatedLaunch, purchase_matrix
 from models.interactions import Interactions
-from models.training import AlignedLaunch
 
 USERS, ITEMS, TARGETS = 150, 120, 60
 

@@ -7,11 +7,11 @@ import scipy.sparse as sp
 from models.curves import by_first_interactions, by_labelled_share, without_encoder
 from models.few_shot.adaptation import learn_adaptation
 from models.few_shot.clock import ShopClock
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.kernel import NO_BRAND, ItemKernel, ItemView, KernelSettings
 from models.inheritance.quality import Ratings
 from models.inheritance.simulation import SimulatedLaunch
 from models.ranking import ranking_quality
-from models.training import AlignedLaunch
 from tests.models.test_adaptation import TARGETS, make
 
 USERS, ITEMS, KINDS = 200, 160, 6

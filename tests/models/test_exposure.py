@@ -13,8 +13,8 @@ from models.exposure.balancing import (
     traded,
 )
 from models.exposure.measures import exposures, gini
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import SimulatedLaunch
-from models.training import AlignedLaunch
 
 USERS, ITEMS = 300, 120
 

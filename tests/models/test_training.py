@@ -5,12 +5,13 @@ import pytest
 import scipy.sparse as sp
 import tensorflow as tf
 
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.kernel import NO_BRAND, ItemView, KernelSettings
 from models.inheritance.simulation import SimulatedLaunch, launches, purchase_matrix
 from models.interactions import PAD, Interactions
 from models.options import TrainingOptions
 from models.ranking import ranking_quality
-from models.training import AlignedLaunch, Inputs, Trainer, profile_logits
+from models.training import Inputs, Trainer, profile_logits
 from models.two_tower import TwoTower
 from tests.models.oracle import aligned, kernel_matrix
 
