@@ -12,7 +12,7 @@ from models.inheritance.kernel import NO_BRAND, ItemKernel, ItemView, KernelSett
 from models.inheritance.quality import Ratings
 from models.inheritance.simulation import SimulatedLaunch
 from models.ranking import ranking_quality
-from tests.models.test_adaptation import TARGETS, make
+from tests.models.few_shot.test_adaptation import TARGETS, make
 
 USERS, ITEMS, KINDS = 200, 160, 6
 SETTINGS = KernelSettings(ridge=1.0, order=0.0, side=0.0)

@@ -21,9 +21,9 @@ from models.shelf.newcomers import place, withdraw
 from models.shelf.shelf import Shelf
 from tests.components.ingestion.helpers import IN_MEMORY
 from tests.models.conftest import fill
+from tests.models.export.test_adapter import SUPPORTS, interactions, scores
 from tests.models.oracle import ROUNDED
 from tests.models.shop import NUM_USERS, SIZE, THEMES, item_id, user_id
-from tests.models.test_adapter import SUPPORTS, interactions, scores
 from tests.portable.protos import recorded, unportable
 
 USERS = [user_id(user).decode() for user in range(NUM_USERS)]

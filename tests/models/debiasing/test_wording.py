@@ -10,8 +10,8 @@ from models.products import describe
 from models.shelf.admission import Admission
 from models.shelf.newcomers import place
 from tests.models.conftest import known_history
+from tests.models.shelf.test_newcomers import product
 from tests.models.shop import NUM_USERS
-from tests.models.test_newcomers import product
 
 NEW = (9, 19, 29)  # of three themes
 

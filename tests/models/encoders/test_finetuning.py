@@ -15,7 +15,7 @@ from models.encoders.finetuning import (
 from models.inheritance.simulation import SimulatedLaunch
 from models.options import FineTuningOptions
 from models.record import FineTuned
-from tests.models.test_encoder import tokens_of
+from tests.models.encoders.test_encoder import tokens_of
 from tests.tiny_bert import HIDDEN, LAYERS
 
 OPTIONS = FineTuningOptions(

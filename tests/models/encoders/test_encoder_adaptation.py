@@ -7,7 +7,7 @@ from scipy.special import erf
 from models.encoders.adaptation import AdapterDense, LowRankDense
 from models.encoders.encoder import TextEncoder
 from models.errors import BadInput
-from tests.models.test_encoder import (
+from tests.models.encoders.test_encoder import (
     EMBEDDINGS,
     PER_LAYER,
     TEXTS,

@@ -27,8 +27,8 @@ from models.shelf.admission import FILE, Admission
 from models.shelf.newcomers import place, refreshed
 from models.shelf.shelf import Shelf
 from pipeline.config import load_configuration
+from tests.models.shelf.test_newcomers import product
 from tests.models.shop import NUM_USERS, SIZE, item_id, user_id
-from tests.models.test_newcomers import product
 
 NOW = 1_800_000_000  # in January 2027
 LATER = 1_850_000_000

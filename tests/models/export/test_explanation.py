@@ -8,9 +8,9 @@ from models.encoders import lexical
 from models.products import describe
 from models.shelf.intake import assign, take_in
 from tests.models.conftest import known_history
+from tests.models.export.test_adapter import USERS, interactions
+from tests.models.shelf.test_newcomers import product
 from tests.models.shop import NUM_USERS, item_id, user_id
-from tests.models.test_adapter import USERS, interactions
-from tests.models.test_newcomers import product
 
 NEW, SEEN, HELD_OUT = 59, 3, 18
 UNKNOWN = b"nobody"

@@ -13,7 +13,7 @@ from models.encoders.encoder import TextEncoder
 from models.errors import BadInput
 from models.options import CompressionOptions
 from models.preparation import encode
-from tests.models.test_encoder import saved_and_loaded
+from tests.models.encoders.test_encoder import saved_and_loaded
 from tests.tiny_bert import HIDDEN
 
 NONE = CompressionOptions(student="none", layers=1, steps=60, pruned_share=0.0, weights="float32")

@@ -6,7 +6,7 @@ from models.encoders import pretraining
 from models.encoders.encoder import TextEncoder
 from models.encoders.pretraining import MaskedWords, mask_words, pretrain
 from models.options import PretrainingOptions
-from tests.models.test_encoder import tokens_of
+from tests.models.encoders.test_encoder import tokens_of
 from tests.tiny_bert import LAYERS
 
 OPTIONS = PretrainingOptions(steps=40, batch_items=16, masked_share=0.3, learning_rate=0.01)

@@ -10,8 +10,8 @@ from models.export import audience
 from models.export.audience import NEIGHBOURS
 from models.shelf.intake import assign, take_in
 from tests.models.conftest import known_history
+from tests.models.export.test_adapter import interactions
 from tests.models.shop import NUM_USERS, SIZE, item_id, user_id
-from tests.models.test_adapter import interactions
 
 EVERYBODY = NUM_USERS + 5
 TEXTS = ("title", "category", "brand", "description")

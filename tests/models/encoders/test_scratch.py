@@ -11,7 +11,7 @@ from models.encoders.scratch.encoder import train_encoder
 from models.encoders.scratch.vocabulary import SPECIAL, learn_pieces
 from models.encoders.tokenizer import WordPieceTokenizer
 from models.options import ScratchOptions
-from tests.models.test_tokenizer import NASTY, expected, found
+from tests.models.encoders.test_tokenizer import NASTY, expected, found
 
 COLOURS = ("红色", "蓝色", "白色", "金色", "绿色", "黑色")
 THINGS = ("陶瓷茶杯", "木质相框", "棉布手袋", "玻璃花瓶")

@@ -15,7 +15,7 @@ from models.encoders.folder import PACKAGED, open_encoder
 from models.encoders.tokenizer import WordPieceTokenizer
 from tests.tiny_bert import write_tiny_bert
 
-SAMPLE = Path(__file__).parents[2] / "data" / "online_retail" / "items.csv.gz"
+SAMPLE = Path(__file__).parents[3] / "data" / "online_retail" / "items.csv.gz"
 NASTY = [
     "",
     "   \t\n ",
