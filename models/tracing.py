@@ -1,4 +1,4 @@
-"""Functions that are traced once for all signatures of a served model."""
+"""Functions that are traced once, and traces that are quickly made."""
 
 from __future__ import annotations
 
@@ -27,6 +27,33 @@ def traced_once(function: Callable[..., Any], *signature: tf.TensorSpec) -> Call
     """
     traced = tf.function(function, input_signature=signature, autograph=False)
     return lambda *inputs: traced(*inputs)
+
+
+def traced_at_first_call(function: Callable[..., Any], **free: int) -> Callable[..., Any]:
+    """A function that has one graph for batches of all sizes.
+
+    TensorFlow would trace one for the first batch and another one for all others.
+
+    Args:
+        function: of nests of tensors, which are given by name.
+        free: how many of a tensor's axes differ in size from batch to batch; 1 where it isn't said.
+    """
+    compiled: Callable[..., Any] | None = None
+
+    def any_size(name: str, tensors: Any) -> Any:
+        axes = free.get(name, 1)
+        return tf.nest.map_structure(
+            lambda tensor: tf.TensorSpec([None] * axes + tensor.shape[axes:], tensor.dtype), tensors
+        )
+
+    def call(**batch: Any) -> Any:
+        nonlocal compiled
+        if compiled is None:
+            specs = {name: any_size(name, tensors) for name, tensors in batch.items()}
+            compiled = tf.function(function, autograph=False).get_concrete_function(**specs)
+        return compiled(**batch)
+
+    return call
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from models.interactions import PAD, Interactions
 from models.losses import multi_positive_softmax, squared_error
 from models.options import TrainingOptions
 from models.rating import likeness, mean_interest, recent_places
+from models.tracing import traced_at_first_call
 from models.two_tower import TwoTower
 
 Progress = Callable[[int, dict[str, float]], None]
@@ -104,8 +105,8 @@ class Trainer:
         # Or the first step would make what they keep, and be traced a second time.
         self._matrix_optimizer.build(model.matrices)
         self._scalar_optimizer.build(model.scalars)
-        self._rate = _compiled(self._ratings)
-        self._step = _compiled(self._train_step, wanted=2)
+        self._rate = traced_at_first_call(self._ratings)
+        self._step = traced_at_first_call(self._train_step, wanted=2)
 
     def run(self, folds: list[AlignedLaunch], progress: Progress) -> Outcome:
         """Train, and leave the model at the step whose ratings of the eval split were best."""
@@ -260,30 +261,3 @@ class Trainer:
 
     def _weights(self) -> list[Floats]:
         return [variable.numpy() for variable in self._model.variables]
-
-
-def _compiled(function: Callable[..., Any], **free: int) -> Callable[..., Any]:
-    """A function with one graph for batches of all sizes, traced at the first call.
-
-    TensorFlow would trace one for the first batch and another one for all others.
-
-    Args:
-        function: of nests of tensors, which are given by name.
-        free: how many of a tensor's axes differ in size from batch to batch; 1 where it isn't said.
-    """
-    compiled: Callable[..., Any] | None = None
-
-    def any_size(name: str, tensors: Any) -> Any:
-        axes = free.get(name, 1)
-        return tf.nest.map_structure(
-            lambda tensor: tf.TensorSpec([None] * axes + tensor.shape[axes:], tensor.dtype), tensors
-        )
-
-    def call(**batch: Any) -> Any:
-        nonlocal compiled
-        if compiled is None:
-            specs = {name: any_size(name, tensors) for name, tensors in batch.items()}
-            compiled = tf.function(function, autograph=False).get_concrete_function(**specs)
-        return compiled(**batch)
-
-    return call
