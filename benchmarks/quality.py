@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from models.arrays import Doubles, Floats
-
 if not __package__:
     # Run as a file. Python then looks for modules beside it first, and `serving` is one of them.
     sys.path[0] = str(Path(__file__).parents[1])
@@ -24,6 +22,7 @@ from benchmarks.cold_split import ColdStart, make_split, read_split
 from benchmarks.command import debut
 from benchmarks.intervals import interval
 from benchmarks.references import REFERENCES, Likeness, Reference, likeness
+from models.arrays import Doubles, Floats
 from models.errors import DebutError
 from models.ranking import ranking_quality
 from pipeline.commands.console import new_table, open_console, print_table

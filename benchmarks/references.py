@@ -28,7 +28,6 @@ from models.encoders.tokenizer import WordPieceTokenizer
 from models.inheritance.ease import ease
 from models.preparation import encode
 
-Matrix = Floats
 WORDS: Final = "words"
 MEANING: Final = "meaning"
 
@@ -54,7 +53,7 @@ class Likeness(NamedTuple):
     """
 
     features: Any
-    cosine: Matrix
+    cosine: Floats
     seconds: float
 
 
@@ -72,7 +71,7 @@ class Reference:
 
     name: str
     needs: tuple[str, ...] = ()
-    rank: Callable[[ColdStart, Mapping[str, Likeness]], Matrix] | None = None
+    rank: Callable[[ColdStart, Mapping[str, Likeness]], Floats] | None = None
     rate: Callable[[ColdStart, Mapping[str, Likeness]], Doubles] | None = None
     library: str | None = None
 
@@ -97,7 +96,7 @@ def words(shop: ColdStart) -> sp.csr_matrix:
     ).fit_transform(shop.texts)
 
 
-def meaning(shop: ColdStart, encoder: str) -> Matrix:
+def meaning(shop: ColdStart, encoder: str) -> Floats:
     """Sentence vectors of a frozen encoder, float32 [I, hidden], rows of unit length."""
     folder = open_encoder(encoder)
     return encode(TextEncoder(folder), catalogue_tokens(shop, folder))
@@ -116,23 +115,23 @@ def tokenize(texts: Sequence[str], folder: EncoderFolder, max_tokens: int) -> np
     return tokens.astype(np.int32)
 
 
-def popularity(shop: ColdStart, like: Mapping[str, Likeness]) -> Matrix:
+def popularity(shop: ColdStart, like: Mapping[str, Likeness]) -> Floats:
     """How much items of like words were bought, the same for every user."""
     everybody = np.asarray(shop.purchases.sum(axis=0)) @ like[WORDS].cosine ** _WORDS_POWER
     return np.repeat(everybody.astype(np.float32), len(shop.tested), axis=0)
 
 
-def words_knn(shop: ColdStart, like: Mapping[str, Likeness]) -> Matrix:
+def words_knn(shop: ColdStart, like: Mapping[str, Likeness]) -> Floats:
     """Sum of the history's likeness in words; the power lets the nearest items count."""
     return _knn(shop, like[WORDS].cosine ** _WORDS_POWER)
 
 
-def meaning_knn(shop: ColdStart, like: Mapping[str, Likeness]) -> Matrix:
+def meaning_knn(shop: ColdStart, like: Mapping[str, Likeness]) -> Floats:
     """The same by the encoder."""
     return _knn(shop, like[MEANING].cosine ** _MEANING_POWER)
 
 
-def als_with_ridge(shop: ColdStart, like: Mapping[str, Likeness]) -> Matrix:
+def als_with_ridge(shop: ColdStart, like: Mapping[str, Likeness]) -> Floats:
     """ALS (Hu, Koren & Volinsky 2008); factors of new items by ridge regression from their text."""
     from implicit.als import AlternatingLeastSquares
 
@@ -142,28 +141,28 @@ def als_with_ridge(shop: ColdStart, like: Mapping[str, Likeness]) -> Matrix:
         model.fit(shop.purchases[:, seen], show_progress=False)
     text = like[MEANING].features
     factors = Ridge().fit(text[seen], model.item_factors).predict(text[shop.candidates])
-    scores: Matrix = model.user_factors[shop.tested] @ factors.T
+    scores: Floats = model.user_factors[shop.tested] @ factors.T
     return scores
 
 
-def ease_by_meaning(shop: ColdStart, like: Mapping[str, Likeness]) -> Matrix:
+def ease_by_meaning(shop: ColdStart, like: Mapping[str, Likeness]) -> Floats:
     """EASE aligned by the encoder's likeness."""
     return _aligned(shop, like[MEANING].cosine ** _MEANING_POWER)
 
 
-def ease_by_words(shop: ColdStart, like: Mapping[str, Likeness]) -> Matrix:
+def ease_by_words(shop: ColdStart, like: Mapping[str, Likeness]) -> Floats:
     """EASE aligned by likeness in words."""
     return _aligned(shop, like[WORDS].cosine ** _WORDS_POWER)
 
 
-def ease_by_both(shop: ColdStart, like: Mapping[str, Likeness]) -> Matrix:
+def ease_by_both(shop: ColdStart, like: Mapping[str, Likeness]) -> Floats:
     """EASE aligned by both, brought to one scale."""
     seen = _seen(shop)
     kernels = (like[MEANING].cosine ** _MEANING_POWER, like[WORDS].cosine ** _WORDS_POWER)
     return _aligned(shop, sum(kernel / kernel[seen].std() for kernel in kernels))
 
 
-def lightfm(shop: ColdStart, like: Mapping[str, Likeness]) -> Matrix:
+def lightfm(shop: ColdStart, like: Mapping[str, Likeness]) -> Floats:
     """LightFM (Kula 2015) with WARP: an item is the sum of what it is and of its words."""
     from lightfm import LightFM
 
@@ -177,7 +176,7 @@ def lightfm(shop: ColdStart, like: Mapping[str, Likeness]) -> Matrix:
     # Without the new items' own embeddings, which nothing has trained.
     factors = words[shop.candidates] @ model.item_embeddings[items:]
     biases = words[shop.candidates] @ model.item_biases[items:]
-    scores: Matrix = model.user_embeddings[shop.tested] @ factors.T + biases
+    scores: Floats = model.user_embeddings[shop.tested] @ factors.T + biases
     return scores
 
 
@@ -221,12 +220,12 @@ def _seen(shop: ColdStart) -> npt.NDArray[np.int64]:
     return np.flatnonzero(shop.purchases.getnnz(axis=0))
 
 
-def _knn(shop: ColdStart, kernel: Matrix) -> Matrix:
-    scores: Matrix = shop.purchases[shop.tested] @ kernel
+def _knn(shop: ColdStart, kernel: Floats) -> Floats:
+    scores: Floats = shop.purchases[shop.tested] @ kernel
     return scores
 
 
-def _aligned(shop: ColdStart, kernel: Matrix) -> Matrix:
+def _aligned(shop: ColdStart, kernel: Floats) -> Floats:
     """Scores of seen items by EASE, averaged over those that a new item is like.
 
     After MARec (Monteil et al. 2024, arXiv:2404.13298).
@@ -236,5 +235,5 @@ def _aligned(shop: ColdStart, kernel: Matrix) -> Matrix:
     weights = ease(known, _EASE_RIDGE)
     weights[np.diag_indices_from(weights)] += np.float32(_EASE_OWN)
     shares = kernel[seen] / (kernel[seen].sum(axis=0, keepdims=True) + 1e-9)
-    scores: Matrix = (known[shop.tested] @ weights) @ shares
+    scores: Floats = (known[shop.tested] @ weights) @ shares
     return scores

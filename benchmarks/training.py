@@ -12,8 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from models.arrays import Floats
-
 if not __package__:
     # Run as a file. Python then looks for modules beside it first, and `serving` is one of them.
     sys.path[0] = str(Path(__file__).parents[1])
@@ -26,6 +24,7 @@ import tf_keras
 
 from benchmarks.cold_split import ColdStart, make_split, read_split
 from benchmarks.references import catalogue_tokens, tokenize
+from models.arrays import Floats
 from models.devices.precision import set_precision
 from models.encoders.encoder import TextEncoder
 from models.encoders.folder import EncoderFolder, open_encoder
