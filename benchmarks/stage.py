@@ -28,7 +28,7 @@ from components.lineage import open_store
 from models.candidates.building import build_index, read_inheritance
 from models.errors import DebutError
 from pipeline.beam_workers import prepare_workers
-from pipeline.config import load_configuration
+from pipeline.config import Configuration, load_configuration
 from pipeline.layout import artifacts_folder, metadata_file, serving_folder
 from pipeline.pushed import newest_version
 from pipeline.runner import define_pipeline
@@ -77,8 +77,9 @@ def in_a_process(root: Path, node: str, settings: Sequence[str]) -> Stage:
 
 
 def _stage(root: Path, node: str, settings: Sequence[str]) -> Stage:
-    _start_runner(load_configuration(None, settings).run.beam_pipeline_args)
-    run = (_index if node == INDEX else _node)(root, node, settings)
+    config = load_configuration(None, settings)
+    _start_runner(config.run.beam_pipeline_args)
+    run = (_index if node == INDEX else _node)(root, node, config)
     before, started = _peak(resource.RUSAGE_SELF), _processor()
     # Whatever ran beside the start, such as a fork that asked for the name of the machine.
     helper = _peak(resource.RUSAGE_CHILDREN)
@@ -102,9 +103,9 @@ def _start_runner(beam_args: Sequence[str]) -> None:
         _ = pipeline | beam.Create([None])
 
 
-def _node(root: Path, node: str, settings: Sequence[str]) -> Callable[[], tuple[float, int]]:
+def _node(root: Path, node: str, config: Configuration) -> Callable[[], tuple[float, int]]:
     """What runs a node and returns its seconds and the bytes of its outputs."""
-    pipeline = define_pipeline(load_configuration(None, settings), root)
+    pipeline = define_pipeline(config, root)
 
     def run() -> tuple[float, int]:
         tfx.orchestration.LocalDagRunner().run(pipeline, run_options=RunOptions(to_nodes=[node]))
@@ -114,16 +115,15 @@ def _node(root: Path, node: str, settings: Sequence[str]) -> Callable[[], tuple[
     return run
 
 
-def _index(root: Path, _: str, settings: Sequence[str]) -> Callable[[], tuple[float, int]]:
+def _index(root: Path, _: str, config: Configuration) -> Callable[[], tuple[float, int]]:
     """The same of the index of the pushed version."""
-    configuration = load_configuration(None, settings)
     shelf = tf.saved_model.load(str(newest_version(serving_folder(root))))._shelf
     inheritance = read_inheritance(shelf)
 
     def run() -> tuple[float, int]:
         start = time.perf_counter()
-        beam_args = configuration.run.beam_pipeline_args
-        index = build_index(inheritance, configuration.index, beam_args=beam_args)
+        beam_args = config.run.beam_pipeline_args
+        index = build_index(inheritance, config.index, beam_args=beam_args)
         return time.perf_counter() - start, sum(column.nbytes for column in vars(index).values())
 
     return run
