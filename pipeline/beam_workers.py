@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from multiprocessing import forkserver
 from typing import Any, Final
 
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.portability import python_urns
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from google.protobuf import json_format, text_format
 
-_MANY: Final = "--direct_running_mode=multi_processing"
+_MANY: Final = "multi_processing"
 # What a program of ours and the workers of its nodes import.
 _LIBRARIES: Final = (
     "apache_beam.runners.worker.sdk_worker_main",
@@ -38,7 +39,8 @@ def prepare_workers(beam_args: Sequence[str]) -> None:
         beam_args: of the pipelines to come.
     """
     _turn_off_timed_flush()
-    if _MANY in beam_args:
+    # As Beam reads them: of a flag given twice it takes the last.
+    if PipelineOptions(list(beam_args)).view_as(DirectOptions).direct_running_mode == _MANY:
         _fork_workers()
 
 
