@@ -1,4 +1,4 @@
-"""Functions that are traced once, and traces that are quickly made."""
+"""Functions that are traced once, and traces that are quickly made and run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import tensorflow as tf
+from tensorflow.python.ops import control_flow_util_v2
 
 # New objects until the young ones are looked at, and how often these are before older ones are.
 _SELDOM: Final = (100_000, 50, 100)
@@ -54,6 +55,26 @@ def traced_at_first_call(function: Callable[..., Any], **free: int) -> Callable[
         return compiled(**batch)
 
     return call
+
+
+@contextmanager
+def branches_as_calls() -> Iterator[None]:
+    """Trace `tf.cond` and `tf.while_loop` so that what is not taken costs nothing.
+
+    TensorFlow marks them to be rewritten into `Switch` and `Merge` when the graph is loaded. Then
+    the executor goes through every op of every branch at each request, to find that most are not
+    to be run. Unmarked, a branch is a function that is called or not.
+
+    The mark is decided by a private variable of the module (`maybe_set_lowering_attr`); the argument
+    that `tf.switch_case` has for it, `tf.cond` and `tf.while_loop` have not. Other threads that trace
+    meanwhile get unmarked ops too, which are as right.
+    """
+    before = control_flow_util_v2._DISABLE_LOWER_USING_SWITCH_MERGE
+    control_flow_util_v2._DISABLE_LOWER_USING_SWITCH_MERGE = True
+    try:
+        yield
+    finally:
+        control_flow_util_v2._DISABLE_LOWER_USING_SWITCH_MERGE = before
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from models.shelf.admission import Admission
 from models.shelf.blank import blank_shelf
 from models.shelf.shelf import Shelf, ShelfData, anchors_of, fill_shelf
 from models.threads import beside
+from models.tracing import branches_as_calls
 from models.two_tower import TwoTower
 
 
@@ -80,7 +81,8 @@ def export(
                 max_tokens=options.features.max_tokens,
                 rules=options.rules,
             )
-            return served, served.signatures()
+            with branches_as_calls():
+                return served, served.signatures()
 
         (columns, admission), (served, signatures) = beside(
             lambda: _fill(data, prepared, model, options, clock, ruled, strength), trace

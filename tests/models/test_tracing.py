@@ -1,8 +1,9 @@
 import gc
 
 import pytest
+import tensorflow as tf
 
-from models.tracing import seldom_collected
+from models.tracing import branches_as_calls, seldom_collected
 
 
 @pytest.fixture
@@ -21,3 +22,31 @@ def test_garbage_is_looked_for_as_before_once_training_has_ended_or_failed(usual
     with pytest.raises(ValueError, match="failed"), seldom_collected():
         raise ValueError("failed")
     assert gc.get_threshold() == usual
+
+
+def _traced():
+    def halved_until_odd(number):
+        return tf.cond(
+            number > 100,
+            lambda: tf.constant(100),
+            lambda: tf.while_loop(lambda n: n % 2 == 0, lambda n: (n // 2,), (number,))[0],
+        )
+
+    traced = tf.function(halved_until_odd, autograph=False)
+    return traced.get_concrete_function(tf.TensorSpec([], tf.int32))
+
+
+def _marked(traced):
+    """How many branches and loops are spread over the graph that calls them when it is loaded."""
+    graph = traced.graph.as_graph_def()
+    nodes = [*graph.node, *(node for body in graph.library.function for node in body.node_def)]
+    return sum(node.attr["_lower_using_switch_merge"].b for node in nodes)
+
+
+def test_branches_that_are_calls_are_not_spread_over_the_graph_and_answer_the_same():
+    with branches_as_calls():
+        calls = _traced()
+    spread = _traced()
+    assert (_marked(calls), _marked(spread)) == (0, 2)
+    for number, answer in ((104, 100), (40, 5), (7, 7)):
+        assert calls(tf.constant(number)).numpy() == spread(tf.constant(number)).numpy() == answer
