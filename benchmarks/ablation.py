@@ -21,6 +21,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.orchestration.pipeline import RunOptions
 
 from models import features
+from models.encoded import Encoded
 from models.errors import DebutError
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import SimulatedLaunch, most_popular, purchase_matrix
@@ -30,16 +31,12 @@ from models.options import (
     CATALOGUE_GRAPH_PATH,
     SPLIT_FILES,
     RatingOptions,
-)
-from models.preparation import (
-    Encoded,
-    Prepared,
-    ShopData,
     TrainerOptions,
-    sampled_rows,
-    simulated_launches,
 )
+from models.preparation import Prepared, simulated_launches
 from models.record import FineTuned
+from models.replay import sampled_rows
+from models.shop_data import ShopData
 from models.training import Trainer
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.config import Configuration, load_configuration

@@ -26,13 +26,13 @@ from models.curves import without_encoder
 from models.encoders import lexical
 from models.encoders.encoder import TextEncoder
 from models.encoders.folder import PACKAGED, SCRATCH, EncoderFolder, open_encoder
+from models.encoders.reading import encode
 from models.encoders.scratch.encoder import train_encoder
 from models.encoders.tokenizer import WordPieceTokenizer
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.kernel import NO_BRAND, ItemView
 from models.inheritance.selection import START
 from models.inheritance.simulation import SimulatedLaunch, most_popular
-from models.preparation import encode
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.config import Configuration, load_configuration
 from pipeline.layout import SAMPLE

@@ -10,16 +10,13 @@ from typing import NamedTuple
 from rich.console import Console
 
 from benchmarks.ablation import transformed
+from models.encoded import Encoded
 from models.inheritance.kernel import ItemView, KernelSettings
 from models.inheritance.selection import select_kernel
 from models.inheritance.simulation import SimulatedLaunch
-from models.preparation import (
-    SELECTION_FOLDS,
-    Encoded,
-    ShopData,
-    TrainerOptions,
-    simulated_launches,
-)
+from models.options import TrainerOptions
+from models.preparation import SELECTION_FOLDS, simulated_launches
+from models.shop_data import ShopData
 from pipeline.config import load_configuration
 from pipeline.pipeline import training_options
 

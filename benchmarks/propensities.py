@@ -22,14 +22,11 @@ import tf_keras
 from benchmarks.ablation import transformed
 from models import features
 from models.arrays import Floats
+from models.encoded import Encoded
 from models.interactions import PAD, Interactions
-from models.preparation import (
-    Encoded,
-    Prepared,
-    ShopData,
-    TrainerOptions,
-    simulated_launches,
-)
+from models.options import TrainerOptions
+from models.preparation import Prepared, simulated_launches
+from models.shop_data import ShopData
 from models.training import Trainer
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option

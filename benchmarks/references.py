@@ -24,9 +24,9 @@ from benchmarks.cold_split import ColdStart
 from models.arrays import Doubles, Floats
 from models.encoders.encoder import TextEncoder
 from models.encoders.folder import PACKAGED, EncoderFolder, open_encoder
+from models.encoders.reading import encode
 from models.encoders.tokenizer import WordPieceTokenizer
 from models.inheritance.ease import ease
-from models.preparation import encode
 
 WORDS: Final = "words"
 MEANING: Final = "meaning"

@@ -25,21 +25,17 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from benchmarks.ablation import held_out, transformed
 from benchmarks.loaded import Loaded, measure_loaded
 from models.compression.compress import weight_bytes
+from models.encoded import Encoded
 from models.encoders.encoder import SentenceEncoder
+from models.encoders.reading import encode
 from models.errors import DebutError
 from models.export.saving import export
 from models.few_shot.adaptation import EvidenceWeights
 from models.few_shot.clock import ShopClock
 from models.inheritance.aligned_launch import AlignedLaunch
-from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH
-from models.preparation import (
-    Encoded,
-    Prepared,
-    ShopData,
-    TrainerOptions,
-    encode,
-    simulated_launches,
-)
+from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH, TrainerOptions
+from models.preparation import Prepared, simulated_launches
+from models.shop_data import ShopData
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.config import load_configuration
 from pipeline.pipeline import training_options

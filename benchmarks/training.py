@@ -28,10 +28,10 @@ from models.arrays import Floats
 from models.devices.precision import set_precision
 from models.encoders.encoder import TextEncoder
 from models.encoders.folder import EncoderFolder, open_encoder
+from models.encoders.reading import encode
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import launches
 from models.interactions import PAD, Interactions
-from models.preparation import encode
 from models.towers import item_features
 from models.training import Inputs, Trainer
 from models.two_tower import TwoTower

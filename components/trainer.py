@@ -97,7 +97,7 @@ class TwoTowerTrainer(Trainer):
             interactions_graph: their Transform graph, which holds the popularity of the items.
             catalogue: transformed catalogue Examples.
             catalogue_graph: their Transform graph, which the served model contains.
-            options: the sections that `models.preparation.TrainerOptions` names, as JSON values.
+            options: the sections that `models.options.TrainerOptions` names, as JSON values.
             hyperparameters: of a Tuner; they replace options of the same names.
             base_model: from which training goes on, where the channel has one.
         """

@@ -71,7 +71,7 @@ class TwoTowerTuner(Tuner):
             interactions_graph: their Transform graph, which holds the popularity of the items.
             catalogue: transformed catalogue Examples.
             catalogue_graph: their Transform graph.
-            options: the sections that `models.preparation.TrainerOptions` names, as JSON values.
+            options: the sections that `models.options.TrainerOptions` names, as JSON values.
             trials: sets of values that are tried.
         """
         spec = TwoTowerTunerSpec(

@@ -5,9 +5,11 @@ They have no defaults here: each value comes from the documented configuration f
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from models.rules import Rules
 
 # Keys of `FnArgs.custom_config`, the one place where a TFX Trainer hands over more than it knows.
 OPTIONS: Final = "options"
@@ -21,6 +23,10 @@ SPLIT_FILES: Final = "split_files"
 SMALL: Final = 16384
 # A catalogue of more items gets an index, unless the configuration says otherwise.
 LARGE: Final = 100_000
+# Of `TrainerOptions`, what decides the shape of weights and what they read.
+_ARCHITECTURE: Final = (
+    "encoder", "encoder_fingerprint", "features", "model", "rating", "compression"
+)  # fmt: skip
 
 Strategy = Literal["default", "mirrored", "multi_worker_mirrored", "tpu"]
 Precision = Literal["float32", "bfloat16", "auto"]
@@ -215,3 +221,47 @@ class IndexOptions(_Options):
     def is_indexed(self, items: int) -> bool:
         """Whether a catalogue of so many items gets an index."""
         return self.search == "index" or (self.search == "auto" and items > LARGE)
+
+
+class TrainerOptions(_Options):
+    """The sections of the configuration that training depends on."""
+
+    encoder: EncoderOptions
+    encoder_fingerprint: str  # not read: TFX's cache sees by it that the encoder's files changed
+    features: FeatureOptions
+    model: ModelOptions
+    rating: RatingOptions
+    pretraining: PretrainingOptions
+    finetuning: FineTuningOptions
+    compression: CompressionOptions
+    training: TrainingOptions
+    continual: ContinualOptions
+    exposure: ExposureOptions
+    tracking: TrackingOptions
+    index: IndexOptions
+    history_length: int
+    rules: Rules | None = None
+
+    @property
+    def architecture(self) -> str:
+        """What decides the shape of weights and what they read, as JSON."""
+        return self.model_dump_json(include=set(_ARCHITECTURE))
+
+    @property
+    def warm(self) -> TrainingOptions:
+        """Those of a training that goes on from another one."""
+        steps = min(self.continual.steps, self.training.steps)
+        return self.training.model_copy(update={"steps": steps})
+
+    def with_hyperparameters(self, found: dict[str, Any] | None) -> TrainerOptions:
+        """These options with what a Tuner found in their place.
+
+        Args:
+            found: configuration of a `keras_tuner.HyperParameters`, whose values are named
+                `section.option`; None where nothing was tuned.
+        """
+        values = self.model_dump()
+        for name, value in (found or {}).get("values", {}).items():
+            section, option = name.split(".")
+            values[section][option] = value
+        return TrainerOptions.model_validate(values)

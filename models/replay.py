@@ -11,6 +11,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from models.arrays import Rows
+from models.features import TRAIN
+from models.options import TrainerOptions
+from models.shop_data import ShopData
+from models.training_state import TrainingState
+
 
 def replayed(
     span: npt.NDArray[np.int32], *, latest: int, count: int | None, seed: int
@@ -30,3 +36,18 @@ def replayed(
     if count is not None and count < len(older):
         older = np.random.default_rng(seed).choice(older, count, replace=False)
     return np.sort(np.concatenate([older, np.flatnonzero(span >= latest)]))
+
+
+def sampled_rows(data: ShopData, options: TrainerOptions, base: TrainingState | None) -> Rows:
+    """Rows of the train split that gradient descent draws from: int64 [M].
+
+    A model that starts anew without being asked to has nothing that it could forget; it learns from
+    all of them.
+    """
+    is_bounded = base is not None or options.continual.start == "fresh"
+    return replayed(
+        data.splits[TRAIN].span,
+        latest=data.span,
+        count=options.continual.replay if is_bounded else None,
+        seed=options.training.seed,
+    )

@@ -65,8 +65,8 @@ def branches_as_calls() -> Iterator[None]:
     the executor goes through every op of every branch at each request, to find that most are not
     to be run. Unmarked, a branch is a function that is called or not.
 
-    The mark is decided by a private variable of the module (`maybe_set_lowering_attr`); the argument
-    that `tf.switch_case` has for it, `tf.cond` and `tf.while_loop` have not. Other threads that trace
+    A private variable of TensorFlow's decides (see its `maybe_set_lowering_attr`): `tf.switch_case`
+    has an argument for it, `tf.cond` and `tf.while_loop` have none. Other threads that trace
     meanwhile get unmarked ops too, which are as right.
     """
     before = control_flow_util_v2._DISABLE_LOWER_USING_SWITCH_MERGE

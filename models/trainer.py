@@ -17,6 +17,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models.curves import by_first_interactions, by_labelled_share, without_encoder
 from models.devices.strategy import is_chief, make_strategy, meet
+from models.encoded import Encoded
 from models.export.saving import export
 from models.exposure.balancing import strongest, traded
 from models.features import TRAIN
@@ -24,17 +25,11 @@ from models.few_shot.adaptation import EvidenceWeights, learn_adaptation
 from models.few_shot.clock import ShopClock
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.selection import START
-from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH, OPTIONS
-from models.preparation import (
-    Encoded,
-    Prepared,
-    ShopData,
-    TrainerOptions,
-    checkpoint_folder,
-    simulated_launches,
-)
+from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH, OPTIONS, TrainerOptions
+from models.preparation import Prepared, checkpoint_folder, simulated_launches
 from models.record import MeasuredPoint, TrainingRecord, TrainingRecorder
 from models.shelf.shelf import ShelfData
+from models.shop_data import ShopData
 from models.tracing import seldom_collected
 from models.tracking import ItemSpace, Tracker, open_trackers
 from models.tracking.tracker import flat

@@ -20,8 +20,9 @@ from tfx.components.tuner.component import TunerFnResult
 
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import SimulatedLaunch
-from models.options import OPTIONS, TRIALS
-from models.preparation import SELECTION_FOLDS, Prepared, ShopData, TrainerOptions
+from models.options import OPTIONS, TRIALS, TrainerOptions
+from models.preparation import SELECTION_FOLDS, Prepared
+from models.shop_data import ShopData
 from models.training import Trainer
 
 # Each is tried between its configured value divided and multiplied by the range.

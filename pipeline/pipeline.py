@@ -225,7 +225,7 @@ def create_pipeline(
 def training_options(
     config: Configuration, *, encoder_fingerprint: str, rules: Rules | None = None
 ) -> dict[str, Any]:
-    """What `models.preparation.TrainerOptions` reads, as JSON values."""
+    """What `models.options.TrainerOptions` reads, as JSON values."""
     return {
         section: getattr(config, section).model_dump(mode="json")
         for section in (

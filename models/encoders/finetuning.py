@@ -2,7 +2,7 @@
 
 On long and mixed histories such pairs teach little but what is popular, and can ruin an encoder
 that was good. So the frozen and the fine-tuned encoder are compared on a simulated launch, and the
-better one is kept (`models.preparation`).
+better one is kept (`models.encoded`).
 """
 
 from __future__ import annotations

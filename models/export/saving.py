@@ -20,11 +20,13 @@ from models.features import TRAIN
 from models.few_shot.adaptation import EvidenceWeights
 from models.few_shot.clock import ShopClock
 from models.interactions import Purchases
-from models.preparation import Prepared, ShopData, TrainerOptions
+from models.options import TrainerOptions
+from models.preparation import Prepared
 from models.rules import Ruled, rule
 from models.shelf.admission import Admission
 from models.shelf.blank import blank_shelf
 from models.shelf.shelf import Shelf, ShelfData, anchors_of, fill_shelf
+from models.shop_data import ShopData
 from models.threads import beside
 from models.tracing import branches_as_calls
 from models.two_tower import TwoTower

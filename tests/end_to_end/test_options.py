@@ -12,7 +12,9 @@ from rich.console import Console
 
 from benchmarks.ablation import held_out, measure, transformed
 from models.inheritance.aligned_launch import AlignedLaunch
-from models.preparation import Prepared, ShopData, TrainerOptions
+from models.options import TrainerOptions
+from models.preparation import Prepared
+from models.shop_data import ShopData
 from pipeline.config import load_configuration
 from pipeline.pipeline import training_options
 from pipeline.runner import run_pipeline

@@ -14,7 +14,9 @@ from rich.console import Console
 from benchmarks.ablation import trainer_arguments
 from benchmarks.span_split import BOTH, FIRST, cut
 from models import features
-from models.preparation import Prepared, ShopData, TrainerOptions
+from models.options import TrainerOptions
+from models.preparation import Prepared
+from models.shop_data import ShopData
 from models.training_state import TrainingState
 from pipeline.config import load_configuration
 from pipeline.outcome import Outcome

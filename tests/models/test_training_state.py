@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.encoded import Encoders, tunable
 from models.few_shot.adaptation import EvidenceWeights
 from models.few_shot.evidence import FEATURES
 from models.inheritance.kernel import KernelSettings
 from models.options import EncoderOptions
-from models.preparation import Encoders, tunable
 from models.trainer import find_base
 from models.training_state import Facts, TrainingState, assign
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from models.preparation import TrainerOptions
+from models.options import TrainerOptions
 from models.tuner import ShopTuner
 from pipeline.config import load_configuration
 from pipeline.pipeline import training_options

@@ -10,9 +10,9 @@ from models.compression.layers import untaught_layers
 from models.compression.pruning import pruned
 from models.compression.teaching import Lessons
 from models.encoders.encoder import TextEncoder
+from models.encoders.reading import encode
 from models.errors import BadInput
 from models.options import CompressionOptions
-from models.preparation import encode
 from tests.models.encoders.test_encoder import saved_and_loaded
 from tests.tiny_bert import HIDDEN
 
