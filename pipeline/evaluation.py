@@ -18,7 +18,7 @@ from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from models import features, metrics
 from models.debiasing.metrics import ESTIMATORS, EvenRecall
 from models.errors import BadInput
-from models.export.scoring import LISTED
+from models.export.lists import LISTED
 from models.exposure.metrics import COVERAGE, GINI, NEW_SHARE, ExposureMetric
 from pipeline.config import Gate
 

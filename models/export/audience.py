@@ -15,7 +15,7 @@ import tensorflow as tf
 from models.columns import take
 from models.exploration.exploration import OUT, learned_logits
 from models.export.adapter import evidence_logits
-from models.export.scoring import top
+from models.export.lists import top
 from models.interactions import PAD
 from models.options import SMALL
 from models.shelf.shelf import Shelf

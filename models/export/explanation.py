@@ -22,8 +22,9 @@ from models.encoders import lexical
 from models.encoders.encoder import SentenceEncoder
 from models.encoders.tokenizer import WordPieceTokenizer
 from models.export.audience import NEIGHBOURS, likeness
+from models.export.lists import repeated
 from models.export.query import Query
-from models.export.scoring import Known, Scorer, repeated
+from models.export.scoring import Known, Scorer
 from models.inheritance.inherited import Inherited
 from models.interactions import PAD
 from models.shelf.shelf import Shelf

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from models.columns import Columns
 from models.exploration.exploration import OUT
-from models.export.scoring import top
+from models.export.lists import top
 from models.rules import NO_GROUP, Rules
 from models.shelf.shelf import Shelf
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import tensorflow as tf
 
@@ -11,6 +11,8 @@ from models.candidates.search import LONGEST
 from models.columns import Columns, take
 from models.exploration.exploration import OUT, Lists, explore, learned_logits, request_seeds
 from models.export.adapter import evidence_logits
+from models.export.groups import at_once, in_groups
+from models.export.lists import first_listed, is_listed, repeated, top, without
 from models.export.query import Query
 from models.export.shortlist import shortlist
 from models.inheritance.inherited import Inherited
@@ -23,12 +25,8 @@ from models.two_tower import TwoTower
 
 # Neighbours whose best members get a full score in a larger catalogue.
 BLOCKS: Final = 1024
-# Scores that are held at a time where all are computed: users that are scored together times items.
-_SCORES: Final = 1 << 24
 # Users that are scored together where only a shortlist is.
 _USERS: Final = 16
-# Places of the lists that are evaluated.
-LISTED: Final = 20
 _LOGITS: Final = tf.TensorSpec([None, None], tf.float32)
 _ROWS: Final = tf.TensorSpec([None, None], tf.int32)
 _RANK: Final = tf.TensorSpec([None], tf.float32)
@@ -129,7 +127,7 @@ class Scorer(tf.Module):
         def ranked(
             users: Query, rows: tf.Tensor, excluded: tf.Tensor, scores: Scores | None = None
         ) -> tuple[tf.Tensor, tf.Tensor]:
-            stays = tf.gather(allowed, rows) & ~_listed(rows, excluded)
+            stays = tf.gather(allowed, rows) & ~is_listed(rows, excluded)
             logits = self._logits_at(users, rows, scores)
             if boost is not None:
                 logits += tf.gather(boost, rows)
@@ -159,11 +157,11 @@ class Scorer(tf.Module):
         items, types = tf.size(allowed), (_LOGITS, _ROWS)
         best, rows = tf.cond(
             scanned > 0,
-            lambda: _in_groups(among_candidates, query, 1, types),
+            lambda: in_groups(among_candidates, query, 1, types),
             lambda: tf.cond(
                 (items > SMALL) & (k <= BLOCKS),
-                lambda: _in_groups(among_shortlist, query, _USERS, types),
-                lambda: _in_groups(among_all, query, _at_once(items), types),
+                lambda: in_groups(among_shortlist, query, _USERS, types),
+                lambda: in_groups(among_all, query, at_once(items), types),
             ),
         )
         return best, rows
@@ -190,7 +188,7 @@ class Scorer(tf.Module):
         def of_group(asked: tuple[Query, Lists, tf.Tensor]) -> Lists:
             users, lists, seeds = asked
             new = tf.tile(exploration.row[tf.newaxis], [tf.shape(seeds)[0], 1])
-            stays = tf.gather(allowed, new) & ~_listed(new, self._excluded(users))
+            stays = tf.gather(allowed, new) & ~is_listed(new, self._excluded(users))
             logits = self._logits_at(users, new)
             if boost is not None:
                 logits += tf.gather(boost, new)
@@ -198,9 +196,9 @@ class Scorer(tf.Module):
 
         def explores() -> Lists:
             seeds = request_seeds(exploration, user_id, history)
-            together = tf.clip_by_value(_SCORES // tf.size(exploration.draw), 1, 64)
+            together = at_once(tf.size(exploration.draw))
             answered = Lists(_LOGITS, _ROWS, _LOGITS)
-            found: Lists = _in_groups(of_group, (query, lists, seeds), together, answered)
+            found: Lists = in_groups(of_group, (query, lists, seeds), together, answered)
             return found
 
         is_on = (exploration.share[0] > 0.0) & (tf.size(exploration.row) > 0)
@@ -228,9 +226,9 @@ class Scorer(tf.Module):
         Ties rank behind, so that a collapsed model is not mistaken for a perfect one; an item
         that is not on the shelf (PAD) ranks last.
         """
-        together = _at_once(tf.size(self._shelf.is_new))
+        together = at_once(tf.size(self._shelf.is_new))
         answered = Ranked(_RANK, _RANK, _ROWS, _ROWS, _RANK, _RANK)
-        ranked: Ranked = _in_groups(
+        ranked: Ranked = in_groups(
             lambda asked: self._ranked(*asked), (query, items, span), together, answered
         )
         return ranked
@@ -428,7 +426,7 @@ class Scorer(tf.Module):
         def by_history() -> tf.Tensor:
             anchors = take(self._shelf.buyers.anchor_item, tf.range(tf.shape(scores.anchors)[1]))
             demand = take(self._inherited.demand, anchors)
-            stays = tf.gather(allowed, anchors) & ~_listed(anchors[tf.newaxis], excluded)[0]
+            stays = tf.gather(allowed, anchors) & ~is_listed(anchors[tf.newaxis], excluded)[0]
             wanted = self._combined(scores.anchors, scores.anchors, demand)[0]
             best = tf.math.top_k(
                 tf.where(stays, wanted, OUT), tf.minimum(LONGEST, tf.size(anchors)), sorted=False
@@ -462,13 +460,13 @@ class Scorer(tf.Module):
 
     def _candidates(self, users: Query, scores: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
         """Scores float32 [B, I], OUT for what may not be recommended."""
-        return _without(tf.where(allowed, scores, OUT), self._excluded(users))
+        return without(tf.where(allowed, scores, OUT), self._excluded(users))
 
     def _ranked(self, users: Query, items: tf.Tensor, span: tf.Tensor) -> Ranked:
         shelf, span = self._shelf, tf.cast(span, tf.int32)[:, tf.newaxis]
         there = (shelf.span.read_value() <= span) | (span == 0)
         allowed = there & ~shelf.is_new.read_value()
-        candidates = _without(tf.where(allowed, self._logits(users), OUT), users.excluded)
+        candidates = without(tf.where(allowed, self._logits(users), OUT), users.excluded)
         known = items != PAD
         own = tf.gather(candidates, tf.maximum(items, 0), batch_dims=1)
         own = tf.where(known, own, OUT)[:, tf.newaxis]
@@ -481,94 +479,12 @@ class Scorer(tf.Module):
         return Ranked(
             rank=tf.reduce_sum(ahead, axis=1) + 1.0,
             cold_rank=tf.linalg.matvec(ahead, cold) + 1.0,
-            listed=_first(candidates),
-            cold_listed=_first(tf.where(is_cold, candidates, OUT)),
+            listed=first_listed(candidates),
+            cold_listed=first_listed(tf.where(is_cold, candidates, OUT)),
             candidates=tf.reduce_sum(there, axis=1),
             cold_candidates=tf.linalg.matvec(there, cold),
         )
 
 
-def _at_once(items: tf.Tensor) -> tf.Tensor:
-    """Users whose scores of all items are held together: int32 []."""
-    return tf.clip_by_value(_SCORES // items, 1, 64)
-
-
-def _first(scores: tf.Tensor) -> tf.Tensor:
-    """The best rows of scores float32 [B, I]: int32 [B, `LISTED`], PAD at the end."""
-    best, rows = top(scores, tf.constant(LISTED))
-    missing = LISTED - tf.shape(rows)[1]
-    return tf.pad(tf.where(best > OUT, rows, PAD), [[0, 0], [0, missing]], constant_values=PAD)
-
-
 def _has_history(users: Query) -> tf.Tensor:
     return tf.reduce_any(users.history != PAD, axis=1, keepdims=True)
-
-
-def repeated(rows: tf.Tensor) -> tf.Tensor:
-    """Whether a value stands further left in its row too: int [B, H] to bool [B, H]."""
-    equal = rows[:, :, tf.newaxis] == rows[:, tf.newaxis, :]
-    earlier = tf.linalg.band_part(tf.ones_like(equal), -1, 0) & ~tf.eye(
-        tf.shape(rows)[1], dtype=tf.bool
-    )
-    return tf.reduce_any(equal & earlier, axis=2)
-
-
-def _in_groups(
-    function: Callable[[Any], Any], asked: Any, size: tf.Tensor | int, answered: Any
-) -> Any:
-    """Apply a function to a few users at a time, so that large batches fit into memory.
-
-    Args:
-        function: of the structure `asked`, with fewer rows, to a structure of rows.
-        asked: tensors [B, ...].
-        size: users at a time.
-        answered: `tf.TensorSpec`s of the answer.
-    """
-    rows = tf.shape(tf.nest.flatten(asked)[0])[0]
-
-    def of_group(start: tf.Tensor, found: list[tf.TensorArray]) -> Any:
-        group = tf.nest.map_structure(lambda x: x[start : start + size], asked)
-        parts = tf.nest.flatten(function(group))
-        place = start // size
-        return start + size, [
-            array.write(place, part) for array, part in zip(found, parts, strict=True)
-        ]
-
-    found = [
-        tf.TensorArray(
-            spec.dtype, size=0, dynamic_size=True, infer_shape=False, element_shape=spec.shape
-        )
-        for spec in tf.nest.flatten(answered)
-    ]
-    _, found = tf.while_loop(
-        lambda start, _: (start < rows) | (start == 0), of_group, (tf.constant(0), found),
-        parallel_iterations=1,
-    )  # fmt: skip
-    return tf.nest.pack_sequence_as(answered, [array.concat() for array in found])
-
-
-def _without(scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """Strike rows int64 [B, E] (PAD is none) from scores float32 [B, I]."""
-    listed = rows != PAD
-    places = tf.stack([tf.where(listed)[:, 0], tf.boolean_mask(rows, listed)], axis=1)
-    return tf.tensor_scatter_nd_update(scores, places, tf.fill([tf.shape(places)[0]], OUT))
-
-
-def _listed(rows: tf.Tensor, listed: tf.Tensor) -> tf.Tensor:
-    """Which rows int32 [B, N] are among those listed, int64 [B, E] with PAD for none."""
-    ordered = tf.pad(
-        tf.sort(tf.cast(listed, tf.int32), axis=1), [[0, 0], [1, 0]], constant_values=PAD
-    )
-    last = tf.searchsorted(ordered, rows, side="right") - 1
-    return tf.gather(ordered, last, batch_dims=1) == rows
-
-
-def top(logits: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The k best along the last axis, fewer where there are fewer: values and places.
-
-    Raises (when run):
-        InvalidArgumentError: k is below 1.
-    """
-    with tf.control_dependencies([tf.debugging.Assert(k >= 1, ["k must be at least 1, it is", k])]):
-        best = tf.math.top_k(logits, k=tf.minimum(k, tf.shape(logits)[-1]))
-    return best.values, best.indices

@@ -20,9 +20,10 @@ from models.exploration.exploration import OUT, Lists
 from models.export.adapter import Adapter, Support
 from models.export.audience import Audience, Lenders, either
 from models.export.explanation import Explainer, WordReader
+from models.export.lists import top
 from models.export.query import Query, QueryReader, parse_interactions
 from models.export.ruled import RuledLists
-from models.export.scoring import Scorer, top
+from models.export.scoring import Scorer
 from models.export.shortlist import shortlist
 from models.exposure.metrics import OUTPUTS as EXPOSURE
 from models.few_shot.adaptation import EvidenceWeights

@@ -15,8 +15,8 @@ from components.catalogue.update import Change, DataTerms, update
 from components.ingestion.summary import RatingScale
 from models.errors import BadInput
 from models.exploration.exploration import OUT
+from models.export.lists import top
 from models.export.ruled import DIVERSE, RuledLists
-from models.export.scoring import top
 from models.export.served import ServedModel
 from models.inheritance.aligner import Aligner
 from models.inheritance.anchors import inherit

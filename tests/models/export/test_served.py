@@ -10,7 +10,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from components.changed_model import save_model
 from models.export import scoring, shortlist
-from models.export.scoring import LISTED
+from models.export.lists import LISTED
 from models.interactions import PAD
 from models.shelf.id_index import sort_ids
 from tests.models.conftest import MODEL_OPTIONS, known_history

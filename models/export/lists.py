@@ -1,0 +1,56 @@
+"""Lists of rows: the best ones, those without some, those that stand twice."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import tensorflow as tf
+
+from models.exploration.exploration import OUT
+from models.interactions import PAD
+
+# Places of the lists that are evaluated.
+LISTED: Final = 20
+
+
+def top(logits: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The k best along the last axis, fewer where there are fewer: values and places.
+
+    Raises (when run):
+        InvalidArgumentError: k is below 1.
+    """
+    with tf.control_dependencies([tf.debugging.Assert(k >= 1, ["k must be at least 1, it is", k])]):
+        best = tf.math.top_k(logits, k=tf.minimum(k, tf.shape(logits)[-1]))
+    return best.values, best.indices
+
+
+def first_listed(scores: tf.Tensor) -> tf.Tensor:
+    """The best rows of scores float32 [B, I]: int32 [B, `LISTED`], PAD at the end."""
+    best, rows = top(scores, tf.constant(LISTED))
+    missing = LISTED - tf.shape(rows)[1]
+    return tf.pad(tf.where(best > OUT, rows, PAD), [[0, 0], [0, missing]], constant_values=PAD)
+
+
+def without(scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Strike rows int64 [B, E] (PAD is none) from scores float32 [B, I]."""
+    listed = rows != PAD
+    places = tf.stack([tf.where(listed)[:, 0], tf.boolean_mask(rows, listed)], axis=1)
+    return tf.tensor_scatter_nd_update(scores, places, tf.fill([tf.shape(places)[0]], OUT))
+
+
+def is_listed(rows: tf.Tensor, listed: tf.Tensor) -> tf.Tensor:
+    """Which rows int32 [B, N] are among those listed, int64 [B, E] with PAD for none."""
+    ordered = tf.pad(
+        tf.sort(tf.cast(listed, tf.int32), axis=1), [[0, 0], [1, 0]], constant_values=PAD
+    )
+    last = tf.searchsorted(ordered, rows, side="right") - 1
+    return tf.gather(ordered, last, batch_dims=1) == rows
+
+
+def repeated(rows: tf.Tensor) -> tf.Tensor:
+    """Whether a value stands further left in its row too: int [B, H] to bool [B, H]."""
+    equal = rows[:, :, tf.newaxis] == rows[:, tf.newaxis, :]
+    earlier = tf.linalg.band_part(tf.ones_like(equal), -1, 0) & ~tf.eye(
+        tf.shape(rows)[1], dtype=tf.bool
+    )
+    return tf.reduce_any(equal & earlier, axis=2)
