@@ -21,6 +21,7 @@ from rich.console import Console
 from benchmarks.cold_split import ColdStart, make_split, read_split
 from benchmarks.command import debut
 from benchmarks.intervals import interval
+from benchmarks.new_folder import NEW_FOLDER
 from benchmarks.references import REFERENCES, Likeness, Reference, likeness
 from models.arrays import Doubles, Floats
 from models.errors import DebutError
@@ -66,7 +67,7 @@ Examples:
 @click.option("--seed", "seeds", type=int, multiple=True, help="Of a split. Repeatable.  [7]")
 @click.option("--split", type=_PATH, help="A split that exists, instead of --data.")
 @click.option("--root", type=_PATH, help="With --split: a root whose model was trained on it.")
-@click.option("--keep", type=_PATH, help="Keep splits and roots in this new folder.")
+@click.option("--keep", type=NEW_FOLDER, help="Keep splits and roots in this new folder.")
 @debug_option
 def quality(
     data: Path, seeds: tuple[int, ...], split: Path | None, root: Path | None, keep: Path | None
@@ -75,8 +76,6 @@ def quality(
     console = open_console()
     if root is not None and split is None:
         raise click.UsageError("--root needs --split: the split that its model was trained on.")
-    if keep is not None:
-        keep.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as scratch:
         work = keep or Path(scratch)
         if split is not None:

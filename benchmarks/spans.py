@@ -20,6 +20,7 @@ import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from benchmarks.ablation import transformed
+from benchmarks.new_folder import NEW_FOLDER
 from benchmarks.span_split import BOTH, FIRST, Question, cut
 from models.options import OPTIONS
 from models.trainer import run_fn
@@ -61,14 +62,14 @@ Examples:
 )
 @click.option("--data", type=_PATH, default=SAMPLE, help="A data folder  [default: the sample]")
 @click.option("--seed", type=int, default=7, show_default=True, help="Of the new products' draw.")
-@click.option("--keep", type=_PATH, help="Keep the cut data and the models in this new folder.")
+@click.option(
+    "--keep", type=NEW_FOLDER, help="Keep the cut data and the models in this new folder."
+)
 @click.option("--set", "settings", multiple=True, help="An option of all trainings. Repeatable.")
 @debug_option
 def spans(data: Path, seed: int, keep: Path | None, settings: tuple[str, ...]) -> None:
     """Cut a shop in two by time, and compare going on with training from scratch."""
     console = open_console()
-    if keep is not None:
-        keep.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as scratch:
         work = keep or Path(scratch)
         questions = cut(data, work, seed=seed)

@@ -123,3 +123,10 @@ def test_one_table_holds_every_method_with_intervals(split, shop, tmp_path, monk
 def test_a_root_without_its_split_is_refused(tmp_path):
     result = CliRunner().invoke(quality, ["--root", str(tmp_path)])
     assert result.exit_code == 2 and "--split" in result.output
+
+
+def test_a_folder_that_exists_is_not_written_into(tmp_path):
+    (tmp_path / "kept.txt").touch()
+    result = CliRunner().invoke(quality, ["--keep", str(tmp_path)])
+    assert result.exit_code == 2 and f"{tmp_path} exists" in result.output
+    assert [file.name for file in tmp_path.iterdir()] == ["kept.txt"]

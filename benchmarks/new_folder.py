@@ -1,0 +1,24 @@
+"""`--keep DIR` of benchmarks: a folder that is made, and that must not be there before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+
+class _NewFolder(click.Path):
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        folder = Path(value)
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            self.fail(f"{folder} exists; name a folder that does not.", param, ctx)
+        return folder
+
+
+NEW_FOLDER: Final = _NewFolder()
