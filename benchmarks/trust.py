@@ -6,6 +6,7 @@ python -m benchmarks trust --root runs --ruled runs-with-rules
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,16 +51,17 @@ def trust(root: Path, ruled: Path | None, users: int) -> None:
     new, seen = ids[is_new], ids[~is_new]
     del model
     rows = {}
-    with _served(pushed) as ask:
-        rows["score"] = ask([_pair("score", random, new, seen) for _ in range(_REQUESTS)])
-        rows["explain"] = ask([_pair("explain", random, new, seen) for _ in range(_REQUESTS)])
-        rows |= _audiences(ask, new, "the shop's own users")
+    with _served(pushed) as answer:
+        for signature in ("score", "explain"):
+            pairs = [_pair(signature, random, new, seen) for _ in range(_REQUESTS)]
+            rows[signature] = _measured(answer, pairs)
+        rows |= _audiences(answer, new, "the shop's own users")
     if users:
         with tempfile.TemporaryDirectory() as scratch:
             with console.status(f"Generating {users:,} users"):
                 in_a_process(with_users, pushed, Path(scratch) / "1", users)
-            with _served(Path(scratch) / "1") as ask:
-                rows |= _audiences(ask, new, f"{users:,} users")
+            with _served(Path(scratch) / "1") as answer:
+                rows |= _audiences(answer, new, f"{users:,} users")
     table = new_table("milliseconds in process", "median", "p99")
     for name, latencies in rows.items():
         table.add_row(name, f"{latencies.median:.2f}", f"{latencies.p99:.2f}")
@@ -68,30 +70,31 @@ def trust(root: Path, ruled: Path | None, users: int) -> None:
         _report_rules(console, pushed, newest_version(serving_folder(ruled)))
 
 
-Asker = Callable[[Sequence[predict_pb2.PredictRequest]], Latencies]
+Answer = Callable[[predict_pb2.PredictRequest], int]
 
 
 @contextmanager
-def _served(model: Path) -> Iterator[Asker]:
-    """Latencies of requests to a model, as the embedded server answers them but for the wire."""
+def _served(model: Path) -> Iterator[Answer]:
+    """Asks a model, as the embedded server answers but for the wire; answers the version."""
     servable = load_as_served(model)
-
-    def ask(requests: Sequence[predict_pb2.PredictRequest]) -> Latencies:
-        def one(number: int) -> int:
-            return int(predict(servable, requests[number % len(requests)]).model_spec.version.value)
-
-        return measure(one, calls=_CALLS, warm_up=_WARM_UP, most_seconds=_MOST_SECONDS)
-
     try:
-        yield ask
+        yield lambda request: int(predict(servable, request).model_spec.version.value)
     finally:
         servable.close()
 
 
-def _audiences(ask: Asker, items: Any, shown: str) -> dict[str, Latencies]:
+def _measured(answer: Answer, requests: Sequence[predict_pb2.PredictRequest]) -> Latencies:
+    return measure(
+        lambda number: answer(requests[number % len(requests)]),
+        calls=_CALLS, warm_up=_WARM_UP, most_seconds=_MOST_SECONDS,
+    )  # fmt: skip
+
+
+def _audiences(answer: Answer, items: Any, shown: str) -> dict[str, Latencies]:
+    of_items = [_audience(item_id=[item]) for item in items]
     return {
-        f"audience of an item, {shown}": ask([_audience(item_id=[item]) for item in items]),
-        f"audience of a title, {shown}": ask([_audience(title=[_TITLE])]),
+        f"audience of an item, {shown}": _measured(answer, of_items),
+        f"audience of a title, {shown}": _measured(answer, [_audience(title=[_TITLE])]),
     }
 
 
@@ -114,13 +117,27 @@ def _pair(signature: str, random: np.random.Generator, new: Any, seen: Any) -> A
 
 
 def _report_rules(console: Any, plain: Path, ruled: Path) -> None:
-    """`recommend` without and with rules, in turns, so that both see the same machine."""
+    """`recommend` without and with rules, request by request, so that both see one machine."""
     requests = list_requests(plain)
     table = new_table("recommend, ms in process", "median without", "with rules", "ratio")
     with _served(plain) as one, _served(ruled) as other:
-        for number in range(1, _ROUNDS + 1):
-            without, kept = one(requests).median, other(requests).median
-            table.add_row(
-                f"round {number}", f"{without:.2f}", f"{kept:.2f}", f"{kept / without:.3f}"
-            )
+        for number in range(_ROUNDS + 1):
+            without, kept = (np.median(taken) for taken in _in_turns((one, other), requests))
+            if number:  # the first round warms up
+                table.add_row(
+                    f"round {number}", f"{without:.2f}", f"{kept:.2f}", f"{kept / without:.3f}"
+                )
     print_table(console, "Rules", table)
+
+
+def _in_turns(
+    answers: Sequence[Answer], requests: Sequence[predict_pb2.PredictRequest]
+) -> Sequence[Sequence[float]]:
+    """Milliseconds of each, one request to all of them after the other."""
+    taken: list[list[float]] = [[] for _ in answers]
+    for number in range(_CALLS):
+        for answer, times in zip(answers, taken, strict=True):
+            start = time.perf_counter()
+            answer(requests[number % len(requests)])
+            times.append((time.perf_counter() - start) * 1e3)
+    return taken
