@@ -67,7 +67,7 @@ def branches_as_calls() -> Iterator[None]:
 
     A private variable of TensorFlow's decides (see its `maybe_set_lowering_attr`): `tf.switch_case`
     has an argument for it, `tf.cond` and `tf.while_loop` have none. Other threads that trace
-    meanwhile get unmarked ops too, which are as right.
+    meanwhile get unmarked ops too, which are as right. See docs/adr/0020-branches-as-calls.md.
     """
     before = control_flow_util_v2._DISABLE_LOWER_USING_SWITCH_MERGE
     control_flow_util_v2._DISABLE_LOWER_USING_SWITCH_MERGE = True
