@@ -7,7 +7,7 @@ log lines off, so the launcher of single nodes is replaced by one that reports.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -57,7 +57,8 @@ def run_pipeline(
     with console.status("Training an encoder" if is_scratch else "Checking the inputs"):
         pipeline = define_pipeline(config, root, override)
     root = root.resolve()
-    with alone(root), _progress(console, len(pipeline.components)) as durations:
+    nodes = [component.id for component in pipeline.components]
+    with alone(root), _progress(console, nodes) as durations:
         clear_abandoned(root)
         tfx.orchestration.LocalDagRunner().run(pipeline)
         outcome = read_outcome(metadata_file(root), config, durations)
@@ -126,10 +127,11 @@ def _withdrawn(metadata: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _progress(console: Console, nodes: int) -> Iterator[dict[str, float]]:
+def _progress(console: Console, nodes: Sequence[str]) -> Iterator[dict[str, float]]:
     """Shows the running node on a terminal and prints a line when a node ends."""
     durations: dict[str, float] = {}
     status = console.status("Starting")
+    count, width = len(nodes), max(map(len, nodes))
 
     class ReportingLauncher(Launcher):
         _cached = True
@@ -140,14 +142,14 @@ def _progress(console: Console, nodes: int) -> Iterator[dict[str, float]]:
 
         def launch(self) -> ExecutionInfo | None:
             node = self._pipeline_node.node_info.id
-            status.update(f"{node} ({len(durations) + 1} of {nodes})")
+            status.update(f"{node} ({len(durations) + 1} of {count})")
             start = time.monotonic()
             executed: ExecutionInfo | None = super().launch()
             durations[node] = time.monotonic() - start
             cached = self._cached and self._system_node_handler is None
             took = "  cached" if cached else f"{durations[node]:6.1f} s"
-            place = f"[{len(durations):2d}/{nodes}]"
-            console.print(f"{place} {node:<28} {took}", highlight=False, markup=False)
+            place = f"[{len(durations):2d}/{count}]"
+            console.print(f"{place} {node:<{width}} {took}", highlight=False, markup=False)
             return executed
 
     with status, mock.patch.object(local_dag_runner.launcher, "Launcher", ReportingLauncher):
