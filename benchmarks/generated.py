@@ -30,17 +30,18 @@ _BLOCK: Final = 1 << 16
 
 
 def in_a_process(
-    make: Callable[[Path, Path, int], Path], model: Path, target: Path, size: int
+    make: Callable[..., Path], model: Path, target: Path, size: int, **options: bool
 ) -> None:
     """Call one of the two below in a process of its own, whose memory is free afterwards."""
     code = (
         f"import sys, pathlib; from {make.__module__} import {make.__name__}; "
-        f"{make.__name__}(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3]))"
+        f"{make.__name__}(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3]), "
+        f"**{options})"
     )
     subprocess.run([sys.executable, "-c", code, model, target, str(size)], check=True)
 
 
-def with_items(model: Path, target: Path, items: int) -> Path:
+def with_items(model: Path, target: Path, items: int, *, exact: bool = False) -> Path:
     """Save `model` again with `items` items, the catalogue's own first.
 
     A generated item is a mixture of two real ones, so that scores spread as they do in a shop: 70 %
@@ -51,13 +52,14 @@ def with_items(model: Path, target: Path, items: int) -> Path:
         model: folder of a pushed version.
         target: folder to write, which must not exist.
         items: at least as many as the catalogue has.
+        exact: without an index all the same.
     """
     loaded = tf.saved_model.load(str(model))
     own = int(tf.size(loaded._shelf.item_id))
     if items < own:
         raise BadInput(f"The catalogue has {own} items, more than the {items} to generate.")
     _extend(loaded._shelf, own, items - own)
-    if INDEX.is_indexed(items):
+    if INDEX.is_indexed(items) and not exact:
         index_shelf(loaded._shelf)
     tf.saved_model.save(loaded, str(target), signatures=loaded.signatures)
     return target

@@ -74,7 +74,8 @@ class Server:
 @click.option("--root", type=click.Path(path_type=Path), default="runs", show_default=True)
 @click.option("--items", type=int, multiple=True, help="Sizes of the shelf; 0 is the catalogue's.")
 @click.option("--swaps", type=int, default=50, show_default=True, help="Under load; 0: none.")
-def serving(root: Path, items: tuple[int, ...], swaps: int) -> None:
+@click.option("--exact", is_flag=True, help="Large shelves without an index: each is scanned.")
+def serving(root: Path, items: tuple[int, ...], swaps: int, exact: bool) -> None:
     """Measure the model that the last run pushed, with a shelf of several sizes."""
     console = open_console()
     pushed = newest_version(serving_folder(root))
@@ -86,7 +87,7 @@ def serving(root: Path, items: tuple[int, ...], swaps: int) -> None:
             base.mkdir(parents=True)
             if size:
                 with console.status(f"Generating {size:,} items"):
-                    in_a_process(with_items, pushed, base / "1", size)
+                    in_a_process(with_items, pushed, base / "1", size, exact=exact)
             else:
                 shutil.copytree(pushed, base / "1")
             memory = _report(console, base, size, requests)

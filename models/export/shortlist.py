@@ -15,7 +15,7 @@ import tensorflow as tf
 
 BLOCK: Final = 4
 # Items of a piece.
-_PIECE: Final = 1 << 14
+_PIECE: Final = 1 << 13
 # Estimates that are held at a time: users times items.
 _HELD: Final = 1 << 20
 
