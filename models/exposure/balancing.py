@@ -23,10 +23,12 @@ from models.record import MeasuredPoint
 from models.towers import user_logits
 
 # In logits. The first one changes nothing.
-STRENGTHS: Final = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 0.8)
+STRENGTHS: Final = (0.0, 0.05, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, 0.4, 0.6, 0.8)
 PLACES: Final = 20
 _ROUNDS: Final = 40
+# Users that constants are found from. Those who tell what they cost are more: the more, the surer.
 _USERS: Final = 2048
+_MEASURED: Final = 16384
 _SCORES: Final = 1 << 24
 _SEED: Final = 0
 _FEWEST: Final = 2  # users, for a standard error
@@ -106,7 +108,7 @@ def evened_out(
     """
     if not strength:
         return np.zeros(weights.shape[1], np.float32)
-    users = _drawn(np.flatnonzero(history.getnnz(axis=1)), weights.shape[1])
+    users = _drawn(np.flatnonzero(history.getnnz(axis=1)), weights.shape[1], _USERS)
     return balanced(_logits(history[users] @ teacher, weights, reference), strength)
 
 
@@ -123,7 +125,7 @@ def traded(launched: AlignedLaunch, strengths: Sequence[float] = STRENGTHS) -> l
     if len(launch.users) < _FEWEST:
         return []
     reference = weights.mean(axis=1)
-    users = _drawn(launch.users, weights.shape[1])
+    users = _drawn(launch.users, weights.shape[1], _MEASURED)
     logits = _logits(launch.history[users] @ launch.teacher, weights, reference)
     wanted = launch.wanted[users].toarray()
     points: list[Traded] = []
@@ -174,9 +176,9 @@ def _best(logits: Floats, places: int) -> npt.NDArray[np.int64]:
     return best
 
 
-def _drawn(users: npt.NDArray[np.int64], items: int) -> npt.NDArray[np.int64]:
+def _drawn(users: npt.NDArray[np.int64], items: int, most: int) -> npt.NDArray[np.int64]:
     """Some of the users, so many that their scores fit into memory."""
-    most = int(np.clip(_SCORES // max(items, 1), 64, _USERS))
+    most = int(np.clip(_SCORES // max(items, 1), 64, most))
     if len(users) <= most:
         return users
     drawn: npt.NDArray[np.int64] = np.random.default_rng(_SEED).choice(users, most, replace=False)
