@@ -30,8 +30,8 @@ from models.encoders.encoder import SentenceEncoder
 from models.encoders.reading import encode
 from models.errors import DebutError
 from models.export.saving import export
-from models.few_shot.adaptation import EvidenceWeights
 from models.few_shot.clock import ShopClock
+from models.few_shot.weights import EvidenceWeights
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH, TrainerOptions
 from models.preparation import Prepared, simulated_launches

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from models.arrays import Floats
-from models.few_shot.adaptation import EvidenceWeights, Revealing
 from models.few_shot.clock import ShopClock
+from models.few_shot.revealing import Revealing
+from models.few_shot.weights import EvidenceWeights
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.kernel import ItemView, KernelSettings
 from models.inheritance.quality import USER_SHRINKAGE, Ratings, item_quality

@@ -21,8 +21,9 @@ from models.encoded import Encoded
 from models.export.saving import export
 from models.exposure.balancing import strongest, traded
 from models.features import TRAIN
-from models.few_shot.adaptation import EvidenceWeights, learn_adaptation
+from models.few_shot.adaptation import learn_adaptation
 from models.few_shot.clock import ShopClock
+from models.few_shot.weights import EvidenceWeights
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.selection import START
 from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH, OPTIONS, TrainerOptions

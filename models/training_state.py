@@ -17,7 +17,7 @@ import tensorflow as tf
 from pydantic import BaseModel
 
 from models.arrays import Floats
-from models.few_shot.adaptation import EvidenceWeights
+from models.few_shot.weights import EvidenceWeights
 from models.inheritance.kernel import KernelSettings
 
 _FOLDER: Final = "training_state"  # beside the folder of the served model

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from models.columns import Columns, take
 from models.few_shot import evidence
-from models.few_shot.adaptation import EvidenceWeights
 from models.few_shot.clock import clock_at
+from models.few_shot.weights import EvidenceWeights
 from models.inheritance.inherited import Inherited
 from models.interactions import PAD
 from models.shelf.shelf import Shelf

@@ -17,8 +17,8 @@ import tensorflow_transform as tft
 from models.candidates.building import build_index
 from models.export.served import ServedModel
 from models.features import TRAIN
-from models.few_shot.adaptation import EvidenceWeights
 from models.few_shot.clock import ShopClock
+from models.few_shot.weights import EvidenceWeights
 from models.interactions import Purchases
 from models.options import TrainerOptions
 from models.preparation import Prepared

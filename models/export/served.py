@@ -26,7 +26,7 @@ from models.export.ruled import RuledLists
 from models.export.scoring import Scorer
 from models.export.shortlist import shortlist
 from models.exposure.metrics import OUTPUTS as EXPOSURE
-from models.few_shot.adaptation import EvidenceWeights
+from models.few_shot.weights import EvidenceWeights
 from models.interactions import PAD
 from models.metrics import COLD_RANK, RANK, RATING, SQUARED_ERROR
 from models.preprocessing import item_text

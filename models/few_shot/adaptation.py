@@ -7,102 +7,23 @@ Simulated launches reveal the first k interactions of each hidden item. A condit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-import scipy.sparse as sp
-import tensorflow as tf
 from absl import logging
 from scipy.optimize import minimize
 
-from models.arrays import Doubles, Floats, Rows
+from models.arrays import Doubles
 from models.few_shot import evidence
 from models.few_shot.clock import ShopClock
+from models.few_shot.revealing import COUNTS, FEWEST_ITEMS, RECALL_AT, Launched, Revealing
+from models.few_shot.weights import EvidenceWeights
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.interactions import Interactions
 from models.ranking import ranking_quality
-from models.towers import retrieval_logits
 
-COUNTS: Final = (1, 2, 3, 5, 10)
 STRENGTHS: Final = (0.0, 0.3, 0.6, 0.8)
-_LATER: Final = 3  # interactions that must follow the k-th, to be predicted
-_FEWEST_ITEMS: Final = 20
-_MOST_ITEMS: Final = 2000
-_USERS: Final = 800
-_SAMPLE: Final = 2048
-_CHUNK: Final = 512
-_STRUCK: Final = -100.0
 _SMALLEST_SCALE: Final = 0.1
-_RECALL_AT: Final = 20
-
-
-@dataclass(frozen=True)
-class EvidenceWeights:
-    """What evidence is worth at n numbers of interactions, rising; between two it is interpolated.
-
-    Attributes:
-        count: float32 [n], k.
-        center: float32 [n, F], means of the features.
-        precision: float32 [n, F], 1 / standard deviation, 0 for a feature that never varies.
-        weight: float32 [n, F], in logits.
-        inherit: float32 [n], of the log-ratio of inherited scores.
-        own: float32 [n], of the log-ratio over the history itself.
-        level: float32 [n], in logits, of an item that got as far as k.
-    """
-
-    count: Floats
-    center: Floats
-    precision: Floats
-    weight: Floats
-    inherit: Floats
-    own: Floats
-    level: Floats
-
-    @classmethod
-    def none(cls) -> EvidenceWeights:
-        """Evidence counts for nothing: text alone."""
-        width = len(evidence.FEATURES)
-        zeros, row = np.zeros(1, np.float32), np.zeros((1, width), np.float32)
-        return cls(np.ones(1, np.float32), row, row, row, zeros, zeros, zeros)
-
-    def at(self, count: int) -> EvidenceWeights:
-        """Those of the largest number that is not above `count`, or of the smallest: n is 1."""
-        place = max(int(np.searchsorted(self.count, count, side="right")) - 1, 0)
-        return EvidenceWeights(*(column[place : place + 1] for column in vars(self).values()))
-
-
-class Launched(NamedTuple):
-    """One launch whose targets revealed their first k interactions; n users, m items.
-
-    Attributes:
-        logits: float32 [n, m] of the text model.
-        wanted: float32 [n, m] of 0 and 1, later interactions.
-        struck: float32 [n, m], a large negative number for what a user has already.
-        features: float64 [m, F].
-        inherit: float32 [n, m].
-        own: float32 [n, m].
-        level: log of how much more such items are bought than the text expects.
-    """
-
-    logits: Floats
-    wanted: Floats
-    struck: Floats
-    features: Doubles
-    inherit: Floats
-    own: Floats
-    level: float
-
-    def recall(self, weights: EvidenceWeights | None) -> float:
-        """Recall@20 of the later interactions; with None by text alone."""
-        logits = self.logits + self.struck
-        if weights is not None:
-            scaled = (self.features - weights.center) * weights.precision
-            part = self._replace(features=np.clip(scaled, -evidence.CLIP, evidence.CLIP))
-            row = (weights.weight[0], weights.inherit, weights.own)
-            logits += _added(part, np.concatenate(row).astype(np.float64))
-        return float(ranking_quality(logits, self.wanted, _RECALL_AT)[0].mean())
 
 
 def learn_adaptation(
@@ -131,187 +52,11 @@ def learn_adaptation(
     learned = []
     for count in COUNTS:
         parts = [part for part in (s.reveal(count) for s in simulations) if part is not None]
-        if sum(len(part.features) for part in parts) >= _FEWEST_ITEMS:
+        if sum(len(part.features) for part in parts) >= FEWEST_ITEMS:
             learned.append(_learn(count, parts))
     if not learned:
         return EvidenceWeights.none()
     return EvidenceWeights(*(np.array(c, np.float32) for c in zip(*learned, strict=True)))
-
-
-class Revealing:
-    """A launch whose first interactions are revealed; holds what all numbers of them share."""
-
-    def __init__(
-        self,
-        aligned: AlignedLaunch,
-        interactions: Interactions,
-        clock: ShopClock,
-        anchors_per_item: int,
-    ) -> None:
-        launch = aligned.launch
-        self._aligned, self._clock = aligned, clock
-        self._log = _Log.of(interactions, launch.targets)
-        self._count = np.bincount(self._log.item, minlength=len(launch.targets))
-        width = min(anchors_per_item, len(launch.anchors))
-        positive = np.maximum(aligned.weights.T, 0.0)
-        self._index = np.argpartition(-positive, width - 1, axis=1)[:, :width]
-        self._prior = evidence.attention(np.take_along_axis(positive, self._index, axis=1))
-        self._reference = np.bincount(
-            self._index.ravel(), self._prior.ravel(), minlength=len(launch.anchors)
-        ).astype(np.float32) / len(self._index)
-        active = self._sample(np.flatnonzero(launch.history.getnnz(axis=1)), _SAMPLE)
-        lean = evidence.leanings(self._scores(active))
-        self._background = lean.mean(axis=0)
-        shares = evidence.softmax(self._logits(active)).mean(axis=0, dtype=np.float64)
-        self._expected = evidence.expected_share(shares, len(shares))
-        self._habit = np.log1p(launch.history.getnnz(axis=1))
-        self._lift = self._lifts(self._log.place < max(COUNTS))
-
-    def is_enough(self, count: int) -> bool:
-        """Whether enough items have interactions left after the first `count`."""
-        return int((self._count >= count + _LATER).sum()) >= _FEWEST_ITEMS
-
-    def reveal(self, count: int, *, tested_after: int | None = None) -> Launched | None:
-        """Reveal the first `count` interactions of the items that have some left to predict.
-
-        Args:
-            count: k.
-            tested_after: interactions after that many are predicted; None: after the k-th.
-        """
-        log, launch = self._log, self._aligned.launch
-        after = count if tested_after is None else tested_after
-        reached = self._sample(np.flatnonzero(self._count >= after + _LATER), _MOST_ITEMS)
-        if len(reached) < 2:
-            return None
-        column = np.full(len(launch.targets), -1)
-        column[reached] = np.arange(len(reached))
-        kept = column[log.item] >= 0
-        given = kept & (log.place < count)
-        lifts = np.zeros((len(reached), self._prior.shape[1]), np.float32)
-        np.add.at(lifts, column[log.item[given]], self._lift[given])
-        known = np.full(len(reached), count)
-        adapted = evidence.posterior(self._prior[reached], lifts, known)
-        shape = (launch.history.shape[0], len(reached))
-        early, late = kept & (log.place < after), kept & (log.place >= after)
-        had = _pairs(log.user[early], column[log.item[early]], shape)
-        later = _pairs(log.user[late], column[log.item[late]], shape)
-        later = (later > had).astype(np.float32).tocsr()
-        active = (later.getnnz(axis=1) > 0) & (launch.history.getnnz(axis=1) > 0)
-        users = self._sample(np.flatnonzero(active), _USERS)
-        if not len(users):
-            return None
-        history = launch.history[users]
-        return Launched(
-            logits=self._logits(users)[:, reached],
-            wanted=later[users].toarray(),
-            struck=_STRUCK * had[users].toarray(),
-            features=self._features(given, column, reached, count),
-            inherit=self._ratio(np.maximum(self._scores(users), 0.0), reached, adapted),
-            own=self._ratio(history.toarray(), reached, adapted),
-            level=self._level(count),
-        )
-
-    def _features(
-        self, given: npt.NDArray[np.bool_], column: Rows, reached: Rows, count: int
-    ) -> Doubles:
-        log = self._log
-        item, time = column[log.item[given]], self._clock.at(log.timestamp[given])
-        first, last = np.full(len(reached), np.inf), np.full(len(reached), -np.inf)
-        np.minimum.at(first, item, time)
-        np.maximum.at(last, item, time)
-
-        def mean(values: Floats) -> Doubles:
-            return np.bincount(item, values, minlength=len(reached)) / count
-
-        return evidence.features(
-            count=np.full(len(reached), count), first=first, last=last,
-            expected=self._expected[reached].astype(np.float64),
-            habit=mean(self._habit[log.user[given]]), rating=mean(log.rating[given]),
-        )  # fmt: skip
-
-    def _ratio(self, scores: Floats, reached: Rows, adapted: Floats) -> Floats:
-        index = self._index[reached]
-        new, old = (
-            scores @ _dense(index, weight, scores.shape[1]).T
-            for weight in (adapted, self._prior[reached])
-        )
-        return evidence.log_ratio(new, old, scores @ self._reference)
-
-    def _level(self, count: int) -> float:
-        """Interactions after the k-th of those that got there, against all items' whole life."""
-        share, some = np.exp(self._expected), self._count >= count
-        more = ((self._count[some] - count).mean() + 0.5) / (self._count.mean() + 0.5)
-        return float(np.log(more * share.mean() / share[some].mean()))
-
-    def _lifts(self, wanted: npt.NDArray[np.bool_]) -> Floats:
-        """`lift` of the supporters to their items' anchors, where wanted: float32 [N, K]."""
-        log = self._log
-        found = np.zeros((len(log.user), self._prior.shape[1]), np.float32)
-        order = np.flatnonzero(wanted)
-        order = order[np.argsort(log.user[order], kind="stable")]
-        users, start = np.unique(log.user[order], return_index=True)
-        start = np.append(start, len(order))
-        for begin in range(0, len(users), _CHUNK):
-            part = users[begin : begin + _CHUNK]
-            rows = order[start[begin] : start[begin + len(part)]]
-            lifts = evidence.lift(evidence.leanings(self._scores(part)), self._background)
-            place = np.searchsorted(part, log.user[rows])
-            found[rows] = lifts[place[:, np.newaxis], self._index[log.item[rows]]]
-        return found
-
-    def _scores(self, users: Rows) -> Floats:
-        scores: Floats = self._aligned.launch.history[users] @ self._aligned.launch.teacher
-        return scores
-
-    def _logits(self, users: Rows) -> Floats:
-        """As served while nothing but texts is known of the targets: float32 [n, T]."""
-        inherited = self._scores(users) @ self._aligned.weights
-        logits: Floats = retrieval_logits(
-            inherited=tf.constant(inherited),
-            reference=tf.constant(inherited.mean(axis=1, keepdims=True)),
-            demand=tf.zeros([inherited.shape[1]]),
-        ).numpy()
-        return logits
-
-    @staticmethod
-    def _sample(rows: Rows, most: int) -> Rows:
-        if len(rows) <= most:
-            return rows
-        return np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
-
-
-class _Log(NamedTuple):
-    """The N interactions with a launch's targets, in order of time.
-
-    Attributes:
-        user: int32 [N].
-        item: int64 [N], column of the launch.
-        timestamp: int64 [N].
-        rating: float32 [N].
-        place: int64 [N], which of its item's interactions it is, from 0.
-    """
-
-    user: npt.NDArray[np.int32]
-    item: Rows
-    timestamp: npt.NDArray[np.int64]
-    rating: Floats
-    place: Rows
-
-    @classmethod
-    def of(cls, interactions: Interactions, targets: Rows) -> _Log:
-        column = np.full(max(int(interactions.item.max()), int(targets.max())) + 1, -1)
-        column[targets] = np.arange(len(targets))
-        item = column[interactions.item]
-        order = np.lexsort((item, interactions.user, interactions.timestamp))
-        order = order[item[order] >= 0]
-        item = item[order]
-        by_item = np.argsort(item, kind="stable")
-        place = np.empty(len(item), np.int64)
-        place[by_item] = np.arange(len(item)) - np.searchsorted(item[by_item], item[by_item])
-        return cls(
-            user=interactions.user[order], item=item, timestamp=interactions.timestamp[order],
-            rating=interactions.rating[order], place=place,
-        )  # fmt: skip
 
 
 def _learn(count: int, parts: list[Launched]) -> tuple[float | Doubles, ...]:
@@ -357,7 +102,7 @@ def _conditional_logit(parts: list[Launched], *, ridge: float) -> Doubles:
         value = ridge * float(np.sum(w[1:] ** 2)) / 2
         gradient = np.concatenate([[0.0], ridge * w[1:]])
         for part, target in zip(parts, targets, strict=True):
-            logits = np.float32(w[0]) * part.logits + _added(part, w[1:]) + part.struck
+            logits = np.float32(w[0]) * part.logits + part.added(w[1:]) + part.struck
             logits -= logits.max(axis=1, keepdims=True)
             powers = np.exp(logits)
             total = powers.sum(axis=1, keepdims=True)
@@ -380,30 +125,8 @@ def _conditional_logit(parts: list[Launched], *, ridge: float) -> Doubles:
     return found
 
 
-def _added(part: Launched, weights: Doubles) -> Floats:
-    """Logits that the evidence adds: float32 [n, m]."""
-    shift = (part.features @ weights[:-2]).astype(np.float32)
-    added: Floats = (
-        shift + np.float32(weights[-2]) * part.inherit + np.float32(weights[-1]) * part.own
-    )
-    return added
-
-
 def _head(part: Launched, weights: Doubles) -> float:
     """Mean of recall and NDCG at 20: likelihood minds the whole list, users see its head."""
-    logits = part.logits + _added(part, weights) + part.struck
-    recall, ndcg = ranking_quality(logits, part.wanted, _RECALL_AT)
+    logits = part.logits + part.added(weights) + part.struck
+    recall, ndcg = ranking_quality(logits, part.wanted, RECALL_AT)
     return float(recall.mean() + ndcg.mean()) / 2
-
-
-def _pairs(user: npt.NDArray[np.int32], item: Rows, shape: tuple[int, int]) -> sp.csr_matrix:
-    pairs = sp.csr_matrix((np.ones(len(user), np.float32), (user, item)), shape)
-    pairs.sum_duplicates()
-    pairs.data[:] = 1.0
-    return pairs
-
-
-def _dense(index: Rows, weight: Floats, anchors: int) -> Floats:
-    dense = np.zeros((len(index), anchors), np.float32)
-    np.put_along_axis(dense, index, weight, axis=1)
-    return dense

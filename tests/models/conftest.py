@@ -12,9 +12,9 @@ from models.encoders.encoder import TextEncoder
 from models.encoders.folder import EncoderFolder, open_encoder
 from models.encoders.tokenizer import WordPieceTokenizer
 from models.export.served import ServedModel
-from models.few_shot.adaptation import EvidenceWeights
 from models.few_shot.clock import ShopClock
 from models.few_shot.evidence import FEATURES
+from models.few_shot.weights import EvidenceWeights
 from models.inheritance.kernel import ItemView, KernelSettings
 from models.inheritance.quality import Ratings
 from models.interactions import Interactions, Purchases

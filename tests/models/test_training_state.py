@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from models.encoded import Encoders, tunable
-from models.few_shot.adaptation import EvidenceWeights
 from models.few_shot.evidence import FEATURES
+from models.few_shot.weights import EvidenceWeights
 from models.inheritance.kernel import KernelSettings
 from models.options import EncoderOptions
 from models.trainer import find_base

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from models.few_shot.adaptation import COUNTS, STRENGTHS, EvidenceWeights, learn_adaptation
+from models.few_shot.adaptation import STRENGTHS, learn_adaptation
 from models.few_shot.clock import ShopClock
 from models.few_shot.evidence import FEATURES
+from models.few_shot.revealing import COUNTS
+from models.few_shot.weights import EvidenceWeights
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import SimulatedLaunch, purchase_matrix
 from models.interactions import Interactions
