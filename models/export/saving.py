@@ -28,7 +28,6 @@ from models.shelf.blank import blank_shelf
 from models.shelf.shelf import Shelf, ShelfData, anchors_of, fill_shelf
 from models.shop_data import ShopData
 from models.threads import beside
-from models.tracing import branches_as_calls
 from models.two_tower import TwoTower
 
 
@@ -83,8 +82,7 @@ def export(
                 max_tokens=options.features.max_tokens,
                 rules=options.rules,
             )
-            with branches_as_calls():
-                return served, served.signatures()
+            return served, served.signatures()
 
         (columns, admission), (served, signatures) = beside(
             lambda: _fill(data, prepared, model, options, clock, ruled, strength), trace

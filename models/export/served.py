@@ -33,7 +33,7 @@ from models.preprocessing import item_text
 from models.rules import Rules
 from models.shelf.shelf import Shelf
 from models.towers import item_features
-from models.tracing import traced_once
+from models.tracing import branches_as_calls, traced_once
 from models.two_tower import TwoTower
 
 Outputs = dict[str, tf.Tensor]
@@ -93,6 +93,7 @@ class ServedModel(tf.Module):
         )
         self._implicit = implicit
 
+    @branches_as_calls()
     def signatures(self) -> dict[str, Any]:
         """The concrete functions by name; their inputs and outputs are the public contract."""
         text = tf.TensorSpec([None], tf.string)

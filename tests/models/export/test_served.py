@@ -757,6 +757,20 @@ def test_no_read_of_a_long_column_is_a_copy(served):
     assert not gathered, "use models.columns.take"
 
 
+def test_no_branch_is_spread_over_the_graph_of_those_who_do_not_take_it(served):
+    saved = saved_model_pb2.SavedModel.FromString((served.path / "saved_model.pb").read_bytes())
+    branches = [
+        node
+        for function in saved.meta_graphs[0].graph_def.library.function
+        for node in function.node_def
+        if node.op in ("If", "StatelessIf", "While", "StatelessWhile")
+        # Transform's graph is taken as it is.
+        and "_pruned_" not in function.signature.name
+    ]
+    assert len(branches) > 20
+    assert not any(node.attr["_lower_using_switch_merge"].b for node in branches)
+
+
 def longer(values, row):
     return tf.concat([values, tf.cast([row], values.dtype)], axis=0)
 
