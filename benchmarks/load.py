@@ -60,15 +60,26 @@ class Load:
 
 def measure(ask: Ask, *, calls: int, warm_up: int, most_seconds: float) -> Latencies:
     """Ask `calls` times, fewer where that takes longer than `most_seconds`."""
+    [latencies] = measure_in_turns([ask], calls=calls, warm_up=warm_up, most_seconds=most_seconds)
+    return latencies
+
+
+def measure_in_turns(
+    asks: Sequence[Ask], *, calls: int, warm_up: int, most_seconds: float
+) -> list[Latencies]:
+    """Ask each of several the same, one call after the other, so that all see one machine."""
     for number in range(warm_up):
-        ask(number)
-    taken: list[float] = []
+        for ask in asks:
+            ask(number)
+    taken: list[list[float]] = [[] for _ in asks]
     end = time.monotonic() + most_seconds
-    while len(taken) < calls and time.monotonic() < end:
-        start = time.perf_counter()
-        ask(warm_up + len(taken))
-        taken.append((time.perf_counter() - start) * 1e3)
-    return Latencies(tuple(taken))
+    while len(taken[0]) < calls and time.monotonic() < end:
+        number = warm_up + len(taken[0])
+        for ask, milliseconds in zip(asks, taken, strict=True):
+            start = time.perf_counter()
+            ask(number)
+            milliseconds.append((time.perf_counter() - start) * 1e3)
+    return [Latencies(tuple(milliseconds)) for milliseconds in taken]
 
 
 def load(

@@ -6,7 +6,6 @@ python -m benchmarks trust --root runs --ruled runs-with-rules
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from benchmarks.as_served import load_as_served
 from benchmarks.generated import in_a_process, with_users
-from benchmarks.load import Latencies, measure
+from benchmarks.load import Ask, Latencies, measure_in_turns
 from benchmarks.serving import list_requests
 from components.warmup import predict_request
 from pipeline.commands.console import new_table, open_console, print_table
@@ -83,11 +82,21 @@ def _served(model: Path) -> Iterator[Answer]:
         servable.close()
 
 
-def _measured(answer: Answer, requests: Sequence[predict_pb2.PredictRequest]) -> Latencies:
-    return measure(
-        lambda number: answer(requests[number % len(requests)]),
+def _in_turns(
+    answers: Sequence[Answer], requests: Sequence[predict_pb2.PredictRequest]
+) -> list[Latencies]:
+    def asks(answer: Answer) -> Ask:
+        return lambda number: answer(requests[number % len(requests)])
+
+    return measure_in_turns(
+        [asks(answer) for answer in answers],
         calls=_CALLS, warm_up=_WARM_UP, most_seconds=_MOST_SECONDS,
     )  # fmt: skip
+
+
+def _measured(answer: Answer, requests: Sequence[predict_pb2.PredictRequest]) -> Latencies:
+    [latencies] = _in_turns([answer], requests)
+    return latencies
 
 
 def _audiences(answer: Answer, items: Any, shown: str) -> dict[str, Latencies]:
@@ -121,23 +130,9 @@ def _report_rules(console: Any, plain: Path, ruled: Path) -> None:
     requests = list_requests(plain)
     table = new_table("recommend, ms in process", "median without", "with rules", "ratio")
     with _served(plain) as one, _served(ruled) as other:
-        for number in range(_ROUNDS + 1):
-            without, kept = (np.median(taken) for taken in _in_turns((one, other), requests))
-            if number:  # the first round warms up
-                table.add_row(
-                    f"round {number}", f"{without:.2f}", f"{kept:.2f}", f"{kept / without:.3f}"
-                )
+        for number in range(1, _ROUNDS + 1):
+            without, kept = (found.median for found in _in_turns([one, other], requests))
+            table.add_row(
+                f"round {number}", f"{without:.2f}", f"{kept:.2f}", f"{kept / without:.3f}"
+            )
     print_table(console, "Rules", table)
-
-
-def _in_turns(
-    answers: Sequence[Answer], requests: Sequence[predict_pb2.PredictRequest]
-) -> Sequence[Sequence[float]]:
-    """Milliseconds of each, one request to all of them after the other."""
-    taken: list[list[float]] = [[] for _ in answers]
-    for number in range(_CALLS):
-        for answer, times in zip(answers, taken, strict=True):
-            start = time.perf_counter()
-            answer(requests[number % len(requests)])
-            times.append((time.perf_counter() - start) * 1e3)
-    return taken
