@@ -1,4 +1,4 @@
-"""`--keep DIR` of benchmarks: a folder that is made, and that must not be there before."""
+"""`--keep DIR` of benchmarks: a folder that must not be there yet. Who writes into it makes it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ class _NewFolder(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         folder = Path(value)
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
+        if folder.exists():
             self.fail(f"{folder} exists; name a folder that does not.", param, ctx)
         return folder
 
