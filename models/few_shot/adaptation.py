@@ -14,7 +14,6 @@ from absl import logging
 from scipy.optimize import minimize
 
 from models.arrays import Doubles
-from models.few_shot import evidence
 from models.few_shot.clock import ShopClock
 from models.few_shot.revealing import COUNTS, FEWEST_ITEMS, RECALL_AT, Launched, Revealing
 from models.few_shot.weights import EvidenceWeights
@@ -64,12 +63,7 @@ def _learn(count: int, parts: list[Launched]) -> tuple[float | Doubles, ...]:
     features = np.concatenate([part.features for part in parts])
     center, spread = features.mean(axis=0), features.std(axis=0)
     precision = np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0.0)
-    scaled = [
-        part._replace(
-            features=np.clip((part.features - center) * precision, -evidence.CLIP, evidence.CLIP)
-        )
-        for part in parts
-    ]
+    scaled = [part.scaled(center, precision) for part in parts]
     fitted = _conditional_logit(scaled, ridge=1.0 / len(features))
     # As a multiple of the text model's logits, which are served as they are.
     weights = fitted[1:] / max(fitted[0], _SMALLEST_SCALE)

@@ -56,11 +56,15 @@ class Launched(NamedTuple):
         """Recall@20 of the later interactions; with None by text alone."""
         logits = self.logits + self.struck
         if weights is not None:
-            scaled = (self.features - weights.center) * weights.precision
-            part = self._replace(features=np.clip(scaled, -evidence.CLIP, evidence.CLIP))
+            scaled = self.scaled(weights.center, weights.precision)
             row = (weights.weight[0], weights.inherit, weights.own)
-            logits += part.added(np.concatenate(row).astype(np.float64))
+            logits += scaled.added(np.concatenate(row).astype(np.float64))
         return float(ranking_quality(logits, self.wanted, RECALL_AT)[0].mean())
+
+    def scaled(self, center: Doubles | Floats, precision: Doubles | Floats) -> Launched:
+        """With features in standard deviations from the mean, as the served model reads them."""
+        features = (self.features - center) * precision
+        return self._replace(features=np.clip(features, -evidence.CLIP, evidence.CLIP))
 
     def added(self, weights: Doubles) -> Floats:
         """Logits that the evidence adds: float32 [n, m], by weights float64 [F + 2]."""
