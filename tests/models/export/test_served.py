@@ -721,11 +721,17 @@ print(json.dumps([core, listed()]))
 """
 
 
-def test_every_op_of_the_saved_file_is_core_tensorflow_or_tensorflow_text(served):
+def saved_nodes(served):
+    """Every node of the saved file, with the name of the function that it is in, "" for none."""
     saved = saved_model_pb2.SavedModel.FromString((served.path / "saved_model.pb").read_bytes())
     graph = saved.meta_graphs[0].graph_def
-    used = {node.op for node in graph.node}
-    used |= {node.op for function in graph.library.function for node in function.node_def}
+    yield from (("", node) for node in graph.node)
+    for function in graph.library.function:
+        yield from ((function.signature.name, node) for node in function.node_def)
+
+
+def test_every_op_of_the_saved_file_is_core_tensorflow_or_tensorflow_text(served):
+    used = {node.op for _, node in saved_nodes(served)}
     # Another process, because this one has registered the ops of Transform, TFMA and more.
     listed = subprocess.run(
         [sys.executable, "-c", _LIST_OPS], capture_output=True, text=True, check=True
@@ -744,28 +750,24 @@ _READS_PRICES = "__inference_(_embed_products|describe_items|explain)"
 
 
 def test_no_read_of_a_long_column_is_a_copy(served):
-    saved = saved_model_pb2.SavedModel.FromString((served.path / "saved_model.pb").read_bytes())
     gathered = {
         node.name
-        for function in saved.meta_graphs[0].graph_def.library.function
-        for node in function.node_def
+        for function, node in saved_nodes(served)
         if node.op == "ResourceGather"
         and "bert" not in node.name  # a fixed table of embeddings
         # That of prices.
-        and not re.match(_READS_PRICES, function.signature.name)
+        and not re.match(_READS_PRICES, function)
     }
     assert not gathered, "use models.columns.take"
 
 
 def test_no_branch_is_spread_over_the_graph_of_those_who_do_not_take_it(served):
-    saved = saved_model_pb2.SavedModel.FromString((served.path / "saved_model.pb").read_bytes())
     branches = [
         node
-        for function in saved.meta_graphs[0].graph_def.library.function
-        for node in function.node_def
+        for function, node in saved_nodes(served)
         if node.op in ("If", "StatelessIf", "While", "StatelessWhile")
         # Transform's graph is taken as it is.
-        and "_pruned_" not in function.signature.name
+        and "_pruned_" not in function
     ]
     assert len(branches) > 20
     assert not any(node.attr["_lower_using_switch_merge"].b for node in branches)
