@@ -29,8 +29,7 @@ from models.shelf.pushed_columns import open_columns
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.demo import serving
-from pipeline.layout import SAMPLE, serving_folder
-from pipeline.pushed import newest_version
+from pipeline.layout import SAMPLE, newest_version, serving_folder
 
 # Later interactions that an item is asked by, at least.
 LATER: Final = 3

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pipeline.layout import cards_folder, metadata_file, serving_folder
-from pipeline.pushed import newest_version
+from pipeline.layout import cards_folder, metadata_file, newest_version, serving_folder
 
 
 def copy_newest(root: Path, copy: Path) -> None:

@@ -21,8 +21,7 @@ from benchmarks.stage import INDEX, Stage, in_a_process
 from pipeline.beam_profiles import PROFILES
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
-from pipeline.layout import serving_folder
-from pipeline.pushed import newest_version
+from pipeline.layout import newest_version, serving_folder
 
 ONCE: Final = Size(rows=10_000, users=500, items=200)
 # In order, each with what its rows are.

@@ -32,8 +32,7 @@ from benchmarks.memory import resident_mib
 from components.warmup import predict_request
 from models.errors import DebutError
 from pipeline.commands.console import new_table, open_console, print_table
-from pipeline.layout import MODEL_NAME, serving_folder
-from pipeline.pushed import newest_version
+from pipeline.layout import MODEL_NAME, newest_version, serving_folder
 from serving.client import Client
 from serving.launcher import command
 from serving.ports import free_port

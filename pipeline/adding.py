@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from pipeline.changing import push_changed
 from pipeline.config import load_configuration
 from pipeline.layout import metadata_file, set_aside_folder
 from pipeline.pushed import read_terms
+from pipeline.trial import Trial
 
 
 class Pushed(NamedTuple):
@@ -32,30 +32,30 @@ class Pushed(NamedTuple):
     set_aside_file: Path | None
 
 
-def change_items(root: Path, change: Change, *, waiting: Callable[[], None]) -> Pushed:
+def change_items(trial: Trial, change: Change) -> Pushed:
     """Change the newest version under a root, and push the result.
 
     Args:
-        root: that `debut run` was given.
+        trial: that has begun.
         change: what is to change.
-        waiting: called where another process is changing the root's items; this one waits.
 
     Raises:
-        BadInput: a file can't be used, or nothing was pushed under `root`.
+        BadInput: a file can't be used.
         Refused: the gate or the infra validation refused the new version, or a run has pushed
             another one meanwhile; nothing was pushed.
     """
 
     def changed(base: Path, candidate: Path) -> tuple[Updated, Check]:
         return update(
-            base, change, read_terms(metadata_file(root.resolve())), candidate=candidate,
+            base, change, read_terms(metadata_file(trial.root.resolve())), candidate=candidate,
             beam_args=load_configuration(None, ()).run.beam_pipeline_args,
         )  # fmt: skip
 
     made, updated = push_changed(
-        root, changed, kind=ITEMS_ADD, told=lambda done: _told(change, done), waiting=waiting
+        trial, changed, kind=ITEMS_ADD, told=lambda done: _told(change, done)
     )
-    return Pushed(made.version, made.base, updated, _write(updated.set_aside, root, made.version))
+    set_aside = _write(updated.set_aside, trial.root, made.version)
+    return Pushed(made.version, made.base, updated, set_aside)
 
 
 def _told(change: Change, updated: Updated) -> dict[str, str]:

@@ -26,11 +26,11 @@ from pipeline.abandoned import alone, clear_abandoned
 from pipeline.beam_profiles import PROFILES
 from pipeline.beam_workers import prepare_workers
 from pipeline.derived import terms_of
-from pipeline.layout import MODEL_NAME, metadata_file
+from pipeline.layout import MODEL_NAME, metadata_file, newest_version
 from pipeline.lock import one_at_a_time
 from pipeline.model_card import write_card
 from pipeline.pipeline import SERVING_TAG, Places
-from pipeline.pushed import newest_version, read_terms
+from pipeline.pushed import read_terms
 from pipeline.runner import places
 
 _CATALOGUE: Final = "catalogue"

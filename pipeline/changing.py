@@ -5,25 +5,22 @@ The same as after a run: a gate, an infra validation on a real server, and one a
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from components.catalogue.gate import Served
-from components.embedded_server import Started, embedded_server
+from components.embedded_server import Started
 from components.shelf_change import Check
 from models.errors import DebutError, Refused
 from pipeline.derived import push_made_of
-from pipeline.layout import MODEL_NAME, serving_folder
-from pipeline.lock import one_at_a_time
-from pipeline.pushed import newest_version
+from pipeline.layout import newest_version
+from pipeline.trial import CANDIDATE, Trial
 from serving.client import Client
 
 Done = TypeVar("Done")
 
-_CANDIDATE: Final = 2
 _LOAD_SECONDS: Final = 300.0
 _ANSWER_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.1
@@ -42,50 +39,38 @@ class Made(NamedTuple):
 
 
 def push_changed(
-    root: Path,
+    trial: Trial,
     change: Callable[[Path, Path], tuple[Done, Check]],
     *,
     kind: str,
     told: Callable[[Done], Mapping[str, str]],
-    waiting: Callable[[], None],
 ) -> tuple[Made, Done]:
     """Change the newest version under a root, and push the result.
 
     Args:
-        root: that `debut run` was given.
+        trial: that has begun.
         change: given the folders of that version and of the new one, writes it, and returns what
             it did and what a server of it has to answer.
         kind: of the push, see `components.lineage`.
         told: what ML Metadata notes of it.
-        waiting: called where another process is changing the root's version; this one waits.
 
     Raises:
-        BadInput: nothing was pushed under `root`, or `change` could not use a file.
+        BadInput: `change` could not use a file.
         Refused: a gate or the infra validation refused the new version, or a run has pushed
             another one meanwhile; nothing was pushed.
     """
-    serving = serving_folder(root.resolve())
-    newest_version(serving)
-    with (
-        one_at_a_time(root, waiting),
-        tempfile.TemporaryDirectory(prefix="debut-") as scratch,
-    ):
-        base = newest_version(serving)
-        made, versions = Path(scratch) / "made", Path(scratch) / MODEL_NAME
-        candidate = versions / str(_CANDIDATE)
-        versions.mkdir()
-        # It loads the base while the version is made, and then of that the variables alone.
-        (versions / str(_CANDIDATE - 1)).symlink_to(base)
-        with embedded_server(versions, MODEL_NAME) as server:
-            done, check = change(base, made)
-            made.rename(candidate)
-            _validate(server, check)
-        if newest_version(serving) != base:
-            raise Refused(
-                f"A run has pushed another version while {base.name} was being changed. Nothing "
-                "was pushed; give the command again."
-            )
-        version = push_made_of(base, candidate, root=root, kind=kind, details=told(done))
+    base = trial.base
+    done, check = change(base, trial.made)
+    trial.made.rename(trial.candidate)
+    _validate(trial.server, check)
+    if newest_version(base.parent) != base:
+        raise Refused(
+            f"A run has pushed another version while {base.name} was being changed. Nothing "
+            "was pushed; give the command again."
+        )
+    version = push_made_of(
+        base, trial.candidate, root=trial.root, kind=kind, details=told(done)
+    )  # fmt: skip
     return Made(version, base), done
 
 
@@ -109,8 +94,8 @@ def _validate(server: Started, check: Check) -> None:
 
 
 def _wait_until_loaded(client: Client, deadline: float) -> None:
-    while (status := client.status()[0]).version != _CANDIDATE or status.state != "AVAILABLE":
-        is_over = status.version == _CANDIDATE and status.state == "END"
+    while (status := client.status()[0]).version != CANDIDATE or status.state != "AVAILABLE":
+        is_over = status.version == CANDIDATE and status.state == "END"
         if is_over or time.time() > deadline:
             raise DebutError(f"a model server did not load it: {status.error}")
         time.sleep(_POLL_SECONDS)

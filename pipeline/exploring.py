@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from components.exploration.update import Explored, update
@@ -10,30 +9,29 @@ from components.lineage import EXPLORE, OVERRIDE
 from components.shelf_change import Check
 from models.options import ExploreOptions
 from pipeline.changing import Made, push_changed
+from pipeline.trial import Trial
 
 
 def explore_items(
-    root: Path,
+    trial: Trial,
     log: Path | None,
     options: ExploreOptions,
     *,
     key: bytes,
     override: str = "",
-    waiting: Callable[[], None],
 ) -> tuple[Made, Explored]:
     """Make the newest version under a root explore, and push the result.
 
     Args:
-        root: that `debut run` was given.
+        trial: that has begun.
         log: folder of the feedback log; None to begin without one.
         options: of the exploration; the policy `none` ends it.
         key: of the log's pseudonyms.
         override: why what the gate refuses is pushed all the same; empty for not. The infra
             validation can't be overridden, nor what keeps the scores of other items as they are.
-        waiting: called where another process is changing the root's version; this one waits.
 
     Raises:
-        BadInput: the log does not exist, or nothing was pushed under `root`.
+        BadInput: the log does not exist.
         Refused: the gate or the infra validation refused the new version, or a run has pushed
             another one meanwhile; nothing was pushed.
     """
@@ -47,7 +45,7 @@ def explore_items(
         reason = {OVERRIDE: override} if done.is_overridden else {}
         return told(options, done) | reason
 
-    return push_changed(root, changed, kind=EXPLORE, told=noted, waiting=waiting)
+    return push_changed(trial, changed, kind=EXPLORE, told=noted)
 
 
 def told(options: ExploreOptions, done: Explored) -> dict[str, str]:

@@ -19,8 +19,7 @@ from components.lineage import (
 from components.version_folder import promote
 from models.errors import BadInput
 from pipeline.derived import push_made_of
-from pipeline.layout import metadata_file, serving_folder
-from pipeline.pushed import newest_version
+from pipeline.layout import metadata_file, newest_version, serving_folder
 from serving.version_labels import STABLE, read_labels, versions_on_disk
 
 

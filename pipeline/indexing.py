@@ -10,8 +10,7 @@ import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
 from components.whole_folders import written_beside
 from models.candidates.export import export_vectors
 from models.errors import BadInput
-from pipeline.layout import serving_folder
-from pipeline.pushed import newest_version
+from pipeline.layout import newest_version, serving_folder
 
 
 def export_newest(root: Path, output: Path) -> tuple[str, int]:

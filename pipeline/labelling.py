@@ -10,8 +10,7 @@ import numpy as np
 from models.errors import BadInput
 from models.label_plan import Placed, plan_labels
 from models.shelf.pushed_columns import open_columns
-from pipeline.layout import serving_folder
-from pipeline.pushed import newest_version
+from pipeline.layout import newest_version, serving_folder
 
 
 class Wanted(NamedTuple):

@@ -13,24 +13,8 @@ from components.ingestion.options import DataOptions
 from components.ingestion.summary import RatingScale, read_summary
 from components.lineage import open_store, read_pushes
 from models.errors import BadInput
-from serving.version_labels import versions_on_disk
 
 _INGESTION = "components.ingestion.component.DataFolderExampleGen"
-
-
-def newest_version(serving: Path) -> Path:
-    """The folder of the newest version under `serving`.
-
-    Raises:
-        BadInput: there is none.
-    """
-    versions = versions_on_disk(serving)
-    if not versions:
-        raise BadInput(
-            f"No version was pushed to {serving} yet. Run `debut run` first, or give --root the "
-            "folder that it was given."
-        )
-    return serving / str(versions[0])
 
 
 def read_terms(metadata: Path) -> DataTerms:

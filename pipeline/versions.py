@@ -26,8 +26,7 @@ from components.lineage import (
 )
 from models import features
 from pipeline.evaluation import read_metrics, recorded_gates
-from pipeline.layout import metadata_file, serving_folder
-from pipeline.pushed import newest_version
+from pipeline.layout import metadata_file, newest_version, serving_folder
 from serving.version_labels import read_labels, versions_on_disk
 
 NOT_RECORDED: Final = "not recorded"

@@ -57,17 +57,16 @@ def explore(
     secret = b"" if log is None else read_key(key or "")
     from pipeline.commands.console import open_console
     from pipeline.commands.quiet import quiet
+    from pipeline.trial import trial
 
-    with quiet(None, debug=debugging()):
+    with quiet(None, debug=debugging()), trial(root, waiting=_say_waiting) as begun:
         with open_console().status("Loading TensorFlow"):
             from pipeline.config import load_configuration
             from pipeline.exploring import explore_items
 
             options = load_configuration(config, settings).explore
         with open_console().status("Learning, validating and pushing"):
-            made, done = explore_items(
-                root, log, options, key=secret, override=override, waiting=_say_waiting
-            )
+            made, done = explore_items(begun, log, options, key=secret, override=override)
     for line in _told(done, policy=options.policy):
         click.echo(line)
     if done.is_overridden:

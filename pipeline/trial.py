@@ -1,0 +1,59 @@
+"""The model server that tries a changed version, started before anything slow is imported.
+
+It loads the newest version while the changed one is made, and then of that the variables alone.
+What makes it needs TensorFlow, whose import takes as long as the server's own.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from components.embedded_server import Started, embedded_server
+from pipeline.layout import MODEL_NAME, newest_version, serving_folder
+from pipeline.lock import one_at_a_time
+
+CANDIDATE: Final = 2
+"""The number under which the server knows the changed version."""
+
+
+class Trial(NamedTuple):
+    """One change of a root's newest version; meanwhile no other one begins.
+
+    Attributes:
+        root: that `debut run` was given.
+        base: folder of the version that is changed.
+        made: folder to write the new one to, which does not exist yet.
+        candidate: folder to move it to once it is whole: there the server finds it.
+        server: of the two.
+    """
+
+    root: Path
+    base: Path
+    made: Path
+    candidate: Path
+    server: Started
+
+
+@contextmanager
+def trial(root: Path, *, waiting: Callable[[], None]) -> Iterator[Trial]:
+    """Begin to change the newest version under a root.
+
+    Args:
+        root: that `debut run` was given.
+        waiting: called where another process is changing the root's version; this one waits.
+
+    Raises:
+        BadInput: nothing was pushed under `root`.
+    """
+    serving = serving_folder(root.resolve())
+    newest_version(serving)
+    with one_at_a_time(root, waiting), tempfile.TemporaryDirectory(prefix="debut-") as scratch:
+        base, versions = newest_version(serving), Path(scratch) / MODEL_NAME
+        versions.mkdir()
+        (versions / str(CANDIDATE - 1)).symlink_to(base)
+        with embedded_server(versions, MODEL_NAME) as server:
+            yield Trial(root, base, Path(scratch) / "made", versions / str(CANDIDATE), server)
