@@ -230,7 +230,7 @@ def held_out(data: ShopData, options: TrainerOptions) -> SimulatedLaunch:
 
 def _table(measured: dict[str, Measured]) -> Any:
     table = new_table(
-        "option", "trainable weights", "recall@20 of the encoder", "kept", "recall@20", "MSE",
+        "option", "trainable weights", "recall@20 of a launch", "kept", "recall@20", "MSE",
         "CPU s",
     )  # fmt: skip
     for name, row in measured.items():

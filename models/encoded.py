@@ -18,11 +18,12 @@ from models.compression.compress import compress, restored, weight_bytes
 from models.devices.precision import set_precision
 from models.devices.strategy import make_strategy
 from models.encoders.encoder import SentenceEncoder, TextEncoder
-from models.encoders.finetuning import finetune, kernel_recall
+from models.encoders.finetuning import finetune
 from models.encoders.folder import EncoderFolder, open_encoder
 from models.encoders.pretraining import pretrain
 from models.encoders.reading import encode
 from models.encoders.tokenizer import WordPieceTokenizer
+from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.selection import START
 from models.inheritance.simulation import SimulatedLaunch
 from models.options import CompressionOptions, EncoderOptions, TrainerOptions
@@ -165,7 +166,10 @@ class Encoded:
         self, data: ShopData, validation: SimulatedLaunch, options: TrainerOptions, sampled: Rows,
         checkpoints: Path | None = None,
     ) -> Encoded:  # fmt: skip
-        """By a fine-tuned encoder, if new items of the launch are found better with it alone.
+        """By a fine-tuned encoder, if new items of the launch are found better with it.
+
+        They inherit by the kernel that a choice of settings starts from. Judged by nearness to the
+        history, an encoder can gain that makes what they inherit worse.
 
         Args:
             data: the shop's.
@@ -195,11 +199,11 @@ class Encoded:
         candidate = tunable(folder, options.encoder, weights)
         text = encode(candidate, tokens)
         outcome = FineTuned(
-            before=kernel_recall(self.text, validation),
-            after=kernel_recall(text, validation),
+            before=_inherited_recall(self.text, data, validation),
+            after=_inherited_recall(text, data, validation),
             trainable=trainable,
         )
-        logging.info("Recall of the encoder alone: %s", outcome)
+        logging.info("Recall of new items before and after fine-tuning: %s", outcome)
         if not outcome.kept:
             return replace(self, outcome=outcome, before=self.text)
         encoders = self.encoders.with_item(candidate)
@@ -229,6 +233,10 @@ class Encoded:
             self, encoders=self.encoders.with_item(small), text=text, compressed_to=compressed,
             weights=weights,
         )  # fmt: skip
+
+
+def _inherited_recall(text: Floats, data: ShopData, launch: SimulatedLaunch) -> float:
+    return AlignedLaunch.align(launch, data.table.view(text), START).quality()["recall"]
 
 
 def _known_to(launch: SimulatedLaunch, data: ShopData, sampled: Rows) -> sp.csr_matrix:

@@ -17,18 +17,13 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras
 
-from models.arrays import Floats
 from models.devices.fitting import fit
 from models.devices.replicas import gathered
 from models.encoders.encoder import TextEncoder
-from models.inheritance.simulation import SimulatedLaunch
 from models.options import FineTuningOptions
-from models.ranking import ranking_quality
 
 Pairs = dict[str, npt.NDArray[np.generic]]
 Tensors = dict[str, tf.Tensor]
-# Sharpness of the kernel by which encoders are compared; twice that of the item kernel.
-_SHARPNESS = 8.0
 _DECAY_TO = 0.02
 _SIDES = ("query", "candidate")
 
@@ -162,23 +157,6 @@ def finetune(
         steps=options.steps,
         checkpoints=checkpoints,
     )
-
-
-def kernel_recall(embedding: Floats, launch: SimulatedLaunch) -> float:
-    """Recall@20 of the launch by nearness to the history alone.
-
-    Args:
-        embedding: float32 [I, hidden], of unit length.
-        launch: the simulated launch.
-    """
-    if not len(launch.users):
-        return 0.0
-    centered = embedding - embedding[launch.anchors].mean(axis=0)
-    centered /= np.linalg.norm(centered, axis=1, keepdims=True) + 1e-9
-    cosine = centered[launch.anchors] @ centered[launch.targets].T
-    near = launch.history[launch.users] @ np.exp(_SHARPNESS * (cosine - 1.0))
-    recall, _ = ranking_quality(near, launch.wanted[launch.users].toarray(), 20)
-    return float(recall.mean())
 
 
 def drop_tokens(

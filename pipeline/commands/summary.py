@@ -78,7 +78,7 @@ def _data_lines(summary: IngestionSummary) -> list[str]:
 def _training_table(training: TrainingRecord) -> Table:
     table = new_table("metric", "before training", "after training")
     if tuned := training.fine_tuned:
-        name = f"recall of the encoder alone (fine-tuning {'kept' if tuned.kept else 'undone'})"
+        name = f"recall of new items (fine-tuning {'kept' if tuned.kept else 'undone'})"
         table.add_row(name, _number(tuned.before), _number(tuned.after))
     for name, after in training.after.items():
         table.add_row(_words(name), _number(training.before.get(name)), _number(after))

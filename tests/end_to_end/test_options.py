@@ -12,6 +12,7 @@ from rich.console import Console
 
 from benchmarks.ablation import held_out, measure, transformed
 from models.inheritance.aligned_launch import AlignedLaunch
+from models.inheritance.selection import START
 from models.options import TrainerOptions
 from models.preparation import Prepared
 from models.shop_data import ShopData
@@ -116,15 +117,24 @@ def test_the_ablation_measures_each_row_on_the_held_out_items(run, place):
     launch = held_out(data, options)
     cold = {row for row in range(len(data.table)) if data.table.is_cold[row]}
     assert set(launch.targets) <= cold
-    weights = AlignedLaunch.align(launch, prepared.view, prepared.settings).weights
-    new = data.splits["new_items"]
-    recalls = []
-    for user in np.unique(new.user):
-        known = set(data.train.item[data.train.user == user]) & set(launch.anchors)
-        if not known:
+    aligned = AlignedLaunch.align(launch, prepared.view, prepared.settings)
+    found = recall(aligned, data.train, data.splits["new_items"])
+    assert default.recall == pytest.approx(found, abs=0.02)
+    # What fine-tuning is judged by: what the validation launch inherits before it and after.
+    judged = AlignedLaunch.align(prepared.validation, prepared.view, START)
+    found = recall(judged, data.train, data.train)
+    assert lora.fine_tuned.before == pytest.approx(found, abs=0.02)
+
+
+def recall(aligned, histories, purchases):
+    """Recall@20 of the launch's items, with plain sets."""
+    launch, recalls = aligned.launch, []
+    for user in np.unique(purchases.user):
+        known = set(histories.item[histories.user == user]) & set(launch.anchors)
+        wanted = set(purchases.item[purchases.user == user]) & set(launch.targets)
+        if not known or not wanted:
             continue
-        wanted = set(new.item[new.user == user])
-        scores = np.isin(launch.anchors, list(known)) @ launch.teacher @ weights
+        scores = np.isin(launch.anchors, list(known)) @ launch.teacher @ aligned.weights
         best = launch.targets[np.argsort(-scores, kind="stable")[:20]]
         recalls.append(len(set(best) & wanted) / min(len(wanted), 20, len(launch.targets)))
-    assert default.recall == pytest.approx(np.mean(recalls), abs=0.02)
+    return np.mean(recalls)

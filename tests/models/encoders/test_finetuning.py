@@ -10,9 +10,7 @@ from models.encoders.finetuning import (
     adversarial_shift,
     drop_tokens,
     finetune,
-    kernel_recall,
 )
-from models.inheritance.simulation import SimulatedLaunch
 from models.options import FineTuningOptions
 from models.record import FineTuned
 from tests.models.encoders.test_encoder import tokens_of
@@ -194,18 +192,3 @@ def test_word_dropout_leaves_out_some_words_and_neither_ends_nor_order():
 def test_the_fine_tuned_encoder_is_kept_only_where_the_launch_gains():
     assert FineTuned(before=0.2, after=0.21, trainable=1).kept
     assert not FineTuned(before=0.2, after=0.2, trainable=1).kept
-
-
-def test_recall_of_the_encoder_alone_finds_what_is_near_the_history():
-    vectors = np.eye(4, dtype=np.float32)[np.arange(60) % 4]
-    targets, anchors = np.arange(0, 30), np.arange(30, 60)
-    history = sp.csr_matrix(np.eye(4, dtype=np.float32)[:, np.arange(30, 60) % 4])
-    wanted = sp.csr_matrix(np.eye(4, dtype=np.float32)[:, np.arange(30) % 4])
-    launch = SimulatedLaunch(
-        targets=targets, anchors=anchors, history=history, wanted=wanted,
-        teacher=np.eye(30, dtype=np.float32), log_popularity=np.zeros(30, np.float32),
-        users=np.arange(4),
-    )  # fmt: skip
-    assert kernel_recall(vectors, launch) == 1.0
-    vectors[targets] = np.roll(vectors[targets], 1, axis=0)
-    assert kernel_recall(vectors, launch) < 1.0
