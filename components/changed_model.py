@@ -12,9 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# TensorFlow has no public function for it; a stock server logs what the file says.
-from tensorflow.python.saved_model import fingerprinting_utils
-
+from models.export.saved_graph import write_fingerprint
 from models.shelf.pushed_columns import SHELF, attribute_of, checkpoint_of
 
 
@@ -42,4 +40,4 @@ def save_model(model: Any, base: Path, folder: Path) -> None:
         prefix=after, tensor_names=[*kept, *columns], shape_and_slices=[""] * len(dtype_of),
         tensors=[*tensors, *changed],
     )  # fmt: skip
-    fingerprinting_utils.write_fingerprint(str(folder))
+    write_fingerprint(folder)

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 import tensorflow_transform as tft
 
 from models.candidates.building import build_index
+from models.export.saved_graph import save_graph
 from models.export.served import ServedModel
 from models.features import TRAIN
 from models.few_shot.clock import ShopClock
@@ -95,9 +95,7 @@ def export(
             )  # fmt: skip
             columns = replace(columns, index=index)
         shelf.fill(columns)
-        # Nobody asks a served model for gradients of its own making, and the search takes a while.
-        saving = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        tf.saved_model.save(served, folder, signatures=signatures, options=saving)
+        save_graph(served, Path(folder), signatures)
     admission.save(Path(folder))
     if options.rules:
         options.rules.save(Path(folder))

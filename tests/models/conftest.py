@@ -11,6 +11,7 @@ import tensorflow as tf
 from models.encoders.encoder import TextEncoder
 from models.encoders.folder import EncoderFolder, open_encoder
 from models.encoders.tokenizer import WordPieceTokenizer
+from models.export.saved_graph import save_graph
 from models.export.served import ServedModel
 from models.few_shot.clock import ShopClock
 from models.few_shot.evidence import FEATURES
@@ -192,7 +193,7 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
     }
     module = ServedModel(**parts, implicit=False)
     path = folder / "saved"
-    tf.saved_model.save(module, str(path), signatures=module.signatures())
+    save_graph(module, path, module.signatures())
     admission.save(path)
     return Served(
         module=module, implicit=ServedModel(**parts, implicit=True), model=model, data=data,

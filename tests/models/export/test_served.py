@@ -746,6 +746,19 @@ def test_every_op_of_the_saved_file_is_core_tensorflow_or_tensorflow_text(served
     }
 
 
+def test_the_saved_functions_note_no_shapes_and_the_fingerprint_is_of_what_the_file_holds(served):
+    """Signatures keep theirs: clients read them."""
+    notes = [function for function, node in saved_nodes(served) if "_output_shapes" in node.attr]
+    assert set(notes) == {""}, "outside of functions"
+    for signature in served.loaded.signatures.values():
+        assert all(spec.shape.rank for spec in signature.structured_outputs.values())
+    fingerprint = tf.saved_model.experimental.read_fingerprint(str(served.path))
+    content, buckets = (served.path / "saved_model.pb").read_bytes(), 1 << 62
+    # The same hash (FarmHash) in an op that everybody can call.
+    expected = int(tf.strings.to_hash_bucket_fast(content, buckets))
+    assert fingerprint.saved_model_checksum % buckets == expected
+
+
 _READS_PRICES = "__inference_(_embed_products|describe_items|explain)"
 
 
