@@ -239,7 +239,7 @@ def _table(measured: dict[str, Measured]) -> Any:
         table.add_row(
             name,
             f"{weights:,}",
-            f"{tuned.before:.3f} → {tuned.after:.3f}" if tuned else "",
+            f"{tuned.before:.3f} → {tuned.after:.3f} ± {tuned.error:.3f}" if tuned else "",
             ("yes" if tuned.kept else "no") if tuned else "",
             f"{row.recall:.3f}",
             f"{row.squared_error:.4f}",

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 import tensorflow as tf
 from absl import logging
 
-from models.arrays import Floats, Rows
+from models.arrays import Doubles, Floats, Rows
 from models.compression.compress import compress, restored, weight_bytes
 from models.devices.precision import set_precision
 from models.devices.strategy import make_strategy
@@ -166,7 +166,7 @@ class Encoded:
         self, data: ShopData, validation: SimulatedLaunch, options: TrainerOptions, sampled: Rows,
         checkpoints: Path | None = None,
     ) -> Encoded:  # fmt: skip
-        """By a fine-tuned encoder, if new items of the launch are found better with it.
+        """By a fine-tuned encoder, if new items of the launch are clearly found better with it.
 
         They inherit by the kernel that a choice of settings starts from. Judged by nearness to the
         history, an encoder can gain that makes what they inherit worse.
@@ -198,10 +198,12 @@ class Encoded:
             weights = [variable.numpy() for variable in tuned.variables]
         candidate = tunable(folder, options.encoder, weights)
         text = encode(candidate, tokens)
+        before, after = (_inherited_recall(read, data, validation) for read in (self.text, text))
         outcome = FineTuned(
-            before=_inherited_recall(self.text, data, validation),
-            after=_inherited_recall(text, data, validation),
+            before=float(before.mean()),
+            after=float(after.mean()),
             trainable=trainable,
+            error=float((after - before).std() / np.sqrt(len(before))),
         )
         logging.info("Recall of new items before and after fine-tuning: %s", outcome)
         if not outcome.kept:
@@ -235,8 +237,10 @@ class Encoded:
         )  # fmt: skip
 
 
-def _inherited_recall(text: Floats, data: ShopData, launch: SimulatedLaunch) -> float:
-    return AlignedLaunch.align(launch, data.table.view(text), START).quality()["recall"]
+def _inherited_recall(text: Floats, data: ShopData, launch: SimulatedLaunch) -> Doubles:
+    """Of each user: float64 [B]."""
+    recall, _ = AlignedLaunch.align(launch, data.table.view(text), START).quality_by_user()
+    return recall
 
 
 def _known_to(launch: SimulatedLaunch, data: ShopData, sampled: Rows) -> sp.csr_matrix:

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from models.arrays import Floats
+from models.arrays import Doubles, Floats
 from models.inheritance.alignment import Alignment
 from models.inheritance.kernel import ItemKernel, ItemView, KernelSettings
 from models.inheritance.simulation import SimulatedLaunch
@@ -42,14 +42,18 @@ class AlignedLaunch:
         )
         return cls(launch, alignment(kernel(anchors, view.rows(launch.targets))))
 
-    def quality(self) -> dict[str, float]:
-        """Recall and NDCG at 20 over the targets, and their mean as `score`; 0 without users."""
+    def quality_by_user(self) -> tuple[Doubles, Doubles]:
+        """Recall and NDCG at 20 over the targets: float64 [B] twice, of the same users always."""
         launch, users = self.launch, self.launch.users
-        if not len(users):
-            return {"recall": 0.0, "ndcg": 0.0, "score": 0.0}
         if len(users) > _VALIDATION_USERS:
             users = np.random.default_rng(0).choice(users, _VALIDATION_USERS, replace=False)
         scores = (launch.history[users] @ launch.teacher) @ self.weights
-        recall, ndcg = ranking_quality(scores, launch.wanted[users].toarray(), _RECALL_AT)
+        return ranking_quality(scores, launch.wanted[users].toarray(), _RECALL_AT)
+
+    def quality(self) -> dict[str, float]:
+        """Their means, and the mean of the two as `score`; 0 without users."""
+        if not len(self.launch.users):
+            return {"recall": 0.0, "ndcg": 0.0, "score": 0.0}
+        recall, ndcg = self.quality_by_user()
         found = {"recall": float(recall.mean()), "ndcg": float(ndcg.mean())}
         return found | {"score": (found["recall"] + found["ndcg"]) / 2}

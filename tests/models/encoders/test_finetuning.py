@@ -192,3 +192,4 @@ def test_word_dropout_leaves_out_some_words_and_neither_ends_nor_order():
 def test_the_fine_tuned_encoder_is_kept_only_where_the_launch_gains():
     assert FineTuned(before=0.2, after=0.21, trainable=1).kept
     assert not FineTuned(before=0.2, after=0.2, trainable=1).kept
+    assert not FineTuned(before=0.2, after=0.21, trainable=1, error=0.011).kept, "may be chance"
