@@ -9,11 +9,11 @@ from components.catalogue.update import Change, Updated, update
 from components.ingestion.set_aside import SetAside
 from components.lineage import ITEMS_ADD
 from components.shelf_change import Check
+from pipeline.candidate import Candidate
 from pipeline.changing import push_changed
 from pipeline.config import load_configuration
 from pipeline.layout import metadata_file, set_aside_folder
 from pipeline.pushed import read_terms
-from pipeline.trial import Trial
 
 
 class Pushed(NamedTuple):
@@ -32,11 +32,11 @@ class Pushed(NamedTuple):
     set_aside_file: Path | None
 
 
-def change_items(trial: Trial, change: Change) -> Pushed:
+def change_items(candidate: Candidate, change: Change) -> Pushed:
     """Change the newest version under a root, and push the result.
 
     Args:
-        trial: that has begun.
+        candidate: that is to be made.
         change: what is to change.
 
     Raises:
@@ -45,16 +45,16 @@ def change_items(trial: Trial, change: Change) -> Pushed:
             another one meanwhile; nothing was pushed.
     """
 
-    def changed(base: Path, candidate: Path) -> tuple[Updated, Check]:
+    def changed(base: Path, made: Path) -> tuple[Updated, Check]:
         return update(
-            base, change, read_terms(metadata_file(trial.root.resolve())), candidate=candidate,
+            base, change, read_terms(metadata_file(candidate.root.resolve())), candidate=made,
             beam_args=load_configuration(None, ()).run.beam_pipeline_args,
         )  # fmt: skip
 
     made, updated = push_changed(
-        trial, changed, kind=ITEMS_ADD, told=lambda done: _told(change, done)
+        candidate, changed, kind=ITEMS_ADD, told=lambda done: _told(change, done)
     )
-    set_aside = _write(updated.set_aside, trial.root, made.version)
+    set_aside = _write(updated.set_aside, candidate.root, made.version)
     return Pushed(made.version, made.base, updated, set_aside)
 
 

@@ -14,9 +14,9 @@ from components.catalogue.gate import Served
 from components.embedded_server import Started
 from components.shelf_change import Check
 from models.errors import DebutError, Refused
+from pipeline.candidate import NUMBER, Candidate
 from pipeline.derived import push_made_of
 from pipeline.layout import newest_version
-from pipeline.trial import CANDIDATE, Trial
 from serving.client import Client
 
 Done = TypeVar("Done")
@@ -39,7 +39,7 @@ class Made(NamedTuple):
 
 
 def push_changed(
-    trial: Trial,
+    candidate: Candidate,
     change: Callable[[Path, Path], tuple[Done, Check]],
     *,
     kind: str,
@@ -48,7 +48,7 @@ def push_changed(
     """Change the newest version under a root, and push the result.
 
     Args:
-        trial: that has begun.
+        candidate: that is to be made.
         change: given the folders of that version and of the new one, writes it, and returns what
             it did and what a server of it has to answer.
         kind: of the push, see `components.lineage`.
@@ -59,17 +59,17 @@ def push_changed(
         Refused: a gate or the infra validation refused the new version, or a run has pushed
             another one meanwhile; nothing was pushed.
     """
-    base = trial.base
-    done, check = change(base, trial.made)
-    trial.made.rename(trial.candidate)
-    _validate(trial.server, check)
+    base = candidate.base
+    done, check = change(base, candidate.made)
+    candidate.made.rename(candidate.tried)
+    _validate(candidate.server, check)
     if newest_version(base.parent) != base:
         raise Refused(
             f"A run has pushed another version while {base.name} was being changed. Nothing "
             "was pushed; give the command again."
         )
     version = push_made_of(
-        base, trial.candidate, root=trial.root, kind=kind, details=told(done)
+        base, candidate.tried, root=candidate.root, kind=kind, details=told(done)
     )  # fmt: skip
     return Made(version, base), done
 
@@ -94,8 +94,8 @@ def _validate(server: Started, check: Check) -> None:
 
 
 def _wait_until_loaded(client: Client, deadline: float) -> None:
-    while (status := client.status()[0]).version != CANDIDATE or status.state != "AVAILABLE":
-        is_over = status.version == CANDIDATE and status.state == "END"
+    while (status := client.status()[0]).version != NUMBER or status.state != "AVAILABLE":
+        is_over = status.version == NUMBER and status.state == "END"
         if is_over or time.time() > deadline:
             raise DebutError(f"a model server did not load it: {status.error}")
         time.sleep(_POLL_SECONDS)

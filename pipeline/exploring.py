@@ -8,12 +8,12 @@ from components.exploration.update import Explored, update
 from components.lineage import EXPLORE, OVERRIDE
 from components.shelf_change import Check
 from models.options import ExploreOptions
+from pipeline.candidate import Candidate
 from pipeline.changing import Made, push_changed
-from pipeline.trial import Trial
 
 
 def explore_items(
-    trial: Trial,
+    candidate: Candidate,
     log: Path | None,
     options: ExploreOptions,
     *,
@@ -23,7 +23,7 @@ def explore_items(
     """Make the newest version under a root explore, and push the result.
 
     Args:
-        trial: that has begun.
+        candidate: that is to be made.
         log: folder of the feedback log; None to begin without one.
         options: of the exploration; the policy `none` ends it.
         key: of the log's pseudonyms.
@@ -36,16 +36,16 @@ def explore_items(
             another one meanwhile; nothing was pushed.
     """
 
-    def changed(base: Path, candidate: Path) -> tuple[Explored, Check]:
+    def changed(base: Path, made: Path) -> tuple[Explored, Check]:
         return update(
-            base, log, options, key=key, candidate=candidate, is_enforced=not override
+            base, log, options, key=key, candidate=made, is_enforced=not override
         )  # fmt: skip
 
     def noted(done: Explored) -> dict[str, str]:
         reason = {OVERRIDE: override} if done.is_overridden else {}
         return told(options, done) | reason
 
-    return push_changed(trial, changed, kind=EXPLORE, told=noted)
+    return push_changed(candidate, changed, kind=EXPLORE, told=noted)
 
 
 def told(options: ExploreOptions, done: Explored) -> dict[str, str]:

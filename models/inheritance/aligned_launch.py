@@ -51,7 +51,7 @@ class AlignedLaunch:
         return ranking_quality(scores, launch.wanted[users].toarray(), _RECALL_AT)
 
     def quality(self) -> dict[str, float]:
-        """Their means, and the mean of the two as `score`; 0 without users."""
+        """Mean recall and NDCG of the users, and the mean of both as `score`; 0 without users."""
         if not len(self.launch.users):
             return {"recall": 0.0, "ndcg": 0.0, "score": 0.0}
         recall, ndcg = self.quality_by_user()

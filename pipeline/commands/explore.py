@@ -55,18 +55,18 @@ def explore(
     so the same log may be given again and again. A running server takes the version up by itself.
     """
     secret = b"" if log is None else read_key(key or "")
+    from pipeline.candidate import new_candidate
     from pipeline.commands.console import open_console
     from pipeline.commands.quiet import quiet
-    from pipeline.trial import trial
 
-    with quiet(None, debug=debugging()), trial(root, waiting=_say_waiting) as begun:
+    with quiet(None, debug=debugging()), new_candidate(root, waiting=_say_waiting) as candidate:
         with open_console().status("Loading TensorFlow"):
             from pipeline.config import load_configuration
             from pipeline.exploring import explore_items
 
             options = load_configuration(config, settings).explore
         with open_console().status("Learning, validating and pushing"):
-            made, done = explore_items(begun, log, options, key=secret, override=override)
+            made, done = explore_items(candidate, log, options, key=secret, override=override)
     for line in _told(done, policy=options.policy):
         click.echo(line)
     if done.is_overridden:

@@ -111,16 +111,16 @@ def refresh(root: Path) -> None:
 
 
 def _change(root: Path, **change: Any) -> None:
+    from pipeline.candidate import new_candidate
     from pipeline.commands.console import open_console
     from pipeline.commands.quiet import quiet
-    from pipeline.trial import trial
 
-    with quiet(None, debug=debugging()), trial(root, waiting=_say_waiting) as begun:
+    with quiet(None, debug=debugging()), new_candidate(root, waiting=_say_waiting) as candidate:
         with open_console().status("Loading TensorFlow"):
             from components.catalogue.update import Change
             from pipeline.adding import change_items
         with open_console().status("Changing, validating and pushing"):
-            pushed = change_items(begun, Change(**change))
+            pushed = change_items(candidate, Change(**change))
     for line in _told(pushed):
         click.echo(line)
 

@@ -1,7 +1,8 @@
-"""The model server that tries a changed version, started before anything slow is imported.
+"""A changed version in the making, and the model server that will try it.
 
-It loads the newest version while the changed one is made, and then of that the variables alone.
-What makes it needs TensorFlow, whose import takes as long as the server's own.
+The server loads the newest version while the changed one is made, and then of that the variables
+alone. It is started before anything slow is imported: what makes the version needs TensorFlow,
+whose import takes as long as the server's own.
 """
 
 from __future__ import annotations
@@ -16,30 +17,30 @@ from components.embedded_server import Started, embedded_server
 from pipeline.layout import MODEL_NAME, newest_version, serving_folder
 from pipeline.lock import one_at_a_time
 
-CANDIDATE: Final = 2
-"""The number under which the server knows the changed version."""
+NUMBER: Final = 2
+"""Under which the server knows the candidate."""
 
 
-class Trial(NamedTuple):
+class Candidate(NamedTuple):
     """One change of a root's newest version; meanwhile no other one begins.
 
     Attributes:
         root: that `debut run` was given.
         base: folder of the version that is changed.
         made: folder to write the new one to, which does not exist yet.
-        candidate: folder to move it to once it is whole: there the server finds it.
+        tried: folder to move it to once it is whole: there the server finds it.
         server: of the two.
     """
 
     root: Path
     base: Path
     made: Path
-    candidate: Path
+    tried: Path
     server: Started
 
 
 @contextmanager
-def trial(root: Path, *, waiting: Callable[[], None]) -> Iterator[Trial]:
+def new_candidate(root: Path, *, waiting: Callable[[], None]) -> Iterator[Candidate]:
     """Begin to change the newest version under a root.
 
     Args:
@@ -54,6 +55,6 @@ def trial(root: Path, *, waiting: Callable[[], None]) -> Iterator[Trial]:
     with one_at_a_time(root, waiting), tempfile.TemporaryDirectory(prefix="debut-") as scratch:
         base, versions = newest_version(serving), Path(scratch) / MODEL_NAME
         versions.mkdir()
-        (versions / str(CANDIDATE - 1)).symlink_to(base)
+        (versions / str(NUMBER - 1)).symlink_to(base)
         with embedded_server(versions, MODEL_NAME) as server:
-            yield Trial(root, base, Path(scratch) / "made", versions / str(CANDIDATE), server)
+            yield Candidate(root, base, Path(scratch) / "made", versions / str(NUMBER), server)
