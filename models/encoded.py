@@ -24,7 +24,7 @@ from models.encoders.pretraining import pretrain
 from models.encoders.reading import encode
 from models.encoders.tokenizer import WordPieceTokenizer
 from models.inheritance.aligned_launch import AlignedLaunch
-from models.inheritance.selection import START
+from models.inheritance.selection import START, standard_error
 from models.inheritance.simulation import SimulatedLaunch
 from models.options import CompressionOptions, EncoderOptions, TrainerOptions
 from models.record import Compressed, FineTuned
@@ -203,7 +203,7 @@ class Encoded:
             before=float(before.mean()),
             after=float(after.mean()),
             trainable=trainable,
-            error=float((after - before).std() / np.sqrt(len(before))),
+            error=standard_error([after - before]),
         )
         logging.info("Recall of new items before and after fine-tuning: %s", outcome)
         if not outcome.kept:

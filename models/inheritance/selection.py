@@ -114,8 +114,13 @@ def _climb(
 def is_better(one: Sequence[Recalls], other: Sequence[Recalls]) -> bool:
     """Whether the mean over the launches is higher by more than its standard error."""
     gains = [own - others for own, others in zip(one, other, strict=True)]
+    return _mean(gains) > standard_error(gains)
+
+
+def standard_error(gains: Sequence[Recalls]) -> float:
+    """Of the mean over launches, from the gain of each of their users."""
     variance = np.mean([gain.var() / len(gain) for gain in gains]) / len(gains)
-    return bool(_mean(gains) > np.sqrt(variance))
+    return float(np.sqrt(variance))
 
 
 def _mean(launches: Sequence[Recalls]) -> float:
