@@ -58,13 +58,12 @@ def explore(
     from pipeline.candidate import new_candidate
     from pipeline.commands.console import open_console
     from pipeline.commands.quiet import quiet
+    from pipeline.config import load_configuration
 
+    options = load_configuration(config, settings).explore
     with quiet(None, debug=debugging()), new_candidate(root, waiting=_say_waiting) as candidate:
         with open_console().status("Loading TensorFlow"):
-            from pipeline.config import load_configuration
             from pipeline.exploring import explore_items
-
-            options = load_configuration(config, settings).explore
         with open_console().status("Learning, validating and pushing"):
             made, done = explore_items(candidate, log, options, key=secret, override=override)
     for line in _told(done, policy=options.policy):
