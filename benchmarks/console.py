@@ -18,7 +18,8 @@ from models.errors import BadInput
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.console.server import create_console
 from pipeline.console.shelf import read_shelf
-from pipeline.layout import newest_version, serving_folder
+from pipeline.layout import serving_folder
+from pipeline.newest import newest_version
 from serving.client import Client
 
 _BROWSERS: Final = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")

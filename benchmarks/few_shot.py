@@ -29,7 +29,8 @@ from models.shelf.pushed_columns import open_columns
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.demo import serving
-from pipeline.layout import SAMPLE, newest_version, serving_folder
+from pipeline.layout import SAMPLE, serving_folder
+from pipeline.newest import newest_version
 
 # Later interactions that an item is asked by, at least.
 LATER: Final = 3

@@ -21,7 +21,8 @@ from models.arrays import Floats
 from models.candidates.search import LONGEST
 from models.export.scoring import BLOCKS
 from pipeline.commands.console import new_table, open_console, print_table
-from pipeline.layout import newest_version, serving_folder
+from pipeline.layout import serving_folder
+from pipeline.newest import newest_version
 
 _K: Final = 10
 _CALLS: Final = 300

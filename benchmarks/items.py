@@ -25,7 +25,8 @@ from components.ingestion.newcomers import read_products
 from models.errors import DebutError
 from models.products import Product
 from pipeline.commands.console import open_console
-from pipeline.layout import SAMPLE, metadata_file, newest_version, serving_folder
+from pipeline.layout import SAMPLE, metadata_file, serving_folder
+from pipeline.newest import newest_version
 from pipeline.pushed import read_terms
 from serving.client import Client
 

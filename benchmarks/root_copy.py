@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pipeline.layout import cards_folder, metadata_file, newest_version, serving_folder
+from pipeline.layout import cards_folder, metadata_file, serving_folder
+from pipeline.newest import newest_version
 
 
 def copy_newest(root: Path, copy: Path) -> None:

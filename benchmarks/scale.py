@@ -21,7 +21,8 @@ from benchmarks.stage import INDEX, Stage, in_a_process
 from pipeline.beam_profiles import PROFILES
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
-from pipeline.layout import newest_version, serving_folder
+from pipeline.layout import serving_folder
+from pipeline.newest import newest_version
 
 ONCE: Final = Size(rows=10_000, users=500, items=200)
 # In order, each with what its rows are.

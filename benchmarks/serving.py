@@ -32,7 +32,8 @@ from benchmarks.memory import resident_mib
 from components.warmup import predict_request
 from models.errors import DebutError
 from pipeline.commands.console import new_table, open_console, print_table
-from pipeline.layout import MODEL_NAME, newest_version, serving_folder
+from pipeline.layout import MODEL_NAME, serving_folder
+from pipeline.newest import newest_version
 from serving.client import Client
 from serving.launcher import command
 from serving.ports import free_port

@@ -29,7 +29,8 @@ from models.candidates.building import build_index, read_inheritance
 from models.errors import DebutError
 from pipeline.beam_workers import prepare_workers
 from pipeline.config import Configuration, load_configuration
-from pipeline.layout import artifacts_folder, metadata_file, newest_version, serving_folder
+from pipeline.layout import artifacts_folder, metadata_file, serving_folder
+from pipeline.newest import newest_version
 from pipeline.runner import define_pipeline
 
 INDEX: Final = "index"

@@ -22,7 +22,8 @@ from models.products import Product
 from models.shelf.admission import Admission
 from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
-from pipeline.layout import SAMPLE, metadata_file, newest_version, serving_folder
+from pipeline.layout import SAMPLE, metadata_file, serving_folder
+from pipeline.newest import newest_version
 from pipeline.pushed import read_terms
 
 # Words that say whom a product is meant for, and not what it is.

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from components.embedded_server import Started, embedded_server
-from pipeline.layout import MODEL_NAME, newest_version, serving_folder
+from pipeline.layout import MODEL_NAME, serving_folder
 from pipeline.lock import one_at_a_time
+from pipeline.newest import newest_version
 
 NUMBER: Final = 2
 """Under which the server knows the candidate."""

@@ -26,9 +26,10 @@ from pipeline.abandoned import alone, clear_abandoned
 from pipeline.beam_profiles import PROFILES
 from pipeline.beam_workers import prepare_workers
 from pipeline.derived import terms_of
-from pipeline.layout import MODEL_NAME, metadata_file, newest_version
+from pipeline.layout import MODEL_NAME, metadata_file
 from pipeline.lock import one_at_a_time
 from pipeline.model_card import write_card
+from pipeline.newest import newest_version
 from pipeline.pipeline import SERVING_TAG, Places
 from pipeline.pushed import read_terms
 from pipeline.runner import places

@@ -16,7 +16,7 @@ from components.shelf_change import Check
 from models.errors import DebutError, Refused
 from pipeline.candidate import NUMBER, Candidate
 from pipeline.derived import push_made_of
-from pipeline.layout import newest_version
+from pipeline.newest import newest_version
 from serving.client import Client
 
 Done = TypeVar("Done")

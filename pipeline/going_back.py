@@ -19,7 +19,8 @@ from components.lineage import (
 from components.version_folder import promote
 from models.errors import BadInput
 from pipeline.derived import push_made_of
-from pipeline.layout import metadata_file, newest_version, serving_folder
+from pipeline.layout import metadata_file, serving_folder
+from pipeline.newest import newest_version
 from serving.version_labels import STABLE, read_labels, versions_on_disk
 
 

@@ -10,7 +10,8 @@ import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
 from components.whole_folders import written_beside
 from models.candidates.export import export_vectors
 from models.errors import BadInput
-from pipeline.layout import newest_version, serving_folder
+from pipeline.layout import serving_folder
+from pipeline.newest import newest_version
 
 
 def export_newest(root: Path, output: Path) -> tuple[str, int]:

@@ -10,7 +10,8 @@ import numpy as np
 from models.errors import BadInput
 from models.label_plan import Placed, plan_labels
 from models.shelf.pushed_columns import open_columns
-from pipeline.layout import newest_version, serving_folder
+from pipeline.layout import serving_folder
+from pipeline.newest import newest_version
 
 
 class Wanted(NamedTuple):

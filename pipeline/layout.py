@@ -8,9 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from models.errors import BadInput
-from serving.version_labels import versions_on_disk
-
 MODEL_NAME: Final = "debut"
 CARDS: Final = "cards"
 SAMPLE: Final = Path(__file__).parent.parent / "data" / "online_retail"
@@ -19,21 +16,6 @@ SAMPLE: Final = Path(__file__).parent.parent / "data" / "online_retail"
 def serving_folder(root: Path) -> Path:
     """Where versions are pushed to, and a model server loads them from."""
     return root / "serving" / MODEL_NAME
-
-
-def newest_version(serving: Path) -> Path:
-    """The folder of the newest version under `serving`.
-
-    Raises:
-        BadInput: there is none.
-    """
-    versions = versions_on_disk(serving)
-    if not versions:
-        raise BadInput(
-            f"No version was pushed to {serving} yet. Run `debut run` first, or give --root the "
-            "folder that it was given."
-        )
-    return serving / str(versions[0])
 
 
 def artifacts_folder(root: Path) -> Path:

@@ -26,7 +26,8 @@ from components.lineage import (
 )
 from models import features
 from pipeline.evaluation import read_metrics, recorded_gates
-from pipeline.layout import metadata_file, newest_version, serving_folder
+from pipeline.layout import metadata_file, serving_folder
+from pipeline.newest import newest_version
 from serving.version_labels import read_labels, versions_on_disk
 
 NOT_RECORDED: Final = "not recorded"

@@ -19,7 +19,8 @@ from models.encoders.folder import open_encoder
 from models.encoders.tokenizer import WordPieceTokenizer
 from pipeline.cli import main
 from pipeline.config import load_configuration
-from pipeline.layout import encoders_folder, newest_version, report_folder, serving_folder
+from pipeline.layout import encoders_folder, report_folder, serving_folder
+from pipeline.newest import newest_version
 from pipeline.report import new_products_reached, write_report
 from pipeline.runner import run_pipeline
 from tests.end_to_end.running import embedded_server, small, wait_until_available

@@ -22,7 +22,8 @@ from components.ingestion.folder import ITEMS, open_table
 from components.ingestion.newcomers import read_products
 from models.shelf.sparse_arrays import to_arrays
 from pipeline.beam_workers import prepare_workers
-from pipeline.layout import metadata_file, newest_version, serving_folder
+from pipeline.layout import metadata_file, serving_folder
+from pipeline.newest import newest_version
 from pipeline.pushed import read_terms
 from tests.end_to_end.metadata import NewestRun
 
