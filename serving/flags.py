@@ -17,7 +17,7 @@ Value = bool | int | float | str
 
 _INT32 = range(-(2**31), 2**31)
 _INT64 = range(-(2**63), 2**63)
-_CPUS = len(os.sched_getaffinity(0))
+CPUS = len(os.sched_getaffinity(0))
 
 
 class FlagError(Exception):
@@ -81,7 +81,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("port", 8500, "TCP port for gRPC; 0 for none"),
     Flag("grpc_socket_path", "", "UNIX socket for gRPC, beside or instead of the port"),
     Flag("rest_api_port", 0, "TCP port for HTTP/REST, another one than --port; 0 for none"),
-    Flag("rest_api_num_threads", 4 * _CPUS, "threads for HTTP/REST", _TUNING),
+    Flag("rest_api_num_threads", 4 * CPUS, "threads for HTTP/REST", _TUNING),
     Flag("rest_api_timeout_in_ms", 30000, "time limit of an HTTP/REST call"),
     Flag("rest_api_enable_cors_support", False, "CORS headers in HTTP/REST answers"),
     Flag("enable_batching", False, "run requests together in batches"),
@@ -120,14 +120,14 @@ FLAGS: tuple[Flag, ...] = (
     Flag("per_process_gpu_memory_fraction", 0.0, "share of GPU memory; 0: automatic"),
     Flag("saved_model_tags", "serve", "comma-separated tags of the MetaGraph to load"),
     Flag("grpc_channel_arguments", "", "comma-separated key=value arguments of the gRPC server"),
-    Flag("grpc_max_threads", 4 * _CPUS, "gRPC requests handled at a time; further ones wait"),
+    Flag("grpc_max_threads", 4 * CPUS, "gRPC requests handled at a time; further ones wait"),
     Flag("enable_model_warmup", True, "replay a version's warm-up requests before serving it"),
     Flag("num_request_iterations_for_warmup", 0, "how often; read if over 0"),
     Flag("version", False, "print the version and end"),
     Flag("monitoring_config_file", "", "MonitoringConfig text proto: Prometheus"),
     Flag("remove_unused_fields_from_bundle_metagraph", True, "saves memory", _TUNING),
     Flag("prefer_tflite_model", False, "load model.tflite where there is one", _NO),
-    Flag("num_tflite_pools", _CPUS, "TFLite interpreter pools", _NO),
+    Flag("num_tflite_pools", CPUS, "TFLite interpreter pools", _NO),
     Flag("num_tflite_interpreters_per_pool", 1, "TFLite interpreters in a pool", _NO),
     Flag("enable_signature_method_name_check", False, "check signatures' method names"),
     Flag("xla_cpu_compilation_enabled", False, "XLA on CPU", _NO),
@@ -155,11 +155,13 @@ class Parsed:
 
     Attributes:
         values: every flag's value, by name.
+        given: names of the flags that the command line gives.
         unknown: arguments that are no flag.
         lacking: flags given a value that asks for a feature this server lacks.
     """
 
     values: dict[str, Value]
+    given: frozenset[str]
     unknown: tuple[str, ...]
     lacking: tuple[str, ...]
 
@@ -187,7 +189,7 @@ def parse(arguments: Sequence[str]) -> Parsed:
     Raises:
         FlagError: a value that does not fit its flag.
     """
-    values: dict[str, Value] = {flag.name: flag.default for flag in FLAGS}
+    values: dict[str, Value] = {}
     unknown = []
     lacking = []
     for argument in arguments:
@@ -202,4 +204,5 @@ def parse(arguments: Sequence[str]) -> Parsed:
         asks = value if name == "enable_profiler" else value != flag.default
         if flag.support is Support.NO and asks:
             lacking.append(name)
-    return Parsed(values, tuple(unknown), tuple(lacking))
+    defaults = {flag.name: flag.default for flag in FLAGS}
+    return Parsed(defaults | values, frozenset(values), tuple(unknown), tuple(lacking))

@@ -15,8 +15,8 @@ import grpc
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from serving.batch_options import read_batching
-from serving.flags import Parsed
+from serving.batch_options import Batching, read_batching
+from serving.flags import CPUS, Parsed
 from serving.gate import Gate
 from serving.health import HealthService, add_reflection
 from serving.http_server import RestServer
@@ -31,6 +31,8 @@ from serving.status import StatusError, invalid_argument
 from serving.tls import read_credentials
 
 DRAIN_SECONDS = 30.0
+# Threads of one core that hold requests while their batch fills, at most.
+_HOLDING = 32
 _log = logging.getLogger(__name__)
 
 
@@ -54,11 +56,13 @@ class ModelServer:
         monitoring = flags.text("monitoring_config_file")
         self._metrics_path = read_path(monitoring) if monitoring else ""
         self._metrics = Metrics()
+        options = _load_options(flags, self._metrics)
         self._registry = ModelRegistry(
-            _load_options(flags, self._metrics),
+            options,
             labels_for_unavailable=flags.switch("allow_version_labels_for_unavailable_models"),
         )
         self._gate = Gate.from_flags(flags, self._registry)
+        self._threads = self._gate.threads(_wanted_threads(flags, options.batching))
         ssl = flags.text("ssl_config_file")
         self._credentials = read_credentials(ssl) if ssl else None
         has_health = flags.switch("enable_grpc_healthcheck_service")
@@ -80,7 +84,9 @@ class ModelServer:
             if self._stopping.is_set():
                 return
             raise
-        self._grpc = _grpc_server(self._flags, self._registry, self._metrics, self._gate)
+        self._grpc = _grpc_server(
+            self._flags, self._registry, self._metrics, self._gate, threads=self._threads
+        )
         add_reflection(self._grpc, with_health=self._health is not None)
         if self._health:
             self._health.add_to(self._grpc)
@@ -178,10 +184,17 @@ def _session_config(flags: Parsed) -> config_pb2.ConfigProto:
     return config
 
 
+def _wanted_threads(flags: Parsed, batching: Batching | None) -> int:
+    """Threads for gRPC, as given or enough: one batch fills while another one runs."""
+    threads = flags.number("grpc_max_threads")
+    if batching is None or "grpc_max_threads" in flags.given:
+        return threads
+    return max(threads, min(2 * batching.common.max_batch_size, _HOLDING * CPUS))
+
+
 def _grpc_server(
-    flags: Parsed, registry: ModelRegistry, metrics: Metrics, gate: Gate
+    flags: Parsed, registry: ModelRegistry, metrics: Metrics, gate: Gate, *, threads: int
 ) -> grpc.Server:
-    threads = gate.threads(flags.number("grpc_max_threads"))
     options = _channel_arguments(
         flags.text("grpc_channel_arguments"), max_bytes=gate.limits.message_bytes
     )

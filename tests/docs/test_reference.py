@@ -116,7 +116,7 @@ def test_the_flags_table_is_the_server_s():
         for row in table("docs/reference/model-server.md", "flag")
     }
     assert stated == {flag.name: (default(flag), flag.support.name.lower()) for flag in flags.FLAGS}
-    cores = flags._CPUS
+    cores = flags.CPUS
     numbers = {"4 × cores": 4 * cores, "cores": cores}
     assert {flag.name: flag.default for flag in flags.FLAGS if flag.name in OF_CORES} == {
         name: numbers[text] for name, text in OF_CORES.items()

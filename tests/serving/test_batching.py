@@ -365,6 +365,42 @@ def test_server_batches_recommend_with_the_answers_that_it_gives_alone(
     assert first == [[Shop.ITEMS[0].encode(), Shop.ITEMS[2].encode()]]
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"), [((), 2 * 5 * flags.CPUS), (("--grpc_max_threads=3",), 3)]
+)
+def test_threads_are_enough_for_two_batches_unless_their_number_is_given(
+    models, tmp_path, given, expected
+):
+    rows = 5 * flags.CPUS  # more than the stock server has threads
+    parsed = flags.parse(
+        [
+            "--port=1",
+            f"--model_base_path={models / 'scale'}",
+            "--enable_batching",
+            write_parameters(tmp_path / "batching", f"max_batch_size {{ value: {rows} }}"),
+            *given,
+        ]
+    )
+    assert ModelServer(parsed, threading.Event())._threads == expected
+
+
+def test_a_batch_fills_with_as_many_requests_as_it_has_rows(start_server, models, tmp_path):
+    rows = 5 * flags.CPUS
+    text = f"max_batch_size {{ value: {rows} }} batch_timeout_micros {{ value: {NEVER} }}"
+    server = start_server(
+        "--model_name=scale",
+        f"--model_base_path={models / 'scale'}",
+        "--enable_batching",
+        write_parameters(tmp_path / "batching", text),
+    )
+    asked = [
+        server.prediction.Predict.future(float_request([float(row)]), timeout=60)
+        for row in range(rows)
+    ]
+    answers = [tf.make_ndarray(one.result().outputs["y"]).tolist() for one in asked]
+    assert answers == [[30.0 * row] for row in range(rows)]
+
+
 def test_server_batches_classify_and_answers_rest_in_the_stock_servers_words(
     start_server, models, tmp_path
 ):

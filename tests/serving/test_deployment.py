@@ -178,6 +178,14 @@ def test_batching_stays_away_from_the_server_that_answers_recommend():
 
 
 @pytest.mark.parametrize(("name", "line"), command_lines())
+def test_no_server_refuses_the_requests_that_its_batches_take(name, line):
+    """By itself it has four threads for each core, and refuses more: recorded as `concurrency`."""
+    parameters = text_proto(DOCKER / "model-server" / "batching.config", BatchingParameters())
+    batch = parameters.max_batch_size.value if "--enable_batching=true" in line else 32
+    assert flags.parse(line).number("grpc_max_threads") >= 2 * batch
+
+
+@pytest.mark.parametrize(("name", "line"), command_lines())
 def test_every_flag_is_the_stock_server_s(name, line):
     parsed = flags.parse(line)
     assert not parsed.unknown
