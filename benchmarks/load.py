@@ -57,6 +57,14 @@ class Load:
         """Answers a second, of all clients together."""
         return self.answers / self.seconds
 
+    def __iadd__(self, other: Load) -> Load:
+        """Take in what clients saw at another time."""
+        self.answers += other.answers
+        self.failures += other.failures
+        self.seconds += other.seconds
+        self.went_back += other.went_back
+        return self
+
 
 def measure(ask: Ask, *, calls: int, warm_up: int, most_seconds: float) -> Latencies:
     """Ask `calls` times, fewer where that takes longer than `most_seconds`."""

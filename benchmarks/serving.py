@@ -44,7 +44,8 @@ _WARM_UP: Final = 30
 _CALLS: Final = 600
 _MOST_SECONDS: Final = 20.0
 _CLIENTS: Final = (1, 4, 16)
-_LOAD_SECONDS: Final = 8.0
+_LOAD_SECONDS: Final = 2.0
+_LOAD_ROUNDS: Final = 4
 _SWAP_SECONDS: Final = 2.0
 # Clients without pause would leave a machine of two cores no time to load the next version.
 _SWAP_CLIENTS: Final = 4
@@ -188,17 +189,28 @@ def _measured(ask: Ask) -> Latencies:
     return measure(ask, calls=_CALLS, warm_up=_WARM_UP, most_seconds=_MOST_SECONDS)
 
 
-def _loads(server: Server, requests: Sequence[predict_pb2.PredictRequest]) -> list[Load]:
-    connect = functools.partial(grpc_client, server.grpc_port, requests)
-    found = []
-    for clients in _CLIENTS:
-        end = time.monotonic() + _LOAD_SECONDS
-        found.append(load(connect, clients=clients, until=functools.partial(_is_over, end)))
+def _loads_in_turns(
+    servers: Sequence[Server], requests: Sequence[predict_pb2.PredictRequest], clients: int
+) -> list[Load]:
+    """Ask one server after the other, several times, so that all see one machine."""
+    found = [Load() for _ in servers]
+    for _ in range(_LOAD_ROUNDS):
+        for server, total in zip(servers, found, strict=True):
+            connect = functools.partial(grpc_client, server.grpc_port, requests)
+            end = time.monotonic() + _LOAD_SECONDS
+            total += load(connect, clients=clients, until=functools.partial(_is_over, end))
     return found
 
 
 def _is_over(end: float) -> bool:
     return time.monotonic() > end
+
+
+def _batching(base: Path, wait: int) -> tuple[str, ...]:
+    """Flags of a server that waits for so many microseconds for a batch to fill."""
+    parameters = base.parent / "batching.pbtxt"
+    parameters.write_text(_BATCHING.format(wait=wait))
+    return "--enable_batching", f"--batching_parameters_file={parameters}"
 
 
 def _report(
@@ -219,19 +231,15 @@ def _report(
             with rest_client(server.rest_port, path, _bodies(requests)) as ask:
                 rows["REST"] = _measured(ask)
             memory = server.resident_mib()
-            plain = _loads(server, requests)
-        parameters = base.parent / "batching.pbtxt"
-        parameters.write_text(_BATCHING.format(wait=wait))
-        flags = ("--enable_batching", f"--batching_parameters_file={parameters}")
-        with embedded_server(base, *flags) as server:
-            batched = _loads(server, requests)
+            with embedded_server(base, *_batching(base, wait)) as batching:
+                loads = [_loads_in_turns((server, batching), requests, n) for n in _CLIENTS]
     table = new_table("one client, milliseconds", "median", "p99", "median over in process")
     for name, latencies in rows.items():
         over = latencies.median - rows["in process"].median
         table.add_row(name, f"{latencies.median:.2f}", f"{latencies.p99:.2f}", f"{over:+.2f}")
     print_table(console, f"{shown}, {memory:,.0f} MiB resident", table)
     table = new_table("clients", "answers/s", "batched", "ratio", "failures")
-    for clients, one, other in zip(_CLIENTS, plain, batched, strict=True):
+    for clients, (one, other) in zip(_CLIENTS, loads, strict=True):
         table.add_row(
             str(clients),
             f"{one.per_second:.0f}",
