@@ -32,22 +32,32 @@ def write(file):
 if __name__ == "__main__":
     args = beam_pipeline_args("multi_process", ["--direct_num_workers=2"])
     prepare_workers(args)
-    function = {"look": look, "refuse": refuse, "die": die}[sys.argv[1]]
-    with beam.Pipeline(options=PipelineOptions(args)) as pipeline:
-        numbers = pipeline | beam.Create(range(64)) | beam.Reshuffle()
-        _ = numbers | beam.Map(function) | beam.Map(json.dumps) | write(sys.argv[2])
+    for function in (look, refuse, die):
+        file = os.path.join(sys.argv[1], function.__name__)
+        try:
+            with beam.Pipeline(options=PipelineOptions(args)) as pipeline:
+                numbers = pipeline | beam.Create(range(64)) | beam.Reshuffle()
+                _ = numbers | beam.Map(function) | beam.Map(json.dumps) | write(file)
+        except Exception as error:
+            print(function.__name__, "failed:", error)
+        else:
+            print(function.__name__, "ended")
 """
 
 
-def run(folder, function):
-    """A pipeline of a program of its own, whose function tells of the worker or ends it."""
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A program with a pipeline for each function, and the folder with what they wrote."""
+    folder = tmp_path_factory.mktemp("workers")
     program = folder / "program.py"
     program.write_text(SCRIPT)
-    return subprocess.run(
-        [sys.executable, program, function, folder / "written"],
-        capture_output=True, text=True, timeout=300, check=False,
+    done = subprocess.run(
+        [sys.executable, program, folder],
+        capture_output=True, text=True, timeout=600, check=False,
         env=os.environ | {"PYTHONPATH": os.getcwd()},
     )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done, folder
 
 
 def test_rows_are_sent_in_full_buffers_and_not_by_time(monkeypatch):
@@ -63,11 +73,11 @@ def test_rows_are_sent_in_full_buffers_and_not_by_time(monkeypatch):
         server.close()
 
 
-def test_workers_are_forked_from_one_process_that_has_the_libraries(tmp_path):
-    done = run(tmp_path, "look")
-    assert done.returncode == 0, done.stderr
+def test_workers_are_forked_from_one_process_that_has_the_libraries(ran):
+    done, folder = ran
+    assert "look ended" in done.stdout
     numbers, workers, parents, has_tfx = zip(
-        *map(json.loads, (tmp_path / "written").read_text().splitlines()), strict=True
+        *map(json.loads, (folder / "look").read_text().splitlines()), strict=True
     )
     assert sorted(numbers) == list(range(64))
     assert len(set(workers)) == 2 and len(set(parents)) == 1
@@ -78,7 +88,8 @@ def test_workers_are_forked_from_one_process_that_has_the_libraries(tmp_path):
 @pytest.mark.parametrize(
     ("function", "said"), [("refuse", "ValueError: not "), ("die", "ended with exit code -9")]
 )
-def test_a_pipeline_whose_worker_fails_or_is_killed_fails(tmp_path, function, said):
-    done = run(tmp_path, function)
-    assert done.returncode == 1 and said in done.stderr
-    assert not (tmp_path / "written").exists()
+def test_a_pipeline_whose_worker_fails_or_is_killed_fails(ran, function, said):
+    done, folder = ran
+    assert f"{function} failed: " in done.stdout
+    assert said in done.stderr + done.stdout
+    assert not (folder / function).exists()

@@ -390,18 +390,16 @@ def test_a_new_version_takes_up_the_day_without_training(
         update(base, Change(), terms, candidate=candidate)
     RULES.save(base)
 
-    def offered(model):
-        answer = model.signatures["similar_items"](
-            item_id=tf.constant([item_id(0)]), k=tf.constant(SIZE)
-        )
+    def offered(similar_items):
+        answer = similar_items(item_id=tf.constant([item_id(0)]), k=tf.constant(SIZE))
         return set(answer["item_id"].numpy()[0])
 
     monkeypatch.setattr("models.shelf.newcomers.time.time", lambda: LATER)
     _, check = update(base, Change(), terms, candidate=candidate)
-    earlier, later = (tf.saved_model.load(str(folder)) for folder in (base, candidate))
+    later = tf.saved_model.load(str(candidate))
     check(Loaded(later))
     lights = set(goods.item[goods.category == b"light"])
-    before, after = offered(earlier), offered(later)
+    before, after = offered(ruled.similar_items), offered(later.signatures["similar_items"])
     assert before & lights and not after & lights
     assert before - after <= lights
     assert Rules.load(candidate) == RULES
