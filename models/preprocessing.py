@@ -17,10 +17,20 @@ from models.encoders import lexical
 from models.encoders.folder import open_encoder
 from models.encoders.tokenizer import WordPieceTokenizer
 from models.inheritance.kernel import NO_BRAND
+from models.tracing import traced_for_all
 
 Tensors = dict[str, Any]
 _CHEAPEST: Final = 1e-3
 _BRAND_CODES: Final = 1 << 60
+_WORDS: Final = tf.RaggedTensorSpec([None, None], tf.string, ragged_rank=1)
+_PIECES: Final = tf.RaggedTensorSpec([None, None, None], tf.int64, ragged_rank=2)
+_IDS: Final = tf.RaggedTensorSpec([None, None], tf.int64, ragged_rank=1)
+_WEIGHTS: Final = tf.RaggedTensorSpec([None, None], tf.float32, ragged_rank=1)
+# Ids and weights of one text.
+_WEIGHTED: Final = (
+    tf.SparseTensorSpec([None, None], tf.int64),
+    tf.SparseTensorSpec([None, None], tf.float32),
+)
 
 
 def item_text(inputs: Tensors, names: Sequence[str] = features.ITEM_TEXT) -> tf.Tensor:
@@ -69,12 +79,15 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
     texts = [item_text(inputs), item_text(inputs, features.ITEM_NAME)]
     # Together: the tokenizer's graph is large, and each signature that reads text has a copy.
     words, pieces = tokenizer.words(tf.concat(texts, axis=0))
-    units = tokenizer.units(words, pieces).merge_dims(-2, -1)
-    terms = lexical.terms(units[:, : custom_config["lexical_tokens"]], folder.vocabulary_size)
+    terms = traced_for_all(
+        _terms, _WORDS, _PIECES,
+        unknown=folder.unk_id, vocabulary_size=folder.vocabulary_size,
+        units=custom_config["lexical_tokens"],
+    )(words, pieces)  # fmt: skip
     term_ids, term_weights = _weighted_terms(
-        tf.sparse.split(sp_input=terms.to_sparse(), num_split=len(texts), axis=0),
-        folder.vocabulary_size,
+        tf.sparse.split(sp_input=terms, num_split=len(texts), axis=0), folder.vocabulary_size
     )
+    sketch = traced_for_all(lexical.sketch, _IDS, _WEIGHTS, size=custom_config["lexical_size"])
     return {
         features.ITEM_ID: item_id,
         features.AVAILABLE: tf.reshape(inputs[features.AVAILABLE], [-1]),
@@ -88,7 +101,7 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
         ),
         features.TERM_IDS: term_ids,
         features.TERM_WEIGHTS: term_weights,
-        features.LEXICAL: lexical.sketch(term_ids, term_weights, custom_config["lexical_size"]),
+        features.LEXICAL: sketch(term_ids, term_weights),
         features.PRICE_BUCKET: _price_bucket(
             inputs[features.PRICE], custom_config["price_buckets"]
         ),
@@ -110,6 +123,16 @@ def preprocess_interactions(inputs: Tensors, custom_config: dict[str, Any]) -> T
     return {features.ITEM_ID: item_id}
 
 
+def _terms(
+    words: tf.RaggedTensor, pieces: tf.RaggedTensor, *, unknown: int, vocabulary_size: int,
+    units: int,
+) -> tf.SparseTensor:  # fmt: skip
+    """Terms of the first units of texts: sparse int64 [B, (terms)]."""
+    read = lexical.units(words, pieces, unknown=unknown, vocabulary_size=vocabulary_size)
+    first = read.merge_dims(-2, -1)[:, :units]
+    return lexical.terms(first, vocabulary_size).to_sparse()
+
+
 def _weighted_terms(
     texts: Sequence[tf.SparseTensor], vocabulary_size: int
 ) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
@@ -118,10 +141,10 @@ def _weighted_terms(
     In a long description the words of the name get lost, and those tell products apart.
     """
     width = vocabulary_size + lexical.BIGRAM_BUCKETS
-    return lexical.side_by_side(
-        [tft.tfidf(text, vocab_size=width) for text in texts],
-        width=width,
-    )
+    joined: tuple[tf.RaggedTensor, tf.RaggedTensor] = traced_for_all(
+        lexical.side_by_side, (_WEIGHTED,) * len(texts), width=width
+    )(tuple(tft.tfidf(text, vocab_size=width) for text in texts))
+    return joined
 
 
 def _price_bucket(price: tf.SparseTensor, buckets: int) -> tf.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any, Final
 
 import tensorflow as tf
@@ -14,7 +15,7 @@ from tensorflow.python.ops import control_flow_util_v2
 _SELDOM: Final = (100_000, 50, 100)
 
 
-def traced_once(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callable[..., Any]:
+def traced_once(function: Callable[..., Any], *signature: tf.TypeSpec) -> Callable[..., Any]:
     """A function that has one graph, whoever calls it, and none of its own in a saved model.
 
     A copy of a large graph in each signature takes as long again at every load. So does one that
@@ -28,6 +29,23 @@ def traced_once(function: Callable[..., Any], *signature: tf.TensorSpec) -> Call
     """
     traced = tf.function(function, input_signature=signature, autograph=False)
     return lambda *inputs: traced(*inputs)
+
+
+@cache
+def traced_for_all(
+    function: Callable[..., Any], *signature: tf.TypeSpec, **settings: Any
+) -> Callable[..., Any]:
+    """`traced_once`, and the graph is that of everybody in this process who asks for the same.
+
+    Transform makes ten graphs of a preprocessing function for one analysis, and a call is one op
+    where what it calls is a hundred.
+
+    Args:
+        function: of tensors and settings, without tables or variables, which belong to a model.
+        signature: of the tensors.
+        settings: hashable.
+    """
+    return traced_once(partial(function, **settings), *signature)
 
 
 def traced_at_first_call(function: Callable[..., Any], **free: int) -> Callable[..., Any]:

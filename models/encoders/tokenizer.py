@@ -15,6 +15,7 @@ import tensorflow_text as text
 
 from models.encoders import lexical
 from models.encoders.folder import EncoderFolder
+from models.tracing import traced_for_all
 
 # Punctuation and CJK characters are words of their own, as in BERT's BasicTokenizer.
 _SINGLE: Final = (
@@ -25,6 +26,8 @@ _SINGLE: Final = (
 # would give up on half as much Cyrillic and a third as much Thai.
 _LONGEST_WORD: Final = 100
 _MAX_BYTES_PER_CHARACTER: Final = 4
+_STRINGS: Final = tf.TensorSpec([None], tf.string)
+_PIECES: Final = tf.RaggedTensorSpec([None, None], tf.int64, ragged_rank=1)
 
 
 class WordPieceTokenizer(tf.Module):
@@ -35,8 +38,6 @@ class WordPieceTokenizer(tf.Module):
 
     def __init__(self, folder: EncoderFolder) -> None:
         super().__init__(name="word_piece_tokenizer")
-        self._lower_case = folder.lower_case
-        self._strip_accents = folder.strip_accents
         self._folder = folder
         vocabulary = tf.lookup.TextFileInitializer(
             str(folder.vocabulary_file),
@@ -49,34 +50,17 @@ class WordPieceTokenizer(tf.Module):
             max_bytes_per_word=_LONGEST_WORD * _MAX_BYTES_PER_CHARACTER,
         )
 
-    def normalize(self, strings: tf.Tensor) -> tf.Tensor:
-        """Clean, and where the folder asks for it lower-case and strip accents.
-
-        Args:
-            strings: string [B], UTF-8.
-
-        Returns:
-            string [B]; the steps and their order are those of BERT's BasicTokenizer.
-        """
-        strings = tf.strings.regex_replace(strings, r"[\t\n\r\p{Z}]", " ")
-        strings = tf.strings.regex_replace(strings, r"[\p{C}\x{FFFD}]", "")
-        if self._strip_accents:
-            strings = text.normalize_utf8(strings, "NFD")
-            strings = tf.strings.regex_replace(strings, r"\p{Mn}", "")
-        if self._lower_case:
-            # ICU lowers a final capital sigma by context, BERT's tokenizer letter by letter.
-            strings = tf.strings.regex_replace(strings, "Σ", "σ")
-            strings = tf.strings.lower(strings, encoding="utf-8")
-        return strings
-
     def pieces(self, strings: tf.Tensor) -> tf.RaggedTensor:
         """Word pieces without special tokens: string [B] to ragged int64 [B, (pieces)]."""
         return self.words(strings)[1].merge_dims(-2, -1)
 
     def words(self, strings: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
         """Words as they are read, string [B, (words)], and their pieces [B, (words), (pieces)]."""
-        words = text.regex_split(self.normalize(strings), rf"\s+|{_SINGLE}", _SINGLE)
-        return words, self._pieces.tokenize(tf.ragged.map_flat_values(_without_overlong, words))
+        folder = self._folder
+        words, readable = traced_for_all(
+            _split, _STRINGS, lower_case=folder.lower_case, strip_accents=folder.strip_accents
+        )(strings)
+        return words, self._pieces.tokenize(readable)
 
     def units(self, words: tf.RaggedTensor, pieces: tf.RaggedTensor) -> tf.RaggedTensor:
         """What the lexical path reads of `words`: ragged int64 [B, (words), (units)]."""
@@ -92,11 +76,43 @@ class WordPieceTokenizer(tf.Module):
 
     def encoder_input(self, pieces: tf.RaggedTensor, max_tokens: int) -> tf.Tensor:
         """`[CLS] pieces [SEP]`, cut and padded to int64 [B, max_tokens]."""
-        pieces = pieces[:, : max_tokens - 2]
-        rows = tf.ones([pieces.nrows(), 1], tf.int64)
-        framed = tf.concat([self._folder.cls_id * rows, pieces, self._folder.sep_id * rows], axis=1)
-        padded = framed.to_tensor(self._folder.pad_id, shape=[None, max_tokens])
-        return tf.ensure_shape(padded, [None, max_tokens])
+        folder = self._folder
+        framed: tf.Tensor = traced_for_all(
+            _framed, _PIECES,
+            cls=folder.cls_id, sep=folder.sep_id, pad=folder.pad_id, max_tokens=max_tokens,
+        )(pieces)  # fmt: skip
+        return framed
+
+
+def _split(
+    strings: tf.Tensor, *, lower_case: bool, strip_accents: bool
+) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+    """Words of texts, and the same with [UNK] for the overlong: string [B] to [B, (words)]."""
+    normal = _normalized(strings, lower_case=lower_case, strip_accents=strip_accents)
+    words = text.regex_split(normal, rf"\s+|{_SINGLE}", _SINGLE)
+    return words, tf.ragged.map_flat_values(_without_overlong, words)
+
+
+def _normalized(strings: tf.Tensor, *, lower_case: bool, strip_accents: bool) -> tf.Tensor:
+    """The steps and their order are those of BERT's BasicTokenizer: UTF-8 [B] to string [B]."""
+    strings = tf.strings.regex_replace(strings, r"[\t\n\r\p{Z}]", " ")
+    strings = tf.strings.regex_replace(strings, r"[\p{C}\x{FFFD}]", "")
+    if strip_accents:
+        strings = text.normalize_utf8(strings, "NFD")
+        strings = tf.strings.regex_replace(strings, r"\p{Mn}", "")
+    if lower_case:
+        # ICU lowers a final capital sigma by context, BERT's tokenizer letter by letter.
+        strings = tf.strings.regex_replace(strings, "Σ", "σ")
+        strings = tf.strings.lower(strings, encoding="utf-8")
+    return strings
+
+
+def _framed(pieces: tf.RaggedTensor, *, cls: int, sep: int, pad: int, max_tokens: int) -> tf.Tensor:
+    pieces = pieces[:, : max_tokens - 2]
+    rows = tf.ones([pieces.nrows(), 1], tf.int64)
+    framed = tf.concat([cls * rows, pieces, sep * rows], axis=1)
+    padded = framed.to_tensor(pad, shape=[None, max_tokens])
+    return tf.ensure_shape(padded, [None, max_tokens])
 
 
 def _without_overlong(words: tf.Tensor) -> tf.Tensor:

@@ -3,7 +3,7 @@ import gc
 import pytest
 import tensorflow as tf
 
-from models.tracing import branches_as_calls, seldom_collected
+from models.tracing import branches_as_calls, seldom_collected, traced_for_all
 
 
 @pytest.fixture
@@ -22,6 +22,29 @@ def test_garbage_is_looked_for_as_before_once_training_has_ended_or_failed(usual
     with pytest.raises(ValueError, match="failed"), seldom_collected():
         raise ValueError("failed")
     assert gc.get_threshold() == usual
+
+
+def test_a_function_is_traced_once_for_all_graphs_that_call_it_with_the_same_settings():
+    traces = []
+
+    def multiplied(numbers, *, factor):
+        traces.append(factor)
+        return numbers * factor
+
+    def graph(factor):
+        @tf.function(autograph=False)
+        def whole(numbers):
+            return traced_for_all(multiplied, spec, factor=factor)(numbers) + 1
+
+        return whole.get_concrete_function(tf.TensorSpec([2], tf.int32))
+
+    spec = tf.TensorSpec([None], tf.int32)
+    first, again, other = graph(3), graph(3), graph(5)
+    assert traces == [3, 5]
+    numbers = tf.constant([1, 2])
+    assert [whole(numbers).numpy().tolist() for whole in (first, again, other)] == [
+        [4, 7], [4, 7], [6, 11],
+    ]  # fmt: skip
 
 
 def _traced():
