@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
 from typing import Any, Final
 
 import tensorflow as tf
@@ -45,7 +45,13 @@ def traced_for_all(
         signature: of the tensors.
         settings: hashable.
     """
-    return traced_once(partial(function, **settings), *signature)
+
+    def body(*inputs: Any) -> Any:
+        # Whoever traces it first may be Transform, which marks branches.
+        with branches_as_calls():
+            return function(*inputs, **settings)
+
+    return traced_once(body, *signature)
 
 
 def traced_at_first_call(function: Callable[..., Any], **free: int) -> Callable[..., Any]:
