@@ -5,10 +5,10 @@ import threading
 import pytest
 
 from serving import flags
+from serving.ports import free_port
 from serving.server import ModelServer
 from tests.docs.pages import blocks
 from tests.serving import saved_models
-from tests.serving.conftest import free_port
 
 PAGE = "docs/how-to/serve-and-ask.md"
 TARGET = "localhost:8500"

@@ -9,7 +9,7 @@ from pathlib import Path
 from models.errors import DebutError
 from serving import launcher
 from serving.client import Client
-from tests.serving.conftest import free_port
+from serving.ports import free_port
 
 INFRA_REQUESTS = 5
 

@@ -31,8 +31,8 @@ from pipeline.layout import SAMPLE
 from pipeline.outcome import GateDecision, Outcome
 from serving.answers import Ranking
 from serving.client import Client
+from serving.ports import free_port
 from tests.serving import saved_models
-from tests.serving.conftest import free_port
 
 COMMANDS = (
     ("run",), ("serve",), ("items",), ("items", "add"), ("items", "remove"),

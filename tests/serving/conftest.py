@@ -1,4 +1,3 @@
-import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -12,14 +11,9 @@ from tensorflow_serving.apis import (
 )
 
 from serving import flags
+from serving.ports import free_port
 from serving.server import ModelServer
 from tests.serving import saved_models
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @dataclass

@@ -8,8 +8,8 @@ from models.errors import BadInput, DebutError, Unreachable
 from serving.answers import Audience, Explanation, Ranking, TensorSpec
 from serving.async_client import AsyncClient
 from serving.client import Client
+from serving.ports import free_port
 from tests.serving.clients import CLIENTS
-from tests.serving.conftest import free_port
 from tests.serving.scripted_server import ScriptedServer, ranking
 
 UNAVAILABLE, INTERNAL = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL

@@ -23,9 +23,9 @@ from serving import flags, launcher, session_config
 from serving.client import Client
 from serving.client_credentials import Tls
 from serving.config_messages import BatchingParameters, MonitoringConfig, SSLConfig
+from serving.ports import free_port
 from serving.server import ModelServer
 from tests.serving import saved_models
-from tests.serving.conftest import free_port
 from tests.serving.prometheus_files import (
     ADAPTER,
     CONFIG,

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import requests
 
-from tests.serving.conftest import endpoint, free_port
+from serving.ports import free_port
+from tests.serving.conftest import endpoint
 from tests.serving.saved_models import Held
 
 

@@ -9,8 +9,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from serving import flags
+from serving.ports import free_port
 from serving.server import ModelServer
-from tests.serving.conftest import endpoint, free_port
+from tests.serving.conftest import endpoint
 from tests.serving.saved_models import Held
 
 Status = health_pb2.HealthCheckResponse

@@ -12,7 +12,7 @@ from tensorflow.core.protobuf import config_pb2
 from models.errors import BadInput
 from serving import launcher, session_config
 from serving.client import Client
-from tests.serving.conftest import free_port
+from serving.ports import free_port
 
 ARGUMENTS: dict[str, Any] = {
     "base_path": "/data/serving/debut",

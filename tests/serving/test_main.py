@@ -15,9 +15,10 @@ import tensorflow as tf
 
 from serving import flags
 from serving.main import main
+from serving.ports import free_port
 from serving.server import ModelServer
 from serving.status import StatusError
-from tests.serving.conftest import endpoint, free_port
+from tests.serving.conftest import endpoint
 from tests.serving.saved_models import Held
 
 

@@ -12,8 +12,9 @@ import yaml
 
 from models.errors import BadInput
 from serving.client import Client
+from serving.ports import free_port
 from tests.serving import saved_models
-from tests.serving.conftest import Servers, free_port
+from tests.serving.conftest import Servers
 from tests.serving.prometheus_files import ALERTS, CONFIG, DOCKER, alerts, load, queries
 
 pytestmark = pytest.mark.skipif(

@@ -15,10 +15,11 @@ from tensorflow_serving.apis import (
 )
 
 from serving import flags
+from serving.ports import free_port
 from serving.server import ModelServer
 from tests.serving import saved_models
 from tests.serving.conformance import models as conformance
-from tests.serving.conftest import endpoint, free_port
+from tests.serving.conftest import endpoint
 from tests.serving.saved_models import float_request
 
 

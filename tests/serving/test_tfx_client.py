@@ -13,8 +13,8 @@ from tfx.components.infra_validator.model_server_clients.tensorflow_serving_clie
     TensorFlowServingClient,
 )
 
+from serving.ports import free_port
 from tests.serving import saved_models
-from tests.serving.conftest import free_port
 from tests.serving.saved_models import float_request, predict_record, write_warm_up
 
 SECONDS = 300  # for a slow machine; a start takes some ten

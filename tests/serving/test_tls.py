@@ -11,9 +11,9 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from serving import flags
 from serving.config_messages import SSLConfig
+from serving.ports import free_port
 from serving.server import ModelServer
 from serving.status import StatusError
-from tests.serving.conftest import free_port
 from tests.serving.saved_models import float_request
 
 NOT_BUILT = "INVALID_ARGUMENT: Failed to BuildAndStart gRPC server"
