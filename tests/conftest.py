@@ -1,5 +1,6 @@
 """What every test stands on: Keras 2, quiet TensorFlow, property tests without a clock."""
 
+import ctypes
 import gc
 import os
 
@@ -16,8 +17,17 @@ settings.register_profile("debut", deadline=None, derandomize="CI" in os.environ
 settings.load_profile("debut")
 
 # What TensorFlow traces are a million objects that stay; to look for garbage among them again and
-# again takes a twentieth of the time.
+# again takes a twentieth of the time. It is looked for after each file instead.
 gc.set_threshold(100_000, 50, 100)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_memory_from_the_file_before():
+    """Models and graphs are cycles; kept, those of all files fill the memory of a laptop."""
+    yield
+    gc.collect()
+    gc.freeze()  # what is left stays, and is not looked at again
+    ctypes.CDLL(None).malloc_trim(0)  # glibc would keep the freed pages
 
 
 @pytest.hookimpl(optionalhook=True)
