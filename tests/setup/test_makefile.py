@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 # `make test` hands its own flags on to every make under it.
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
@@ -38,20 +40,24 @@ def test_plain_make_shows_help() -> None:
     assert make() == make("help")
 
 
-CHECK_AND_TEST = """
+FAILING = """
 check:
 \t@echo checked; false
+test-portable test-kubeflow:
+\t@echo $@; false
 test:
 \t@echo tested with $$(prometheus)
 """
 
 
-def run_ci(folder: Path, **programs: str) -> subprocess.CompletedProcess[str]:
+def run_ci(
+    folder: Path, targets: str = FAILING, **programs: str
+) -> subprocess.CompletedProcess[str]:
     """`.ci/run` on a Makefile of its own, where nothing is installed but these shell scripts."""
     (folder / ".ci").mkdir()
     script = folder / ".ci" / "run"
     script.write_bytes((ROOT / ".ci" / "run").read_bytes())
-    (folder / "Makefile").write_text(CHECK_AND_TEST)
+    (folder / "Makefile").write_text(targets)
     installed = folder / "bin"
     installed.mkdir()
     for name in ("chmod", "dirname", "id", "make", "mkdir", "mktemp", "rm", "sh", "timeout"):
@@ -68,11 +74,17 @@ def run_ci(folder: Path, **programs: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_ci_runs_the_checks_and_the_tests_even_where_the_first_fails(tmp_path: Path) -> None:
+def test_ci_runs_everything_even_where_something_before_fails(tmp_path: Path) -> None:
     result = run_ci(tmp_path, prometheus="echo 1")
     assert result.returncode != 0
-    assert result.stdout.startswith("checked")
-    assert result.stdout.endswith("tested with 1\n")
+    assert result.stdout == "checked\ntest-portable\ntest-kubeflow\ntested with 1\n"
+
+
+@pytest.mark.parametrize("failing", ["check", "test-portable", "test-kubeflow", "test", None])
+def test_ci_fails_where_any_part_fails(tmp_path: Path, failing: str | None) -> None:
+    parts = "check test-portable test-kubeflow test"
+    result = run_ci(tmp_path, targets=f"{parts}:\n\t@[ $@ != {failing} ]\n")
+    assert (result.returncode == 0) == (failing is None)
 
 
 def test_ci_unpacks_prometheus_where_apt_has_it_and_leaves_nothing_behind(tmp_path: Path) -> None:
