@@ -1,6 +1,7 @@
 """Reads a Parquet file as rows of text, the way the same data would stand in a csv file.
 
-So one set of rules validates both. Integers become their decimal text, nulls become empty text.
+So one set of rules validates both. Integers become their decimal text, nulls become empty text,
+times outside the years 1 to 9999 their unix seconds.
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ import pyarrow.parquet as pq
 from components.ingestion.csv_table import Row
 
 _ROWS_AT_ONCE = 4096
+_SECONDS_A_DAY = 86_400
+_UNITS_A_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
 def column_types(path: str) -> dict[str, pa.DataType]:
@@ -70,13 +73,34 @@ def _texts(column: pa.Array) -> list[str]:
         # As bytes, because Arrow does not promise that text is UTF-8.
         values = column.cast(pa.large_binary()).to_pylist()
         return ["" if v is None else v.decode("utf-8", "surrogateescape") for v in values]
-    if pa.types.is_timestamp(column.type):
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+        # Python's times end at microseconds. A cast of a coarser unit could wrap around.
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    return ["" if v is None else _text(v) for v in column.to_pylist()]
+    try:
+        return [_text(value) for value in column.to_pylist()]
+    except (OverflowError, ValueError):  # a time outside the years 1 to 9999
+        return [_time_text(time) for time in column]
 
 
 def _text(value: object) -> str:
+    if value is None:
+        return ""
     return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _time_text(time: pa.Scalar) -> str:
+    try:
+        return _text(time.as_py())
+    except (OverflowError, ValueError):
+        return str(_unix_seconds(time))
+
+
+def _unix_seconds(time: pa.Scalar) -> int:
+    """Of a time that Python can't hold, and so far from any that is accepted."""
+    if pa.types.is_date32(time.type):
+        return int(time.cast(pa.int32()).as_py()) * _SECONDS_A_DAY
+    unit = "ms" if pa.types.is_date64(time.type) else time.type.unit
+    return int(time.cast(pa.int64()).as_py()) // _UNITS_A_SECOND[unit]
 
 
 def _is_dictionary(kind: pa.DataType) -> bool:

@@ -5,7 +5,7 @@ import pytest
 
 from components.ingestion.folder import open_folder
 from components.ingestion.parquet_table import read_parquet
-from components.ingestion.rows import row_parser
+from components.ingestion.rows import RowFault, parse_timestamp, row_parser
 from tests.components.ingestion.helpers import data_options, write_csv
 
 
@@ -69,6 +69,36 @@ def test_times_with_a_zone_and_below_a_microsecond(tmp_path):
     pq.write_table(pa.table({"t": zoned}), path, version="2.6")
     header, row = read_parquet(path)
     assert header.fields == ["t"] and row.fields == ["1970-01-01T02:00:00+01:00"]
+
+
+SECONDS_AS_MILLISECONDS = 1_718_007_300_000  # year 56411 where they are read as seconds
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw"),
+    [
+        (pa.timestamp("ms"), SECONDS_AS_MILLISECONDS * 1000),
+        (pa.timestamp("us"), SECONDS_AS_MILLISECONDS * 10**6),
+        (pa.timestamp("ms", "Europe/Berlin"), SECONDS_AS_MILLISECONDS * 1000),
+        # As microseconds in 64 bits it would wrap around to the 2nd of January 1970.
+        (pa.timestamp("ms"), 86400 * 1000 + 2**61),
+        (pa.timestamp("ms"), -(2**62)),
+        (pa.date32(), 2**30),
+        (pa.date32(), -(2**30)),
+        (pa.date64(), 86_400_000 * 10**9),
+        # In UTC a time of this calendar, in Berlin already one of the year 10000.
+        (pa.timestamp("ms", "Europe/Berlin"), 253_402_300_799_000),
+    ],
+)
+def test_time_outside_the_calendar_is_out_of_range_and_its_neighbours_are_read(tmp_path, kind, raw):
+    path = str(tmp_path / "t.parquet")
+    integers = pa.array([0, raw, None], pa.int32() if kind == pa.date32() else pa.int64())
+    pq.write_table(pa.table({"timestamp": integers.view(kind)}), path)
+    _, *rows = read_parquet(path)
+    (first,), (absurd,), (absent,) = (row.fields or [] for row in rows)
+    assert parse_timestamp(first) == 0 and absent == ""
+    with pytest.raises(RowFault, match="timestamp out of range"):
+        parse_timestamp(absurd)
 
 
 def test_bytes_nulls_and_rows_across_row_groups(tmp_path):
