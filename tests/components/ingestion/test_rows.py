@@ -90,10 +90,14 @@ def test_variant_group():
         (("u", "i\udce9", "1", "1"), ("not UTF-8", "item_id")),
         (("u", "i", "yesterday", "1"), (rows.NOT_A_TIME, "timestamp")),
         (("u", "i", "", "1"), (rows.NOT_A_TIME, "timestamp")),
+        (("u", "i", "10.06.2024", "1"), (rows.NOT_A_TIME, "timestamp")),
+        (("u", "i", "2024-06-10 08:15 UTC", "1"), (rows.NOT_A_TIME, "timestamp")),
+        (("u", "i", "2024 08:15", "1"), (rows.NOT_A_TIME, "timestamp")),
         (("u", "i", "inf", "1"), (rows.NOT_FINITE, "timestamp")),
         (("u", "i", "-1", "1"), (rows.TIME_OUT_OF_RANGE, "timestamp")),
         (("u", "i", "1291191960000", "1"), (rows.TIME_OUT_OF_RANGE, "timestamp")),
         (("u", "i", "1969-12-31T23:59:59Z", "1"), (rows.TIME_OUT_OF_RANGE, "timestamp")),
+        (("u", "i", "9999-12-31T24:00:00", "1"), (rows.TIME_OUT_OF_RANGE, "timestamp")),
         (("u", "i", "1", ""), (rows.NOT_A_NUMBER, "rating")),
         (("u", "i", "1", "four"), (rows.NOT_A_NUMBER, "rating")),
         (("u", "i", "1", "1_0"), (rows.NOT_A_NUMBER, "rating")),
@@ -163,6 +167,19 @@ def test_text_of_every_script_is_kept_as_it_is(title):
         ("1970-01-01T01:00:00Z", 3600),
         ("1970-01-01T01:00:00.999+01:00", 0),
         ("1970-01-01T00:00:00-0130", 5400),
+        # Not read by pydantic: PostgreSQL's offsets, the basic form, the end of a day, a week.
+        ("1970-01-02 01:15:00+00", 90900),
+        ("1970-01-02 01:15:00.5+00", 90900),
+        ("1970-01-02T01:15:00+01", 87300),
+        ("19700102T011500Z", 90900),
+        ("19700102T0115-0130", 96300),
+        ("1970-01-01T24:00:00", 86400),
+        ("1970-W01-5", 86400),
+        (" 1970-01-02T01:15:00Z", 90900),
+        ("1970-01-02 ", 86400),
+        # Digits alone stay unix seconds.
+        ("19700102", 19700102),
+        (" 19700102 ", 19700102),
     ],
 )
 def test_timestamp(value, seconds):
@@ -221,6 +238,7 @@ def test_any_row_is_a_usable_record_or_a_named_fault(table, data):
 @example("0001-01-01")
 @example("\udc80")
 @example("1e400")
+@example("9999-12-31T24:00-14")
 def test_any_timestamp_is_in_range_or_a_fault(value):
     try:
         assert 0 <= parse_timestamp(value) < rows.END_OF_TIME
