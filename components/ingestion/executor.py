@@ -16,6 +16,7 @@ from components.accounting import note_rows
 from components.ingestion.folder import open_folder
 from components.ingestion.join import CATALOGUE
 from components.ingestion.options import DataOptions, read_pseudonym_key
+from components.ingestion.refused import keep_rows
 from components.ingestion.summary import (
     IngestionSummary,
     check_accounting,
@@ -26,6 +27,7 @@ from components.ingestion.summary import (
 )
 from components.ingestion.tfrecords import WriteExamples
 from components.ingestion.transforms import COUNTS, QUARANTINE, Ingest
+from models.errors import BadInput
 from models.features import ALL, EVAL, NEW_ITEMS, TRAIN
 from models.tracing import seldom_collected
 
@@ -45,9 +47,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Ingests the folder `data` into the output artifacts.
 
         Raises:
-          BadInput: the folder can't be used, or too many of its rows were set aside.
+          BadInput: the folder can't be used, or too many of its rows were set aside; the message
+            then names where they are kept.
           DebutError: rows were lost on the way.
-          Any error makes TFX remove what was written.
+          Any error makes TFX remove the outputs.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         options = DataOptions.model_validate_json(exec_properties["options"])
@@ -76,7 +79,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         fileio.remove(counts)
         summary = summarise(folder, tallies=tallies, scale=scale)
         check_accounting(summary)
-        check_quarantine(summary, options.max_quarantined_share)
+        try:
+            check_quarantine(summary, options.max_quarantined_share)
+        except BadInput as refusal:
+            kept = keep_rows(quarantine.uri, "rows-*.jsonl.gz")
+            raise BadInput(f"{refusal} What was set aside lies in {kept}.") from refusal
         write_summary(quarantine.uri, summary)
         note_rows(catalogue, {ALL: summary.items})
         note_rows(interactions, summary.splits)

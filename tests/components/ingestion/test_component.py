@@ -16,7 +16,13 @@ from components.ingestion.component import DataFolderExampleGen
 from components.ingestion.folder import fingerprint, open_folder
 from components.ingestion.summary import read_summary
 from models.errors import BadInput
-from tests.components.ingestion.helpers import IN_MEMORY, data_options, write_csv, write_shop
+from tests.components.ingestion.helpers import (
+    IN_MEMORY,
+    data_options,
+    read_quarantine,
+    write_csv,
+    write_shop,
+)
 
 COMPLETE = metadata_store_pb2.Execution.COMPLETE
 CACHED = metadata_store_pb2.Execution.CACHED
@@ -105,16 +111,31 @@ def test_stock_components_read_the_examples_and_the_cache_follows_the_data(shop)
     assert shop.states == [COMPLETE, CACHED]
 
 
+def refuse(shop, *prices):
+    """Runs with prices of which too many are none; gives the folder of the refused rows."""
+    items = [(item, item.upper(), price) for item, price in zip("abc", prices, strict=True)]
+    write_csv(shop.folder / "items.csv", "item_id,title,price", *items)
+    with pytest.raises(BadInput, match=r"items\.csv.*price: not a number") as caught:
+        shop.run(max_quarantined_share=0.25)
+    folder = shop.root / "runs" / "DataFolderExampleGen" / "quarantine" / "refused"
+    assert str(caught.value).endswith(f"What was set aside lies in {folder}.")
+    return folder
+
+
 def test_changed_data_is_not_taken_from_the_cache_and_an_error_keeps_its_type(shop):
     written = set((shop.root / "runs").rglob("*.gz"))
-    items = [("a", "A", "x"), ("b", "B", 1), ("c", "C", 1)]
-    write_csv(shop.folder / "items.csv", "item_id,title,price", *items)
-    with pytest.raises(BadInput, match=r"items\.csv"):
-        shop.run(max_quarantined_share=0.25)
+    folder = refuse(shop, "x", 1, 1)
     assert shop.states == [COMPLETE, CACHED, FAILED]
-    # What was written before the check is gone.
+    # What was written before the check is gone, but for the rows that the message tells of.
     assert len(shop.artifacts("Examples")) == 2
-    assert set((shop.root / "runs").rglob("*.gz")) == written
+    found = set((shop.root / "runs").rglob("*.gz"))
+    assert found - written == set(folder.iterdir()) and written <= found
+
+
+def test_rows_of_the_newest_refusal_alone_are_kept(shop):
+    folder = refuse(shop, 1, "y", "z")
+    rows = [row for row in read_quarantine(folder) if row["file"] == "items.csv"]
+    assert sorted((row["row"], row["value"]) for row in rows) == [(2, "y"), (3, "z")]
 
 
 def test_constructing_the_component_reads_nothing():
