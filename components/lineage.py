@@ -83,14 +83,17 @@ def open_store(metadata: Path) -> MetadataStore:
 
 
 def read_pushes(store: MetadataStore) -> list[Push]:
-    """All pushes in their order."""
+    """All pushes in their order.
+
+    That is the order of their versions: what was pushed first may be recorded last.
+    """
     artifacts = sorted(
         (
             artifact
             for artifact in store.get_artifacts_by_type(PUSHED_MODEL)
             if artifact.custom_properties[_PUSHED].int_value == 1
         ),
-        key=lambda artifact: artifact.id,
+        key=lambda artifact: (_version(artifact), artifact.id),
     )
     found: dict[int, Push] = {}
     for artifact in artifacts:
@@ -222,7 +225,7 @@ def _push(store: MetadataStore, artifact: mlmd.Artifact, earlier: Mapping[int, P
         run, model = (base.run, base.model) if base else (None, None)
     return Push(
         artifact=artifact.id,
-        version=int(artifact.custom_properties[_VERSION].string_value),
+        version=_version(artifact),
         kind=execution.type,
         seconds=artifact.create_time_since_epoch / 1000,
         by=runs[0].name if runs else properties.get(BY, ""),
@@ -234,6 +237,10 @@ def _push(store: MetadataStore, artifact: mlmd.Artifact, earlier: Mapping[int, P
         run=run,
         model=model,
     )
+
+
+def _version(artifact: mlmd.Artifact) -> int:
+    return int(artifact.custom_properties[_VERSION].string_value)
 
 
 def _producer(store: MetadataStore, artifact: int) -> mlmd.Execution:

@@ -15,7 +15,7 @@ class PushTerms:
 
     Attributes:
         keep: versions that stay; see `push`.
-        canary: whether the version becomes the canary only.
+        canary: whether the version becomes the canary only; where there is a `base`, that decides.
         override: why a refusal of Evaluator, or a withdrawal, is passed over; empty for not.
         base: version that the model was made of; empty where a run trained it.
         withdrawn: id of a model that a rollback took out of service, to the reason. JSON has no

@@ -24,7 +24,7 @@ from tfx.utils import proto_utils
 
 from components.lineage import BASE, LABEL, OVERRIDE, WITHDRAWN
 from components.push_terms import PushTerms
-from components.version_folder import label_of, push
+from components.version_folder import label_of, push, push_in_place_of
 
 _MODEL_ID: Final = "current_model_id"
 
@@ -38,7 +38,11 @@ class Executor(executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Push where both judges and `PushTerms` allow it, else mark the artifact as not pushed."""
+        """Push where both judges and `PushTerms` allow it, else mark the artifact as not pushed.
+
+        Raises:
+            Refused: another version was pushed since the one that this was made of.
+        """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
@@ -64,7 +68,10 @@ class Executor(executor.Executor):
         )
         model = Path(self.GetModelPath(input_dict))
         base = Path(destination.filesystem.base_directory)
-        version = push(model, base, canary=terms.canary, keep=terms.keep)
+        if terms.base:
+            version = push_in_place_of(base / terms.base, model, keep=terms.keep)
+        else:
+            version = push(model, base, canary=terms.canary, keep=terms.keep)
         shutil.copytree(model, pushed.uri, dirs_exist_ok=True)
         pushed.set_string_custom_property(LABEL, label_of(version))
         pushed.set_string_custom_property(BASE, terms.base)

@@ -14,6 +14,7 @@ from typing import Final
 
 from components.locks import held
 from components.whole_folders import clear, remove_at_once, written_beside
+from models.errors import Refused
 from serving.version_labels import CANARY, STABLE, read_labels, versions_on_disk, write_labels
 
 KEEP: Final = 10
@@ -37,18 +38,34 @@ def push(model: Path, base: Path, *, canary: bool = False, keep: int = KEEP) -> 
         The folder of the new version.
     """
     with _locked(base):
-        clear(base)
-        with written_beside(base) as copy:
-            shutil.copytree(model, copy)
-            labels = read_labels(base)
-            newest = max(versions_on_disk(base), default=0)
-            number = max(int(time.time()), newest + 1)
-            version = base / str(number)
-            copy.rename(version)
-        labels = {STABLE: labels[STABLE], CANARY: number} if canary and labels else {STABLE: number}
-        _prune(base, keep=keep, spared=set(labels.values()))
-        write_labels(base, labels)
-    return version
+        return _add(model, base, canary=canary, keep=keep)
+
+
+def push_in_place_of(version: Path, model: Path, *, keep: int = KEEP) -> Path:
+    """Push what was made of the newest version, which the new one takes the place of.
+
+    Made of the canary it becomes the canary, else `stable`.
+
+    Args:
+        version: folder of the version that it was made of.
+        model: a SavedModel's folder.
+        keep: as in `push`.
+
+    Returns:
+        The folder of the new version.
+
+    Raises:
+        Refused: another version was pushed meanwhile, by a run or a rollback.
+    """
+    base = version.parent
+    with _locked(base):
+        if versions_on_disk(base)[:1] != [int(version.name)]:
+            raise Refused(
+                f"Another version was pushed to {base} while {version.name} was being changed. "
+                "Nothing was pushed; give the command again."
+            )
+        is_canary = label_of(version) == CANARY
+        return _add(model, base, canary=is_canary, keep=keep)
 
 
 def promote(base: Path) -> int | None:
@@ -83,6 +100,22 @@ def _locked(base: Path) -> AbstractContextManager[None]:
     """Alone among the processes that change the folder."""
     base.mkdir(parents=True, exist_ok=True)
     return held(base.parent / f".{base.name}.lock")
+
+
+def _add(model: Path, base: Path, *, canary: bool, keep: int) -> Path:
+    """What `push` says, for who holds the lock."""
+    clear(base)
+    with written_beside(base) as copy:
+        shutil.copytree(model, copy)
+        labels = read_labels(base)
+        newest = max(versions_on_disk(base), default=0)
+        number = max(int(time.time()), newest + 1)
+        version = base / str(number)
+        copy.rename(version)
+    labels = {STABLE: labels[STABLE], CANARY: number} if canary and labels else {STABLE: number}
+    _prune(base, keep=keep, spared=set(labels.values()))
+    write_labels(base, labels)
+    return version
 
 
 def _prune(base: Path, *, keep: int, spared: set[int]) -> None:

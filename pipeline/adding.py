@@ -41,8 +41,8 @@ def change_items(candidate: Candidate, change: Change) -> Pushed:
 
     Raises:
         BadInput: a file can't be used.
-        Refused: the gate or the infra validation refused the new version, or a run has pushed
-            another one meanwhile; nothing was pushed.
+        Refused: the gate or the infra validation refused the new version, or another one was
+            pushed meanwhile, by a run or a rollback; nothing was pushed.
     """
 
     def changed(base: Path, made: Path) -> tuple[Updated, Check]:

@@ -16,7 +16,6 @@ from components.shelf_change import Check
 from models.errors import DebutError, Refused
 from pipeline.candidate import NUMBER, Candidate
 from pipeline.derived import push_made_of
-from pipeline.newest import newest_version
 from serving.client import Client
 
 Done = TypeVar("Done")
@@ -56,18 +55,13 @@ def push_changed(
 
     Raises:
         BadInput: `change` could not use a file.
-        Refused: a gate or the infra validation refused the new version, or a run has pushed
-            another one meanwhile; nothing was pushed.
+        Refused: a gate or the infra validation refused the new version, or another one was
+            pushed meanwhile, by a run or a rollback; nothing was pushed.
     """
     base = candidate.base
     done, check = change(base, candidate.made)
     candidate.made.rename(candidate.tried)
     _validate(candidate.server, check)
-    if newest_version(base.parent) != base:
-        raise Refused(
-            f"A run has pushed another version while {base.name} was being changed. Nothing "
-            "was pushed; give the command again."
-        )
     version = push_made_of(
         base, candidate.tried, root=candidate.root, kind=kind, details=told(done)
     )  # fmt: skip

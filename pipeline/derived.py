@@ -1,7 +1,4 @@
-"""Pushes what was made of a pushed version outside TFX, and records it where runs look.
-
-The version takes the place of the one it was made of: made of the canary, it becomes the canary.
-"""
+"""Pushes what was made of a pushed version outside TFX, and records it where runs look."""
 
 from __future__ import annotations
 
@@ -12,12 +9,11 @@ from typing import Final
 
 from ml_metadata.metadata_store import MetadataStore
 
-from components.lineage import open_store, record_push
+from components.lineage import ROLLBACK, open_store, record_push
 from components.push_terms import PushTerms
-from components.version_folder import KEEP, label_of, push
+from components.version_folder import KEEP, label_of, push, push_in_place_of
 from pipeline.layout import metadata_file
 from pipeline.model_card import write_card
-from serving.version_labels import CANARY
 
 _PUSHER: Final = "components.pusher.AtomicPusher"
 
@@ -29,9 +25,10 @@ def push_made_of(
     root: Path,
     kind: str,
     details: Mapping[str, str],
-    is_stable: bool = False,
 ) -> Path:
     """Push `candidate` and record what it was made of.
+
+    It takes the place of `base`, which has to be the newest version; a rollback becomes stable.
 
     Args:
         base: folder of the version that it was made of.
@@ -39,15 +36,19 @@ def push_made_of(
         root: the run's.
         kind: `components.lineage.ITEMS_ADD`, `EXPLORE` or `ROLLBACK`.
         details: to be noted in ML Metadata.
-        is_stable: push it as stable, even where `base` is the canary.
 
     Returns:
         The folder of the new version.
+
+    Raises:
+        Refused: another version was pushed meanwhile.
     """
     store = open_store(metadata_file(root.resolve()))
-    terms = terms_of(base, store)
-    is_canary = terms.canary and not is_stable
-    version = push(candidate, base.parent, canary=is_canary, keep=terms.keep)
+    keep = terms_of(base, store).keep
+    if kind == ROLLBACK:
+        version = push(candidate, base.parent, keep=keep)
+    else:
+        version = push_in_place_of(base, candidate, keep=keep)
     record_push(
         store, version, base=base, kind=kind, label=label_of(version), details=details
     )  # fmt: skip
@@ -57,7 +58,7 @@ def push_made_of(
 
 def terms_of(base: Path, store: MetadataStore) -> PushTerms:
     """How a version that is made of another one is pushed: in its place."""
-    return PushTerms(keep=_kept(store), canary=label_of(base) == CANARY, base=base.name)
+    return PushTerms(keep=_kept(store), base=base.name)
 
 
 def _kept(store: MetadataStore) -> int:

@@ -32,8 +32,8 @@ def explore_items(
 
     Raises:
         BadInput: the log does not exist.
-        Refused: the gate or the infra validation refused the new version, or a run has pushed
-            another one meanwhile; nothing was pushed.
+        Refused: the gate or the infra validation refused the new version, or another one was
+            pushed meanwhile, by a run or a rollback; nothing was pushed.
     """
 
     def changed(base: Path, made: Path) -> tuple[Explored, Check]:

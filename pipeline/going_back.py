@@ -59,7 +59,7 @@ def roll_back(root: Path, version: str, *, reason: str) -> RolledBack:
         raise BadInput(f"Version {version} is the newest and stable already; nothing to go back.")
     instead_of = tuple(sorted(set(labels.values())))
     pushed = push_made_of(
-        base, base, root=root, kind=ROLLBACK, is_stable=True,
+        base, base, root=root, kind=ROLLBACK,
         details={REASON: reason, INSTEAD_OF: ",".join(map(str, instead_of))},
     )  # fmt: skip
     return RolledBack(pushed, base, instead_of)

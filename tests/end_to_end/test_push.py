@@ -1,14 +1,25 @@
-"""A version appears whole or not at all, whatever a server that polls the folder sees."""
+"""A version appears whole or not at all, and never over one that its maker did not know."""
 
 import functools
+import json
 import multiprocessing
 import shutil
 import threading
 import time
 
 import pytest
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.proto import pusher_pb2
+from tfx.types import standard_artifacts
+from tfx.utils import proto_utils
 
-from components.version_folder import push
+from components import version_folder
+from components.locks import held
+from components.push_terms import PushTerms
+from components.pusher import Executor
+from components.version_folder import promote, push, push_in_place_of
+from models.errors import Refused
+from serving.version_labels import CANARY, STABLE, read_labels
 
 
 @pytest.fixture
@@ -105,3 +116,65 @@ def test_watcher_never_sees_half_a_version(model, base):
         stop.set()
         watcher.join()
     assert len(versions) == 5 and incomplete == []
+
+
+def test_what_was_made_of_a_version_is_not_pushed_after_a_rollback_that_it_waited_for(
+    model, base, monkeypatch
+):
+    good, bad = push(model, base), push(model, base)
+    copying, waiting, copytree = threading.Event(), threading.Event(), shutil.copytree
+    monkeypatch.setattr(version_folder, "held", functools.partial(held, busy=waiting.set))
+
+    def copy_when_another_waits(*arguments):
+        copying.set()
+        assert waiting.wait(60)
+        return copytree(*arguments)
+
+    monkeypatch.setattr(shutil, "copytree", copy_when_another_waits)
+    going_back = threading.Thread(target=push, args=(good, base))
+    going_back.start()
+    assert copying.wait(60)
+    with pytest.raises(Refused, match=f"while {bad.name} was being changed"):
+        push_in_place_of(bad, model)
+    going_back.join()
+    versions = sorted(path.name for path in base.iterdir())
+    assert versions[:2] == [good.name, bad.name] and len(versions) == 3
+    assert read_labels(base) == {STABLE: int(versions[-1])}
+
+
+def test_what_was_made_of_a_canary_takes_the_label_that_it_has_by_then(model, base):
+    stable, canary = push(model, base), push(model, base, canary=True)
+    on_trial = push_in_place_of(canary, model)
+    assert read_labels(base) == {STABLE: int(stable.name), CANARY: int(on_trial.name)}
+    promote(base)
+    taken = push_in_place_of(on_trial, model)
+    assert read_labels(base) == {STABLE: int(taken.name)}
+
+
+def test_a_pipeline_s_pusher_refuses_too_what_was_made_of_an_older_version(model, base, tmp_path):
+    served = tmp_path / "updated" / "Format-Serving"
+    shutil.copytree(model, served)
+    made, infra = standard_artifacts.Model(), standard_artifacts.InfraBlessing()
+    made.uri, infra.uri = str(served.parent), str(tmp_path)
+    infra.set_int_custom_property("blessed", 1)
+    destination = pusher_pb2.PushDestination()
+    destination.filesystem.base_directory = str(base)
+
+    def change(version):
+        pushed = standard_artifacts.PushedModel()
+        pushed.uri = str(tmp_path / "pushed")
+        Executor(BaseExecutor.Context(tmp_dir=str(tmp_path), unique_id="1")).Do(
+            {"model": [made], "infra_blessing": [infra]},
+            {"pushed_model": [pushed]},
+            {
+                "custom_config": json.dumps(PushTerms(base=version.name).to_config()),
+                "push_destination": proto_utils.proto_to_json(destination),
+            },
+        )
+        return base / pushed.get_string_custom_property("pushed_version")
+
+    first = push(model, base)
+    second = change(first)
+    with pytest.raises(Refused):
+        change(first)
+    assert {path.name for path in base.iterdir()} == {first.name, second.name}

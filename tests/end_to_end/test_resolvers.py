@@ -68,14 +68,15 @@ class History:
         )  # fmt: skip
         return model, statistics, self._versions
 
-    def derive(self, base, kind, **details):
-        """Record a push that no run made."""
-        self._versions += 1
+    def derive(self, base, kind, *, version=0, **details):
+        """Record a push that no run made; of the next version, or of a given one."""
+        version = version or self._versions + 1
+        self._versions = max(self._versions, version)
         record_push(
-            self.store, Path("/serving", str(self._versions)), base=Path("/serving", str(base)),
+            self.store, Path("/serving", str(version)), base=Path("/serving", str(base)),
             kind=kind, label="stable", details=details,
         )  # fmt: skip
-        return self._versions
+        return version
 
     def change_items(self, base):
         """Record a run of a pipeline that imports a version and trains nothing."""
@@ -209,6 +210,16 @@ def test_rolling_back_added_items_withdraws_no_model(history):
     model, _, version = history.run()
     history.roll_back(to=version, instead_of=str(history.derive(version, ITEMS_ADD)))
     assert history.baseline() == model.id and history.withdrawn() == {}
+
+
+def test_a_push_that_a_rollback_overtook_on_its_way_to_the_record_brings_nothing_back(history):
+    old, _, first = history.run()
+    new, _, second = history.run()
+    rolled_back = second + 2
+    history.derive(first, ROLLBACK, version=rolled_back, instead_of=str(second), reason="it fell")
+    history.derive(second, ITEMS_ADD, version=second + 1)
+    assert history.withdrawn() == {new.id: "it fell"}
+    assert history.baseline() == old.id
 
 
 def test_a_withdrawn_model_that_is_brought_back_is_withdrawn_no_more(history):
