@@ -52,7 +52,7 @@ Ends with 0, also where the log holds nothing new, and with 2 for bad input."""
 def export(log: Path, data: Path, key: str, kinds: tuple[str, ...]) -> None:
     """Make the next span of a data folder of what a log holds.
 
-    Files that a living process still writes are left for the next time; nothing counts twice.
+    Programs may write the log meanwhile; nothing counts twice.
     """
     secret = read_key(key)
     from pipeline.feedback_spans import BAD_LINES, export_span

@@ -1,9 +1,10 @@
 """Writes the feedback log: append-only files, one line an event, safe against a crash.
 
-A process writes into a file of its own whose name ends in `.open`, and renames it when it is full
-or old. A line is on the disk when `append` returns. What a crash leaves is a file that still ends
-in `.open`, perhaps with a cut line behind the last whole one; `serving.feedback.reading` reads on
-from there.
+A process writes into a file of its own whose name ends in `.open`, holding its lock for each line.
+A line is on the disk when `append` returns. Whoever holds the lock may end the file by renaming it:
+the writer when it is full, a reader whenever it comes; the writer goes on in a new one. What a
+crash leaves is a file that still ends in `.open`, perhaps with a cut line behind the last whole
+one; `serving.feedback.reading` reads on from there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -25,35 +27,25 @@ from serving.feedback.events import Action, Event, Impression, Shown
 SEALED: Final = ".jsonl"
 OPEN: Final = ".jsonl.open"
 _MOST_BYTES: Final = 64 << 20
-_MOST_SECONDS: Final = 3600.0
 
 
 class FeedbackLog:
     """One process's part of a log. Threads may share it."""
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        key: bytes,
-        most_bytes: int = _MOST_BYTES,
-        most_seconds: float = _MOST_SECONDS,
-    ) -> None:
+    def __init__(self, folder: Path, *, key: bytes, most_bytes: int = _MOST_BYTES) -> None:
         """Begin no file yet; the first event does.
 
         Args:
             folder: of the log, which processes share; it is made where there is none.
             key: for the pseudonyms of users, that of `data.pseudonym_key` where a run has one.
             most_bytes: of a file; the event that passes it is the last one.
-            most_seconds: after which the next event begins a new file.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._key = folder, key
-        self._most_bytes, self._most_seconds = most_bytes, most_seconds
+        self._folder, self._key, self._most_bytes = folder, key, most_bytes
         self._lock = threading.Lock()
         self._file: int | None = None
         self._path = folder
-        self._size, self._since = 0, 0.0
+        self._size = 0
 
     def impression(self, user: str, ranking: Ranking, *, history: Sequence[str] = ()) -> str:
         """Note a list that a user saw, with its propensities; 1 each where it has none.
@@ -97,22 +89,31 @@ class FeedbackLog:
         """
         line = event.model_dump_json().encode() + b"\n"
         with self._lock:
-            if self._file is not None and time.monotonic() - self._since > self._most_seconds:
-                self._seal()
-            file = self._file if self._file is not None else self._begin()
-            try:
-                _write(file, line)
-            except OSError:
-                os.ftruncate(file, self._size)
-                raise
-            self._size += len(line)
-            if self._size >= self._most_bytes:
-                self._seal()
+            while self._file is None or not self._add(self._file, line):
+                self._begin()
+
+    def _add(self, file: int, line: bytes) -> bool:
+        """Write a line unless the file has ended; says whether it did."""
+        with locked(file, self._path) as is_open:
+            if is_open:
+                try:
+                    _write(file, line)
+                except OSError:
+                    os.ftruncate(file, self._size)
+                    raise
+                self._size += len(line)
+                if self._size >= self._most_bytes:
+                    seal(self._path)
+        return is_open
 
     def close(self) -> None:
         """End the file. Events after that begin a new one."""
         with self._lock:
-            self._seal()
+            if self._file is not None:
+                with locked(self._file, self._path) as is_open:
+                    if is_open:
+                        seal(self._path)
+                self._let_go()
 
     def __enter__(self) -> FeedbackLog:
         return self
@@ -125,30 +126,39 @@ class FeedbackLog:
     ) -> None:
         self.close()
 
-    def _begin(self) -> int:
+    def _begin(self) -> None:
+        self._let_go()
         name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex}"
         self._path = self._folder / f"{name}{OPEN}"
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o640)
-        # Whoever gets this lock knows that the writer is gone.
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        self._size, self._since = 0, time.monotonic()
+        self._size = 0
         _sync_folder(self._folder)
-        return self._file
 
-    def _seal(self) -> None:
-        if self._file is None:
-            return
-        seal(self._path)
-        os.close(self._file)
-        self._file = None
+    def _let_go(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
-def seal(path: Path) -> Path:
-    """Give a finished file the name of a finished one."""
-    sealed = path.with_name(path.name.removesuffix(OPEN) + SEALED)
-    path.rename(sealed)
+@contextmanager
+def locked(file: int, path: Path) -> Iterator[bool]:
+    """Hold a file of a log; nobody else writes or ends it meanwhile.
+
+    Yields:
+        Whether it is still open to events. Another may have ended it before it was held.
+    """
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield path.exists()
+    finally:
+        # A child that was forked meanwhile has the file open too.
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def seal(path: Path) -> None:
+    """End a file that is held, by giving it the name of an ended one."""
+    path.rename(path.with_name(path.name.removesuffix(OPEN) + SEALED))
     _sync_folder(path.parent)
-    return sealed
 
 
 def _write(file: int, line: bytes) -> None:

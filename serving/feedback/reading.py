@@ -1,8 +1,7 @@
-"""Reads a feedback log: finishes the files of writers that are gone, and yields their events."""
+"""Reads a feedback log: finishes its files, living writers begin new ones, and yields events."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 from models.errors import BadInput
 from serving.feedback.events import Event, parse_event
-from serving.feedback.log import OPEN, SEALED, seal
+from serving.feedback.log import OPEN, SEALED, locked, seal
 
 
 class BadLine(NamedTuple):
@@ -22,10 +21,10 @@ class BadLine(NamedTuple):
 
 
 def sealed_files(folder: Path) -> list[Path]:
-    """The finished files of a log, oldest first.
+    """The files of a log, oldest first, with all that was acknowledged so far.
 
-    Those of writers that are gone are finished first: a line that a crash cut, which was never
-    acknowledged, is cut off. A file whose writer is alive is left to it.
+    Those that are open are finished first; a writer that is alive goes on in a new one. A line that
+    a crash cut, which was never acknowledged, is cut off.
 
     Raises:
         BadInput: the folder does not exist.
@@ -48,12 +47,11 @@ def read_events(file: Path) -> Iterator[Event | BadLine]:
 
 
 def _finish(path: Path) -> None:
-    with open(path, "r+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        if not path.exists():  # its writer sealed it just now
-            return
-        os.ftruncate(file.fileno(), file.read().rfind(b"\n") + 1)
-        seal(path)
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:  # finished since the folder was listed
+        return
+    with open(descriptor, "rb") as file, locked(descriptor, path) as is_open:
+        if is_open:
+            os.ftruncate(descriptor, file.read().rfind(b"\n") + 1)
+            seal(path)

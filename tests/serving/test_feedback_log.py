@@ -1,3 +1,4 @@
+import fcntl
 import hashlib
 import hmac
 import json
@@ -6,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,13 @@ for number in range(1_000_000):
     log.purchase(f"u{number}", f"i{number}")
     print(number, flush=True)
 """
+BUSY_WRITER = """
+import sys, pathlib
+from serving.feedback.log import FeedbackLog
+with FeedbackLog(pathlib.Path(sys.argv[1]), key=b"a key of a shop", most_bytes=500) as log:
+    for number in range(300):
+        log.purchase("ann", f"{sys.argv[2]}{number}")
+"""
 
 
 def hashed(user):
@@ -33,6 +42,10 @@ def hashed(user):
 
 def events(folder):
     return [event for file in sealed_files(folder) for event in read_events(file)]
+
+
+def items_of(file):
+    return [event.item for event in read_events(file) if isinstance(event, Action)]
 
 
 def test_what_was_shown_clicked_and_bought_is_read_back_in_order(tmp_path):
@@ -88,19 +101,66 @@ def test_a_full_file_is_ended_and_no_event_is_cut_between_two(tmp_path):
     assert sorted(event.item for event in events(tmp_path)) == [f"item-{n}" for n in range(10)]
 
 
-def test_an_old_file_is_ended_by_the_next_event(tmp_path):
-    with FeedbackLog(tmp_path, key=KEY, most_seconds=0.0) as log:
-        log.purchase("ann", "a")
-        log.purchase("ann", "b")
-    assert len(sealed_files(tmp_path)) == 2
-
-
-def test_a_file_that_is_still_written_is_left_to_its_writer(tmp_path):
+def test_all_that_was_acknowledged_is_read_and_a_living_writer_goes_on(tmp_path):
     with FeedbackLog(tmp_path, key=KEY) as log:
         log.purchase("ann", "a")
-        assert sealed_files(tmp_path) == []
+        assert [event.item for event in events(tmp_path)] == ["a"]
         log.purchase("ann", "b")
-    assert [event.item for event in events(tmp_path)] == ["a", "b"]
+        log.purchase("ann", "c")
+    assert sorted(items_of(file) for file in sealed_files(tmp_path)) == [["a"], ["b", "c"]]
+
+
+def once_before(monkeypatch, owner, name, step):
+    """Take a step right before the next call of a function."""
+    real = getattr(owner, name)
+
+    def stepping(*given):
+        monkeypatch.setattr(owner, name, real)
+        step()
+        return real(*given)
+
+    monkeypatch.setattr(owner, name, stepping)
+
+
+def test_a_reader_that_comes_before_the_first_line_misses_nothing_later(tmp_path, monkeypatch):
+    """It may list the new file, and would never look into it again."""
+    listed: list[Path] = []
+    once_before(monkeypatch, fcntl, "flock", lambda: listed.extend(sealed_files(tmp_path)))
+    with FeedbackLog(tmp_path, key=KEY) as log:
+        log.purchase("ann", "a")
+        log.purchase("ann", "b")
+    assert listed
+    [later] = set(sealed_files(tmp_path)) - set(listed)
+    assert items_of(later) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(os, "open"), (fcntl, "flock")], ids=["opens it", "holds it"]
+)
+def test_a_file_that_ends_before_a_reader_is_read_once(tmp_path, monkeypatch, owner, name):
+    log = FeedbackLog(tmp_path, key=KEY)
+    log.purchase("ann", "a")
+    once_before(monkeypatch, owner, name, log.close)
+    assert [event.item for event in events(tmp_path)] == ["a"]
+
+
+def test_readers_and_writers_at_once_lose_and_double_nothing(tmp_path):
+    """Writers end their files at every third event or so, and a reader ends them in between."""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", BUSY_WRITER, tmp_path, name]) for name in "abc"
+    ]
+    items: list[str] = []
+    done: set[Path] = set()
+    while True:
+        is_last = all(process.poll() is not None for process in processes)
+        for file in sealed_files(tmp_path):
+            if file not in done:
+                done.add(file)
+                items += items_of(file)
+        if is_last:
+            break
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sorted(items) == sorted(f"{name}{number}" for name in "abc" for number in range(300))
 
 
 def test_threads_share_a_log(tmp_path):
