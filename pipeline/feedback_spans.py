@@ -14,10 +14,12 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from components.ingestion.folder import INTERACTIONS, DataFile, open_folder
+from components.locks import held
 from models.errors import BadInput
 from models.pseudonyms import MARK, pseudonym
 from serving.feedback.events import Action, Event, Impression
@@ -60,8 +62,27 @@ def export_span(log: Path, data: Path, *, key: bytes, kinds: Collection[str]) ->
         kinds: "click", "purchase" or both.
 
     Raises:
-        BadInput: the data folder can't be read, has no spans or has ratings, or there is no log.
+        BadInput: the data folder can't be read, has no spans or has ratings, there is no log, or
+            another export into the folder is under way.
     """
+    if not data.is_dir():
+        raise BadInput(f"The data folder {data} does not exist. Give the path of a folder.")
+    with _alone(data):
+        return _export(log, data, key, kinds)
+
+
+def _alone(data: Path) -> AbstractContextManager[None]:
+    def refuse() -> None:
+        raise BadInput(
+            f"Another `debut feedback export` into {data} is under way. Wait for it, then give the "
+            "command again."
+        )
+
+    return held(data / ".export.lock", busy=refuse)
+
+
+def _export(log: Path, data: Path, key: bytes, kinds: Collection[str]) -> NewSpan:
+    """`export_span` while no other one goes on."""
     folder = open_folder(data)
     if not folder.span:
         raise BadInput(

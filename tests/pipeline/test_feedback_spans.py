@@ -11,6 +11,7 @@ from components.ingestion.folder import INTERACTIONS, open_folder
 from components.ingestion.options import DataOptions
 from components.ingestion.rows import row_parser
 from models.errors import BadInput
+from pipeline import feedback_spans
 from pipeline.cli import main
 from pipeline.config import load_configuration
 from pipeline.feedback_spans import export_span
@@ -111,8 +112,29 @@ def test_what_an_interrupted_export_left_is_not_seen_and_goes(data, log):
     (left / "interactions.csv.gz").write_bytes(b"half")
     assert open_folder(data).span == 1
     export_span(log, data, key=KEY, kinds=PURCHASES)
-    assert sorted(path.name for path in data.iterdir()) == ["span-1", "span-2"]
+    assert sorted(path.name for path in data.glob("*span-*")) == ["span-1", "span-2"]
     assert len(rows(data / "span-2")) == 2
+
+
+def test_an_export_that_comes_during_another_is_refused_and_spoils_nothing(data, log, monkeypatch):
+    write = feedback_spans._write
+
+    def interrupted(*given):
+        with pytest.raises(BadInput, match="under way"):
+            export_span(log, data, key=KEY, kinds=PURCHASES)
+        return write(*given)
+
+    monkeypatch.setattr(feedback_spans, "_write", interrupted)
+    made = export_span(log, data, key=KEY, kinds=PURCHASES)
+    assert made.folder == data / "span-2"
+    assert len(rows(made.folder)) == 2
+    # And it is free again.
+    assert export_span(log, data, key=KEY, kinds=PURCHASES).folder is None
+
+
+def test_a_data_folder_that_is_not_there_is_missed_by_name(data, log):
+    with pytest.raises(BadInput, match="nowhere does not exist"):
+        export_span(log, data / "nowhere", key=KEY, kinds=PURCHASES)
 
 
 def test_bad_lines_are_listed_in_the_span(data, log):
