@@ -1,7 +1,7 @@
 """`RestServer`: `RestApi` on a TCP port, over the standard library's threading HTTP server.
 
-What belongs to HTTP and not to the API is here: bodies (chunked, gzip), CORS, pages for requests
-outside the API, and counting the requests in flight so that a stop can wait for them.
+What belongs to HTTP and not to the API is here: gzip, CORS, pages for requests outside the API, and
+counting the requests in flight so that a stop can wait for them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.parse
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -21,6 +21,7 @@ import grpc
 
 from serving.access_log import Record
 from serving.gate import Gate
+from serving.http_body import Body, Unreadable
 from serving.limits import Limits
 from serving.rest import Answer, RestApi, failure
 from serving.status import StatusError
@@ -31,9 +32,7 @@ _CORS = {
     "Access-Control-Allow-Methods": "POST, GET",
     "Access-Control-Allow-Headers": "Content-Type",
 }
-_PIECE = 1 << 20
 _STOPPING = StatusError(grpc.StatusCode.UNAVAILABLE, "The server is shutting down.")
-_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _log = logging.getLogger(__name__)
 
 
@@ -128,22 +127,21 @@ class _Handler(BaseHTTPRequestHandler):
         accepted = self.server.enter()
         try:
             path = _path(self.path)
+            body = Body(self.rfile, self.headers, version=self.request_version)
             if not accepted:
-                self._discard_body()
-                self.close_connection = True
+                body.discard()
                 self._send(failure(_STOPPING), Connection="close")
             elif page := self.server.pages.get(path):
-                self._discard_body()
-                self._send(Answer(200, page(), "text/plain"))
+                self._send(Answer(200, page(), "text/plain"), **_after(body))
             elif not _API.fullmatch(path):
-                self._discard_body()
+                body.discard()
                 self.send_error(HTTPStatus.NOT_FOUND)
             elif self.command == "OPTIONS":
-                self._discard_body()
                 origin = re.match("https?://", self.headers.get("Origin", ""))
-                self._send(Answer(200 if origin else 400, "", "text/html; charset=ISO-8859-1"))
+                answer = Answer(200 if origin else 400, "", "text/html; charset=ISO-8859-1")
+                self._send(answer, **_after(body))
             else:
-                self._answer(path)
+                self._answer(path, body)
             self.wfile.flush()
         finally:
             self.server.leave()
@@ -152,27 +150,28 @@ class _Handler(BaseHTTPRequestHandler):
         """Answers what can't be read too; the connection can't be used any further then."""
         try:
             super().handle_one_request()
-        except _Unreadable:
-            self.send_error(HTTPStatus.BAD_REQUEST)
+        except Unreadable as error:
+            self.send_error(error.status)
             self.wfile.flush()
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _handle
 
-    def _answer(self, path: str) -> None:
+    def _answer(self, path: str, body: Body) -> None:
         """Answers one call of the API, and writes it into the access log."""
         gate, record = self.server.gate, Record()
-        body, headers = b"", {}
+        data, headers = b"", {}
         started = time.perf_counter()
         try:
             if gate.tokens:
                 gate.tokens.check(self.headers.get("Authorization", ""))
-            body = self._body(gate.limits)
-            answer = self.server.api.answer(self.command, path, body, record)
+            data = body.read(gate.limits)
+            if self.headers.get("Content-Encoding", "").lower() == "gzip":
+                data = _unpacked(data, gate.limits)
+            answer = self.server.api.answer(self.command, path, data, record)
         except StatusError as error:
-            answer = failure(error)
+            answer, headers = failure(error), _after(body)
             if error.code is grpc.StatusCode.UNAUTHENTICATED:
-                self._discard_body()
-                headers = {"WWW-Authenticate": "Bearer"}
+                headers["WWW-Authenticate"] = "Bearer"
         self._send(answer, **headers)
         if gate.access_log:
             gate.access_log.write(
@@ -180,38 +179,9 @@ class _Handler(BaseHTTPRequestHandler):
                 transport="rest",
                 code=str(int(answer.status)),
                 seconds=time.perf_counter() - started,
-                request_bytes=len(body),
+                request_bytes=len(data),
                 response_bytes=len(answer.body.encode("utf-8", "surrogateescape")),
             )
-
-    def _body(self, limits: Limits) -> bytes:
-        """The body, unpacked; raises `StatusError` where it is too large, having read it all."""
-        body = _joined(self._pieces(), limits)
-        if self.headers.get("Content-Encoding", "").lower() == "gzip":
-            return _unpacked(body, limits)
-        return body
-
-    def _discard_body(self) -> None:
-        # Read though unwanted: a connection closed over unread bytes takes the answer with it.
-        for _ in self._pieces():
-            pass
-
-    def _pieces(self) -> Iterator[bytes]:
-        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            yield from self._chunks()
-            return
-        length = self.headers.get("Content-Length", "0")
-        left = int(length) if length.isdecimal() else 0
-        while left and (piece := self.rfile.read(min(left, _PIECE))):
-            left -= len(piece)
-            yield piece
-
-    def _chunks(self) -> Iterator[bytes]:
-        while size := _chunk_size(self.rfile.readline()):
-            yield self.rfile.read(size)
-            self.rfile.readline()
-        while self.rfile.readline().strip():
-            pass
 
     def _send(self, answer: Answer, **headers: str) -> None:
         body = answer.body.encode("utf-8", "surrogateescape")
@@ -252,18 +222,9 @@ class _Handler(BaseHTTPRequestHandler):
         _log.debug(format, *args)
 
 
-def _joined(pieces: Iterable[bytes], limits: Limits) -> bytes:
-    """All pieces; of too many only the size is kept."""
-    kept: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        size += len(piece)
-        if limits.message_bytes and size > limits.message_bytes:
-            kept.clear()
-        else:
-            kept.append(piece)
-    limits.check_bytes(size)
-    return b"".join(kept)
+def _after(body: Body) -> dict[str, str]:
+    """Reads what is left of a body; the headers of the answer where it is too long for that."""
+    return {} if body.discard() else {"Connection": "close"}
 
 
 def _unpacked(body: bytes, limits: Limits) -> bytes:
@@ -277,20 +238,9 @@ def _unpacked(body: bytes, limits: Limits) -> bytes:
     return text if unpacker.eof else b""
 
 
-class _Unreadable(Exception):
-    """A request whose end, or whose target, can't be told."""
-
-
-def _chunk_size(line: bytes) -> int:
-    digits = line.split(b";")[0].strip()
-    if not _CHUNK_SIZE.fullmatch(digits):
-        raise _Unreadable
-    return int(digits, 16)
-
-
 def _path(target: str) -> str:
     """The path of a request target, still percent-encoded, without host and query."""
     try:
         return urllib.parse.urlsplit(target).path
     except ValueError as error:  # brackets that hold no address
-        raise _Unreadable from error
+        raise Unreadable from error

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import socket
 
 import grpc
 import pytest
@@ -97,6 +98,17 @@ def test_rest_needs_a_token_for_every_path_of_the_api(server):
         )
         assert answer.json() == {"predictions": [30.0]}
         assert session.get(f"{base}/elsewhere", timeout=20).status_code == 404
+
+
+def test_a_body_without_a_token_is_not_read_without_end(server):
+    """Its client is answered while it still sends, and the connection is closed."""
+    size = 17 << 20
+    head = b"POST /v1/models/scale:predict HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (1 << 40)
+    with socket.create_connection(("127.0.0.1", server.rest_port), timeout=20) as raw:
+        raw.sendall(head + b"x" * size)
+        answer = raw.recv(1 << 16)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"\r\nConnection: close\r\n" in answer
 
 
 def test_comparison_looks_at_every_token_in_constant_time(monkeypatch):

@@ -89,9 +89,21 @@ def test_body_without_a_length_is_empty_and_the_connection_stays(connect):
         (b"FOO /v1/models/scale HTTP/1.1\r\nHost: x\r\n\r\n", 501),
         (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n-5\r\n", 400),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 9000, 400),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n[]x\r\n0\r\n\r\n", 400),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * 200, 400),
         (b"GET http://[::1/v1/models/scale HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     ],
-    ids=["no HTTP", "unknown method", "chunk without size", "chunk below zero", "no URI"],
+    ids=[
+        "no HTTP",
+        "unknown method",
+        "chunk without size",
+        "chunk below zero",
+        "chunk size without end",
+        "chunk longer than its size",
+        "too many trailers",
+        "no URI",
+    ],
 )
 def test_what_can_not_be_read_gets_a_page_and_a_closed_connection(
     connect, still_answers, request_bytes, status
@@ -101,3 +113,55 @@ def test_what_can_not_be_read_gets_a_page_and_a_closed_connection(
     assert (got, headers["Connection"], headers["Content-Type"]) == (status, "close", "text/html")
     assert re.match(rb"<HTML><HEAD>\n<TITLE>%d " % status, body)
     assert file.read() == b""
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (b"Transfer-Encoding: identity, chunked\r\n", 501),
+        (b"Transfer-Encoding: gzip, chunked\r\n", 501),
+        (b"Transfer-Encoding: identity\r\n" + CHUNKED, 501),
+        (CHUNKED + CHUNKED, 501),
+        (CHUNKED + b"Content-Length: 0\r\n", 400),
+        (b"Content-Length: +44\r\n", 400),
+        (b"Content-Length: -1\r\n", 400),
+        (b"Content-Length: \xb2\r\n", 400),
+        (b"Content-Length: 4, 4\r\n", 400),
+        (b"Content-Length: 0\r\nContent-Length: 44\r\n", 400),
+        (b"Content-Length: " + b"9" * 5000 + b"\r\n", 400),
+        (b"Content-Length : 44\r\n", 400),
+        (b"no header\r\nContent-Length: 44\r\n", 400),
+    ],
+)
+@pytest.mark.parametrize("path", [b"/v1/models/scale:predict", b"/elsewhere"])
+def test_no_second_request_is_read_out_of_a_body_whose_end_is_in_doubt(
+    connect, still_answers, path, headers, status
+):
+    smuggled = GET % b"scale"
+    file = connect(b"POST " + path + b" HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n" + smuggled)
+    got, answered, _ = read_answer(file)
+    assert (got, answered["Connection"]) == (status, "close")
+    assert file.read() == b""
+
+
+def test_chunks_of_an_old_protocol_are_refused(connect):
+    old = POST.replace(b"HTTP/1.1", b"HTTP/1.0\r\nConnection: keep-alive")
+    file = connect(old + CHUNKED + b"\r\n0\r\n\r\n" + GET % b"scale")
+    assert read_answer(file)[0] == 400
+    assert file.read() == b""
+
+
+def test_a_length_that_is_said_twice_alike_is_a_length(connect):
+    assert read_answer(connect(POST + LENGTH + LENGTH + b"\r\n" + BODY))[2] == ANSWER
+
+
+@pytest.mark.parametrize("framing", [CHUNKED + b"\r\nFFFFFFFFFF\r\nabc", LENGTH + b"\r\nabc"])
+def test_a_body_that_breaks_off_is_no_request(suite, still_answers, framing):
+    with socket.create_connection(("127.0.0.1", suite.rest_port), timeout=20) as raw:
+        raw.sendall(POST + framing)
+        raw.shutdown(socket.SHUT_WR)
+        with raw.makefile("rb") as file:
+            assert read_answer(file)[0] == 400

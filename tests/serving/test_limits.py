@@ -93,7 +93,7 @@ def test_bytes_over_the_limit_are_refused_however_they_are_packed(start_server, 
     with requests.Session() as session:
         chunked = session.post(url, data=iter([large[:3000], large[3000:]]), timeout=20)
         assert (chunked.status_code, chunked.json()) == (429, error)
-        # A refused body is read to its end, so the connection goes on.
+        # A refused body of this size is read to its end, so the connection goes on.
         assert session.post(url, data=small, timeout=20).json() == {"predictions": [30.0]}
     assert post(server, gzip.compress(small), headers={"Content-Encoding": "gzip"}).json() == {
         "predictions": [30.0]
