@@ -141,6 +141,8 @@ class ServedModel(tf.Module):
         """
         query = self._read(user_id, history, profile)
         available = self._shelf.available.read_value()
+        # Rules ask for a multiple of k, which may not overflow.
+        k = tf.minimum(k, tf.size(available))
         # Not `available & (~new_only | is_new)`: that goes over a large catalogue for nothing.
         allowed = tf.cond(
             new_only, lambda: available & self._shelf.is_new.read_value(), lambda: available
