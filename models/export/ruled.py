@@ -86,7 +86,7 @@ class RuledLists(tf.Module):
         # Fewer candidates than asked for: there are no others.
         is_all = (tf.shape(first[0])[1] < few) | tf.reduce_any(first[0] == OUT, axis=1)
         is_full = tf.reduce_all(lists[0] > OUT, axis=1) | is_all
-        has_new = _new_among(lists, is_new) >= wanted
+        does = is_full & (_new_among(lists, is_new) >= wanted)
         many = tf.maximum(MOST, k)
 
         def again() -> Ranked:
@@ -97,9 +97,12 @@ class RuledLists(tf.Module):
                 more = tf.where(listed, OUT, more)
                 scores, places = top(tf.concat([scores, more], axis=1), 2 * many)
                 rows = tf.gather(tf.concat([rows, new_rows], axis=1), places, batch_dims=1)
-            return self._chosen(scores, rows, wanted, k)
+            wider = self._chosen(scores, rows, wanted, k)
+            # A list may not depend on whom the request is answered with.
+            keeps = does[:, tf.newaxis]
+            return tf.where(keeps, lists[0], wider[0]), tf.where(keeps, lists[1], wider[1])
 
-        scores, rows = tf.cond(tf.reduce_all(is_full & has_new), lambda: lists, again)
+        scores, rows = tf.cond(tf.reduce_all(does), lambda: lists, again)
         return scores, rows
 
     def _chosen(

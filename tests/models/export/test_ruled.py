@@ -149,10 +149,36 @@ def test_a_diverse_list_trades_score_for_difference(seed, others):
     found, asked = lists(scores, is_new, group, rules, everything, k, embedding)
     for user in range(3):
         order = [row for row in np.argsort(-scores[user], kind="stable") if scores[user, row] > OUT]
-        order = order if len(asked) > 1 else order[: asked[0]]
-        expected = relevant_and_different(scores[user], is_new, group, rules, order, k, embedding)
+        terms = scores[user], is_new, group, rules
+        expected = relevant_and_different(*terms, order[: asked[0]], k, embedding)
+        wanted = min(np.ceil(rules.new_share * k - 1e-4), is_new.sum())
+        if len(expected) < k or is_new[expected].sum() < wanted:
+            expected = relevant_and_different(*terms, order, k, embedding)
         assert [row for row, _ in found[user]] == expected
         assert all(score == scores[user, row] for row, score in found[user])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_list_does_not_depend_on_who_else_is_asked_for(seed):
+    random = np.random.default_rng(seed)
+    items, k = 400, 10
+    rules = Rules.model_validate({"diversity": {"weight": 2}, "new_share": 0.1})
+    embedding = random.normal(size=(items, 16)) + random.normal(size=16)
+    embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
+    is_new = random.permutation(items) < 80
+    # So much alike that diversity would choose other items among more candidates.
+    scores = random.normal(scale=0.1, size=(3, items)).astype(np.float32)
+    # Nothing new is among the first candidates of one of the others.
+    scores[1, is_new] -= 20
+    none, every = np.full(items, NO_GROUP), np.ones(items, bool)
+
+    def found(users):
+        return lists(scores[users], is_new, none, rules, every, k, embedding)
+
+    together, asked = found([0, 1, 2])
+    alone = [found([user]) for user in range(3)]
+    assert [pairs for [pairs], _ in alone] == together
+    assert [len(each) for _, each in alone] == [1, 3, 1] and len(asked) == 3
 
 
 def test_more_places_than_are_made_diverse_are_filled_by_score():
@@ -263,6 +289,16 @@ def test_k_below_1_is_refused_under_rules_too(ruled):
                 tf.constant([user_id(1)]), tf.zeros([1, 0], tf.string), tf.constant([""]),
                 tf.constant(k), tf.constant(False),
             )  # fmt: skip
+
+
+def test_a_k_over_the_catalogue_is_answered_with_what_there_is_under_rules_too(ruled):
+    user = tf.constant([user_id(1)]), tf.zeros([1, 0], tf.string), tf.constant([""])
+    whole, more = (
+        ruled.recommend(*user, tf.constant(k), tf.constant(False)) for k in (SIZE, 2**31 - 1)
+    )
+    assert whole["item_id"].shape[1] > 3
+    for name, expected in whole.items():
+        np.testing.assert_array_equal(more[name], expected)
 
 
 def test_later_products_are_ruled_as_those_of_the_training(served, shop, goods, ruled):
