@@ -48,7 +48,7 @@ _LOAD_SECONDS: Final = 2.0
 _LOAD_ROUNDS: Final = 4
 _SWAP_SECONDS: Final = 2.0
 # Clients without pause would leave a machine of two cores no time to load the next version.
-_SWAP_CLIENTS: Final = 4
+_SWAP_CLIENTS: Final = 6
 _SWAP_PAUSE: Final = 0.01
 _USERS: Final = 500
 _BATCHING: Final = """max_batch_size {{ value: 16 }}
