@@ -50,9 +50,15 @@ class DataFile:
     path: str
     columns: tuple[str, ...]
 
-    def rows(self) -> Iterator[Row]:
-        """Yields the rows of data, numbered from 1."""
-        rows = _read(self.path)
+    def parts(self) -> Sequence[int | None]:
+        """What can be read apart: the row groups of a Parquet file; None is a whole file."""
+        if not _is_parquet(self.path):
+            return [None]
+        return range(parquet_table.row_groups(self.path))
+
+    def rows(self, part: int | None = None) -> Iterator[Row]:
+        """Yields the rows of data, numbered from 1 in the whole file, or those of one part."""
+        rows = _read(self.path, part)
         next(rows)  # the header
         return rows
 
@@ -256,9 +262,14 @@ def _require_ratings_in_all_or_none(files: list[DataFile]) -> None:
         )
 
 
-def _read(path: str) -> Iterator[Row]:
-    read = parquet_table.read_parquet if path.endswith(".parquet") else csv_table.read_csv
-    return read(path)
+def _is_parquet(path: str) -> bool:
+    return path.endswith(".parquet")
+
+
+def _read(path: str, part: int | None = None) -> Iterator[Row]:
+    if _is_parquet(path):
+        return parquet_table.read_parquet(path, part)
+    return csv_table.read_csv(path)
 
 
 def _read_to_end(path: Path) -> None:

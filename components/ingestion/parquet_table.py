@@ -41,16 +41,26 @@ def is_scalar(kind: pa.DataType) -> bool:
     return is_id(kind) or any(of_kind(kind) for of_kind in known)
 
 
-def read_parquet(path: str) -> Iterator[Row]:
+def row_groups(path: str) -> int:
+    """Counts the parts of a file that can be read apart."""
+    return int(pq.ParquetFile(path).num_row_groups)
+
+
+def read_parquet(path: str, group: int | None = None) -> Iterator[Row]:
     """Yields the header as row 0, then the data; lines are 0.
+
+    Args:
+      path: of the file.
+      group: the only row group to read, whose rows keep their numbers in the file; None for all.
 
     Raises:
       OSError, pyarrow.ArrowException: the file can't be read.
     """
     file = pq.ParquetFile(path)
     yield Row(0, 0, list(file.schema_arrow.names))
-    number = 0
-    for batch in file.iter_batches(_ROWS_AT_ONCE):
+    groups = range(file.num_row_groups) if group is None else [group]
+    number = sum(file.metadata.row_group(before).num_rows for before in range(group or 0))
+    for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=list(groups)):
         for fields in zip(*(_texts(column) for column in batch.columns), strict=True):
             number += 1
             yield Row(number, 0, list(fields))

@@ -16,6 +16,8 @@ from components.ingestion.options import DataOptions
 from components.ingestion.rows import RowFault, row_parser
 from components.ingestion.summary import READ
 
+# File index, part of the file (None: all of it).
+Place = tuple[int, int | None]
 # Plain tuples, because Beam pickles named ones.
 # File index, row number, line (0: none), the values of the record.
 Located = tuple[int, int, int, tuple[Any, ...]]
@@ -28,10 +30,15 @@ FAULTS: Final = "faults"
 TALLIES: Final = "tallies"
 
 
-class ReadRows(beam.DoFn):
-    """Reads one file, given its index.
+def places(files: Sequence[DataFile]) -> list[Place]:
+    """Everything that can be read apart."""
+    return [(index, part) for index, file in enumerate(files) for part in file.parts()]
 
-    A file is read by one worker, because row numbers need it read in order.
+
+class ReadRows(beam.DoFn):
+    """Reads one file, or a part of it, given the index of the file.
+
+    A part is read by one worker, in order.
 
     Outputs:
       BY_ITEM: (item id, Located) of interactions, items and variant groups.
@@ -47,14 +54,15 @@ class ReadRows(beam.DoFn):
         self._options = options
         self._pseudonym_key = pseudonym_key
 
-    def process(self, index: int) -> Iterator[Any]:
-        """Reads the file to its end."""
+    def process(self, place: Place) -> Iterator[Any]:
+        """Reads the part to its end."""
+        index, part = place
         file = self._files[index]
         parse = row_parser(file, self._options, self._pseudonym_key)
         # Columns may be mixed up in a bad row, so any of its values may be a raw user id.
         is_secret = self._pseudonym_key is not None and file.table in (INTERACTIONS, USERS)
         count = 0
-        for number, line, fields in file.rows():
+        for number, line, fields in file.rows(part):
             count += 1
             try:
                 key, values = parse(fields)

@@ -11,7 +11,15 @@ from apache_beam.pvalue import AsSingleton
 from components.ingestion.folder import USERS, DataFolder
 from components.ingestion.join import CATALOGUE, EVENTS, RANGES, JoinItem, JoinUser
 from components.ingestion.options import DataOptions
-from components.ingestion.read import BY_ITEM, BY_USER, FAULTS, TALLIES, Fault, ReadRows
+from components.ingestion.read import (
+    BY_ITEM,
+    BY_USER,
+    FAULTS,
+    TALLIES,
+    Fault,
+    ReadRows,
+    places,
+)
 from components.ingestion.summary import (
     FIRST_ROWS,
     QUARANTINED,
@@ -54,7 +62,7 @@ class Ingest(beam.PTransform):
         has_pseudonyms = self._pseudonym_key is not None
         read = (
             pipeline
-            | "Files" >> beam.Create(range(len(files)))
+            | "Files" >> beam.Create(places(files))
             | "ReadRows"
             >> _par_do(
                 ReadRows(files, options, self._pseudonym_key),

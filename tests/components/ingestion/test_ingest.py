@@ -6,6 +6,8 @@ import random
 from collections import Counter
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from components.ingestion import join
@@ -193,6 +195,23 @@ class TestImplicitShop:
     def test_unknown_price_is_absent_and_zero_is_not(self, result):
         assert result.catalogue["b"]["price"] is None
         assert result.catalogue["c"]["price"] == 0.0
+
+
+def test_parquet_that_is_read_by_row_groups_gives_what_a_csv_file_gives(tmp_path):
+    interactions = many_interactions(seed=4, count=95)
+    interactions["timestamp"] = interactions["timestamp"].astype(str)
+    interactions.loc[[7, 60], "timestamp"] = "yesterday"
+    folders = [write_many(tmp_path / name, interactions, seed=5) for name in ("csv", "parquet")]
+    table = folders[1] / "interactions.csv.gz"
+    rows = pa.Table.from_pandas(pd.read_csv(table, dtype=str), preserve_index=False)
+    pq.write_table(rows, folders[1] / "interactions.parquet", row_group_size=20)
+    table.unlink()
+    by_csv, by_parquet = (
+        ingest(folder, tmp_path / folder.name / "out", **SHARES) for folder in folders
+    )
+    assert comparable(with_splits(by_parquet)) == comparable(with_splits(by_csv))
+    set_aside = by_parquet.set_aside("interactions.parquet")
+    assert set_aside == by_csv.set_aside("interactions.csv.gz") and len(set_aside) == 2
 
 
 def test_spans_are_united_and_newer_item_rows_replace_older_ones(tmp_path):

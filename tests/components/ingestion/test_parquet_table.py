@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.ingestion.folder import open_folder
-from components.ingestion.parquet_table import read_parquet
+from components.ingestion.parquet_table import read_parquet, row_groups
 from components.ingestion.rows import RowFault, parse_timestamp, row_parser
 from tests.components.ingestion.helpers import data_options, write_csv
 
@@ -110,3 +110,21 @@ def test_bytes_nulls_and_rows_across_row_groups(tmp_path):
     assert rows[0].fields == ["", ""] and rows[1].fields == ["caf\udce9", ""]
     assert [row.number for row in rows] == list(range(1, len(values) + 1))
     assert rows[-1].fields == ["8999", ""]
+
+
+def test_row_groups_that_are_read_apart_are_the_rows_of_the_file(tmp_path):
+    path = str(tmp_path / "t.parquet")
+    pq.write_table(pa.table({"n": range(25)}), path, row_group_size=10)
+    header, *rows = read_parquet(path)
+    apart = [list(read_parquet(path, group)) for group in range(row_groups(path))]
+    assert [len(part) for part in apart] == [11, 11, 6]
+    assert all(part[0] == header for part in apart)
+    assert [row for part in apart for row in part[1:]] == rows
+
+
+def test_file_without_row_groups_has_a_header_and_nothing_to_read_apart(tmp_path):
+    path = str(tmp_path / "t.parquet")
+    schema = pa.schema([("n", pa.int64())])
+    pq.ParquetWriter(path, schema).close()
+    assert row_groups(path) == 0
+    assert [row.fields for row in read_parquet(path)] == [["n"]]
