@@ -10,6 +10,7 @@ import hmac
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -93,16 +94,17 @@ def open_folder(path: str | Path) -> DataFolder:
         table stands there twice. The message names the file, the column and the remedy.
     """
     root = Path(path)
-    if not root.is_dir():
-        raise BadInput(f"The data folder {root} does not exist. Give the path of a folder.")
-    files = [
-        _open_file(root, found, table=table, span=span, required=REQUIRED_COLUMNS[table])
-        for table in REQUIRED_COLUMNS
-        for span, folder in _span_folders(root)
-        if (found := _find(root, folder, table)) is not None
-    ]
-    for table in (ITEMS, INTERACTIONS):
-        _require_rows(root, [file for file in files if file.table == table], table)
+    with _reachable(root):
+        if not root.is_dir():
+            raise BadInput(f"The data folder {root} does not exist. Give the path of a folder.")
+        files = [
+            _open_file(root, found, table=table, span=span, required=REQUIRED_COLUMNS[table])
+            for table in REQUIRED_COLUMNS
+            for span, folder in _span_folders(root)
+            if (found := _find(root, folder, table)) is not None
+        ]
+        for table in (ITEMS, INTERACTIONS):
+            _require_rows(root, [file for file in files if file.table == table], table)
     _require_ratings_in_all_or_none([file for file in files if file.table == INTERACTIONS])
     return DataFolder(str(root), tuple(files))
 
@@ -118,8 +120,9 @@ def open_table(path: Path, table: str, *, required: Sequence[str] | None = None)
     Raises:
       BadInput: the file or a column is missing, or it can't be read.
     """
-    if not path.exists():
-        raise BadInput(f"The file {path} does not exist. Give the path of a file.")
+    with _reachable(path):
+        if not path.exists():
+            raise BadInput(f"The file {path} does not exist. Give the path of a file.")
     if not path.name.endswith(_SUFFIXES):
         raise BadInput(
             f"{path} is none of {', '.join(_SUFFIXES)}. Give a file in one of these formats."
@@ -146,11 +149,25 @@ def fingerprint(folder: DataFolder, pseudonym_key: bytes | None = None) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def _reachable(path: Path) -> Iterator[None]:
+    """Refuses what the system does not let this process look at."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(
+            f"{path} can't be looked into ({error}). Give the user that runs this the right to "
+            "read it, or give another path."
+        ) from error
+
+
 def _span_folders(root: Path) -> list[tuple[int, Path]]:
     spans: dict[int, Path] = {}
     for folder in sorted(root.iterdir()):
         if folder.is_dir() and (match := _SPAN.fullmatch(folder.name)):
             number = int(match[1])
+            if not number:
+                raise BadInput(f"{root} holds {folder.name}. Spans count from 1: rename it.")
             if number in spans:
                 raise BadInput(
                     f"{root} holds span {number} twice, as {spans[number].name} and "

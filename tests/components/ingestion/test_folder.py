@@ -1,10 +1,14 @@
 import gzip
+import os
 import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from components.ingestion.folder import fingerprint, open_folder
+from components.ingestion.folder import fingerprint, open_folder, open_table
 from models.errors import BadInput
 from tests.components.ingestion.helpers import write_csv, write_shop
 
@@ -138,6 +142,40 @@ def test_parquet_types_that_have_no_text(shop):
     refused(shop, "tags", "list")
 
 
+@contextmanager
+def ordinary_user():
+    """Root may look into every folder; nobody may not."""
+    if (user := os.geteuid()) != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize("part", [".", "span-1"])
+def test_folder_that_may_not_be_looked_into(shop, part):
+    if part != ".":
+        (shop / part).mkdir()
+        for path in shop.glob("*.csv"):
+            path.rename(shop / part / path.name)
+    # pytest's own folders let nobody else pass.
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        Path(place).chmod(0o755)
+        folder = shutil.copytree(shop, Path(place) / "shop")
+        (folder / part).chmod(0)
+        with ordinary_user():
+            refused(folder, str(folder), "can't be looked into", "Permission denied", "right to")
+            with pytest.raises(BadInput, match="Permission denied"):
+                open_table(folder / part / "items.csv", "items")
+
+
+def test_name_of_a_folder_that_no_file_system_takes(tmp_path):
+    refused(tmp_path / ("x" * 300), "can't be looked into", "File name too long")
+
+
 def test_spans_are_ordered_by_number(tmp_path):
     for number in (10, 2, 1):
         write_shop(tmp_path / f"span-{number}")
@@ -145,6 +183,13 @@ def test_spans_are_ordered_by_number(tmp_path):
     names = [file.name for file in folder.files if file.table == "items"]
     assert names == ["span-1/items.csv", "span-2/items.csv", "span-10/items.csv"]
     assert folder.span == 10
+
+
+@pytest.mark.parametrize("name", ["span-0", "span-00"])
+def test_spans_count_from_1(tmp_path, name):
+    for folder in (name, "span-1"):
+        write_shop(tmp_path / folder)
+    refused(tmp_path, name, "count from 1", "rename")
 
 
 def test_spans_beside_files_and_spans_twice(shop):
