@@ -13,6 +13,9 @@ from typing import NamedTuple, TextIO
 
 # Python's csv refuses a NUL before 3.11; a lone surrogate that decoding never makes stands for it.
 NUL = "\udc00"
+# Characters of a field. What is over-long is for the rules of a row to say, and Python's own limit,
+# 131,072, would keep it from them. Where a quote is never closed the reader goes on as far as this.
+_FIELD_LIMIT = 1 << 24
 
 
 class Row(NamedTuple):
@@ -64,6 +67,7 @@ def read_csv(path: str) -> Iterator[Row]:
         gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb") as raw,
         io.TextIOWrapper(raw, "utf-8-sig", "surrogateescape", newline="") as stream,
     ):
+        csv.field_size_limit(_FIELD_LIMIT)  # of the process; there is no other
         lines = _Lines(stream)
         reader = csv.reader(lines, strict=True)
         number, width = 0, 0

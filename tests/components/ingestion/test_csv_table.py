@@ -7,6 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.ingestion.csv_table import NUL, read_csv
+from components.ingestion.folder import DataFile
+from components.ingestion.rows import RowFault, row_parser
+from tests.components.ingestion.helpers import data_options
 
 
 def read(path, content):
@@ -82,9 +85,29 @@ def test_stray_quote_costs_one_row_and_not_those_after_it(path, lines):
     assert found[3].fields == ["3", "y"]
 
 
+PYTHONS_LIMIT = 131_072
+
+
+@pytest.mark.parametrize("title", ["x" * (PYTHONS_LIMIT + 1), "line\n" * PYTHONS_LIMIT])
+def test_field_beyond_pythons_limit_is_one_row_with_over_long_text(path, title):
+    columns = ("item_id", "title")
+    _, long, after = read(path, f'{",".join(columns)}\n1,"{title}"\n2,y\n')
+    assert long.fields == ["1", title] and after.fields == ["2", "y"]
+    parse = row_parser(DataFile("items", 0, "items.csv", str(path), columns), data_options(), None)
+    with pytest.raises(RowFault) as caught:
+        parse(long.fields)
+    assert (caught.value.reason, caught.value.column) == ("too long", "title")
+
+
 def test_field_beyond_the_readers_limit_costs_one_row(path):
-    found = read(path, "a,b\n1," + "x" * (csv.field_size_limit() + 1) + "\n2,y\n")
+    found = read(path, "a,b\n1," + "x" * (2**24 + 1) + "\n2,y\n")
     assert [row.fields for row in found] == [["a", "b"], None, ["2", "y"]]
+
+
+def test_quote_that_is_open_beyond_the_readers_limit_costs_one_row(path):
+    rows = [[str(number), "x" * 4000] for number in range(2**24 // 4000 + 1)]
+    found = read(path, 'a,b\n1,"open\n' + "".join(f"{','.join(row)}\n" for row in rows))
+    assert [row.fields for row in found] == [["a", "b"], None, *rows]
 
 
 def test_invalid_utf8_and_nul_stay_visible_in_their_field(path):
