@@ -52,7 +52,7 @@ def beam_pipeline_args(runner: BeamRunner, added: Sequence[str]) -> list[str]:
 
 def fault(runner: BeamRunner, added: Sequence[str]) -> str:
     """Why a pipeline can't run so, and what to do; empty where it can."""
-    given = dict(flag.partition("=")[::2] for flag in added)
+    given = _given(added)
     if given.get("--direct_running_mode") == _LOSES_ROWS:
         return f"{_LOSES_ROWS} has lost rows without an error; use the runner multi_process"
     groups = _NEEDED.get(runner, ())
@@ -60,3 +60,16 @@ def fault(runner: BeamRunner, added: Sequence[str]) -> str:
     if lacking:
         return f"the runner {runner} needs {', '.join(lacking)} in run.beam_args"
     return ""
+
+
+def _given(args: Sequence[str]) -> dict[str, str]:
+    """Flags with their last values, each written as `--flag=value` or as `--flag value`."""
+    given: dict[str, str] = {}
+    flag = ""
+    for arg in args:
+        if arg.startswith("--"):
+            flag, _, value = arg.partition("=")
+            given[flag] = value
+        else:
+            given[flag] = arg
+    return given

@@ -58,6 +58,7 @@ def test_an_added_flag_wins_over_the_profile_s():
         ("spark", "", "spark needs --spark_master_url or --job_endpoint in run.beam_args"),
         ("dataflow", "--region=r", "needs --project, --temp_location, --sdk_container_image in"),
         ("direct", "--direct_running_mode=multi_threading", "multi_threading has lost rows"),
+        ("direct", "--direct_running_mode, multi_threading", "multi_threading has lost rows"),
         ("storm", "", "run.beam_runner is 'storm'"),
     ],
 )
