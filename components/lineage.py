@@ -50,6 +50,7 @@ class Push:
 
     Attributes:
         artifact: id of the `PushedModel`.
+        execution: id of the execution that pushed it; what began later has a higher one.
         version: number of its folder.
         kind: type of the execution that pushed it.
         seconds: unix time.
@@ -63,6 +64,7 @@ class Push:
     """
 
     artifact: int
+    execution: int
     version: int
     kind: str
     seconds: float
@@ -127,6 +129,32 @@ def withdrawn_models(pushes: Sequence[Push]) -> dict[int, str]:
         if push.model is not None:
             withdrawn.pop(push.model, None)
     return withdrawn
+
+
+def left_out(store: MetadataStore, version: int, *, data: int) -> list[Push]:
+    """What was pushed without training while a run went on, and is not in what the run pushed.
+
+    They are what the newest version before it was made of, from when the run's data were read.
+    Where its ingestion came from the cache, that was in an earlier run; but a run that pushed since
+    has left out, and told, what came before itself.
+
+    Args:
+        store: the root's.
+        version: that the run pushed.
+        data: id of an artifact of the run's ingestion.
+
+    Returns:
+        Oldest first.
+    """
+    began = _producer(store, data).id
+    before = [push for push in read_pushes(store) if push.version < version]
+    found: list[Push] = []
+    link = before[-1] if before else None
+    while link is not None and link.base is not None:
+        if link.kind != ROLLBACK and link.execution > began:
+            found.append(link)
+        link = push_of(before, link.base)
+    return found[::-1]
 
 
 def override_behind(pushes: Sequence[Push], push: Push) -> str:
@@ -225,6 +253,7 @@ def _push(store: MetadataStore, artifact: mlmd.Artifact, earlier: Mapping[int, P
         run, model = (base.run, base.model) if base else (None, None)
     return Push(
         artifact=artifact.id,
+        execution=execution.id,
         version=_version(artifact),
         kind=execution.type,
         seconds=artifact.create_time_since_epoch / 1000,

@@ -14,6 +14,7 @@ from components.lineage import (
     LABEL,
     OVERRIDE,
     WITHDRAWN,
+    left_out,
     open_store,
     push_of,
     read_pushes,
@@ -92,6 +93,8 @@ class Outcome:
         durations: seconds per node of this run.
         drift: from the last run that pushed.
         served: the newest version; another one than `version` where something was pushed since.
+        left_out: versions made without training after the run's data were read, whose changes
+            `version` does not have.
     """
 
     run_id: str
@@ -108,7 +111,19 @@ class Outcome:
     override: str = ""
     withdrawn: str = ""
     served: str = ""
+    left_out: tuple[int, ...] = ()
     drift: Drift = NO_DRIFT
+
+    def explain_left_out(self) -> str:
+        """Which changes the pushed version lacks, and what brings them back; empty for none."""
+        if self.version is None or not self.left_out:
+            return ""
+        return (
+            f"Version {self.version.name} lacks what `debut items` or `debut explore` took in "
+            "after this run's data were read, as versions "
+            f"{', '.join(map(str, self.left_out))}. Give the same files to them again, or put "
+            "these into the data folder for the next run."
+        )
 
 
 def read_outcome(metadata: Path, config: Configuration, durations: dict[str, float]) -> Outcome:
@@ -126,7 +141,8 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
     run = newest_run(metadata, config.run.name)
     evaluation = run.artifact(standard_artifacts.ModelEvaluation.TYPE_NAME)
     metrics = read_metrics(Path(evaluation.uri))
-    summary = read_summary(run.artifact(Quarantine.TYPE_NAME).uri)
+    quarantine = run.artifact(Quarantine.TYPE_NAME)
+    summary = read_summary(quarantine.uri)
     gates = applicable_gates(config.gates.model, by_span=len(summary.spans) > 1)
     blessing = run.artifact(standard_artifacts.ModelBlessing.TYPE_NAME)
     infra = run.artifact(standard_artifacts.InfraBlessing.TYPE_NAME)
@@ -151,8 +167,14 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
         override=pushed.custom_properties[OVERRIDE].string_value,
         withdrawn=pushed.custom_properties[WITHDRAWN].string_value,
         served=_newest(version.parent) if version else "",
+        left_out=_left_out(metadata, version, quarantine.id) if version and not is_repeat else (),
         drift=run.drift(Path(evaluation.uri)),
     )
+
+
+def _left_out(metadata: Path, version: Path, data: int) -> tuple[int, ...]:
+    pushes = left_out(open_store(metadata), int(version.name), data=data)
+    return tuple(push.version for push in pushes)
 
 
 def _standing(metadata: Path, version: Path) -> Path:

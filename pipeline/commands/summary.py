@@ -45,6 +45,8 @@ def print_summary(console: Console, outcome: Outcome, *, report: Path, root: Pat
         console.print(f"A gate's refusal was overridden: {outcome.override}", soft_wrap=True)
     if outcome.version is not None:
         console.print(_pushed(outcome, outcome.version.name, root), soft_wrap=True)
+    if lacking := outcome.explain_left_out():
+        console.print(lacking, soft_wrap=True)
     console.print(f"Report: {report}", soft_wrap=True)
 
 

@@ -15,6 +15,7 @@ from components.lineage import (
     OVERRIDE,
     REASON,
     ROLLBACK,
+    left_out,
     override_behind,
     push_of,
     read_pushes,
@@ -104,6 +105,10 @@ class History:
         self._record(context, "ExampleGen", {}, {"examples": [examples]})
         return examples
 
+    def take_from_the_cache(self, examples):
+        context = context_lib.register_context_if_not_exists(self._handle, "pipeline_run", "again")
+        self._record(context, "ExampleGen", {}, {"examples": [examples]})
+
     def base(self, span):
         """The model that a run over a span would now go on from, or None."""
         examples = [self.ingest(span)]
@@ -132,6 +137,9 @@ class History:
         push = push_of(pushes, version)
         assert push is not None
         return override_behind(pushes, push)
+
+    def left_out(self, version, data):
+        return [push.version for push in left_out(self.store, version, data=data)]
 
     def withdrawn(self):
         return withdrawn_models(read_pushes(self.store))
@@ -273,6 +281,44 @@ def test_a_version_that_nobody_recorded_leaves_the_last_known_model_the_baseline
     model, _, _ = history.run()
     history.derive(99, ITEMS_ADD)
     assert history.baseline() == model.id
+
+
+def test_a_run_leaves_out_what_was_added_after_its_data_were_read(history):
+    _, _, first = history.run()
+    known = history.derive(first, ITEMS_ADD)
+    data = history.ingest(0).id
+    added = history.derive(known, ITEMS_ADD)
+    explored = history.change_items(history.derive(added, EXPLORE))
+    _, _, second = history.run()
+    history.derive(second, ITEMS_ADD)
+    assert history.left_out(second, data) == [added, explored - 1, explored]
+
+
+def test_data_from_the_cache_were_read_when_they_were_first_read(history):
+    data = history.ingest(0)
+    _, _, first = history.run()
+    told = history.derive(first, ITEMS_ADD)
+    history.take_from_the_cache(data)
+    _, _, second = history.run()
+    added = history.derive(second, ITEMS_ADD)
+    history.take_from_the_cache(data)
+    _, _, third = history.run()
+    assert history.left_out(second, data.id) == [told]
+    assert history.left_out(third, data.id) == [added]
+
+
+def test_a_run_leaves_out_what_a_rollback_brought_back_and_not_what_it_dropped(history):
+    data = history.ingest(0).id
+    _, _, first = history.run()
+    added = history.derive(first, ITEMS_ADD)
+    dropped = history.derive(added, ITEMS_ADD)
+    history.roll_back(to=added, instead_of=str(dropped))
+    assert history.left_out(history.run()[2], data) == [added]
+
+
+def test_a_first_run_leaves_nothing_out(history):
+    data = history.ingest(0).id
+    assert history.left_out(history.run()[2], data) == []
 
 
 def test_a_span_goes_on_from_what_was_last_served_of_an_older_one(history):

@@ -347,6 +347,17 @@ def test_a_pushed_run_prints_what_it_measured_decided_and_pushed(finished, tmp_p
     assert all(len(line) <= 100 for line in shown.splitlines() if str(tmp_path) not in line)
 
 
+def test_a_run_names_the_versions_whose_changes_it_lacks_and_how_to_bring_them_back(
+    finished, tmp_path
+):
+    made = outcome(tmp_path / "serving" / "debut" / "1767322000", left_out=(1767321000, 1767321500))
+    result, _ = finished(made)
+    assert result.exit_code == 0, result.output
+    [said] = [line for line in result.stdout.splitlines() if "lacks" in line]
+    for part in ("1767322000", "1767321000, 1767321500", "`debut items`", "data folder"):
+        assert part in said
+
+
 def test_a_first_run_has_no_baseline(finished, tmp_path):
     first = outcome(tmp_path / "1", metrics={"candidate": metrics(0.0)})
     shown = finished(first)[0].stdout

@@ -12,8 +12,8 @@ HOSTILE = "<script>alert(1)</script>"
 
 def push(kind, **details):
     return Push(
-        artifact=9, version=12, kind=kind, seconds=0.0, by="ann@desk", base=11, label="stable",
-        override="", details={"by": "ann@desk", **details}, run=1, model=2,
+        artifact=9, execution=9, version=12, kind=kind, seconds=0.0, by="ann@desk", base=11,
+        label="stable", override="", details={"by": "ann@desk", **details}, run=1, model=2,
     )  # fmt: skip
 
 

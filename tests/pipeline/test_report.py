@@ -524,6 +524,12 @@ def test_a_canary_and_a_withdrawn_model_are_called_so(tmp_path):
     assert "Refused" in banner(page) and "it sold nothing" in banner(page)
 
 
+def test_what_was_added_while_the_run_went_on_is_named_as_missing(tmp_path):
+    page = write(tmp_path, outcome(left_out=(1795453700, 1795453710)))
+    assert "1795453738 lacks" in banner(page) and "1795453700, 1795453710" in banner(page)
+    assert "lacks" not in banner(write(tmp_path, outcome()))
+
+
 @pytest.mark.parametrize(
     ("ratings", "said"), [(0.05, "no drift"), (0.1, "notice"), (0.25, "alert"), (None, "")]
 )
