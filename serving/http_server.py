@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import threading
 import time
 import urllib.parse
@@ -33,6 +34,7 @@ _CORS = {
     "Access-Control-Allow-Headers": "Content-Type",
 }
 _STOPPING = StatusError(grpc.StatusCode.UNAVAILABLE, "The server is shutting down.")
+_INTERNAL = StatusError(grpc.StatusCode.INTERNAL, "Internal error; the server's log says more.")
 _log = logging.getLogger(__name__)
 
 
@@ -116,6 +118,14 @@ class _HttpServer(ThreadingHTTPServer):
         with self._idle:
             self._idle.wait_for(lambda: self._in_flight == 0, seconds)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Notes what ended a connection; its client's address is not for the log."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            _log.debug("A client broke its connection off: %s", error.strerror)
+        else:
+            _log.error("A connection failed", exc_info=error)
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: _HttpServer
@@ -153,6 +163,12 @@ class _Handler(BaseHTTPRequestHandler):
         except Unreadable as error:
             self.send_error(error.status)
             self.wfile.flush()
+        except OSError:  # nobody is there to be answered
+            raise
+        except Exception:
+            _log.exception("%s failed", self.command)
+            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR)
+            self.wfile.flush()
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _handle
 
@@ -172,6 +188,11 @@ class _Handler(BaseHTTPRequestHandler):
             answer, headers = failure(error), _after(body)
             if error.code is grpc.StatusCode.UNAUTHENTICATED:
                 headers["WWW-Authenticate"] = "Bearer"
+        except (Unreadable, OSError):
+            raise
+        except Exception:
+            _log.exception("%s %s failed", self.command, path)
+            answer, headers = failure(_INTERNAL), _after(body)
         self._send(answer, **headers)
         if gate.access_log:
             gate.access_log.write(

@@ -6,7 +6,6 @@ It answers from the same registry and code as gRPC; only the error texts here ar
 
 from __future__ import annotations
 
-import logging
 import re
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
@@ -61,7 +60,7 @@ _HTTP = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
-_log = logging.getLogger(__name__)
+_INT64_DIGITS = 19
 
 
 class _NoSuchNumber(StatusError):
@@ -101,7 +100,7 @@ class RestApi:
         }
 
     def answer(self, method: str, path: str, body: bytes, record: Record | None = None) -> Answer:
-        """The answer to a request; never raises. Fills the record for the access log."""
+        """The answer to a request, refused or not. Fills the record for the access log."""
         try:
             text = self._dispatch(method, path, body, record or Record())
             return Answer(HTTPStatus.OK, text)
@@ -109,9 +108,6 @@ class RestApi:
             return Answer(HTTPStatus.BAD_REQUEST, "")
         except StatusError as error:
             return failure(error)
-        except Exception:
-            _log.exception("%s %s failed", method, path)
-            return Answer(500, _error_json("Internal error; the server's log says more."))
 
     def _dispatch(self, method: str, path: str, body: bytes, record: Record) -> str:
         pattern = {"POST": _POST, "GET": _GET}.get(method)
@@ -210,10 +206,11 @@ def failure(error: StatusError) -> Answer:
 def _spec(match: re.Match[str]) -> model_pb2.ModelSpec:
     spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"] or ""))
     if match["version"]:
-        version = int(match["version"])
-        if version >= 2**63:
+        digits = match["version"].lstrip("0") or "0"
+        # Python refuses to convert thousands of them.
+        if len(digits) > _INT64_DIGITS or int(digits) >= 2**63:
             raise _NoSuchNumber(grpc.StatusCode.INVALID_ARGUMENT, "")
-        spec.version.value = version
+        spec.version.value = int(digits)
     if match["label"]:
         spec.version_label = urllib.parse.unquote(match["label"])
     return spec

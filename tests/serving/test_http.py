@@ -1,9 +1,19 @@
 """HTTP underneath REST, byte by byte: what a client's library may do that `requests` does not."""
 
+import json
+import logging
 import re
 import socket
+import struct
+import time
 
 import pytest
+
+from serving.access_log import AccessLog
+from serving.gate import Gate
+from serving.http_server import RestServer
+from serving.limits import Limits
+from serving.ports import free_port
 
 BODY = b'{"instances":[1.0]}'
 ANSWER = b'{\n    "predictions": [30.0\n    ]\n}'
@@ -165,3 +175,65 @@ def test_a_body_that_breaks_off_is_no_request(suite, still_answers, framing):
         raw.shutdown(socket.SHUT_WR)
         with raw.makefile("rb") as file:
             assert read_answer(file)[0] == 400
+
+
+def test_a_version_of_thousands_of_digits_is_refused_as_any_beyond_64_bits(connect):
+    """Recorded as `rest.version_huge`: a bad request without a body."""
+    for zeros, digits, status in ((0, b"9" * 5000, 400), (5000, b"2", 200), (0, b"9" * 19, 400)):
+        path = b"scale/versions/" + b"0" * zeros + digits
+        got, _, body = read_answer(connect(GET % path))
+        assert got == status
+        assert bool(body) is (status == 200)
+
+
+class Failing:
+    """In place of a `RestApi` and of a registry: everything fails as nobody expects."""
+
+    def answer(self, *_):
+        raise ZeroDivisionError
+
+    def page(self):
+        raise ZeroDivisionError
+
+
+@pytest.fixture
+def failing(tmp_path):
+    """Where a server listens whose API and whose page `/page` fail, and its access log."""
+    log = tmp_path / "access.jsonl"
+    gate = Gate(limits=Limits(), access_log=AccessLog(str(log), None))
+    failing = Failing()
+    address = "127.0.0.1", free_port()
+    server = RestServer(address, failing, cors=False, gate=gate, pages={"/page": failing.page})
+    server.start()
+    yield address, log
+    server.stop(5)
+
+
+def test_a_failure_that_nobody_expects_is_answered_and_logged_as_over_grpc(failing, caplog):
+    address, log = failing
+    with socket.create_connection(address, timeout=20) as raw, raw.makefile("rb") as file:
+        raw.sendall(2 * (POST + LENGTH + b"\r\n" + BODY))
+        for _ in range(2):  # the connection goes on
+            status, _, body = read_answer(file)
+            assert status == 500
+            text = "Internal error; the server's log says more."
+            assert json.loads(body) == {"error": text}
+        raw.sendall(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_answer(file)[0] == 500
+        assert file.read() == b""
+    assert [json.loads(line)["code"] for line in log.read_text().splitlines()] == ["500"] * 2
+    assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError] * 3
+
+
+def test_a_client_that_breaks_off_leaves_no_trace_of_its_address(failing, caplog, capfd):
+    caplog.set_level(logging.DEBUG, "serving.http_server")
+    address, _ = failing
+    with socket.create_connection(address, timeout=20) as raw:
+        raw.sendall(POST + b"Content-Length: 100\r\n\r\n{")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    for _ in range(2000):
+        if "broke its connection off" in caplog.text:
+            break
+        time.sleep(0.01)
+    assert "broke its connection off" in caplog.text
+    assert "127.0.0.1" not in caplog.text + "".join(capfd.readouterr())
