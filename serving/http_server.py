@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import sys
 import threading
 import time
 import urllib.parse
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -33,6 +35,11 @@ _CORS = {
     "Access-Control-Allow-Methods": "POST, GET",
     "Access-Control-Allow-Headers": "Content-Type",
 }
+CONNECTIONS = 512
+"""Open at a time, each with a thread; within the 1,024 files that a process may commonly open."""
+SECONDS = 75
+"""That a connection may be silent; longer than proxies keep one for the next request."""
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _STOPPING = StatusError(grpc.StatusCode.UNAVAILABLE, "The server is shutting down.")
 _INTERNAL = StatusError(grpc.StatusCode.INTERNAL, "Internal error; the server's log says more.")
 _log = logging.getLogger(__name__)
@@ -94,8 +101,29 @@ class _HttpServer(ThreadingHTTPServer):
     def __init__(self, *arguments: Any) -> None:
         self._idle = threading.Condition()
         self._in_flight = 0
+        self._connections = 0
         self._stopping = False
         super().__init__(*arguments)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accepts a connection, and counts it until `shutdown_request`."""
+        accepted = super().get_request()
+        with self._idle:
+            self._connections += 1
+        return accepted
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether a connection gets a thread; one too many is told so."""
+        if self._connections <= CONNECTIONS:
+            return True
+        with suppress(OSError):  # it may have gone, and what is raised here ends the server
+            request.sendall(_FULL)
+        return False
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        with self._idle:
+            self._connections -= 1
 
     def enter(self) -> bool:
         """Counts one more request in flight; False where no more are taken."""
@@ -130,6 +158,7 @@ class _HttpServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _HttpServer
     protocol_version = "HTTP/1.1"
+    timeout = SECONDS
     disable_nagle_algorithm = True
     wbufsize = 1 << 16  # headers and body leave in one packet
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from serving import http_server
 from serving.access_log import AccessLog
 from serving.gate import Gate
 from serving.http_server import RestServer
@@ -237,3 +238,36 @@ def test_a_client_that_breaks_off_leaves_no_trace_of_its_address(failing, caplog
         time.sleep(0.01)
     assert "broke its connection off" in caplog.text
     assert "127.0.0.1" not in caplog.text + "".join(capfd.readouterr())
+
+
+def test_a_connection_that_stays_silent_is_closed(failing, monkeypatch):
+    monkeypatch.setattr(http_server._Handler, "timeout", 0.1)
+    address, _ = failing
+    for sent in (b"", POST, POST + LENGTH + b"\r\n{"):
+        with socket.create_connection(address, timeout=20) as raw:
+            raw.sendall(sent)
+            assert raw.recv(1) == b""
+
+
+def test_connections_beyond_the_most_are_told_so_and_get_in_when_others_have_gone(
+    failing, monkeypatch
+):
+    monkeypatch.setattr(http_server, "CONNECTIONS", 2)
+    address, _ = failing
+
+    def ask():
+        with socket.create_connection(address, timeout=20) as raw, raw.makefile("rb") as file:
+            raw.sendall(GET % b"scale")
+            return read_answer(file)[0]
+
+    with (
+        socket.create_connection(address, timeout=20),
+        socket.create_connection(address, timeout=20) as second,
+    ):
+        with socket.create_connection(address, timeout=20) as third, third.makefile("rb") as file:
+            status, headers, _ = read_answer(file)
+            assert (status, headers["Connection"]) == (503, "close")
+        second.close()
+        while (status := ask()) == 503:  # until the server has seen it
+            time.sleep(0.01)
+        assert status == 500  # what it answers here to everything
