@@ -65,6 +65,8 @@ def read_text_proto(path: str, message: Any) -> Any:
             text = file.read()
     except OSError as error:
         raise not_found(f"{path}; {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise invalid_argument(f"{path}; not a text file") from error
     if not text:
         raise invalid_argument(f"{path}; Invalid argument")
     try:

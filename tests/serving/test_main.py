@@ -143,7 +143,7 @@ def test_signal_in_the_midst_of_the_wait_for_it_ends_with_0(models):
         process.kill()
 
 
-def test_config_file_is_polled(start_server, models, tmp_path):
+def test_config_file_is_polled(start_server, models, tmp_path, caplog):
     config = tmp_path / "models.config"
 
     def write(*names):
@@ -159,6 +159,14 @@ def test_config_file_is_polled(start_server, models, tmp_path):
     server = start_server(
         f"--model_config_file={config}", "--model_config_file_poll_wait_seconds=1"
     )
+    # A file that is no text is refused, and the next one is read all the same.
+    (tmp_path / "broken").write_bytes(b"\xff\xfe")
+    (tmp_path / "broken").rename(config)
+    for _ in range(100):
+        if "not a text file" in caplog.text:
+            break
+        time.sleep(0.1)
+    assert "not a text file" in caplog.text
     write("scale", "probe")
     for _ in range(100):
         try:
@@ -193,6 +201,8 @@ def test_config_file_that_can_not_be_used_is_refused(tmp_path):
     assert refusal(flag) == f"INVALID_ARGUMENT: {path}; Invalid argument"
     path.write_text('model_config_list { config { nme: "x" } }')
     assert refusal(flag) == f"INVALID_ARGUMENT: Invalid protobuf file: '{path}'"
+    path.write_bytes(b"\xff\xfe")
+    assert refusal(flag) == f"INVALID_ARGUMENT: {path}; not a text file"
 
 
 def test_text_that_does_not_parse_is_told_where_in_the_log(tmp_path, caplog):
