@@ -7,8 +7,9 @@ leaves open must not take a request's thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -22,6 +23,7 @@ NAMES = ("", "ModelService", "PredictionService")
 
 _HEALTH_POOL = futures.ThreadPoolExecutor(2, "grpc-health")
 _REFLECTION_POOL = futures.ThreadPoolExecutor(2, "grpc-reflection")
+_REFLECTION_SECONDS = 60.0
 # The stubs for gRPC do not load these modules, and reflection describes only what is loaded.
 _SERVICES: tuple[str, ...] = tuple(
     service.full_name
@@ -77,15 +79,55 @@ class HealthService(health.HealthServicer):
             self._watchers.remove(watcher)
 
 
-class _Reflection(reflection.ReflectionServicer):
+class Reflection(reflection.ReflectionServicer):
+    """Describes services, on streams that end after a minute, or once the server drains.
+
+    An idle stream holds one of two threads, and would hold the server's stop up as a watcher would.
+    """
+
+    def __init__(self, services: Iterable[str]) -> None:
+        """Args: full names of the services."""
+        super().__init__(services)
+        self._streams: list[Any] = []
+        self._changing = threading.Lock()
+        self._draining = False
+
     def ServerReflectionInfo(self, request_iterator: Any, context: Any) -> Any:
+        """An answer to each request of a stream."""
         responses: Any = super().ServerReflectionInfo
-        yield from responses(request_iterator, context)
+        with self._bounded(context):
+            yield from responses(request_iterator, context)
 
     ServerReflectionInfo.experimental_thread_pool = _REFLECTION_POOL  # type: ignore[attr-defined]
 
+    def drain(self) -> None:
+        """Ends every stream."""
+        with self._changing:
+            self._draining = True
+            streams = tuple(self._streams)
+        for context in streams:
+            context.cancel()
 
-def add_reflection(server: grpc.Server, *, with_health: bool) -> None:
+    @contextmanager
+    def _bounded(self, context: Any) -> Iterator[None]:
+        timer = threading.Timer(_REFLECTION_SECONDS, context.cancel)
+        timer.daemon = True
+        with self._changing:
+            self._streams.append(context)
+            if self._draining:
+                context.cancel()
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            with self._changing:
+                self._streams.remove(context)
+
+
+def add_reflection(server: grpc.Server, *, with_health: bool) -> Reflection:
     """Registers reflection of the services that the server has."""
     names = (*_SERVICES, reflection.SERVICE_NAME, *((HEALTH_SERVICE,) if with_health else ()))
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(_Reflection(names), server)
+    service = Reflection(names)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(service, server)
+    return service

@@ -18,7 +18,7 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 from serving.batch_options import Batching, read_batching
 from serving.flags import CPUS, Parsed
 from serving.gate import Gate
-from serving.health import HealthService, add_reflection
+from serving.health import HealthService, Reflection, add_reflection
 from serving.http_server import RestServer
 from serving.metrics import Metrics, read_path
 from serving.model_config import read_config, read_text_proto, single_model
@@ -67,6 +67,7 @@ class ModelServer:
         self._credentials = read_credentials(ssl) if ssl else None
         has_health = flags.switch("enable_grpc_healthcheck_service")
         self._health = HealthService() if has_health else None
+        self._reflection: Reflection | None = None
         self._grpc: grpc.Server | None = None
         self._rest: RestServer | None = None
 
@@ -87,7 +88,7 @@ class ModelServer:
         self._grpc = _grpc_server(
             self._flags, self._registry, self._metrics, self._gate, threads=self._threads
         )
-        add_reflection(self._grpc, with_health=self._health is not None)
+        self._reflection = add_reflection(self._grpc, with_health=self._health is not None)
         if self._health:
             self._health.add_to(self._grpc)
         _open_ports(self._flags, self._grpc, self._credentials)
@@ -103,6 +104,8 @@ class ModelServer:
         """Refuses new requests, finishes those in flight, unloads every model."""
         if self._health:
             self._health.drain()
+        if self._reflection:
+            self._reflection.drain()
         stopped = self._grpc.stop(DRAIN_SECONDS) if self._grpc else None
         if self._rest:
             self._rest.stop(DRAIN_SECONDS)

@@ -1,5 +1,6 @@
 """Health and reflection over gRPC, and what a watcher sees of a drain."""
 
+import queue
 import threading
 
 import grpc
@@ -8,7 +9,8 @@ from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from serving import flags
+from serving import flags, health
+from serving import server as server_module
 from serving.ports import free_port
 from serving.server import ModelServer
 from tests.serving.conftest import endpoint
@@ -87,6 +89,49 @@ def test_watcher_sees_the_drain_and_the_request_in_flight_finishes(models, tmp_p
     assert held.let_go().model_spec.version.value == 1
     draining.join(60)
     assert not draining.is_alive()
+
+
+def reflection_stream(opened):
+    """A reflection stream that its client leaves open, and what sends the client's requests."""
+    requests = queue.SimpleQueue()
+    requests.put(reflection_pb2.ServerReflectionRequest(list_services=""))
+    stub = reflection_pb2_grpc.ServerReflectionStub(opened)
+    return stub.ServerReflectionInfo(iter(requests.get, None), timeout=60), requests
+
+
+def test_a_drain_ends_reflection_streams_that_clients_leave_open(models, monkeypatch):
+    monkeypatch.setattr(server_module, "DRAIN_SECONDS", 3600.0)  # whatever ends, it is not that
+    port = free_port()
+    parsed = flags.parse(
+        [
+            *(f"--port={port}", "--bind_address=127.0.0.1"),
+            *("--model_name=scale", f"--model_base_path={models / 'scale'}"),
+        ]
+    )
+    running = ModelServer(parsed, threading.Event())
+    running.start()
+    with channel(endpoint(port)) as opened:
+        answers, requests = reflection_stream(opened)
+        assert next(answers).list_services_response.service
+        draining = threading.Thread(target=running.drain, daemon=True)
+        draining.start()
+        with pytest.raises(grpc.RpcError):
+            next(answers)
+        assert answers.code() is grpc.StatusCode.CANCELLED
+        draining.join(60)
+        assert not draining.is_alive()
+        requests.put(None)
+
+
+def test_reflection_streams_that_clients_leave_open_do_not_keep_others_out(suite, monkeypatch):
+    monkeypatch.setattr(health, "_REFLECTION_SECONDS", 0.2)
+    with channel(suite) as opened:
+        left_open = [reflection_stream(opened) for _ in range(4)]  # of two threads
+        for answers, requests in left_open:
+            with pytest.raises(grpc.RpcError):
+                list(answers)
+            assert answers.code() is grpc.StatusCode.CANCELLED
+            requests.put(None)
 
 
 def reflect(server, **query):
