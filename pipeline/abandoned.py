@@ -1,4 +1,4 @@
-"""One run at a time in a root, and what a killed one left there is cleared before the next.
+"""What a killed run left in a root is cleared before the next.
 
 TFX never looks at an execution again that did not end: it takes finished nodes from its cache and
 gives the others new folders. So what a killed run was at would say RUNNING for ever, and its
@@ -8,37 +8,18 @@ half-written folders would stay.
 from __future__ import annotations
 
 import shutil
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.lineage import open_store
-from components.locks import held
-from models.errors import BadInput
 from pipeline.layout import artifacts_folder, metadata_file
-
-
-def alone(root: Path) -> AbstractContextManager[None]:
-    """Holds the root for one run; the system frees what a killed run held.
-
-    Raises:
-        BadInput: on entering, where another run is under way.
-    """
-
-    def refuse() -> None:
-        raise BadInput(
-            f"Another `debut run` is under way in {root}. Wait for it, end it, or give another "
-            "--root."
-        )
-
-    return held(root / ".run.lock", busy=refuse)
 
 
 def clear_abandoned(root: Path) -> int:
     """Mark executions that never ended as canceled, and remove what they had begun to write.
 
-    Call it while the root is held: nothing that is under way may be taken for abandoned.
+    Call it while `lock.alone` holds the root: nothing that is under way may be taken for abandoned.
 
     Returns:
         How many there were.

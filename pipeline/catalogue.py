@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from absl import logging
 from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.types import BaseChannel, standard_artifacts
@@ -22,12 +23,12 @@ from components.lineage import open_store
 from components.push_terms import PushTerms
 from components.pusher import AtomicPusher
 from models.options import ExploreOptions
-from pipeline.abandoned import alone, clear_abandoned
+from pipeline.abandoned import clear_abandoned
 from pipeline.beam_profiles import PROFILES
 from pipeline.beam_workers import prepare_workers
 from pipeline.derived import terms_of
 from pipeline.layout import MODEL_NAME, metadata_file
-from pipeline.lock import one_at_a_time
+from pipeline.lock import alone, one_at_a_time
 from pipeline.model_card import write_card
 from pipeline.newest import newest_version
 from pipeline.pipeline import SERVING_TAG, Places
@@ -122,12 +123,14 @@ def run_catalogue_pipeline(
 ) -> Path:
     """Run it on this machine on the newest version under a root.
 
+    It waits for a `debut run`, and for another change of the items, that is under way there.
+
     Returns:
         The newest version afterwards: the one before, where infra validation refused the new one.
 
     Raises:
         BadInput: a file can't be used, or nothing was pushed under `root`.
-        Refused: the gate refused the new version.
+        Refused: the gate refused the new version, or a rollback has pushed another one meanwhile.
     """
 
     def create(base: Path, push: PushTerms, found: Places) -> tfx.dsl.Pipeline:
@@ -148,6 +151,8 @@ def run_exploration_pipeline(
 ) -> Path:
     """Run it on this machine on the newest version under a root.
 
+    It waits for a `debut run`, and for another change of the items, that is under way there.
+
     Args:
         root: that `debut run` was given.
         log: folder of the feedback log; None to begin without one.
@@ -159,7 +164,8 @@ def run_exploration_pipeline(
 
     Raises:
         BadInput: the log does not exist, or nothing was pushed under `root`.
-        Refused: the gate refused what was learned.
+        Refused: the gate refused what was learned, or a rollback has pushed another version
+            meanwhile.
     """
 
     def create(base: Path, push: PushTerms, found: Places) -> tfx.dsl.Pipeline:
@@ -176,7 +182,8 @@ def _run(root: Path, create: Callable[[Path, PushTerms, Places], tfx.dsl.Pipelin
     serving = Path(found.serving)
     newest_version(serving)
     root = root.resolve()
-    with alone(root), one_at_a_time(root, waiting=lambda: None):
+    # Runs too: ML Metadata can't tell two of them in a root apart, see `lock`.
+    with alone(root, waiting=_say_waiting), one_at_a_time(root, waiting=_say_waiting):
         clear_abandoned(root)
         base = newest_version(serving)
         push = terms_of(base, open_store(metadata_file(root)))
@@ -187,3 +194,7 @@ def _run(root: Path, create: Callable[[Path, PushTerms, Places], tfx.dsl.Pipelin
         if made != base:
             write_card(root, int(made.name))
         return made
+
+
+def _say_waiting() -> None:
+    logging.warning("Another run or change of this root's version is under way; waiting for it.")

@@ -1,4 +1,8 @@
-"""One change of the items at a time under a root: each starts from what the one before pushed."""
+"""Who works in a root: one run of a pipeline at a time, and one change of the items.
+
+A change starts from what the one before pushed. A run counts whatever is under way in ML Metadata
+as abandoned by a killed one, and reads the newest run there as itself.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,39 @@ from pathlib import Path
 from typing import Final
 
 from components.locks import held
+from models.errors import BadInput
 
+_RUN: Final = ".run.lock"
 _ITEMS: Final = "items.lock"
+
+
+def alone(root: Path, *, waiting: Callable[[], None] | None = None) -> AbstractContextManager[None]:
+    """Hold the root for one run of a pipeline; the system frees what a killed run held.
+
+    Args:
+        root: made where it is missing.
+        waiting: called where another run is under way, which this one then waits for; None to
+            refuse instead.
+
+    Raises:
+        BadInput: the folder can't be written; or, on entering, another run is under way.
+    """
+
+    def refuse() -> None:
+        raise BadInput(
+            f"Another `debut run`, or a scheduled change, is under way in {root}. Wait for it, end "
+            "it, or give another --root."
+        )
+
+    lock = root / _RUN
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    except OSError as error:
+        raise BadInput(
+            f"{root} can't be written ({error.strerror}). Give --root a folder that can."
+        ) from error
+    return held(lock, busy=waiting or refuse)
 
 
 def one_at_a_time(root: Path, waiting: Callable[[], None]) -> AbstractContextManager[None]:

@@ -26,7 +26,7 @@ from models.encoders.folder import SCRATCH, open_encoder
 from models.errors import BadInput
 from models.rules import read_rules
 from models.tracking import require_installed
-from pipeline.abandoned import alone, clear_abandoned
+from pipeline.abandoned import clear_abandoned
 from pipeline.beam_workers import prepare_workers
 from pipeline.config import Configuration
 from pipeline.layout import SAMPLE, artifacts_folder, metadata_file, serving_folder
@@ -41,6 +41,8 @@ def run_pipeline(
 ) -> Outcome:
     """Check the inputs, run every node, and read what came out of it.
 
+    The caller holds the root meanwhile, by `lock.alone`.
+
     Args:
         config: of the run.
         root: where everything is kept.
@@ -48,8 +50,8 @@ def run_pipeline(
         override: a reason to push what Evaluator refuses; empty for none.
 
     Raises:
-        BadInput: the data folder or the encoder can't be used, workers are asked for, or another
-            run is under way in the root; nothing was computed.
+        BadInput: the data folder or the encoder can't be used, or workers are asked for; nothing
+            was computed.
     """
     _refuse_workers(config)
     prepare_workers(config.run.beam_pipeline_args)
@@ -58,7 +60,7 @@ def run_pipeline(
         pipeline = define_pipeline(config, root, override)
     root = root.resolve()
     nodes = [component.id for component in pipeline.components]
-    with alone(root), _progress(console, nodes) as durations:
+    with _progress(console, nodes) as durations:
         clear_abandoned(root)
         tfx.orchestration.LocalDagRunner().run(pipeline)
         outcome = read_outcome(metadata_file(root), config, durations)

@@ -29,7 +29,7 @@ def quiet(log: Path | None, *, debug: bool) -> Iterator[None]:
     """Keep libraries off the terminal; an exception is written down and goes on.
 
     Args:
-        log: the file, written anew; None for no file.
+        log: the file, in an existing folder, written anew; None for no file.
         debug: leave everything on stderr instead.
 
     Raises:
@@ -58,7 +58,6 @@ def quiet(log: Path | None, *, debug: bool) -> Iterator[None]:
 
 def _file_handler(log: Path) -> logging.Handler:
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(log, mode="w", encoding="utf-8")
     except OSError as error:
         raise BadInput(

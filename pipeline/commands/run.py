@@ -16,6 +16,7 @@ from models.errors import DebutError, Refused
 from pipeline.commands.configuring import configuration_options, override_option
 from pipeline.commands.failures import debug_option, debugging
 from pipeline.layout import SAMPLE, log_file, report_folder
+from pipeline.lock import alone
 
 if TYPE_CHECKING:
     from pipeline.config import Configuration
@@ -67,7 +68,7 @@ def run(
         read_rules(Path(loaded.rules.file))
 
     console = open_console()
-    with quiet_run(root) as infra_words:
+    with alone(root), quiet_run(root) as infra_words:
         with console.status("Loading TensorFlow and TFX"):
             from pipeline.commands.summary import print_summary
             from pipeline.drift import write_drift_metrics

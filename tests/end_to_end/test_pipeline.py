@@ -5,6 +5,7 @@ import importlib.metadata
 import io
 import itertools
 import json
+import logging
 import math
 import os
 import shutil
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -36,13 +38,13 @@ from components.catalogue.update import Change
 from components.lineage import open_store
 from models.errors import BadInput, DebutError, Refused
 from models.stability import stability_index
-from pipeline.abandoned import alone
 from pipeline.catalogue import run_catalogue_pipeline, run_exploration_pipeline
 from pipeline.cli import main
 from pipeline.config import load_configuration
 from pipeline.console.server import create_console
 from pipeline.evaluation import read_rating_counts
 from pipeline.layout import cards_folder, serving_folder
+from pipeline.lock import alone
 from pipeline.model_card import card_file
 from pipeline.outcome import Outcome
 from pipeline.pushed import read_terms
@@ -242,6 +244,34 @@ def third(place, second, client, answers):
 
 def rollback(root, version, reason):
     return CliRunner().invoke(main, ["rollback", version, "--root", str(root), "--reason", reason])
+
+
+@contextmanager
+def another_run(root):
+    """A run is under way, and ends when somebody says that he waits; yields whether it ended."""
+    begun, awaited, ended = threading.Event(), threading.Event(), threading.Event()
+
+    class Listener(logging.Handler):
+        def emit(self, record):
+            if "waiting for it" in record.getMessage():
+                awaited.set()
+
+    def hold():
+        with alone(root):
+            begun.set()
+            awaited.wait(600)
+            ended.set()
+
+    logger, listener, run = logging.getLogger("absl"), Listener(), threading.Thread(target=hold)
+    logger.addHandler(listener)
+    run.start()
+    try:
+        assert begun.wait(60)
+        yield ended
+    finally:
+        awaited.set()
+        run.join()
+        logger.removeHandler(listener)
 
 
 def pushed_versions(root):
@@ -788,7 +818,9 @@ class TestItems:
     ):
         base = max(serving_folder(root).iterdir())
         (tmp_path / "back.csv").write_text("item_id,title,available\n20002,vintage cup,1\n")
-        version = run_catalogue_pipeline(root, Change(items=tmp_path / "back.csv"))
+        with another_run(root) as ended:
+            version = run_catalogue_pipeline(root, Change(items=tmp_path / "back.csv"))
+            assert ended.is_set()
         assert version.name > base.name and version.parent == base.parent
         before, after = (listed(path, ["somebody"])["somebody"] for path in (base, version))
         assert set(after) - set(before) == {"20002"} and not set(before) - set(after)
@@ -1261,10 +1293,6 @@ class TestKilled:
         assert STATES.RUNNING not in states.values()
         [canceled] = [number for number, state in states.items() if state == STATES.CANCELED]
         assert not [*(place.root / "artifacts").glob(f"*/*/{canceled}")]
-
-    def test_two_runs_at_a_time_in_a_root_are_refused(self, place, resumed):
-        with alone(place.root), pytest.raises(BadInput, match="Another `debut run`"):
-            place.run(*self.SETTINGS)
 
 
 class TestGone:

@@ -28,6 +28,7 @@ from pipeline.cli import main
 from pipeline.commands.failures import describe
 from pipeline.config import load_configuration
 from pipeline.layout import SAMPLE
+from pipeline.lock import alone
 from pipeline.outcome import GateDecision, Outcome
 from serving.answers import Ranking
 from serving.client import Client
@@ -203,6 +204,16 @@ def test_a_root_that_cannot_be_a_folder_ends_with_2(tmp_path):
     result = debut("run", "--root", root)
     assert_one_paragraph(result, 2)
     assert "--root" in result.stderr
+
+
+def test_a_second_run_in_a_root_ends_with_2_and_leaves_the_first_one_s_log(tmp_path):
+    log = tmp_path / "run.log"
+    with alone(tmp_path):
+        log.write_text("the first run's words")
+        result = debut("run", "--root", tmp_path)
+    assert_one_paragraph(result, 2)
+    assert "is under way in" in result.stderr
+    assert log.read_text() == "the first run's words"
 
 
 def test_an_unknown_option_ends_with_2():

@@ -1,6 +1,9 @@
 import multiprocessing
 
-from pipeline.lock import one_at_a_time
+import pytest
+
+from models.errors import BadInput
+from pipeline.lock import alone, one_at_a_time
 
 
 def _note(root, name, started):
@@ -30,3 +33,22 @@ def test_the_lock_is_free_after_a_failure(tmp_path):
         except ValueError:
             pass
     assert not told
+
+
+def test_a_second_run_is_refused_and_a_scheduled_one_is_told_that_it_waits(tmp_path):
+    def wait():
+        raise InterruptedError
+
+    with alone(tmp_path):
+        with pytest.raises(BadInput, match="Another `debut run`, or"), alone(tmp_path):
+            pass
+        with pytest.raises(InterruptedError), alone(tmp_path, waiting=wait):
+            pass
+    with alone(tmp_path):
+        pass
+
+
+def test_a_root_that_cannot_be_made_is_bad_input(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="Give --root a folder"):
+        alone(tmp_path / "file" / "root")
