@@ -1,4 +1,7 @@
-"""The embedded model server as a child process, for whoever validates a version."""
+"""The embedded model server as a child process, for whoever validates a version.
+
+Nobody else may ask it: it listens on the loopback interface alone, and ends with its parent.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,11 @@ from pathlib import Path
 from typing import IO, Final
 
 from models.errors import DebutError
-from serving.launcher import ANY_ADDRESS, command
+from serving.dependent import dependent
+from serving.launcher import command
 from serving.ports import free_port
 
+_HOST: Final = "127.0.0.1"
 _STOP_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.2
 
@@ -40,8 +45,8 @@ class Started:
                 text = self._log.read().decode("utf-8", "replace")
                 raise DebutError(f"The server ended at once: {text}")
             with socket.socket() as probe:
-                if probe.connect_ex(("localhost", self._port)) == 0:
-                    return f"localhost:{self._port}"
+                if probe.connect_ex((_HOST, self._port)) == 0:
+                    return f"{_HOST}:{self._port}"
             time.sleep(_POLL_SECONDS)
         raise DebutError("The server did not open its port in time.")
 
@@ -55,19 +60,17 @@ def embedded_server(base_path: Path, model_name: str) -> Iterator[Started]:
         model_name: under which it is served.
     """
     port = free_port()
+    line = command(
+        "embedded", base_path=str(base_path), model_name=model_name, host=_HOST, grpc_port=port,
+        rest_port=0,
+    )  # fmt: skip
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [
-                *command(
-                    "embedded", base_path=str(base_path), model_name=model_name, host=ANY_ADDRESS,
-                    grpc_port=port, rest_port=0,
-                ),
-                # A load that failed once fails again, and would be tried until the deadline.
-                "--max_num_load_retries=0",
-            ],
+            # A load that failed once fails again, and would be tried until the deadline.
+            dependent([*line, "--max_num_load_retries=0"]),
             stdout=log,
             stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        )
         try:
             yield Started(process, port, log)
         finally:

@@ -28,6 +28,7 @@ from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.layout import SAMPLE
 from serving.client import Client
+from serving.dependent import dependent
 from serving.ports import free_port
 
 _SHOWN_CUSTOMERS: Final = 3
@@ -107,10 +108,12 @@ def serving(root: Path) -> Iterator[Client]:
     port = free_port()
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            [
-                sys.executable, "-m", "pipeline.cli", "serve", f"--root={root}",
-                "--engine=embedded", f"--grpc-port={port}", "--rest-port=0",
-            ],
+            dependent(
+                [
+                    sys.executable, "-m", "pipeline.cli", "serve", f"--root={root}",
+                    "--engine=embedded", f"--grpc-port={port}", "--rest-port=0",
+                ]
+            ),
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
