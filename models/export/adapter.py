@@ -65,7 +65,8 @@ class Adapter(tf.Module):
     def __call__(self, support: Support) -> dict[str, tf.Tensor]:
         """The new columns of the items.
 
-        An item of training is not adapted: its own co-purchases say more.
+        An item of training is not adapted: its own co-purchases say more. That includes those
+        beyond `model.max_anchors`, whose interactions the sums do not hold.
 
         Returns:
             `embedding` float32 [B, D], `demand` float32 [B], `is_adapted` bool [B]; and the
@@ -75,7 +76,7 @@ class Adapter(tf.Module):
         total = _sum(self._kept(support.row), self._given(support))
         place = take(shelf.evidence.of, support.row)
         text = _blank_or(place, shelf.evidence.text, shelf.embeddings(support.row))
-        is_adapted = (shelf.served.anchors(support.row) == PAD) & (total.count[:, 0] > 0)
+        is_adapted = take(shelf.is_new, support.row) & (total.count[:, 0] > 0)
         active = tf.cast(is_adapted, tf.float32)
 
         index, lent = shelf.served.lists(support.row)

@@ -208,7 +208,9 @@ def _inherit(
     columns["served.anchor_index"][lists] = admitted.anchor_index
     columns["served.anchor_weight"][lists] = admitted.anchor_weight
     columns["served.log_popularity"][rows] = admitted.log_popularity
-    columns["served.quality"][rows] = admitted.quality
+    # Its own ratings say more of an item of training that is no anchor.
+    unrated = columns["is_new"][rows]
+    columns["served.quality"][rows[unrated]] = admitted.quality[unrated]
     columns["evidence.expected_share"][rows] = admitted.expected_share
 
 

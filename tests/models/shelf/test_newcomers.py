@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from components.catalogue import beam_describing, describing
 from components.catalogue.describing import describe_products
+from models.export.served import ServedModel
 from models.inheritance.kernel import place_beside, place_in_order
 from models.interactions import PAD
 from models.products import Product, describe
@@ -20,7 +21,7 @@ from models.shelf.intake import assign, take_in
 from models.shelf.newcomers import place, withdraw
 from models.shelf.shelf import Shelf
 from tests.components.ingestion.helpers import IN_MEMORY
-from tests.models.conftest import fill
+from tests.models.conftest import MODEL_OPTIONS, fill
 from tests.models.export.test_adapter import SUPPORTS, interactions, scores
 from tests.models.oracle import ROUNDED
 from tests.models.shop import NUM_USERS, SIZE, THEMES, item_id, user_id
@@ -254,6 +255,40 @@ def test_a_product_with_evidence_keeps_its_anchors_and_moves_with_its_new_text(
     np.testing.assert_allclose(
         model._shelf.embedding.numpy()[row].astype(float), moved, atol=ROUNDED
     )
+
+
+@pytest.fixture(scope="module")
+def beyond(shop, served, tmp_path_factory):
+    """A shop with fewer anchors than items of training: its model, and a row that is none."""
+    folder = tmp_path_factory.mktemp("beyond")
+    data, admission = fill(
+        shop, served.table, served.model, served.features, served.view, served.profile_text,
+        options=MODEL_OPTIONS.model_copy(update={"max_anchors": 20}),
+    )  # fmt: skip
+    (folder / "users.txt").write_text("".join(f"{user}\n" for user in USERS))
+    shelf = Shelf(data, user_ids=folder / "users.txt")
+    module = ServedModel(**served.parts | {"shelf": shelf}, implicit=False)
+    model = SimpleNamespace(_shelf=shelf, signatures={"adapt_items": module.adapt_items})
+    row = np.flatnonzero((data.served.anchor_of < 0) & ~data.is_new)[0]
+    return data, admission, model, row
+
+
+def test_an_item_of_training_that_is_no_anchor_is_not_adapted(served, beyond):
+    _, _, model, row = beyond
+    new = np.flatnonzero(served.data.is_new)[0]
+    intake = take_in(model, USERS, interactions(served, {row: SUPPORTS[0], new: SUPPORTS[0]}))
+    assert intake.of_training.tolist() == [row]
+    assert intake.adapted.tolist() == [new]
+
+
+def test_an_item_of_training_that_is_no_anchor_keeps_what_its_ratings_say(shop, served, beyond):
+    data, admission, model, row = beyond
+    number = int(data.item_id[row].removeprefix(b"item-"))
+    products = [product(shop, number, title="black sign")]
+    placed = place(model, admission, products, describe(served.loaded, products))
+    quality = placed.columns["served.quality"]
+    np.testing.assert_array_equal(quality, data.served.quality)
+    assert placed.realigned.tolist() == [row]
 
 
 def test_first_interactions_of_a_product_that_came_with_them(shop, served, model, admission):
