@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models.errors import BadInput
+from models.interactions import PAD
 from models.label_plan import Placed, plan_labels
 from models.shelf.pushed_columns import open_columns
 from pipeline.layout import serving_folder
@@ -33,28 +34,29 @@ class Wanted(NamedTuple):
 
 
 def read_label_plan(root: Path, count: int) -> list[Wanted]:
-    """Plan for the new products on the shelf that may be recommended.
+    """Plan for the new products on the shelf that may be recommended and have no interactions yet.
 
     Args:
         root: the folder that `debut run` was given.
         count: products, at most.
 
     Raises:
-        BadInput: no version was pushed, or it has no new product.
+        BadInput: no version was pushed, or it has no such product.
     """
     version = newest_version(serving_folder(root))
     read = open_columns(version)
-    is_new = read("is_new")
-    new = np.flatnonzero(is_new & read("available"))
+    # `debut items add` takes first interactions in beside the column that training wrote.
+    is_unlabelled = read("is_new") & (read("evidence/of") == PAD)
+    new = np.flatnonzero(is_unlabelled & read("available"))
     if not len(new):
         raise BadInput(
-            f"Version {version.name} has no new product that may be recommended. Add some with "
-            "`debut items add`, or to the items of the data folder."
+            f"Version {version.name} has no new product without interactions that may be "
+            "recommended. Add some with `debut items add`, or to the items of the data folder."
         )
     embedding = read("embedding").astype(np.float32)
     demand = read("served/log_popularity")
     candidates, labelled = (
-        Placed(embedding[rows], demand[rows]) for rows in (new, np.flatnonzero(~is_new))
+        Placed(embedding[rows], demand[rows]) for rows in (new, np.flatnonzero(~is_unlabelled))
     )
     plan = plan_labels(candidates, labelled, count)
     ids, titles = read("item_id"), read("item_name")
