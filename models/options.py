@@ -169,7 +169,7 @@ class TrainingOptions(_Options):
 class ContinualOptions(_Options):
     """How a run over a newer span goes on from the model of an older one."""
 
-    start: Start = Field(description="From the last blessed model, or anew.")
+    start: Start = Field(description="From the last served model of an older span, or anew.")
     replay: int | None = Field(
         ge=0, description="Interactions of older spans that are trained on; null takes all."
     )

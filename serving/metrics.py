@@ -21,7 +21,6 @@ from serving.model_config import read_text_proto
 from serving.status import StatusError
 
 DEFAULT_PATH = "/monitoring/prometheus/metrics"
-CONTENT_TYPE = "text/plain"
 _SERVING = ":tensorflow:serving:"
 _SAVED_MODEL = ":tensorflow:cc:saved_model:"
 _MICROSECONDS = tuple(10 * 1.8**n for n in range(33))

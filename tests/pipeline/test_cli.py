@@ -40,6 +40,7 @@ COMMANDS = (
     ("items", "refresh"), ("versions",),
     ("rollback",), ("promote",), ("feedback",), ("feedback", "export"),
     ("recommend",), ("score",), ("explain",), ("audience",), ("label-plan",), ("doctor",),
+    ("compile",), ("index",), ("explore",), ("console",),
 )  # fmt: skip
 # As on a user's terminal: the tests' own quiet is not there.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if "LOG_LEVEL" not in name}
