@@ -32,7 +32,7 @@ _LEAST_MEMORY: Final = 3.0
 _RUN_DISK: Final = 2.0
 _LEAST_DISK: Final = 0.5
 _PORTS: Final = {8500: "--grpc-port", 8501: "--rest-port"}
-_CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
+_CGROUP: Final = Path("/sys/fs/cgroup")
 _NVIDIA: Final = Path("/dev/nvidia0")
 
 
@@ -144,9 +144,16 @@ def _free_memory() -> int:
     """Bytes that a process can still take, whatever holds it."""
     lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(lines["MemAvailable"].split()[0]) * 1024
-    if _CGROUP_LIMIT.exists() and (limit := _CGROUP_LIMIT.read_text().strip()) != "max":
-        available = min(available, int(limit))
+    limit = _CGROUP / "memory.max"
+    if limit.exists() and (allowed := limit.read_text().strip()) != "max":
+        available = min(available, max(int(allowed) - _taken_in_container(), 0))
     return available
+
+
+def _taken_in_container() -> int:
+    """Bytes that the processes of this container hold, without files that the kernel can drop."""
+    stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+    return int((_CGROUP / "memory.current").read_text()) - int(stat["inactive_file"])
 
 
 def _accelerator() -> Finding:

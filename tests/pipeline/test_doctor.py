@@ -88,12 +88,16 @@ def test_memory_is_judged_by_what_a_run_takes(monkeypatch, gibibytes, status):
 
 def test_a_container_with_less_memory_than_its_host_counts_as_the_container(tmp_path, monkeypatch):
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(doctor, "_CGROUP_LIMIT", limit)
+    monkeypatch.setattr(doctor, "_CGROUP", tmp_path)
     unlimited = doctor._free_memory()
     limit.write_text("max\n")
     assert doctor._free_memory() > unlimited // 2
     limit.write_text("1048576\n")
-    assert doctor._free_memory() == 1048576
+    (tmp_path / "memory.current").write_text("900000\n")
+    (tmp_path / "memory.stat").write_text("anon 700000\ninactive_file 200000\nslab 0\n")
+    assert doctor._free_memory() == 1048576 - (900000 - 200000)
+    (tmp_path / "memory.current").write_text("1300000\n")
+    assert doctor._free_memory() == 0
 
 
 def test_a_full_disk_fails(monkeypatch):
