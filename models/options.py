@@ -240,6 +240,7 @@ class TrainerOptions(_Options):
     tracking: TrackingOptions
     index: IndexOptions
     history_length: int
+    splits: dict[str, float | str]  # of `data`, those that decide what is held out
     rules: Rules | None = None
 
     @property

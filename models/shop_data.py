@@ -55,7 +55,7 @@ class ShopData:
     def facts(self, options: TrainerOptions) -> Facts:
         """What a training on this data can go on from."""
         implicit = self.splits[features.TRAIN].is_implicit
-        return Facts(architecture=options.architecture, implicit=implicit)
+        return Facts(architecture=options.architecture, implicit=implicit, splits=options.splits)
 
     @classmethod
     def read(cls, arguments: FnArgs, history_length: int) -> ShopData:

@@ -160,6 +160,11 @@ def find_base(model: str | None, facts: Facts) -> tuple[TrainingState | None, st
         reason = (
             "the base model was trained with other options of encoder, features, model or rating"
         )
+    elif base.facts.splits != facts.splits:
+        reason = (
+            "the base model was trained with other options of data that split it, so on some of "
+            "what is held out now"
+        )
     else:
         return base, "warm"
     logging.warning("Training starts fresh: %s (%s)", reason, model)

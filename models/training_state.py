@@ -31,10 +31,12 @@ class Facts(BaseModel):
     Attributes:
         architecture: options that decide the shape of weights and what they read, as JSON.
         implicit: whether all ratings were 1.
+        splits: options that decide what is held out; none where an older Debut noted none.
     """
 
     architecture: str
     implicit: bool
+    splits: dict[str, float | str] = {}
 
 
 @dataclass(frozen=True)

@@ -235,6 +235,7 @@ def training_options(
     } | {
         "encoder_fingerprint": encoder_fingerprint,
         "history_length": config.data.history_length,
+        "splits": config.data.options().splits(),
         "rules": rules and rules.model_dump(mode="json"),
     }  # fmt: skip
 

@@ -48,6 +48,12 @@ class DataOptions(BaseModel):
     )
     split_salt: str = Field(description="Changes every hash split.")
 
+    def splits(self) -> dict[str, float | str]:
+        """What decides which split an interaction goes to."""
+        return self.model_dump(
+            include={"new_item_share", "eval_user_share", "eval_tail_share", "split_salt"}
+        )
+
     @model_validator(mode="after")
     def _scale_is_not_empty(self) -> "DataOptions":
         low, high = self.rating_min, self.rating_max

@@ -10,11 +10,15 @@ from models.encoded import Encoders, tunable
 from models.few_shot.evidence import FEATURES
 from models.few_shot.weights import EvidenceWeights
 from models.inheritance.kernel import KernelSettings
-from models.options import EncoderOptions
+from models.options import EncoderOptions, TrainerOptions
 from models.trainer import find_base
 from models.training_state import Facts, TrainingState, assign
+from pipeline.config import load_configuration
+from pipeline.pipeline import training_options
 
-FACTS = Facts(architecture='{"model": 1}', implicit=True)
+FACTS = Facts(
+    architecture='{"model": 1}', implicit=True, splits={"split_salt": "one", "new_item_share": 0.1}
+)
 RANDOM = np.random.default_rng(0)
 
 
@@ -82,7 +86,11 @@ def test_training_starts_warm_where_the_base_fits(tmp_path):
     ("facts", "said"),
     [
         (FACTS.model_copy(update={"implicit": False}), "other kind of feedback"),
-        (FACTS.model_copy(update={"architecture": "{}"}), "other options"),
+        (FACTS.model_copy(update={"architecture": "{}"}), "other options of encoder"),
+        (
+            FACTS.model_copy(update={"splits": {"split_salt": "two", "new_item_share": 0.1}}),
+            "held out now",
+        ),
     ],
 )
 def test_training_starts_fresh_where_the_base_does_not_fit(tmp_path, facts, said):
@@ -90,6 +98,19 @@ def test_training_starts_fresh_where_the_base_does_not_fit(tmp_path, facts, said
     base, start = find_base(str(tmp_path / "served"), facts)
     assert base is None
     assert start.startswith("fresh: ") and said in start
+
+
+def test_what_is_held_out_is_a_fact_of_the_configuration():
+    def splits(*settings):
+        config = load_configuration(settings=settings)
+        given = training_options(config, encoder_fingerprint="")
+        return TrainerOptions.model_validate(given).splits
+
+    assert splits() == splits("data.max_text_length=500")
+    for setting in (
+        "split_salt=other", "new_item_share=0.3", "eval_user_share=0.3", "eval_tail_share=0.3",
+    ):  # fmt: skip
+        assert splits() != splits(f"data.{setting}"), setting
 
 
 def test_training_starts_fresh_without_a_base_or_from_one_of_an_older_debut(tmp_path):
