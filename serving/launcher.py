@@ -7,13 +7,18 @@ server finishes the requests in flight on SIGTERM.
 
 from __future__ import annotations
 
+import errno
+import http.client
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from http import HTTPStatus
 from types import FrameType
 from typing import Literal
 
@@ -26,6 +31,7 @@ Engine = Literal["binary", "docker", "embedded"]
 BINARY = "tensorflow_model_server"
 IMAGE = "tensorflow/serving:2.16.1"
 _POLL_SECONDS = 0.2
+_REST_SECONDS = 10.0
 ANY_ADDRESS = "0.0.0.0"
 _FILE_INSIDE = "/config/session.config"
 
@@ -132,11 +138,13 @@ def serve(
         0 after a signal ended it.
 
     Raises:
-        BadInput: nothing to serve, or no such engine here.
+        BadInput: nothing to serve, no such engine here, or a port that is taken.
         DebutError: the server ended by itself.
     """
     _check_versions(base_path)
     chosen = choose(engine)
+    listening = ANY_ADDRESS if chosen == "binary" else host
+    _check_ports(listening, grpc_port, rest_port)
     stopping = threading.Event()
     process = subprocess.Popen(
         command(
@@ -159,6 +167,8 @@ def serve(
         address = "127.0.0.1" if host == ANY_ADDRESS else host
         version = _wait_until_available(process, f"{address}:{grpc_port}", model_name)
         if version is not None:
+            if not _answers_over_rest(process, address, rest_port, model_name):
+                rest_port = 0
             say(_ready_line(chosen, model_name, version, host, grpc_port, rest_port))
         code = process.wait()
     finally:
@@ -181,6 +191,26 @@ def _check_versions(base_path: str) -> None:
             f"Nothing was pushed to {base_path} yet: it holds no version folder. Run `debut run`"
             " first, with the same --root."
         )
+
+
+def _check_ports(host: str, grpc_port: int, rest_port: int) -> None:
+    """Raises where another program has a port: its answers would be taken for the server's."""
+    if grpc_port == rest_port:
+        raise BadInput(
+            f"gRPC and REST can't share port {grpc_port}; give another one with --rest-port."
+        )
+    for option, port in (("--grpc-port", grpc_port), ("--rest-port", rest_port)):
+        with socket.socket() as probe:
+            # As the servers do; else connections of one that has just ended would be in the way.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:  # of any other the server itself says what is wrong
+                if error.errno == errno.EADDRINUSE:
+                    raise BadInput(
+                        f"Another program listens on port {port} of {host}; stop it, or give"
+                        f" another port with {option}."
+                    ) from error
 
 
 def _docker_answers() -> bool:
@@ -210,6 +240,25 @@ def _wait_until_available(
             except subprocess.TimeoutExpired:
                 continue
     return None
+
+
+def _answers_over_rest(
+    process: subprocess.Popen[bytes], address: str, port: int, model_name: str
+) -> bool:
+    """Whether the server has REST; it opens that port after the other one, or logs why it can't."""
+    deadline = time.monotonic() + _REST_SECONDS
+    while port and process.poll() is None:
+        connection = http.client.HTTPConnection(address, port, timeout=_REST_SECONDS)
+        try:
+            connection.request("GET", f"/v1/models/{model_name}")
+            return connection.getresponse().status == HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        finally:
+            connection.close()
+    return False
 
 
 def _ready_line(

@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -124,11 +125,28 @@ def test_nothing_pushed_yet_is_refused(tmp_path):
         launcher.serve("embedded", base_path=str(tmp_path / "serving" / "debut"))
 
 
-def serve(models, port, *, engine="embedded", path=None):
+@pytest.mark.parametrize("taken", ["grpc_port", "rest_port"])
+def test_a_port_that_another_program_listens_on_is_refused_with_what_to_do(models, taken):
+    ports = {"grpc_port": free_port(), "rest_port": free_port()}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        ports[taken] = other.getsockname()[1]
+        text = rf"port {ports[taken]} of 127\.0\.0\.1; .* --{taken.replace('_', '-')}\."
+        with pytest.raises(BadInput, match=text):
+            launcher.serve("embedded", base_path=str(models / "shop"), **ports)
+
+
+def test_one_port_for_both_is_refused(models):
+    port = free_port()
+    with pytest.raises(BadInput, match=rf"can't share port {port}"):
+        launcher.serve("embedded", base_path=str(models / "shop"), grpc_port=port, rest_port=port)
+
+
+def serve(models, port, *, rest_port=0, rest_seconds=60, engine="embedded", path=None):
     code = (
-        "import sys; from serving.launcher import serve;"
-        f"sys.exit(serve({engine!r}, base_path={str(models / 'shop')!r}, grpc_port={port},"
-        " rest_port=0, say=lambda line: print(line, flush=True)))"
+        "import sys; from serving import launcher; "
+        f"launcher._REST_SECONDS = {rest_seconds};"
+        f"sys.exit(launcher.serve({engine!r}, base_path={str(models / 'shop')!r},"
+        f" grpc_port={port}, rest_port={rest_port}, say=lambda line: print(line, flush=True)))"
     )
     environment = os.environ | ({"PATH": path} if path else {})
     return subprocess.Popen(
@@ -147,6 +165,27 @@ def test_serve_says_when_it_is_ready_and_passes_the_signal_on(models):
     assert line == f"Serving debut version 1: gRPC on 127.0.0.1:{port} [embedded]\n"
     with Client(f"127.0.0.1:{port}") as client:
         assert client.recommend(["u"], k=1)[0].item_ids == ["apple"]
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+EMBEDDED = f'exec {sys.executable} -m serving.main "$@"'
+
+
+@pytest.mark.parametrize(
+    ("script", "rest_seconds"), [(EMBEDDED, 60), (f"{EMBEDDED} --rest_api_port=0", 1)]
+)
+def test_rest_is_named_where_it_answers(models, tmp_path, script, rest_seconds):
+    executable(tmp_path, "tensorflow_model_server", script)
+    port, rest = free_port(), free_port()
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    process = serve(
+        models, port, rest_port=rest, rest_seconds=rest_seconds, engine="binary", path=path
+    )
+    line = process.stdout.readline()
+    assert line.startswith(f"Serving debut version 1: gRPC on 0.0.0.0:{port}")
+    assert (f"REST on 0.0.0.0:{rest}" in line) is (script == EMBEDDED)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 0
