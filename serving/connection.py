@@ -29,8 +29,8 @@ OPTIONS = [
 ]
 """Options of every channel."""
 
-_ATTEMPTS = 4
 _FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 1.0
 
 
 class Connection(ABC):
@@ -155,7 +155,7 @@ class Attempts:
     def __init__(self, timeout: float) -> None:
         """The time runs from here."""
         self._deadline = time.monotonic() + timeout
-        self._failed = 0
+        self._pause = _FIRST_PAUSE_SECONDS
 
     def remaining(self) -> float:
         """Seconds that the attempt may take."""
@@ -163,10 +163,8 @@ class Attempts:
 
     def pause_after(self, code: grpc.StatusCode) -> float | None:
         """Seconds to wait before the next attempt; None where there is to be none."""
-        pause = _FIRST_PAUSE_SECONDS * 2.0**self._failed
-        self._failed += 1
-        if code is not grpc.StatusCode.UNAVAILABLE or self._failed == _ATTEMPTS:
-            return None
-        if time.monotonic() + pause >= self._deadline:
+        pause = self._pause
+        self._pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        if code is not grpc.StatusCode.UNAVAILABLE or time.monotonic() + pause >= self._deadline:
             return None
         return pause * random.uniform(0.5, 1.0)

@@ -227,7 +227,8 @@ def _wait_until_available(
     process: subprocess.Popen[bytes], target: str, model_name: str
 ) -> int | None:
     """The version that became available; None where the process ended before."""
-    with Client(target, model=model_name, timeout=5.0) as client:
+    # It asks again by itself for so long, and sees no process that has ended.
+    with Client(target, model=model_name, timeout=2.0) as client:
         while process.poll() is None:
             try:
                 available = [s.version for s in client.status() if s.state == "AVAILABLE"]

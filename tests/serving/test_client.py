@@ -8,6 +8,7 @@ from models.errors import BadInput, DebutError, Unreachable
 from serving.answers import Audience, Explanation, Ranking, TensorSpec
 from serving.async_client import AsyncClient
 from serving.client import Client
+from serving.connection import Attempts
 from serving.ports import free_port
 from tests.serving.clients import CLIENTS
 from tests.serving.scripted_server import ScriptedServer, ranking
@@ -128,7 +129,7 @@ def test_unknown_model_is_a_failure_that_says_so(suite, connect):
 
 def test_no_server_is_unreachable_and_names_the_target(connect):
     target = f"127.0.0.1:{free_port()}"
-    with connect(target, timeout=5) as client, pytest.raises(Unreachable, match=target):
+    with connect(target, timeout=1) as client, pytest.raises(Unreachable, match=target):
         client.status()
 
 
@@ -144,8 +145,8 @@ def test_only_unavailable_is_tried_again(connect):
 
 def test_a_server_that_comes_back_is_asked_again(connect):
     with (
-        ScriptedServer(UNAVAILABLE, UNAVAILABLE, ranking("a", "b")) as server,
-        connect(server.target) as client,
+        ScriptedServer(*[UNAVAILABLE] * 6, ranking("a", "b")) as server,
+        connect(server.target, timeout=60) as client,
     ):
         assert client.recommend(["u"]) == [Ranking(["a", "b"], [1.0, 2.0], 7)]
 
@@ -158,10 +159,22 @@ def test_a_ranking_has_the_propensities_of_its_items(connect):
 
 
 def test_unavailable_for_good_ends_as_unreachable(connect):
-    with ScriptedServer(*[UNAVAILABLE] * 10) as server, connect(server.target) as client:
+    with (
+        ScriptedServer(*[UNAVAILABLE] * 100) as server,
+        connect(server.target, timeout=1) as client,
+    ):
         with pytest.raises(Unreachable, match="as told"):
             client.recommend(["u"])
-        assert 1 < server.calls < 10
+        assert 1 < server.calls < 100
+
+
+def test_attempts_go_on_until_the_time_is_over_at_most_a_second_apart():
+    attempts = Attempts(timeout=3600)
+    pauses = [attempts.pause_after(UNAVAILABLE) for _ in range(2000)]
+    assert all(0 < pause <= 1 for pause in pauses)
+    assert pauses[0] <= 0.1
+    assert attempts.pause_after(INTERNAL) is None
+    assert Attempts(timeout=0.05).pause_after(UNAVAILABLE) is None
 
 
 def test_a_server_that_does_not_answer_in_time_is_unreachable(connect):
@@ -231,7 +244,7 @@ def test_asyncio_calls_wait_side_by_side():
 
 def test_without_a_server_recommend_answers_with_what_is_popular_and_says_so(connect):
     target = f"127.0.0.1:{free_port()}"
-    with connect(target, timeout=2, fallback=["a", "b", "c", "a", "d"]) as client:
+    with connect(target, timeout=1, fallback=["a", "b", "c", "a", "d"]) as client:
         rankings = client.recommend(["u1", "u2"], history=[["b"], []], k=3)
     assert [ranking.item_ids for ranking in rankings] == [["a", "c", "d"], ["a", "b", "c"]]
     for fallback in rankings:
@@ -256,7 +269,7 @@ def test_the_fallback_is_not_taken_while_the_server_answers(connect):
 
 def test_popular_items_are_no_answer_where_only_new_ones_or_scores_were_asked_for(connect):
     target = f"127.0.0.1:{free_port()}"
-    with connect(target, timeout=2, fallback=["a"]) as client:
+    with connect(target, timeout=1, fallback=["a"]) as client:
         with pytest.raises(Unreachable):
             client.recommend(["u"], new_only=True)
         with pytest.raises(Unreachable):
