@@ -163,7 +163,7 @@ class TrainingOptions(_Options):
     checkpoints: str | None = Field(
         min_length=1, description="Folder from which a killed training of the encoder goes on."
     )
-    seed: int
+    seed: int = Field(ge=0, lt=2**32)
 
 
 class ContinualOptions(_Options):

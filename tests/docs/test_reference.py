@@ -60,16 +60,20 @@ def _allowed(section, option):
     for rule in field.metadata:
         match rule:
             case Ge(ge):
-                low = f"≥ {ge:g}"
+                low = f"≥ {_plain(ge)}"
             case Gt(gt):
-                low = f"> {gt:g}"
+                low = f"> {_plain(gt)}"
             case Le(le):
-                high = f"≤ {le:g}"
+                high = f"≤ {_plain(le)}"
             case Lt(lt):
-                high = f"< {lt:g}"
+                high = f"< {_plain(lt)}"
             case MinLen():
                 low = "not empty"
     return ", ".join(filter(None, (low, high)))
+
+
+def _plain(bound):
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 def test_the_configuration_tables_hold_every_option_its_default_and_its_range():

@@ -111,6 +111,8 @@ def test_a_list_is_replaced_as_a_whole():
         ("finetuning.adversarial_epsilon=-1", r"finetuning.adversarial_epsilon is -1"),
         ("pretraining.masked_share=0", r"pretraining.masked_share is 0"),
         ("tuner.trials=0", r"tuner.trials is 0"),
+        ("training.seed=-1", r"training.seed is -1"),
+        (f"training.seed={2**32}", r"training.seed is 4294967296"),
         ("gates.model=[]", r"gates.model: .*at least 1"),
         ("gates.model=[{metric: x}]", r"gates.model.0.slice: Field required"),
     ],
