@@ -19,7 +19,8 @@ def make_strategy(name: Strategy) -> tf.distribute.Strategy:
     `multi_worker_mirrored` is described by TF_CONFIG; without it this machine is all of it.
 
     Raises:
-        BadInput: TensorFlow has run something already, and it is too late to join a cluster.
+        BadInput: TensorFlow has run something already, and it is too late to join a cluster; or
+            there is no TPU.
     """
     if name == "mirrored":
         gpus = tf.config.list_logical_devices("GPU")
@@ -28,10 +29,7 @@ def make_strategy(name: Strategy) -> tf.distribute.Strategy:
     if name == "multi_worker_mirrored":
         return _join_cluster()
     if name == "tpu":
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
-        tf.config.experimental_connect_to_cluster(resolver)
-        tf.tpu.experimental.initialize_tpu_system(resolver)
-        return tf.distribute.TPUStrategy(resolver)
+        return _find_tpu()
     return tf.distribute.get_strategy()
 
 
@@ -60,3 +58,16 @@ def _join_cluster() -> tf.distribute.Strategy:
             "has run already. Run the Trainer in processes of its own, as the tasks of `debut "
             "compile` are, or set training.strategy to another one."
         ) from error
+
+
+def _find_tpu() -> tf.distribute.Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
+        raise BadInput(
+            f"training.strategy is tpu, and no TPU was found ({error}). Name one in TPU_NAME on a "
+            "machine that reaches it, or set training.strategy to another one."
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)

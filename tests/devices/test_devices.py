@@ -117,6 +117,15 @@ def test_workers_that_come_too_late_are_told_what_to_do(monkeypatch):
         make_strategy("multi_worker_mirrored")
 
 
+def test_a_machine_without_a_tpu_is_told_what_to_do(monkeypatch):
+    for name in ("TPU_NAME", "TPU_CONFIG", "KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS"):
+        monkeypatch.delenv(name, raising=False)
+    # Where TensorFlow asks the cloud's machine for its TPU: nobody listens there.
+    monkeypatch.setenv("GCE_METADATA_IP", "127.0.0.1:1")
+    with pytest.raises(BadInput, match=r"no TPU was found .*TPU_NAME .*training\.strategy"):
+        make_strategy("tpu")
+
+
 def test_a_run_in_one_process_refuses_workers_before_it_computes_anything(tmp_path):
     config = load_configuration(None, ["training.strategy=multi_worker_mirrored"])
     with pytest.raises(BadInput, match=r"`mirrored` .* `debut compile`"):
