@@ -22,6 +22,7 @@ from tfx.proto.orchestration import execution_result_pb2
 from components.ingestion.folder import fingerprint, open_folder
 from components.ingestion.options import read_pseudonym_key
 from components.lineage import open_store, read_pushes, withdrawn_models
+from models.encoders.depth import check_depth
 from models.encoders.folder import SCRATCH, open_encoder
 from models.errors import BadInput
 from models.rules import read_rules
@@ -75,8 +76,8 @@ def define_pipeline(config: Configuration, root: Path, override: str = "") -> tf
     An encoder from scratch is trained here, unless the root has it.
 
     Raises:
-        BadInput: the data folder, the encoder or the rules can't be used, or a library for
-            tracking is missing.
+        BadInput: the data folder, the encoder or the rules can't be used, the encoder has fewer
+            layers than are asked for, or a library for tracking is missing.
     """
     data = Path(config.data.path) if config.data.path else SAMPLE
     folder = open_folder(data)
@@ -84,6 +85,7 @@ def define_pipeline(config: Configuration, root: Path, override: str = "") -> tf
     root = root.resolve()
     config = with_own_encoder(config, folder, root)
     encoder = open_encoder(config.encoder.name)
+    check_depth(encoder, config.encoder, config.compression)
     root.mkdir(parents=True, exist_ok=True)
     return create_pipeline(
         config,

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras
 from transformers import TFBertModel
 
-from models.errors import BadInput
+from models.encoders.depth import check_trained
 from models.options import Adaptation
 
 _LORA_SCALE: Final = 2.0  # α/r of Hu et al., which they don't tune
@@ -117,19 +117,10 @@ def adapt(
         BadInput: there are not so many layers, or prefixes are asked for in some layers only.
     """
     layers = bert.bert.encoder.layer
-    if not -1 <= trainable_layers <= len(layers):
-        raise BadInput(
-            f"encoder.trainable_layers is {trainable_layers}; this encoder has {len(layers)} "
-            "layers. Give 0 (frozen) to that many, or -1 for all weights."
-        )
+    check_trained(len(layers), trainable_layers, adaptation)
     if trainable_layers == 0:
         return (), None
     if adaptation == "prefix":
-        if trainable_layers not in (-1, len(layers)):
-            raise BadInput(
-                f"encoder.trainable_layers is {trainable_layers}, but encoder.adaptation 'prefix' "
-                "puts prefixes in every layer. Give -1."
-            )
         prefix = Prefix(bert, size)
         return (prefix.states,), prefix
     chosen = layers if trainable_layers == -1 else layers[len(layers) - trainable_layers :]

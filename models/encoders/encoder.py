@@ -17,6 +17,7 @@ from transformers.modeling_tf_pytorch_utils import load_pytorch_state_dict_in_tf
 from transformers.utils import logging as transformers_logging
 
 from models.encoders.adaptation import adapt
+from models.encoders.depth import check_kept
 from models.encoders.flat_dense import flatten_dense_layers
 from models.encoders.folder import EncoderFolder
 from models.errors import BadInput
@@ -168,10 +169,7 @@ class _Untracked:
 
 def _keep_lowest(bert: TFBertModel, layers: int) -> None:
     every = bert.bert.encoder.layer
-    if layers > len(every):
-        raise BadInput(
-            f"compression.layers is {layers}; this encoder has {len(every)} layers. Give fewer."
-        )
+    check_kept(len(every), layers)
     bert.bert.encoder.layer = every[:layers]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import yaml
 from ml_metadata.proto import metadata_store_pb2
 
+from models.encoders.depth import check_depth
 from models.encoders.folder import PACKAGED, SCRATCH, open_encoder
 from models.errors import BadInput
 from models.rules import read_rules
@@ -32,8 +33,8 @@ def compile_pipeline(config: Configuration, runner: Runner) -> str:
     """The text of the file: YAML for open-source Kubeflow Pipelines, JSON for Vertex.
 
     Raises:
-        BadInput: `kubeflow.tasks` names what is not there, the rules can't be read, or Vertex
-            could not run it.
+        BadInput: `kubeflow.tasks` names what is not there, the encoder or the rules can't be used,
+            or Vertex could not run it.
     """
     if runner == "vertex":
         _check_for_vertex(config)
@@ -51,7 +52,7 @@ def _graph(config: Configuration) -> Any:
         config,
         data=config.data.path or in_image(SAMPLE),
         # What the data holds when it runs is not known now, so ingestion is never cached.
-        fingerprints=Fingerprints(data="", encoder=_encoder_fingerprint(config.encoder.name)),
+        fingerprints=Fingerprints(data="", encoder=_encoder_fingerprint(config)),
         places=Places(
             artifacts=config.kubeflow.pipeline_root or "",
             serving=volume.pushed_to,
@@ -65,15 +66,19 @@ def _graph(config: Configuration) -> Any:
     )
 
 
-def _encoder_fingerprint(name: str) -> str:
+def _encoder_fingerprint(config: Configuration) -> str:
     """Of an encoder that can be seen from here; the containers may see others."""
+    name = config.encoder.name
     if name == SCRATCH:
         raise BadInput(
             "encoder.name is 'scratch', which only `debut run` trains. Run it once, copy the "
             "folder under encoders/ of its root to where the containers see it, and give that path."
         )
-    is_here = name == PACKAGED or Path(name).expanduser().is_dir()
-    return open_encoder(name).fingerprint() if is_here else ""
+    if name != PACKAGED and not Path(name).expanduser().is_dir():
+        return ""
+    folder = open_encoder(name)
+    check_depth(folder, config.encoder, config.compression)
+    return folder.fingerprint()
 
 
 def _check_for_vertex(config: Configuration) -> None:

@@ -9,9 +9,13 @@ from google.protobuf import json_format
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import compiler
 
+from models.errors import BadInput
 from pipeline.config import load_configuration
+from pipeline.kubeflow.compiling import compile_pipeline
 from pipeline.pipeline import Fingerprints, Places, create_pipeline
-from tests.tiny_bert import write_tiny_bert
+from pipeline.runner import define_pipeline
+from tests.components.ingestion.helpers import write_shop
+from tests.tiny_bert import LAYERS, write_tiny_bert
 
 # In a topological order; what stands later never feeds what stands earlier.
 NODES = [
@@ -125,3 +129,22 @@ def test_name_and_cache_are_those_of_the_configuration(folder):
     )
     cached = compiled(folder).nodes[0].pipeline_node.execution_options.caching_options
     assert cached.enable_cache
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["encoder.trainable_layers=3"], rf"trainable_layers is 3; .* {LAYERS} layers"),
+        (["encoder.trainable_layers=1", "encoder.adaptation=prefix"], "prefixes in every layer"),
+        (["compression.student=layers", "compression.layers=3"], r"compression.layers is 3; "),
+    ],
+)
+def test_layers_that_the_encoder_lacks_are_refused_before_anything_runs(folder, settings, said):
+    data = write_shop(folder / "data")
+    settings = [f"encoder.name={folder / 'bert'}", f"data.path={data}", *settings]
+    config = load_configuration(None, settings)
+    with pytest.raises(BadInput, match=said):
+        define_pipeline(config, folder / "root")
+    assert not (folder / "root").exists()
+    with pytest.raises(BadInput, match=said):
+        compile_pipeline(config, "kubeflow")

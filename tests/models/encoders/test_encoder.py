@@ -136,6 +136,8 @@ def test_more_layers_than_there_are_is_bad_input(bert, trainable_layers):
         BadInput, match=rf"trainable_layers is {trainable_layers}.* {LAYERS} layers"
     ):
         TextEncoder(bert, trainable_layers=trainable_layers)
+    with pytest.raises(BadInput, match=rf"compression.layers is {LAYERS + 1}.* {LAYERS} layers"):
+        TextEncoder(bert, layers=LAYERS + 1)
 
 
 def test_weights_that_lack_a_layer_are_refused(tmp_path):
