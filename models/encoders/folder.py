@@ -138,7 +138,8 @@ def _check(path: Path) -> EncoderFolder:
             f"{path / 'config.json'} describes a model of type {config.get('model_type')!r}; "
             "Debut's encoders are BERTs (model_type 'bert'). Choose a BERT folder."
         )
-    vocabulary = _read_vocabulary(path / "vocab.txt", config["vocab_size"])
+    vocabulary_size, hidden_size, num_layers = _sizes(config, path / "config.json")
+    vocabulary = _read_vocabulary(path / "vocab.txt", vocabulary_size)
     tokenizer_file = path / "tokenizer_config.json"
     settings = _read_json(tokenizer_file) if tokenizer_file.exists() else {}
     lower_case = bool(settings.get("do_lower_case", True))
@@ -152,9 +153,9 @@ def _check(path: Path) -> EncoderFolder:
         sep_id=vocabulary["[SEP]"],
         unk_id=vocabulary["[UNK]"],
         mask_id=vocabulary.get("[MASK]", vocabulary["[UNK]"]),
-        vocabulary_size=config["vocab_size"],
-        hidden_size=config["hidden_size"],
-        num_layers=config["num_hidden_layers"],
+        vocabulary_size=vocabulary_size,
+        hidden_size=hidden_size,
+        num_layers=num_layers,
     )
     _check_weights(folder)
     return folder
@@ -162,12 +163,22 @@ def _check(path: Path) -> EncoderFolder:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadInput(f"{file} is missing. An encoder folder needs it.") from None
     except ValueError as error:
         raise BadInput(f"{file} is not readable JSON ({error}). Copy the folder again.") from error
+    if not isinstance(content, dict):
+        raise BadInput(f"{file} holds no JSON object with settings. Copy the folder again.")
     return content
+
+
+def _sizes(config: dict[str, Any], file: Path) -> list[int]:
+    keys = ("vocab_size", "hidden_size", "num_hidden_layers")
+    for key in keys:
+        if not isinstance(config.get(key), int):
+            raise BadInput(f"{file} gives no whole number as {key}. Copy the folder again.")
+    return [config[key] for key in keys]
 
 
 def _read_vocabulary(file: Path, size: int) -> dict[str, int]:

@@ -131,6 +131,27 @@ def test_a_config_that_is_no_json_is_named(tiny, content):
     assert "opy the folder again" in message
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("content", ["[]", "null", '"bert"'])
+def test_settings_that_are_no_object_are_named(tiny, name, content):
+    (tiny / name).write_text(content)
+    message = refusal(tiny)
+    assert str(tiny / name) in message
+    assert "opy the folder again" in message
+
+
+@pytest.mark.parametrize("key", ["vocab_size", "hidden_size", "num_hidden_layers"])
+@pytest.mark.parametrize("value", [None, "2"])
+def test_a_size_that_the_config_lacks_is_named(tiny, key, value):
+    file = tiny / "config.json"
+    config = json.loads(file.read_text())
+    del config[key]
+    file.write_text(json.dumps(config if value is None else config | {key: value}))
+    message = refusal(tiny)
+    assert str(file) in message
+    assert key in message
+
+
 @pytest.mark.parametrize("model_type", ["roberta", "distilbert", None])
 def test_a_model_of_another_type_is_refused_by_its_type(tiny, model_type):
     change_json(tiny / "config.json", model_type=model_type)
