@@ -1,7 +1,8 @@
 """Few-shot adaptation in the graph: first interactions in, an item's new columns out.
 
 Nothing is trained. What was learned stands in `EvidenceWeights`; what is known of an item is kept
-on the shelf as sums, so that taking in more interactions later gives the same as all at once.
+on the shelf as sums, so that taking in more interactions of new items later gives the same as all
+at once, as long as no purchases of other items come between that change what supporters lean to.
 """
 
 from __future__ import annotations
