@@ -71,6 +71,8 @@ class AsyncClient(Connection):
         return grpc.aio.secure_channel(self.target, self._credentials, options=OPTIONS)
 
     async def _ask(self, question: Question[Answer]) -> Answer:
+        if question.settled is not None:
+            return question.settled
         attempts = Attempts(self.timeout)
         while True:
             try:

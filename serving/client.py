@@ -74,6 +74,8 @@ class Client(Connection):
         return grpc.secure_channel(self.target, self._credentials, options=OPTIONS)
 
     def _ask(self, question: Question[Answer]) -> Answer:
+        if question.settled is not None:
+            return question.settled
         attempts = Attempts(self.timeout)
         while True:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ OPTIONS = [
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 1.0
+# Where in the graph it failed; the names mean nothing to a caller.
+_FUNCTIONS = re.compile(r"\A(?:\{\{function_node .*?\}\} ?)+")
 
 
 class Connection(ABC):
@@ -125,7 +128,7 @@ class Connection(ABC):
         raise failure from error
 
     def _failure(self, error: grpc.RpcError) -> DebutError:
-        code, details = error.code(), error.details() or ""
+        code, details = error.code(), _FUNCTIONS.sub("", error.details() or "")
         if code is grpc.StatusCode.UNAVAILABLE:
             return Unreachable(
                 f"No model server answers at {self.target} ({details}). Start one with"

@@ -7,7 +7,7 @@ fills in `model`, the name under which the model is served; the other arguments 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -23,9 +23,10 @@ from serving.answers import (
     VersionStatus,
 )
 from serving.wire import MESSAGES
-from serving.wire_tensors import BOOL, INT32, floats, nested, padded, scalar, strings, values
+from serving.wire_tensors import BOOL, count, floats, nested, padded, scalar, strings, values
 
 Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
@@ -51,12 +52,14 @@ class Question(Generic[Answer]):
         read: the answer out of the response message.
         fall_back: the answer out of a list of popular items, best first, where no server answers;
             None where such a list would be no answer.
+        settled: the answer where there is nothing to ask, in place of the call.
     """
 
     method: str
     request: Any
     read: Callable[[Any], Answer]
     fall_back: Callable[[Sequence[str]], Answer] | None = None
+    settled: Answer | None = None
 
 
 def recommend(
@@ -82,17 +85,18 @@ def recommend(
         new_only: only items without interactions in training.
     """
     inputs = _users(user_ids, history, profile)
-    inputs |= {"k": scalar(INT32, k), "new_only": scalar(BOOL, new_only)}
-    seen = history or [()] * len(user_ids)
+    inputs |= {"k": count(k), "new_only": scalar(BOOL, new_only)}
+    seen = _given(history, [()] * len(user_ids))
 
     def popular(item_ids: Sequence[str]) -> list[Ranking]:
-        return [_fallback_ranking(item_ids, without, k) for without in seen]
+        return [_fallback_ranking(item_ids, set(without), k) for without in seen]
 
     return Question(
         PREDICT,
         _predict_request(model, "recommend", inputs),
         _rankings,
         None if new_only or k < 1 else popular,
+        _settled(user_ids),
     )
 
 
@@ -126,7 +130,8 @@ def explain(
     """Why each of B users gets the item at the same place; others as in `recommend`."""
     inputs = _users(user_ids, history, profile)
     inputs["item_id"] = strings("item_ids", item_ids, len(user_ids))
-    return Question(PREDICT, _predict_request(model, "explain", inputs), _explanations)
+    request = _predict_request(model, "explain", inputs)
+    return Question(PREDICT, request, _explanations, settled=_settled(user_ids))
 
 
 def embed_items(
@@ -157,15 +162,16 @@ def embed_users(
 
 def similar_items(model: str, item_ids: Sequence[str], *, k: int = 10) -> Question[list[Ranking]]:
     """The k items most like each of B items of the catalogue."""
-    inputs = {"item_id": strings("item_ids", item_ids, len(item_ids)), "k": scalar(INT32, k)}
-    return Question(PREDICT, _predict_request(model, "similar_items", inputs), _rankings)
+    inputs = {"item_id": strings("item_ids", item_ids, len(item_ids)), "k": count(k)}
+    request = _predict_request(model, "similar_items", inputs)
+    return Question(PREDICT, request, _rankings, settled=_settled(item_ids))
 
 
 def audience(
     model: str,
-    item_ids: Sequence[str] = (),
+    item_ids: Sequence[str] | None = None,
     *,
-    titles: Sequence[str] = (),
+    titles: Sequence[str] | None = None,
     categories: Sequence[str] | None = None,
     brands: Sequence[str] | None = None,
     descriptions: Sequence[str] | None = None,
@@ -185,13 +191,17 @@ def audience(
         prices: NaN where unknown.
         k: how many users, fewer where fewer are left.
     """
-    if bool(item_ids) == bool(titles):
+    products = titles if item_ids is None else item_ids
+    if products is None or (item_ids is not None and titles is not None):
         raise BadInput("An audience needs item_ids, or titles of products, and not both.")
-    rows = len(item_ids or titles)
-    blank = [""] * rows
-    inputs = _products(titles or blank, categories, brands, descriptions, prices)
-    inputs |= {"item_id": strings("item_ids", item_ids or blank, rows), "k": scalar(INT32, k)}
-    return Question(PREDICT, _predict_request(model, "audience", inputs), _audiences)
+    blank = [""] * len(products)
+    inputs = _products(_given(titles, blank), categories, brands, descriptions, prices)
+    inputs |= {
+        "item_id": strings("item_ids", _given(item_ids, blank), len(products)),
+        "k": count(k),
+    }
+    request = _predict_request(model, "audience", inputs)
+    return Question(PREDICT, request, _audiences, settled=_settled(products))
 
 
 def status(model: str) -> Question[list[VersionStatus]]:
@@ -208,6 +218,16 @@ def metadata(model: str) -> Question[dict[str, Signature]]:
     return Question(METADATA, request, _signatures)
 
 
+def _given(values: Sequence[Value] | None, default: Sequence[Value]) -> Sequence[Value]:
+    """Not by `or`: arrays have no truth value."""
+    return default if values is None else values
+
+
+def _settled(rows: Sequence[str]) -> list[Any] | None:
+    """The answer to a question of no rows; graphs need not know one."""
+    return None if len(rows) else []
+
+
 def _users(
     user_ids: Sequence[str],
     history: Sequence[Sequence[str]] | None,
@@ -216,8 +236,8 @@ def _users(
     rows = len(user_ids)
     return {
         "user_id": strings("user_ids", user_ids, rows),
-        "history": padded("history", history or [()] * rows, rows),
-        "profile": strings("profile", profile or [""] * rows, rows),
+        "history": padded("history", _given(history, [()] * rows), rows),
+        "profile": strings("profile", _given(profile, [""] * rows), rows),
     }
 
 
@@ -232,10 +252,10 @@ def _products(
     blank = [""] * rows
     return {
         "title": strings("titles", titles, rows),
-        "category": strings("categories", categories or blank, rows),
-        "brand": strings("brands", brands or blank, rows),
-        "description": strings("descriptions", descriptions or blank, rows),
-        "price": floats("prices", prices or [math.nan] * rows, rows),
+        "category": strings("categories", _given(categories, blank), rows),
+        "brand": strings("brands", _given(brands, blank), rows),
+        "description": strings("descriptions", _given(descriptions, blank), rows),
+        "price": floats("prices", _given(prices, [math.nan] * rows), rows),
     }
 
 
@@ -304,7 +324,7 @@ def _explanations(response: Any) -> list[Explanation]:
     ]
 
 
-def _fallback_ranking(item_ids: Sequence[str], without: Sequence[str], k: int) -> Ranking:
+def _fallback_ranking(item_ids: Sequence[str], without: Set[str], k: int) -> Ranking:
     unseen = [item for item in dict.fromkeys(item_ids) if item not in without][:k]
     return Ranking(unseen, [math.nan] * len(unseen), None)
 

@@ -5,6 +5,7 @@ Only the four dtypes of the served signatures; values travel in typed fields, ro
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,10 +30,15 @@ def scalar(dtype: int, value: Any) -> Any:
     return _tensor(dtype, [], [value])
 
 
+def count(number: int) -> Any:
+    """Int32 tensor [], of the nearest number that fits: more than that is everything anyway."""
+    return scalar(INT32, max(-(2**31), min(operator.index(number), 2**31 - 1)))
+
+
 def strings(name: str, texts: Sequence[str], rows: int) -> Any:
     """String tensor [rows]; `name` is for the error where there are not that many."""
     _check_rows(name, texts, rows)
-    return _tensor(STRING, [rows], [text.encode() for text in texts])
+    return _tensor(STRING, [rows], _encoded(name, texts))
 
 
 def floats(name: str, numbers: Sequence[float], rows: int) -> Any:
@@ -48,8 +54,18 @@ def padded(name: str, lists: Sequence[Sequence[str]], rows: int) -> Any:
     flat = []
     for texts in lists:
         _check_rows(name, texts, len(texts))
-        flat += [text.encode() for text in texts] + [b""] * (width - len(texts))
+        flat += _encoded(name, texts) + [b""] * (width - len(texts))
     return _tensor(STRING, [rows, width], flat)
+
+
+def _encoded(name: str, texts: Sequence[str]) -> list[bytes]:
+    try:
+        return [text.encode() for text in texts]
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            f"{name} holds {error.object!r}, which is no Unicode text; decode it by the encoding"
+            " that it was written in."
+        ) from error
 
 
 def _check_rows(name: str, values: Sequence[Any], rows: int) -> None:
@@ -67,6 +83,8 @@ def values(tensor: Any) -> list[Any]:
 def nested(tensor: Any) -> list[Any]:
     """The values as lists of lists, one list a row."""
     rows = values(tensor)
+    if not rows:
+        return []
     for dim in reversed(tensor.tensor_shape.dim[1:]):
         rows = [rows[at : at + dim.size] for at in range(0, len(rows), dim.size)]
     return rows

@@ -13,6 +13,7 @@ class ScriptedServer:
     """One entry of `script` per call: a status code, None to not answer, or an answer's bytes.
 
     Attributes:
+        details: of every status code.
         target: where it listens.
         metadata: of every call, as a dictionary.
         peers: of every call, the client's address.
@@ -20,6 +21,7 @@ class ScriptedServer:
 
     def __init__(self, *script, credentials=None):
         self.script = list(script)
+        self.details = "as told"
         self.metadata = []
         self.peers = []
         self.release = threading.Event()
@@ -47,7 +49,7 @@ class ScriptedServer:
         if step is None:
             self.release.wait(10)
             return b""
-        context.abort(step, "as told")
+        context.abort(step, self.details)
 
     def __enter__(self):
         self.server.start()

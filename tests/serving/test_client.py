@@ -2,6 +2,8 @@ import asyncio
 import math
 
 import grpc
+import numpy as np
+import pandas as pd
 import pytest
 
 from models.errors import BadInput, DebutError, Unreachable
@@ -117,6 +119,75 @@ def test_rows_that_do_not_fit_are_named_before_anything_is_sent(client):
         client.score(["a", "b"], ["egg"])
     with pytest.raises(TypeError, match="user_ids"):
         client.recommend("u1")
+
+
+def test_refusals_do_not_begin_with_the_graphs_functions(connect):
+    with (
+        ScriptedServer(grpc.StatusCode.INVALID_ARGUMENT, INTERNAL) as server,
+        connect(server.target) as client,
+    ):
+        server.details = (
+            "{{function_node __inference_a_1}} {{function_node __wrapped__Op}} x {{y}} is wrong"
+        )
+        with pytest.raises(BadInput, match=r"\Ax \{\{y\}\} is wrong\Z"):
+            client.recommend(["u"])
+        with pytest.raises(DebutError, match=r"answered INTERNAL: x \{\{y\}\} is wrong\Z"):
+            client.recommend(["u"])
+
+
+def test_a_k_that_no_int32_holds_is_the_nearest_one(client):
+    assert client.recommend(["u"], k=2**40) == client.recommend(["u"], k=5)
+    assert len(client.similar_items(["egg"], k=2**31)[0].item_ids) == 5
+    with pytest.raises(BadInput, match="k must be at least 1"):
+        client.recommend(["u"], k=-(2**40))
+
+
+@pytest.mark.parametrize("form", [np.array, pd.Series])
+def test_arrays_and_series_are_lists(client, form):
+    users, items = form(["u", "v"]), form(["egg", "dill"])
+    history = form([["egg"], ["dill"]]) if form is np.array else form([["egg"], []], index=[3, 4])
+    lists = list(map(list, history))
+    assert client.recommend(users, history=history, profile=form(["", "a"])) == client.recommend(
+        list(users), history=lists, profile=["", "a"]
+    )
+    assert client.score(users, items) == client.score(list(users), list(items))
+    assert client.audience(items, k=np.int64(1)) == client.audience(list(items), k=1)
+    products = {
+        "titles": ["pan", "pot"],
+        "categories": ["a", ""],
+        "brands": ["b", ""],
+        "descriptions": ["c", ""],
+        "prices": [2.5, 3.0],
+    }
+    arrays = {name: form(values) for name, values in products.items()}
+    assert client.audience(**arrays) == client.audience(**products)
+    assert client.embed_items(**arrays) == client.embed_items(**products)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "name"),
+    [
+        ("recommend", {"user_ids": ["\udcff"]}, "user_ids"),
+        ("recommend", {"user_ids": ["u"], "history": [["egg", "\ud800"]]}, "history"),
+        ("recommend", {"user_ids": ["u"], "profile": ["\udcff"]}, "profile"),
+        ("embed_items", {"titles": ["\udcff"]}, "titles"),
+    ],
+)
+def test_text_that_has_no_unicode_is_named(client, method, arguments, name):
+    with pytest.raises(BadInput, match=rf"{name} holds .*\\ud.*, which is no Unicode text"):
+        getattr(client, method)(**arguments)
+
+
+def test_embeddings_and_scores_of_nothing_are_none(client):
+    assert client.embed_items([]).vectors == client.embed_users([]).vectors == []
+    assert client.score([], []).scores == []
+
+
+def test_no_server_is_asked_for_lists_of_nothing(connect):
+    with ScriptedServer() as server, connect(server.target) as client:
+        assert client.recommend([]) == client.similar_items([]) == client.explain([], []) == []
+        assert client.audience([]) == client.audience(titles=[]) == []
+        assert server.calls == 0
 
 
 def test_unknown_model_is_a_failure_that_says_so(suite, connect):
