@@ -4,6 +4,7 @@ Text protos against the stock server's messages, flags against its flags, manife
 schemas of Kubernetes, queries against the metrics that a real 2.16.1 server was seen to export.
 """
 
+import inspect
 import re
 import shutil
 import subprocess
@@ -362,6 +363,12 @@ def test_ports_and_probes_are_the_container_s():
 
 def test_pods_end_after_their_clients_have_gone_and_before_they_are_killed():
     [_, seconds] = model_server()["lifecycle"]["preStop"]["exec"]["command"]
+    arguments = flags.parse(model_server()["args"]).text("grpc_channel_arguments")
+    numbers = {name: int(value) for name, value in (a.split("=") for a in arguments.split(","))}
+    age, grace = (numbers[f"grpc.max_connection_{name}_ms"] / 1000 for name in ("age", "age_grace"))
+    # gRPC lets a connection grow older by up to a tenth.
+    assert 1.1 * age + grace <= int(seconds)
+    assert grace >= inspect.signature(Client).parameters["timeout"].default
     assert pod()["terminationGracePeriodSeconds"] > int(seconds) + 5
     assert pod()["shareProcessNamespace"]  # else the server is process 1 and ignores SIGTERM
 
