@@ -85,7 +85,8 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
         units=custom_config["lexical_tokens"],
     )(words, pieces)  # fmt: skip
     term_ids, term_weights = _weighted_terms(
-        tf.sparse.split(sp_input=terms, num_split=len(texts), axis=0), folder.vocabulary_size
+        _parted(terms, rows=tf.size(item_id, out_type=tf.int64), count=len(texts)),
+        folder.vocabulary_size,
     )
     sketch = traced_for_all(lexical.sketch, _IDS, _WEIGHTS, size=custom_config["lexical_size"])
     return {
@@ -131,6 +132,12 @@ def _terms(
     read = lexical.units(words, pieces, unknown=unknown, vocabulary_size=vocabulary_size)
     first = read.merge_dims(-2, -1)[:, :units]
     return lexical.terms(first, vocabulary_size).to_sparse()
+
+
+def _parted(terms: tf.SparseTensor, *, rows: tf.Tensor, count: int) -> list[tf.SparseTensor]:
+    """Sparse [count * rows, (terms)], part by part. `tf.sparse.split` does not part 0 rows."""
+    size = tf.stack([rows, terms.dense_shape[1]])
+    return [tf.sparse.slice(terms, [part * rows, 0], size) for part in range(count)]
 
 
 def _weighted_terms(

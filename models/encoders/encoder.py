@@ -40,7 +40,7 @@ class SentenceEncoder(tf.Module):
         self.pad_id = pad_id
         self.hidden_size = hidden_size
         tokens = tf.TensorSpec([None, None], tf.int32)
-        self.infer_states = traced_once(self.states, tokens)
+        self.infer_states = traced_once(self._states_of_any, tokens)
         self.infer = traced_once(lambda tokens: _pooled(*self.infer_states(tokens)), tokens)
 
     def __call__(
@@ -69,6 +69,15 @@ class SentenceEncoder(tf.Module):
             [B, L, hidden] of the encoder's precision, and bool [B, L], False where padded.
         """
         raise NotImplementedError
+
+    def _states_of_any(self, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """`states`, also of a batch without texts, which attention can't shape: one stands in."""
+        texts = tf.shape(tokens)[0]
+        more = tf.cast(texts == 0, tf.int32)
+        states, mask = self.states(
+            tf.pad(tokens, [[0, more], [0, 0]], constant_values=self.pad_id + 1)
+        )
+        return states[:texts], mask[:texts]
 
     def cut(self, tokens: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Tokens int32 [B, L] without what is padding in all texts, and bool [B, L] as above."""

@@ -85,12 +85,19 @@ class Audience(tf.Module):
         Returns:
             scores float32 [B, min(k, U)], `OUT` where nobody is left, and users int32.
         """
+        items = tf.shape(rows)[0]
+        # `map_fn` can't stack nothing: in a batch without items a row stands in, and is cut off.
+        more = tf.cast(items == 0, tf.int32)
+        asked = [
+            tf.pad(part, [[0, more], *[[0, 0]] * (part.shape.rank - 1)])
+            for part in (*lenders, rows)
+        ]
         scores, users = tf.map_fn(
             lambda item: self._best(Lenders(*item[:3]), item[3], k),
-            (*lenders, rows),
+            asked,
             fn_output_signature=(tf.float32, tf.int32),
         )
-        return scores, users
+        return scores[:items], users[:items]
 
     def _best(self, lenders: Lenders, row: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Of one item, whose axis B is left out."""

@@ -258,11 +258,12 @@ class Explainer(tf.Module):
         """
         count = tf.shape(reading.word)[1]
         # The first token is [CLS], and the last one [SEP].
+        length = tf.shape(tokens)[1]
         place = tf.pad(
-            reading.word_of_piece[:, : tf.shape(tokens)[1] - 2],
-            [[0, 0], [1, 1]],
+            reading.word_of_piece[:, : length - 2],
+            [[0, 0], [1, length - 1]],
             constant_values=PAD,
-        )
+        )[:, :length]
         by_word = tf.einsum("bl,blw->bw", tokens, tf.one_hot(place, count))
         term = tf.math.floormod(reading.term, self._terms)[:, :, tf.newaxis]
         single = tf.cast(term == reading.units[:, tf.newaxis, :], tf.float32)

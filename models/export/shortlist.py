@@ -41,8 +41,9 @@ def shortlist(
     whole = items // BLOCK
     best = _block_maxima(directions, embeddings, whole, adjust)
     chosen = tf.sort(tf.math.top_k(best, k=tf.minimum(blocks, whole)).indices, axis=1)
-    users = tf.shape(directions)[0]
-    rows = tf.reshape(chosen[:, :, tf.newaxis] * BLOCK + tf.range(BLOCK), [users, -1])
+    users, taken = tf.unstack(tf.shape(chosen))
+    # Without -1, which no reshape of nothing can find out.
+    rows = tf.reshape(chosen[:, :, tf.newaxis] * BLOCK + tf.range(BLOCK), [users, taken * BLOCK])
     rest = tf.range(whole * BLOCK, items)
     return tf.concat([rows, tf.tile(rest[tf.newaxis], [users, 1])], axis=1)
 
@@ -52,7 +53,7 @@ def _block_maxima(
 ) -> tf.Tensor:
     """The best estimate of each block: float32 [B, blocks]."""
     users = tf.shape(directions)[0]
-    step = tf.maximum(tf.minimum(_HELD // users, _PIECE) // BLOCK, 1) * BLOCK
+    step = tf.maximum(tf.minimum(_HELD // tf.maximum(users, 1), _PIECE) // BLOCK, 1) * BLOCK
     pieces = (whole * BLOCK + step - 1) // step
 
     def scan(piece: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
@@ -60,7 +61,7 @@ def _block_maxima(
         end = tf.minimum(start + step, whole * BLOCK)
         piece_embeddings = tf.cast(embeddings[start:end], tf.float32)
         estimates = tf.matmul(piece_embeddings, directions, transpose_b=True)
-        blocks = tf.reshape(adjust(estimates, start, end), [-1, BLOCK, users])
+        blocks = tf.reshape(adjust(estimates, start, end), [(end - start) // BLOCK, BLOCK, users])
         return piece + 1, found.write(piece, tf.reduce_max(blocks, axis=1))
 
     found = tf.TensorArray(tf.float32, size=pieces, infer_shape=False, element_shape=[None, None])

@@ -840,3 +840,44 @@ def test_a_product_is_put_on_the_shelf_of_a_loaded_model_without_tracing(served,
     save_model(model, tmp_path / "extended", tmp_path / "again")
     again = tf.saved_model.load(str(tmp_path / "again")).signatures["recommend"](**ask)
     np.testing.assert_array_equal(again["item_id"], extended["item_id"])
+
+
+# Batches without rows.
+
+
+NO_TEXT = tf.zeros([0], tf.string)
+NO_USER = {"user_id": NO_TEXT, "history": tf.zeros([0, 3], tf.string), "profile": NO_TEXT}
+NO_PRODUCT = dict.fromkeys(("title", "category", "brand", "description"), NO_TEXT) | {
+    "price": tf.zeros([0])
+}
+NO_SUPPORT = {
+    "user_id": tf.zeros([0, 2], tf.string),
+    "timestamp": tf.zeros([0, 2], tf.int64),
+    "rating": tf.zeros([0, 2]),
+}
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs"),
+    [
+        ("serving_default", {"examples": NO_TEXT}),
+        ("evaluate", {"examples": NO_TEXT}),
+        ("recommend", NO_USER | {"k": tf.constant(5), "new_only": tf.constant(False)}),
+        ("score", NO_USER | {"item_id": NO_TEXT}),
+        ("explain", NO_USER | {"item_id": NO_TEXT}),
+        ("embed_items", NO_PRODUCT),
+        ("describe_items", NO_PRODUCT),
+        ("embed_users", NO_USER),
+        ("similar_items", {"item_id": NO_TEXT, "k": tf.constant(5)}),
+        ("audience", NO_PRODUCT | {"item_id": NO_TEXT, "k": tf.constant(5)}),
+        ("adapt_items", NO_SUPPORT | {"item_id": NO_TEXT}),
+    ],
+)
+def test_a_batch_without_rows_gets_an_answer_without_rows(served, signature, inputs):
+    promised = served.loaded.signatures[signature].structured_outputs
+    found = served(signature, **inputs)
+    assert found.keys() == promised.keys()
+    for name, values in found.items():
+        spec = promised[name]
+        assert values.dtype == spec.dtype.as_numpy_dtype
+        assert len(values) == 0 and spec.shape.is_compatible_with(values.shape)
