@@ -312,12 +312,15 @@ class _Policy:
         assign(self._model, columns_of(self._state))
 
     def _learned(self, observed: Observed) -> Exploration:
-        judgement = judge(self._embedding[self._rows], observed, self._options)
+        impressions = observed.impressions.astype(np.int32)
+        judgement = judge(
+            self._embedding[self._rows], observed, self._options, impressions=impressions
+        )
         if judgement is not None:
             judgement.check(self._options.tolerance)
         return state_of(
             self._embedding, self._rows, observed, self._options,
-            before=np.zeros(len(self._rows), np.int32), salt=str(self._lists),
+            impressions=impressions, salt=str(self._lists),
         )  # fmt: skip
 
 

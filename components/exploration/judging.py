@@ -1,10 +1,11 @@
-"""Whether what was learned is worth a push: its policy judged on lists that did not teach it."""
+"""Whether what was learned is worth a push: its policy judged by users who did not teach it."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from components.exploration.observing import Observed
@@ -17,8 +18,8 @@ from models.exploration.off_policy import Estimate, Logged
 from models.options import ExploreOptions
 
 _SCORES: Final = 1 << 22  # that are held at a time
-_FEWEST: Final = 2
-_NOTHING: Final = Logged(*[np.zeros(0)] * len(Logged._fields))
+_FEWEST: Final = 2  # users, for a standard error
+_NOTHING: Final = Logged(np.zeros(0, np.int64), *[np.zeros(0)] * (len(Logged._fields) - 1))
 
 
 class Judgement(NamedTuple):
@@ -58,27 +59,33 @@ class Judgement(NamedTuple):
                 f"at least {low:.4f} in 95 of 100 cases (doubly robust estimate "
                 f"{self.doubly_robust.value:.4f}), refused below {bound:.4f}: the logged policy "
                 f"earned {self.logged.value:.4f}, and explore.tolerance is {tolerance:g}. Nothing "
-                "was pushed; give the command again when the log has grown."
+                "was pushed; give the command again when the log has grown, or with a larger "
+                "explore.budget if what sells has spent it."
             )
 
 
-def judge(embedding: Floats, observed: Observed, options: ExploreOptions) -> Judgement | None:
-    """Teach the policy by one half of the lists and judge it by the other.
+def judge(
+    embedding: Floats, observed: Observed, options: ExploreOptions,
+    *, impressions: npt.NDArray[np.int32],
+) -> Judgement | None:  # fmt: skip
+    """Teach the policy by the lists of one half of the users and judge it by those of the other.
 
     Args:
         embedding: float32 [N, D], of the new items.
         observed: all lists.
         options: of the policy.
+        impressions: int32 [N], on explored places; the policy can't show what has spent its budget.
 
     Returns:
-        None where too few places were explored to tell anything.
+        None where too few users saw places that the policy would explore to tell anything.
     """
     judges = observed.is_judge[observed.of]
     posterior = learn(
         embedding, observed.feedback.where(~judges), deviation=options.prior_deviation
     )
-    logged = off_policy.truncated(logged_places(observed, posterior, options))
-    if len(logged.reward) < _FEWEST:
+    left = impressions < options.budget
+    logged = off_policy.truncated(logged_places(observed, posterior, options, left))
+    if len(np.unique(logged.user)) < _FEWEST:
         return None
     return Judgement(
         places=len(logged.reward),
@@ -91,27 +98,50 @@ def judge(embedding: Floats, observed: Observed, options: ExploreOptions) -> Jud
     )
 
 
-def logged_places(observed: Observed, posterior: Posterior, options: ExploreOptions) -> Logged:
+def logged_places(
+    observed: Observed, posterior: Posterior, options: ExploreOptions, left: npt.NDArray[np.bool_]
+) -> Logged:
     """The explored places of the lists that judge, and what the policy would do there.
 
     Of several explored places in a list each has an even part of what is expected of them.
+
+    Args:
+        observed: all lists.
+        posterior: of the policy.
+        options: of the policy.
+        left: bool [N], which of the new items have a budget left.
     """
     draw = posterior.draws(
         options.policy, optimism=options.optimism, random=np.random.default_rng(0)
     )
     at_once = max(_SCORES // max(draw.size, 1), 1)
     parts = [
-        _logged(observed, slice(start, start + at_once), posterior, draw, options.uniform)
+        _logged(observed, slice(start, start + at_once), posterior, draw, options.uniform, left)
         for start in range(0, len(observed.judge), at_once)
     ]
     return Logged(*(np.concatenate(column) for column in zip(_NOTHING, *parts, strict=True)))
 
 
+def _candidates(
+    observed: Observed, part: slice, left: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Some of the lists that judge, and what their users were promised of items with a budget left.
+
+    Without lists that have more explored places than candidates left: there the policy doesn't
+    choose what fills them.
+    """
+    judge, promise = observed.judge[part], np.where(left, observed.promise[part], np.float32(0))
+    places = np.bincount(observed.of[observed.is_explored], minlength=len(observed.user))
+    is_filled = (promise > 0).sum(axis=1) >= places[judge]
+    return judge[is_filled], promise[is_filled]
+
+
 def _logged(
-    observed: Observed, part: slice, posterior: Posterior, draw: Floats, uniform: float
-) -> Logged:
+    observed: Observed, part: slice, posterior: Posterior, draw: Floats, uniform: float,
+    left: npt.NDArray[np.bool_],
+) -> Logged:  # fmt: skip
     """`logged_places` of some of the lists."""
-    judge, promise = observed.judge[part], observed.promise[part]
+    judge, promise = _candidates(observed, part, left)
     explored = observed.is_explored & np.isin(observed.of, judge)
     row = np.searchsorted(judge, observed.of[explored])
     item, _, reward = observed.feedback.where(explored)
@@ -136,9 +166,10 @@ def _logged(
     by_draw = shown.sum(axis=2).mean(axis=1) / places
     at_random = reward_of.sum(axis=1) / is_candidate.sum(axis=1)
     return Logged(
+        user=observed.user[observed.of[explored]],
         reward=reward,
         propensity=observed.propensity[explored],
-        target=target.astype(np.float64),
+        target=np.where(is_candidate[row, item], target.astype(np.float64), 0.0),
         predicted=reward_of[row, item],
         expected=((1 - uniform) * by_draw + uniform * at_random)[row],
     )

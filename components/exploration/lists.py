@@ -29,9 +29,14 @@ class SeenList(NamedTuple):
     rewarded: frozenset[str]
 
     @property
+    def user_number(self) -> int:
+        """A number for the user, in all lists the same."""
+        return zlib.crc32(self.user.encode())
+
+    @property
     def is_judge(self) -> bool:
-        """Whether the list judges a policy, which the others, about half of all, have taught."""
-        return zlib.crc32(self.id.encode()) % 2 == 1
+        """Whether the list judges a policy, which those of about half of the users have taught."""
+        return self.user_number % 2 == 1
 
 
 def read_lists(

@@ -24,6 +24,7 @@ class Observed(NamedTuple):
         feedback: of these places.
         of: int64 [T], number of the list.
         propensity: float64 [T].
+        user: int64 [L], number of the user who saw a list.
         is_judge: bool [L], see `SeenList`.
         judge: int64 [J], numbers of the lists that judge and explore, rising.
         promise: float32 [J, N], what these users were promised of all new items; 0 for what could
@@ -33,6 +34,7 @@ class Observed(NamedTuple):
     feedback: Feedback
     of: npt.NDArray[np.int64]
     propensity: Doubles
+    user: npt.NDArray[np.int64]
     is_judge: npt.NDArray[np.bool_]
     judge: npt.NDArray[np.int64]
     promise: Floats
@@ -41,6 +43,11 @@ class Observed(NamedTuple):
     def is_explored(self) -> npt.NDArray[np.bool_]:
         """Which of the places chance filled: bool [T]."""
         return self.propensity < 1.0
+
+    @property
+    def impressions(self) -> npt.NDArray[np.int64]:
+        """How often chance has shown each new item: int64 [N]."""
+        return np.bincount(self.feedback.item[self.is_explored], minlength=self.promise.shape[1])
 
 
 def observe(model: Any, lists: Sequence[SeenList], new: Sequence[str]) -> Observed:
@@ -83,6 +90,7 @@ def observe(model: Any, lists: Sequence[SeenList], new: Sequence[str]) -> Observ
         feedback=Feedback(item.astype(np.int64), promise, reward),
         of=of.astype(np.int64),
         propensity=propensity,
+        user=np.array([seen.user_number for seen in lists], np.int64),
         is_judge=np.array([seen.is_judge for seen in lists], bool),
         judge=np.array(judge, np.int64),
         promise=np.array(promises, np.float32).reshape(-1, len(new)),

@@ -138,10 +138,14 @@ def teach(
         return Taught(no_exploration(), None, None)
     observed = observe(model, lists, [ids[row].decode() for row in rows])
     embedding = shelf.embedding.numpy()
-    judgement = judge(embedding[rows], observed, options)
+    # A log that has lost its older files gives no budget back.
+    impressions = np.maximum(observed.impressions, before).astype(np.int32)
+    judgement = judge(embedding[rows], observed, options, impressions=impressions)
     if judgement is not None and is_enforced:
         judgement.check(options.tolerance)
-    state = state_of(embedding, rows, observed, options, before=before, salt=str(len(lists)))
+    state = state_of(
+        embedding, rows, observed, options, impressions=impressions, salt=str(len(lists))
+    )
     assign(model, columns_of(state))
     return Taught(state, observed, judgement)
 
@@ -152,7 +156,7 @@ def state_of(
     observed: Observed,
     options: ExploreOptions,
     *,
-    before: npt.NDArray[np.int32],
+    impressions: npt.NDArray[np.int32],
     salt: str,
 ) -> Exploration:
     """The columns after all that was observed.
@@ -162,12 +166,10 @@ def state_of(
         new: int64 [N], rows of the new items.
         observed: lists with some of these.
         options: of the exploration.
-        before: int32 [N], impressions that are known already, of a log that is longer than this.
+        impressions: int32 [N], how often each was shown on an explored place.
         salt: another one draws other lists.
     """
     posterior = learn(embedding[new], observed.feedback, deviation=options.prior_deviation)
-    counted = np.bincount(observed.feedback.item[observed.is_explored], minlength=len(new))
-    impressions = np.maximum(counted, before).astype(np.int32)
     # The posterior's draws depend on the log alone, so that a version can be made again.
     draw = posterior.draws(
         options.policy,

@@ -55,6 +55,7 @@ def logged(asked: Doubles, found: Doubles, buyers: Doubles) -> Logged:
     # Of each item first the hits, then the misses.
     reward = np.repeat(np.tile([1.0, 0.0], len(count)), np.stack([hits, count - hits], 1).ravel())
     return Logged(
+        user=np.arange(each),
         reward=reward,
         propensity=np.repeat(demand / demand.sum(), count),
         target=np.full(each, 1.0 / len(count)),

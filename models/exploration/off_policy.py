@@ -2,7 +2,8 @@
 
 A policy is judged by places that another one filled by chance, whose propensities were logged, as
 in the Open Bandit Dataset (Saito et al. 2021). Each estimator gives a contribution for every place,
-whose mean is the estimate; its standard error follows from their spread.
+whose mean is the estimate. What a user sees and does is of a piece, so the standard error follows
+from the spread of the users' sums (Liang & Zeger 1986).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from models.arrays import Doubles
 
@@ -18,9 +20,10 @@ Z: Final = 1.645
 
 
 class Logged(NamedTuple):
-    """T places that the logging policy filled, each as if alone; all are float64 [T].
+    """T places that the logging policy filled, each as if alone; all but `user` are float64 [T].
 
     Attributes:
+        user: int64 [T], a number for whoever saw the place.
         reward: what came of the place.
         propensity: chance with which the logging policy put the item there, above 0.
         target: chance with which the judged policy would have.
@@ -28,6 +31,7 @@ class Logged(NamedTuple):
         expected: reward that the model expects of the judged policy at that place.
     """
 
+    user: npt.NDArray[np.int64]
     reward: Doubles
     propensity: Doubles
     target: Doubles
@@ -64,7 +68,7 @@ def truncated(logged: Logged) -> Logged:
 
 def on_policy(logged: Logged) -> Estimate:
     """What the logging policy earned."""
-    return mean_of(logged.reward)
+    return _mean(logged.reward, logged.user)
 
 
 def replay(logged: Logged) -> Estimate:
@@ -72,7 +76,7 @@ def replay(logged: Logged) -> Estimate:
 
     It is unbiased where the logging policy showed all items with equal chance.
     """
-    return _ratio(logged.target, logged.reward)
+    return _ratio(logged.target, logged)
 
 
 def ips(logged: Logged) -> Estimate:
@@ -80,17 +84,17 @@ def ips(logged: Logged) -> Estimate:
 
     Unbiased where the logging policy may show whatever the judged one would.
     """
-    return mean_of(logged.weight * logged.reward)
+    return _mean(logged.weight * logged.reward, logged.user)
 
 
 def snips(logged: Logged) -> Estimate:
     """Self-normalised IPS: a little bias, less variance (Swaminathan & Joachims 2015)."""
-    return _ratio(logged.weight, logged.reward)
+    return _ratio(logged.weight, logged)
 
 
 def doubly_robust(logged: Logged) -> Estimate:
     """Unbiased if the propensities or the model are right (Dudík, Langford & Li 2011)."""
-    return mean_of(_doubly_robust(logged))
+    return _mean(_doubly_robust(logged), logged.user)
 
 
 def gain(logged: Logged) -> Estimate:
@@ -98,11 +102,11 @@ def gain(logged: Logged) -> Estimate:
 
     Place by place, so that what both would show alike does not add to the error.
     """
-    return mean_of(_doubly_robust(logged) - logged.reward)
+    return _mean(_doubly_robust(logged) - logged.reward, logged.user)
 
 
 def mean_of(contributions: Doubles) -> Estimate:
-    """Of two contributions or more."""
+    """Of two contributions or more that don't depend on each other."""
     error = np.std(contributions, ddof=1) / np.sqrt(len(contributions))
     return Estimate(float(np.mean(contributions)), float(error))
 
@@ -111,11 +115,19 @@ def _doubly_robust(logged: Logged) -> Doubles:
     return logged.expected + logged.weight * (logged.reward - logged.predicted)
 
 
-def _ratio(weight: Doubles, reward: Doubles) -> Estimate:
-    """Weighted mean, its error by the delta method; NaN where all weights are 0."""
+def _mean(contributions: Doubles, user: npt.NDArray[np.int64]) -> Estimate:
+    """Of contributions of two users or more, of whom each may have several."""
+    value = float(np.mean(contributions))
+    _, of_user = np.unique(user, return_inverse=True)
+    sums = np.bincount(of_user, contributions - value).astype(np.float64)
+    return Estimate(value, mean_of(sums).error * len(sums) / len(contributions))
+
+
+def _ratio(weight: Doubles, logged: Logged) -> Estimate:
+    """Weighted mean of the rewards, its error by the delta method; NaN where all weights are 0."""
     total = weight.sum()
     if total == 0:
         return Estimate(np.nan, np.nan)
-    value = float((weight * reward).sum() / total)
-    residual = weight * (reward - value) / (total / len(weight))
-    return Estimate(value, mean_of(residual).error)
+    value = float((weight * logged.reward).sum() / total)
+    residual = weight * (logged.reward - value) / (total / len(weight))
+    return Estimate(value, _mean(residual, logged.user).error)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.exploration.lists import read_lists
+from components.exploration.lists import SeenList, read_lists
 from models.errors import BadInput
 from models.pseudonyms import pseudonym
 from serving.answers import Ranking
@@ -40,3 +40,12 @@ def test_a_list_has_what_was_shown_and_what_it_earned(log, reward, rewarded):
 def test_a_log_that_is_not_there_is_missed_by_name(tmp_path):
     with pytest.raises(BadInput, match="nowhere"):
         read_lists(tmp_path / "nowhere", users={}, reward="purchase")
+
+
+def test_all_lists_of_a_user_judge_or_none_does_and_half_of_the_users_do():
+    judges = []
+    for number in range(2000):
+        told = {SeenList(str(n), f"u{number}", (), (), frozenset()).is_judge for n in range(3)}
+        judges += [*told]
+    assert len(judges) == 2000
+    assert 900 < sum(judges) < 1100

@@ -28,6 +28,7 @@ WRONG = np.array([[0.9, 0.0, 0.4], [0.1, 0.6, 0.7]])
 
 def logged(context, action, reward, *, model=REWARD, propensity=LOGGING, target=TARGET):
     return Logged(
+        user=np.arange(len(context)),
         reward=np.asarray(reward, float),
         propensity=propensity[context, action],
         target=target[context, action],
@@ -103,6 +104,36 @@ def test_the_lower_bound_holds_in_95_of_100_logs():
             held[estimate] += estimate(one).low < TRUE
     for number in held.values():
         assert 0.91 < number / 400 < 0.99
+
+
+def by_user(one, each):
+    """The same with several places of each user, who does the same at all of them."""
+    places = np.repeat(np.arange(len(one.reward)), each)
+    return Logged(*(column[places] for column in one))
+
+
+def test_what_a_user_does_again_and_again_makes_no_estimate_surer():
+    one = logged(*sample(50), model=WRONG)
+    for estimate in (on_policy, replay, ips, snips, doubly_robust, gain):
+        single, again = estimate(one), estimate(by_user(one, 7))
+        assert again.value == pytest.approx(single.value)
+        assert again.error == pytest.approx(single.error)
+
+
+def test_the_error_follows_from_the_spread_of_the_users_sums():
+    one = logged(*sample(60))
+    of_user = np.random.default_rng(4).integers(9, size=60) * 1000  # some have more places
+    value = sum(one.reward) / 60
+    squares = [
+        sum(r - value for r, u in zip(one.reward, of_user, strict=True) if u == user) ** 2
+        for user in set(of_user)
+    ]
+    users = len(squares)
+    error = (users / (users - 1) * sum(squares)) ** 0.5 / 60
+    found = on_policy(one._replace(user=of_user))
+    assert found.value == pytest.approx(value)
+    assert found.error == pytest.approx(error)
+    assert found.error != pytest.approx(on_policy(one).error, rel=0.01)
 
 
 def test_snips_of_rewards_moved_by_a_constant_moves_with_them():
