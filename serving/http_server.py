@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from io import BufferedIOBase
+from typing import Any, cast
 
 import grpc
 
@@ -185,6 +186,15 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             self.server.leave()
 
+    def parse_request(self) -> bool:
+        """Reads request line and headers by their lines."""
+        file = self.rfile
+        self.rfile = cast(BufferedIOBase, _HeaderLines(file))
+        try:
+            return super().parse_request()
+        finally:
+            self.rfile = file
+
     def handle_one_request(self) -> None:
         """Answers what can't be read too; the connection can't be used any further then."""
         try:
@@ -270,6 +280,23 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Every request: only at debug level."""
         _log.debug(format, *args)
+
+
+class _HeaderLines:
+    """The lines of a file, of which none may have a carriage return within.
+
+    The parser of headers takes it for the end of a line, where a proxy need not (RFC 9112, section
+    2.2).
+    """
+
+    def __init__(self, file: BufferedIOBase) -> None:
+        self._file = file
+
+    def readline(self, size: int) -> bytes:
+        line = self._file.readline(size)
+        if b"\r" in line.removesuffix(b"\n").removesuffix(b"\r"):
+            raise Unreadable
+        return line
 
 
 def _after(body: Body) -> dict[str, str]:

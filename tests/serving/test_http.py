@@ -145,6 +145,8 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
         (b"Content-Length: " + b"9" * 5000 + b"\r\n", 400),
         (b"Content-Length : 44\r\n", 400),
         (b"no header\r\nContent-Length: 44\r\n", 400),
+        (b"A: b\rContent-Length: 44\r\n", 400),
+        (b"Content-Length: 44\r\r\n", 400),
     ],
 )
 @pytest.mark.parametrize("path", [b"/v1/models/scale:predict", b"/elsewhere"])
