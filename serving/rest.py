@@ -224,7 +224,8 @@ def _signature_name(document: Mapping[str, Any]) -> str:
             f"JSON Value: {debug_string(document)} not formatted correctly."
             " 'signature_name' key must be a string value."
         )
-    return name
+    # Bytes that are no UTF-8 arrive as lone surrogates, which no message can hold.
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _metadata_json(response: get_model_metadata_pb2.GetModelMetadataResponse) -> str:

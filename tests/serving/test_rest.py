@@ -117,6 +117,15 @@ def test_refusal_has_the_stock_servers_status_and_text(ask, path, body, status, 
     assert error(ask(path, body)) == (status, text)
 
 
+@pytest.mark.parametrize("name", [b"\xff", rb"\udc80"])
+@pytest.mark.parametrize("verb", ["predict", "classify", "regress"])
+def test_name_of_a_signature_that_is_no_unicode_is_an_unknown_one(ask, verb, name):
+    body = b'{"signature_name": "%s", "instances": [1.0], "examples": [{"x": 1.0}]}' % name
+    status, text = error(ask(f"/v1/models/scale:{verb}", body))
+    assert status == 400
+    assert "\ufffd" in text
+
+
 KIND = "Unexpected element type in feature: x expecting type: "
 
 
