@@ -10,7 +10,7 @@ from absl import logging
 from pydantic import BaseModel
 
 from models.inheritance.kernel import KernelSettings
-from models.tracking.tracker import Tracker
+from models.tracking import Trackers
 
 RECORD_FILE: Final = "training.json"
 
@@ -77,6 +77,7 @@ class TrainingRecord(BaseModel):
     does not draw;
     `exposure` is the curve of `models.exposure.balancing`, `exposure_strength` what was chosen on
     it;
+    `untracked` names services that failed while they were told of the training;
     `tuned` holds what a Tuner found, by the name of the option.
     """
 
@@ -98,16 +99,17 @@ class TrainingRecord(BaseModel):
     exposure_strength: float = 0.0
     first_interactions: list[MeasuredPoint] = []
     labelled_share: list[MeasuredPoint] = []
+    untracked: list[str] = []
     tuned: dict[str, float]
 
 
 class TrainingRecorder:
-    """Tells a tracker the scalars as they come, and writes the record at the end."""
+    """Tells trackers the scalars as they come, and writes the record at the end."""
 
-    def __init__(self, folder: Path, tracker: Tracker) -> None:
+    def __init__(self, folder: Path, trackers: Trackers) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._tracker = tracker
+        self._trackers = trackers
         self.curve: list[CurvePoint] = []
 
     def step(self, step: int, values: dict[str, float]) -> None:
@@ -115,7 +117,7 @@ class TrainingRecorder:
         self.curve.append(CurvePoint(step=step, values=values))
         shown = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
         logging.info("Step %d: %s", step, shown)
-        self._tracker.scalars(step, values)
+        self._trackers.scalars(step, values)
 
     def kernel(self, settings: KernelSettings, recall: float) -> None:
         """Note what some settings of the kernel are worth."""
@@ -123,7 +125,8 @@ class TrainingRecorder:
 
     def finish(self, record: TrainingRecord) -> None:
         """Write the record as JSON."""
-        self._tracker.results(record.after)
+        self._trackers.results(record.after)
+        record = record.model_copy(update={"untracked": self._trackers.lost})
         (self._folder / RECORD_FILE).write_text(record.model_dump_json(indent=1))
 
 

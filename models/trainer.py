@@ -6,7 +6,6 @@ Given to the Trainer by dotted path; `module_file` would build a wheel for every
 from __future__ import annotations
 
 import shutil
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,7 @@ from models.record import MeasuredPoint, TrainingRecord, TrainingRecorder
 from models.shelf.shelf import ShelfData
 from models.shop_data import ShopData
 from models.tracing import seldom_collected
-from models.tracking import ItemSpace, Tracker, open_trackers
+from models.tracking import ItemSpace, Trackers, open_trackers
 from models.tracking.tracker import flat
 from models.training import Trainer
 from models.training_state import Facts, TrainingState
@@ -55,7 +54,7 @@ def run_fn(arguments: FnArgs) -> None:
     with seldom_collected():
         if is_chief(strategy):
             folder = Path(arguments.model_run_dir)
-            with closing(open_trackers(options.tracking, folder)) as trackers:
+            with open_trackers(options.tracking, folder) as trackers:
                 told = options.model_dump(mode="json", exclude={"rules", "tracking"})
                 trackers.options(flat(told))
                 _train(arguments, options, trackers)
@@ -74,7 +73,7 @@ def _train_along(arguments: FnArgs, options: TrainerOptions) -> None:
     Path(arguments.serving_model_dir).mkdir(parents=True, exist_ok=True)
 
 
-def _train(arguments: FnArgs, options: TrainerOptions, trackers: Tracker) -> None:
+def _train(arguments: FnArgs, options: TrainerOptions, trackers: Trackers) -> None:
     data = ShopData.read(arguments, options.history_length)
     base, start = find_base(arguments.base_model, data.facts(options))
     recorder = TrainingRecorder(Path(arguments.model_run_dir), trackers)

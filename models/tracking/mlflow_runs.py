@@ -50,9 +50,9 @@ class MlflowTracker:
         with TemporaryDirectory() as scratch:
             board = TensorBoardTracker(Path(scratch) / "projector")
             board.items(space)
-            board.close()
+            board.close(failed=False)
             self._client.log_artifacts(self._run, str(Path(scratch)))
 
-    def close(self) -> None:
+    def close(self, *, failed: bool) -> None:
         """Ends the run."""
-        self._client.set_terminated(self._run)
+        self._client.set_terminated(self._run, "FAILED" if failed else "FINISHED")

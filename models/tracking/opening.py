@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+from absl import logging
 
 from models.errors import BadInput
 from models.options import TrackingOptions
@@ -15,51 +18,83 @@ from models.tracking.weights_and_biases import WandbTracker
 
 
 class Trackers:
-    """Several as one."""
+    """Several as one: TensorBoard, and services that no training waits for or fails by."""
 
-    def __init__(self, trackers: Sequence[Tracker]) -> None:
-        """Args: those that are told everything, in this order."""
-        self._all = tuple(trackers)
+    def __init__(self, board: Tracker, services: Mapping[str, Callable[[], Tracker]]) -> None:
+        """Open the services.
+
+        Args:
+            board: is told everything first, and may fail.
+            services: how each is opened, by its name. One that raises is told nothing more.
+        """
+        self._board = board
+        self._services: dict[str, Tracker] = {}
+        self._lost: list[str] = []
+        for name, opened in services.items():
+            with self._watched(name):
+                self._services[name] = opened()
+
+    @property
+    def lost(self) -> list[str]:
+        """Services that failed, and so have a part of the training at most."""
+        return self._lost
 
     def options(self, values: Mapping[str, Plain]) -> None:
         """See `Tracker`."""
-        for tracker in self._all:
-            tracker.options(values)
+        self._tell(lambda tracker: tracker.options(values))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """See `Tracker`."""
-        for tracker in self._all:
-            tracker.scalars(step, values)
+        self._tell(lambda tracker: tracker.scalars(step, values))
 
     def results(self, values: Mapping[str, float]) -> None:
         """See `Tracker`."""
-        for tracker in self._all:
-            tracker.results(values)
+        self._tell(lambda tracker: tracker.results(values))
 
     def items(self, space: ItemSpace) -> None:
         """See `Tracker`."""
-        for tracker in self._all:
-            tracker.items(space)
+        self._tell(lambda tracker: tracker.items(space))
 
-    def close(self) -> None:
+    def close(self, *, failed: bool) -> None:
         """See `Tracker`."""
-        for tracker in self._all:
-            tracker.close()
+        self._tell(lambda tracker: tracker.close(failed=failed))
+
+    def _tell(self, call: Callable[[Tracker], None]) -> None:
+        call(self._board)
+        for name, tracker in list(self._services.items()):
+            with self._watched(name):
+                call(tracker)
+
+    @contextmanager
+    def _watched(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception:  # whatever the service's own library raises
+            self._services.pop(name, None)
+            self._lost.append(name)
+            logging.exception("Training goes on without tracking.%s, which failed", name)
 
 
-def open_trackers(options: TrackingOptions, folder: Path) -> Trackers:
-    """TensorBoard in `<folder>/tensorboard`, and what the options name.
+@contextmanager
+def open_trackers(options: TrackingOptions, folder: Path) -> Iterator[Trackers]:
+    """TensorBoard in `<folder>/tensorboard`, and what the options name, closed at the end.
 
     Raises:
         BadInput: a library is not installed.
     """
     require_installed(options)
-    trackers: list[Tracker] = [TensorBoardTracker(folder / "tensorboard")]
-    if options.wandb is not None:
-        trackers.append(WandbTracker(options.wandb, folder))
-    if options.mlflow is not None:
-        trackers.append(MlflowTracker(options.mlflow))
-    return Trackers(trackers)
+    services: dict[str, Callable[[], Tracker]] = {}
+    if (project := options.wandb) is not None:
+        services["wandb"] = lambda: WandbTracker(project, folder)
+    if (experiment := options.mlflow) is not None:
+        services["mlflow"] = lambda: MlflowTracker(experiment)
+    trackers = Trackers(TensorBoardTracker(folder / "tensorboard"), services)
+    try:
+        yield trackers
+    except BaseException:
+        trackers.close(failed=True)
+        raise
+    trackers.close(failed=False)
 
 
 def require_installed(options: TrackingOptions) -> None:

@@ -56,8 +56,9 @@ class TensorBoardTracker:
         )  # fmt: skip
         (self._folder / CONFIG).write_text(text_format.MessageToString(config))
 
-    def close(self) -> None:
-        """Writes what is buffered."""
+    def close(self, *, failed: bool) -> None:
+        """Writes what is buffered; TensorBoard knows no end of a run."""
+        del failed
         self._writer.close()
 
 

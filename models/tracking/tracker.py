@@ -41,8 +41,8 @@ class Tracker(Protocol):
     def items(self, space: ItemSpace) -> None:
         """Shows the item space."""
 
-    def close(self) -> None:
-        """Ends the run; what was noted is stored."""
+    def close(self, *, failed: bool) -> None:
+        """Ends the run, as failed where training was; what was noted is stored."""
 
 
 def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Plain]:

@@ -47,6 +47,6 @@ class WandbTracker:
         rows = zip(space.item_id, space.name, space.state, space.embedding.tolist(), strict=True)
         self._run.log({"items": wandb.Table(columns=columns, data=[list(row) for row in rows])})
 
-    def close(self) -> None:
+    def close(self, *, failed: bool) -> None:
         """Ends the run."""
-        self._run.finish()
+        self._run.finish(exit_code=1 if failed else 0)

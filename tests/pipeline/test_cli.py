@@ -306,6 +306,13 @@ def finished(tmp_path, monkeypatch):
     return run
 
 
+def test_a_run_says_which_tracking_failed(finished, tmp_path):
+    made = outcome(tmp_path / "serving" / "debut" / "5")
+    training = made.training.model_copy(update={"untracked": ["mlflow"]})
+    result, _ = finished(dataclasses.replace(made, training=training))
+    assert "tracking.mlflow failed, and has a part" in result.stdout
+
+
 def test_an_override_without_a_reason_is_bad_input(finished):
     result, _ = finished(outcome(None), "--override-gates", "  ")
     assert_one_paragraph(result, 2)

@@ -1,7 +1,10 @@
 """What each tracker stores of a training: read back from its files, with no service at hand."""
 
+import contextlib
 import json
 import os
+import shutil
+import socket
 import time
 from unittest import mock
 
@@ -13,7 +16,9 @@ from tensorboard.plugins.projector import projector_plugin
 
 from models.errors import BadInput
 from models.options import TrackingOptions
-from models.tracking import ItemSpace, open_trackers, require_installed
+from models.record import TrainingRecord, TrainingRecorder, read_record
+from models.tracking import ItemSpace, Trackers, open_trackers, require_installed
+from models.tracking.tensor_board import TensorBoardTracker
 from models.tracking.tracker import flat
 
 OPTIONS = {"training.steps": 60, "training.learning_rate": 0.01, "encoder.shared": True}
@@ -27,16 +32,30 @@ SPACE = ItemSpace(
 )
 
 
-def follow(folder, **services):
-    """A whole training with the services that are named."""
+RECORD = TrainingRecord(
+    start="fresh", replayed=0, before={}, after={"recall": 0.5}, kept_step=0, curve=[],
+    fine_tuned=None, kernel={}, items=2, users=1, interactions=1, implicit=True, parameters=1,
+    tuned={},
+)  # fmt: skip
+
+
+def closed_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def follow(folder, between=lambda step: None, **services):
+    """A whole training with the services that are named; `between` is called before each step."""
     options = TrackingOptions(**{"wandb": None, "mlflow": None, "projected_items": 10} | services)
-    tracker = open_trackers(options, folder)
-    tracker.options(OPTIONS)
-    for step, values in CURVE.items():
-        tracker.scalars(step, values)
-    tracker.results(RESULTS)
-    tracker.items(SPACE)
-    tracker.close()
+    with open_trackers(options, folder) as trackers:
+        trackers.options(OPTIONS)
+        for step, values in CURVE.items():
+            between(step)
+            trackers.scalars(step, values)
+        trackers.results(RESULTS)
+        trackers.items(SPACE)
     return folder
 
 
@@ -82,11 +101,23 @@ def test_the_projector_reads_the_item_space(board):
     assert "items.tsv" in config and "item_names.tsv" in config
 
 
+def die(step):
+    if step:
+        raise RuntimeError("training died")
+
+
+def wandb_in(folder):
+    return {"WANDB_MODE": "offline", "WANDB_CONFIG_DIR": str(folder / "config"),
+            "WANDB_CACHE_DIR": str(folder / "cache"), "WANDB_DATA_DIR": str(folder),
+            "WANDB_ERROR_REPORTING": "false"}  # fmt: skip
+
+
+def mlflow_in(folder):
+    return {"MLFLOW_TRACKING_URI": f"file:{folder / 'mlruns'}", "MLFLOW_ALLOW_FILE_STORE": "true"}
+
+
 def test_weights_and_biases_keeps_a_run_offline(tmp_path):
-    wandb_here = {"WANDB_MODE": "offline", "WANDB_CONFIG_DIR": str(tmp_path / "config"),
-                  "WANDB_CACHE_DIR": str(tmp_path / "cache"), "WANDB_DATA_DIR": str(tmp_path),
-                  "WANDB_ERROR_REPORTING": "false"}  # fmt: skip
-    with mock.patch.dict(os.environ, wandb_here):
+    with mock.patch.dict(os.environ, wandb_in(tmp_path)):
         follow(tmp_path, wandb="shop")
     [file] = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     wanted = {b"training.learning_rate", b"squared_error", b"recall", b"shop"}
@@ -106,12 +137,10 @@ def test_weights_and_biases_keeps_a_run_offline(tmp_path):
 def test_mlflow_keeps_a_run_in_a_folder(tmp_path):
     from mlflow import MlflowClient
 
-    address = f"file:{tmp_path / 'mlruns'}"
-    here = {"MLFLOW_TRACKING_URI": address, "MLFLOW_ALLOW_FILE_STORE": "true"}
-    with mock.patch.dict(os.environ, here):
+    with mock.patch.dict(os.environ, mlflow_in(tmp_path)):
         follow(tmp_path, mlflow="shop")
         follow(tmp_path, mlflow="shop")
-        client = MlflowClient(address)
+        client = MlflowClient()
         experiment = client.get_experiment_by_name("shop")
         assert experiment is not None
         run, _ = client.search_runs([experiment.experiment_id])
@@ -123,6 +152,79 @@ def test_mlflow_keeps_a_run_in_a_folder(tmp_path):
         [folder] = client.list_artifacts(run.info.run_id)
         files = {file.path for file in client.list_artifacts(run.info.run_id, folder.path)}
         assert {"projector/items.tsv", "projector/item_names.tsv"} <= files
+
+
+def test_a_training_that_died_is_a_failed_run_of_mlflow(tmp_path):
+    from mlflow import MlflowClient
+
+    with mock.patch.dict(os.environ, mlflow_in(tmp_path)):
+        with pytest.raises(RuntimeError, match="training died"):
+            follow(tmp_path, between=die, mlflow="shop")
+        client = MlflowClient()
+        experiment = client.get_experiment_by_name("shop")
+        assert experiment is not None
+        [run] = client.search_runs([experiment.experiment_id])
+        assert run.info.status == "FAILED" and run.data.metrics == {"loss": 2.0}
+
+
+def test_a_training_that_died_is_a_failed_run_of_weights_and_biases(tmp_path):
+    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.sdk.internal.datastore import DataStore
+
+    with mock.patch.dict(os.environ, wandb_in(tmp_path)):
+        for between in (die, lambda step: None):
+            with contextlib.suppress(RuntimeError):
+                follow(tmp_path / between.__name__, between=between, wandb="shop")
+
+    def exit_codes(folder):
+        [file] = (folder / "wandb").glob("offline-run-*/run-*.wandb")
+        store = DataStore()
+        store.open_for_scan(str(file))
+        codes = []
+        for data in iter(store.scan_data, None):
+            record = Record()
+            record.ParseFromString(data)
+            codes += [record.exit.exit_code] if record.HasField("exit") else []
+        return codes
+
+    # Its own process writes the file, and may still be at it.
+    for _ in range(300):
+        codes = [exit_codes(tmp_path / name) for name in ("die", "<lambda>")]
+        if all(codes):
+            break
+        time.sleep(0.1)
+    assert codes == [[1], [0]]
+
+
+def test_a_training_goes_on_without_a_service_that_is_not_there(tmp_path, caplog):
+    nowhere = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{closed_port()}",
+               "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}  # fmt: skip
+    with mock.patch.dict(os.environ, nowhere):
+        follow(tmp_path, mlflow="shop")
+    [said] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "Training goes on without tracking.mlflow, which failed" in said.getMessage()
+    assert (tmp_path / "tensorboard" / "items.tsv").is_file()
+
+
+def test_a_service_that_fails_on_the_way_is_told_nothing_more_and_named_once(tmp_path, caplog):
+    def leave(step):
+        if step:
+            shutil.rmtree(tmp_path / "mlruns")
+
+    with mock.patch.dict(os.environ, mlflow_in(tmp_path)):
+        follow(tmp_path, between=leave, mlflow="shop")
+    assert [r.levelname for r in caplog.records if "tracking.mlflow" in r.getMessage()] == ["ERROR"]
+    assert (tmp_path / "tensorboard" / "items.tsv").is_file()
+
+
+def test_the_record_names_the_services_that_failed(tmp_path):
+    def refuses():
+        raise OSError("nobody answers")
+
+    trackers = Trackers(TensorBoardTracker(tmp_path / "board"), {"mlflow": refuses})
+    TrainingRecorder(tmp_path, trackers).finish(RECORD)
+    trackers.close(failed=False)
+    assert read_record(tmp_path).untracked == ["mlflow"]
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
