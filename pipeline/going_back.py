@@ -18,6 +18,7 @@ from components.lineage import (
 )
 from components.version_folder import promote
 from models.errors import BadInput
+from models.rules import Rules
 from pipeline.derived import push_made_of
 from pipeline.layout import metadata_file, serving_folder
 from pipeline.newest import newest_version
@@ -31,11 +32,13 @@ class RolledBack(NamedTuple):
         version: folder of the new version.
         base: folder of the version whose content it has.
         instead_of: versions that had a label before.
+        has_dates: whether it has rules with dates, which are as of when it was made.
     """
 
     version: Path
     base: Path
     instead_of: tuple[int, ...]
+    has_dates: bool
 
 
 def roll_back(root: Path, version: str, *, reason: str) -> RolledBack:
@@ -62,7 +65,8 @@ def roll_back(root: Path, version: str, *, reason: str) -> RolledBack:
         base, base, root=root, kind=ROLLBACK,
         details={REASON: reason, INSTEAD_OF: ",".join(map(str, instead_of))},
     )  # fmt: skip
-    return RolledBack(pushed, base, instead_of)
+    rules = Rules.load(base)
+    return RolledBack(pushed, base, instead_of, has_dates=bool(rules and rules.dates))
 
 
 def promote_canary(root: Path, *, reason: str) -> int:

@@ -34,6 +34,11 @@ def rollback(version: str, root: Path, reason: str) -> None:
         done = roll_back(root, version, reason=reason)
     left = " and ".join(map(str, done.instead_of))
     click.echo(f"Pushed {done.version}, the same as version {done.base.name}, instead of {left}.")
+    if done.has_dates:
+        click.echo(
+            "The dates of its rules are as of when that version was made; `debut items refresh "
+            f"--root {root}` takes up today's."
+        )
 
 
 @click.command(

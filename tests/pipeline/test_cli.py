@@ -23,6 +23,7 @@ import pipeline.runner
 from components.ingestion.summary import FileCounts, IngestionSummary, QuarantineReason
 from models.errors import BadInput, DebutError, Refused, Unreachable
 from models.record import CurvePoint, FineTuned, TrainingRecord
+from models.rules import Rules
 from pipeline import demo
 from pipeline.cli import main
 from pipeline.commands.failures import describe
@@ -304,6 +305,22 @@ def finished(tmp_path, monkeypatch):
         return result, seen[0] if seen else None
 
     return run
+
+
+def test_a_rollback_says_that_the_dates_of_its_rules_are_those_of_then(tmp_path):
+    root = tmp_path / "root"
+    for number in ("1", "2"):
+        version = root / "serving" / "debut" / number
+        version.mkdir(parents=True)
+        (version / "saved_model.pb").write_bytes(b"graph")
+        dates = [{"items": ["a"], "last": "2026-12-24"}] if number == "1" else []
+        Rules.model_validate({"new_share": 0.1, "dates": dates}).save(version)
+    told = {
+        number: debut("rollback", number, "--root", root, "--reason", "it sold out").stdout
+        for number in ("1", "2")
+    }
+    assert f"`debut items refresh --root {root}` takes up today's." in told["1"]
+    assert "Pushed" in told["2"] and "dates" not in told["2"]
 
 
 def test_a_run_says_which_tracking_failed(finished, tmp_path):
