@@ -10,6 +10,7 @@ from absl import logging
 from pydantic import BaseModel
 
 from models.inheritance.kernel import KernelSettings
+from models.rules import RuleCount
 from models.tracking import Trackers
 
 RECORD_FILE: Final = "training.json"
@@ -77,6 +78,7 @@ class TrainingRecord(BaseModel):
     does not draw;
     `exposure` is the curve of `models.exposure.balancing`, `exposure_strength` what was chosen on
     it;
+    `rules` are those of the shop, as they bear on its catalogue;
     `untracked` names services that failed while they were told of the training;
     `tuned` holds what a Tuner found, by the name of the option.
     """
@@ -99,6 +101,7 @@ class TrainingRecord(BaseModel):
     exposure_strength: float = 0.0
     first_interactions: list[MeasuredPoint] = []
     labelled_share: list[MeasuredPoint] = []
+    rules: list[RuleCount] = []
     untracked: list[str] = []
     tuned: dict[str, float]
 

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import math
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from models.arrays import Floats
 from models.errors import BadInput
@@ -27,6 +36,17 @@ _HASH_BYTES: Final = 7
 NO_GROUP: Final = -1
 # Of a category tree: the nearest ones are looked at.
 LEVELS: Final = 6
+_SHOWN: Final = 3  # of the names that no item has
+
+
+def _filled(name: str) -> str:
+    if not name.strip():
+        # An item without a brand would be of it.
+        raise ValueError("is blank; give a name, or leave the entry out")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_filled)]
 
 
 class _Part(BaseModel):
@@ -36,12 +56,12 @@ class _Part(BaseModel):
 class Selection(_Part):
     """Items by their ids, categories or brands; those that any list names.
 
-    Categories and brands are compared without regard to case.
+    Names are compared in Unicode's form NFC, categories and brands without regard to case.
     """
 
-    items: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
-    brands: tuple[str, ...] = ()
+    items: tuple[Name, ...] = ()
+    categories: tuple[Name, ...] = ()
+    brands: tuple[Name, ...] = ()
 
     @model_validator(mode="after")
     def _names_something(self) -> Selection:
@@ -108,7 +128,7 @@ class BackOffRule(_Part):
     words: int = Field(default=2, ge=1)
     least: int = Field(default=5, ge=1)
     separator: str = Field(default=">", min_length=1)
-    parents: dict[str, str] = {}
+    parents: dict[Name, Name] = {}
 
     @model_validator(mode="after")
     def _is_a_tree(self) -> BackOffRule:
@@ -163,6 +183,21 @@ class Rules(_Part):
         return cls.model_validate_json(file.read_text("utf-8")) if file.is_file() else None
 
 
+class _Loader(yaml.BaseLoader):
+    """Takes every value for a text, so that ids keep their leading zeros, and each key once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.YAMLError(
+                    f"line {key.start_mark.line + 1} says {key.value!r} a second time; put what "
+                    "belongs to it together"
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_rules(file: Path) -> Rules:
     """Read a file of rules.
 
@@ -170,8 +205,7 @@ def read_rules(file: Path) -> Rules:
         BadInput: it can't be read, or a rule is not one; names the place.
     """
     try:
-        # Every value is a text to this loader, so that ids keep their leading zeros.
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadInput(f"The rules {file} can't be read ({error}). Give a YAML file.") from error
     if not isinstance(content, dict):
@@ -247,15 +281,8 @@ def rule(rules: Rules, goods: Goods, *, now: float) -> Ruled:
     """
     named = _Named(goods)
     passes = np.ones(len(goods.item), np.bool_)
-    if rules.block:
-        passes &= ~named(rules.block)
-    if rules.allow:
-        passes &= named(rules.allow)
-    if rules.price:
-        unknown = np.isnan(goods.price)
-        most = math.inf if rules.price.max is None else rules.price.max
-        inside = (goods.price >= rules.price.min) & (goods.price <= most)
-        passes &= np.where(unknown, rules.price.unknown, inside)
+    for _, passing in _let_through(rules, goods, named):
+        passes &= passing
     first, end = np.zeros(len(passes), np.int64), np.full(len(passes), _ALWAYS)
     for dates in rules.dates:
         chosen = named(dates)
@@ -291,6 +318,129 @@ def rule(rules: Rules, goods: Goods, *, now: float) -> Ruled:
     )
 
 
+def require_something(rules: Rules, goods: Goods, *, now: float) -> None:
+    """Check that the rules leave anything to recommend.
+
+    Raises:
+        BadInput: they don't; names the rule after which nothing is left.
+    """
+    left, named = np.ones(len(goods.item), np.bool_), _Named(goods)
+    for place, passing in _let_through(rules, goods, named):
+        left &= passing
+        if not left.any():
+            allow = rules.allow if place == "allow" else None
+            unknown = ", ".join(named.unknown(allow)[:_SHOWN]) if allow else ""
+            said = f", of whose names no item has {unknown}" if unknown else ""
+            raise _nothing_left(f"`{place}`{said}", of=len(left))
+    if not rule(rules, goods, now=now).allowed.any():
+        raise _nothing_left("`dates` as of today, UTC", of=len(left))
+
+
+def _nothing_left(after: str, *, of: int) -> BadInput:
+    return BadInput(
+        f"The rules leave nothing to recommend: none of {of:,} items is left after {after}. "
+        "Correct that rule in the file that rules.file names."
+    )
+
+
+class RuleCount(BaseModel):
+    """How a rule bears on a catalogue.
+
+    Attributes:
+        rule: its place in the file, such as `dates.0`.
+        numbers: what it states beside names, such as `factor 1.5`.
+        items: how many it names; how many `price` shuts out, and how many back off; None where a
+            rule is about whole lists.
+        unknown: how many of its names no item has.
+        such_as: the first of these.
+    """
+
+    rule: str
+    numbers: str
+    items: int | None
+    unknown: int = 0
+    such_as: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The rule with its numbers, as a line of a list."""
+        counted = "" if self.items is None else f"{self.items:,} items"
+        unknown = f"{self.unknown:,} names that no item has" if self.unknown else ""
+        return f"{self.rule} ({', '.join(filter(None, (self.numbers, counted, unknown)))})"
+
+    @property
+    def warning(self) -> str | None:
+        """What to say of names that no item has; None without any."""
+        if not self.unknown:
+            return None
+        more = f" and {self.unknown - len(self.such_as):,} more"
+        shown = ", ".join(self.such_as) + (more if self.unknown > len(self.such_as) else "")
+        return f"Rule {self.rule}: no item has {shown}."
+
+
+def count_rules(rules: Rules, goods: Goods) -> list[RuleCount]:
+    """How each rule bears on N items."""
+    named = _Named(goods)
+    found = []
+    for place, part in _parts(rules):
+        items, unknown = None, []
+        if isinstance(part, Selection):
+            items, unknown = int(named(part).sum()), named.unknown(part)
+        elif isinstance(part, PriceRule):
+            items = int((~_within(part, goods.price)).sum())
+        elif isinstance(part, BackOffRule):
+            items = int((goods.words < part.words).sum())
+        found.append(
+            RuleCount(
+                rule=place, numbers=_numbers(part), items=items,
+                unknown=len(unknown), such_as=tuple(unknown[:_SHOWN]),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _parts(rules: Rules) -> Iterator[tuple[str, _Part | float]]:
+    """The rules that a file states, by their places in it."""
+    for name in type(rules).model_fields:
+        value = getattr(rules, name)
+        if name == "boost_bounds" or not value:
+            continue
+        if isinstance(value, tuple):
+            yield from ((f"{name}.{place}", part) for place, part in enumerate(value))
+        else:
+            yield name, value
+
+
+def _numbers(part: _Part | float) -> str:
+    if not isinstance(part, _Part):
+        return f"{part:g}"
+    names = {*Selection.model_fields, "parents"}
+    told = part.model_dump(mode="json", exclude=names, exclude_none=True)
+    return ", ".join(f"{name} {_plain(value)}" for name, value in told.items())
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+
+
+def _let_through(
+    rules: Rules, goods: Goods, named: _Named
+) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    """What each rule about items lets through whatever the day: its name, and bool [N]."""
+    if rules.block:
+        yield "block", ~named(rules.block)
+    if rules.allow:
+        yield "allow", named(rules.allow)
+    if rules.price:
+        yield "price", _within(rules.price, goods.price)
+
+
+def _within(rule: PriceRule, price: Floats) -> npt.NDArray[np.bool_]:
+    most = math.inf if rule.max is None else rule.max
+    inside = (price >= rule.min) & (price <= most)
+    found: npt.NDArray[np.bool_] = np.where(np.isnan(price), rule.unknown, inside)
+    return found
+
+
 def on_day(
     first: npt.NDArray[np.int64], end: npt.NDArray[np.int64], now: float
 ) -> npt.NDArray[np.bool_]:
@@ -304,7 +454,7 @@ class _Named:
 
     def __init__(self, goods: Goods) -> None:
         self._columns = {
-            "items": [item.decode() for item in goods.item],
+            "items": [_composed(item.decode()) for item in goods.item],
             "categories": [_folded(text) for text in goods.category],
             "brands": [_folded(text) for text in goods.brand],
         }
@@ -313,11 +463,23 @@ class _Named:
         """Bool [N]."""
         found = np.zeros(len(self._columns["items"]), np.bool_)
         for name, column in self._columns.items():
-            texts = getattr(selection, name)
-            wanted = set(texts) if name == "items" else {_folded(text.encode()) for text in texts}
-            if wanted:
+            if wanted := _wanted(selection, name).keys():
                 found |= np.fromiter((one in wanted for one in column), np.bool_, len(column))
         return found
+
+    def unknown(self, selection: Selection) -> list[str]:
+        """Names of a selection that no item has, as they are written."""
+        missing: list[str] = []
+        for name, column in self._columns.items():
+            wanted = _wanted(selection, name)
+            missing += [wanted[one] for one in wanted.keys() - set(column)] if wanted else []
+        return sorted(missing)
+
+
+def _wanted(selection: Selection, column: str) -> dict[str, str]:
+    """The names of a selection, as they are compared and as they are written."""
+    read = _composed if column == "items" else _name
+    return {read(text): text for text in getattr(selection, column)}
 
 
 def _folded(text: bytes) -> str:
@@ -325,7 +487,12 @@ def _folded(text: bytes) -> str:
 
 
 def _name(text: str) -> str:
-    return text.strip().casefold()
+    return _composed(text).strip().casefold()
+
+
+def _composed(text: str) -> str:
+    # Which of a letter and its accent's two spellings a text has, nobody sees.
+    return unicodedata.normalize("NFC", text)
 
 
 def _levels(rule: BackOffRule, category: bytes) -> list[int]:

@@ -6,6 +6,7 @@ Given to the Trainer by dotted path; `module_file` would build a wheel for every
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from models.inheritance.selection import START
 from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH, OPTIONS, TrainerOptions
 from models.preparation import Prepared, checkpoint_folder, simulated_launches
 from models.record import MeasuredPoint, TrainingRecord, TrainingRecorder
+from models.rules import count_rules, require_something
 from models.shelf.shelf import ShelfData
 from models.shop_data import ShopData
 from models.tracing import seldom_collected
@@ -63,9 +65,17 @@ def run_fn(arguments: FnArgs) -> None:
         meet(strategy)
 
 
+def _read(arguments: FnArgs, options: TrainerOptions) -> ShopData:
+    data = ShopData.read(arguments, options.history_length)
+    if options.rules:
+        # Before hours of training, of which nothing could be recommended.
+        require_something(options.rules, data.table.goods, now=time.time())
+    return data
+
+
 def _train_along(arguments: FnArgs, options: TrainerOptions) -> None:
     """What is there to do for a worker that is not the first: to train the encoder with it."""
-    data = ShopData.read(arguments, options.history_length)
+    data = _read(arguments, options)
     base, _ = find_base(arguments.base_model, data.facts(options))
     _, validation = simulated_launches(data, options, made=0)
     Encoded.trained(data, validation, options, base, checkpoint_folder(data, options, base))
@@ -74,7 +84,10 @@ def _train_along(arguments: FnArgs, options: TrainerOptions) -> None:
 
 
 def _train(arguments: FnArgs, options: TrainerOptions, trackers: Trackers) -> None:
-    data = ShopData.read(arguments, options.history_length)
+    data = _read(arguments, options)
+    rule_counts = count_rules(options.rules, data.table.goods) if options.rules else []
+    for warning in filter(None, (count.warning for count in rule_counts)):
+        logging.warning("%s", warning)
     base, start = find_base(arguments.base_model, data.facts(options))
     recorder = TrainingRecorder(Path(arguments.model_run_dir), trackers)
     checkpoints = checkpoint_folder(data, options, base)
@@ -116,6 +129,7 @@ def _train(arguments: FnArgs, options: TrainerOptions, trackers: Trackers) -> No
             parameters=model.parameters,
             exposure=[point.point() for point in points],
             exposure_strength=strength,
+            rules=rule_counts,
             tuned=(arguments.hyperparameters or {}).get("values", {}),
             # What a warm start would spend a third of its time on.
             **({} if base else _curves(data, prepared, launched, clock, weights, options)),

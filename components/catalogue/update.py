@@ -32,7 +32,7 @@ from models.export.quick_calls import quick_first_calls
 from models.products import Described, Product
 from models.rules import Rules
 from models.shelf.admission import FILE, Admission
-from models.shelf.intake import FirstInteraction, Intake, assign, take_in
+from models.shelf.intake import Columns, FirstInteraction, Intake, assign, take_in
 from models.shelf.newcomers import Placed, place, refreshed, withdraw
 from models.shelf.pushed_columns import open_columns
 from models.tracing import seldom_collected
@@ -197,10 +197,25 @@ def _change(
     changed = [intake.adapted, *([placed.new, placed.realigned] if placed else [])]
     assign(model, reindexed(model._shelf, np.concatenate(changed)))
     if rules is not None:
-        assign(model, refreshed(model))
+        assign(model, of_today(model))
     if given.withdrawn:
         assign(model, withdraw(model, given.withdrawn))
     return placed, intake
+
+
+def of_today(model: Any) -> Columns:
+    """`refreshed`, of rules that leave something.
+
+    Raises:
+        BadInput: they don't.
+    """
+    columns = refreshed(model)
+    if not columns["rules.allowed"].any():
+        raise BadInput(
+            "As of today, UTC, the rules leave nothing to recommend, so nothing was pushed. "
+            "Correct them in the file that rules.file names, and give `debut run` again."
+        )
+    return columns
 
 
 def _read(change: Change, terms: DataTerms, catalogue: set[str]) -> _Read:

@@ -23,11 +23,13 @@ _ON_COLD: Final = "cold_"  # only the new slice has its true item among the cold
 def print_summary(console: Console, outcome: Outcome, *, report: Path, root: Path) -> None:
     """Print data, training, metrics, decisions, the version and where the report lies."""
     console.print()
+    training = outcome.training
+    warnings = filter(None, (rule.warning for rule in training.rules))
     lost = (
         f"tracking.{name} failed, and has a part of the training at most; run.log says why."
-        for name in outcome.training.untracked
+        for name in training.untracked
     )
-    for line in (*_data_lines(outcome.summary), *lost):
+    for line in (*_data_lines(outcome.summary), *warnings, *lost):
         console.print(line, soft_wrap=True)
     console.print()
     compared = "baseline in brackets" if "baseline" in outcome.metrics else "no baseline yet"

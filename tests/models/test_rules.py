@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from models.errors import BadInput
-from models.rules import NO_GROUP, Goods, Rules, read_rules, rule
+from models.rules import (
+    NO_GROUP,
+    Goods,
+    Rules,
+    count_rules,
+    read_rules,
+    require_something,
+    rule,
+)
 
 NOON = datetime(2026, 12, 10, 12, tzinfo=timezone.utc).timestamp()
 
@@ -138,6 +146,18 @@ back_off:
             "dates: [{items: [7], first: 2026-12-09, last: 2026-12-01}]",
             "dates.0: first 2026-12-09 is after last 2026-12-01",
         ),
+        ("block: {brands: ['']}", "block.brands.0 is '': is blank; give a name, or leave"),
+        ("block:\n  brands:\n    - acme\n    - \n", "block.brands.1 is '': is blank"),
+        ("allow: {items: [' ']}", "allow.items.0 is ' ': is blank"),
+        ("back_off: {parents: {tea: ''}}", "back_off.parents.tea is '': is blank"),
+        (
+            "block: {items: [7]}\nprice: {max: 9}\nblock: {items: [8]}",
+            "line 3 says 'block' a second time; put what belongs to it together",
+        ),
+        (
+            "back_off: {parents: {tea: kitchen, tea: home}}",
+            "line 1 says 'tea' a second time",
+        ),
         ("- block", "must hold sections"),
         ("block: [", "can't be read"),
     ],
@@ -147,6 +167,82 @@ def test_a_bad_rule_is_refused_with_the_file_and_the_place(tmp_path, text, says)
     with pytest.raises(BadInput, match=says) as caught:
         read_rules(file)
     assert str(file) in str(caught.value)
+
+
+COMPOSED, DECOMPOSED = "K\u00fcche", "Ku\u0308che"
+
+
+@pytest.mark.parametrize(("said", "has"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_a_name_is_the_same_however_unicode_spells_its_accents(tmp_path, said, has):
+    assert said != has
+    shop = goods(
+        (has, "", "", 1.0, 5), ("a", f"{has} > tea", "", 1.0, 5), ("b", has.upper(), "", 1.0, 5),
+        ("c", "", has, 1.0, 5), ("d", said, has, 1.0, 5), ("e", "Kuche", "", 1.0, 5),
+    )  # fmt: skip
+    for column, found in (
+        ("items", [0]), ("categories", [2, 4]), ("brands", [3, 4]),
+    ):  # fmt: skip
+        rules = read_rules(write(tmp_path, f"block: {{{column}: ['{said}']}}"))
+        shut_out = ~rule(rules, shop, now=NOON).allowed
+        assert np.flatnonzero(shut_out).tolist() == found
+    text = f"cap: {{group: category, most: 2}}\nback_off: {{parents: {{x: '{said}'}}}}"
+    ruled = rule(read_rules(write(tmp_path, text)), shop, now=NOON)
+    assert ruled.group[2] == ruled.group[4] != ruled.group[5]
+    assert ruled.level[1, 1] == ruled.level[2, 0] == ruled.level[4, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("allow: {brands: [amce, ACNE]}", "none of 4 items is left after `allow`.*has ACNE, amce"),
+        ("allow: {brands: [acme]}\nprice: {max: 1, unknown: false}", "is left after `price`"),
+        ("block: {brands: [acme]}\nallow: {items: [007, lost]}", "left after `allow`.* has lost"),
+        ("allow: {items: [star]}\ndates: [{items: [star], last: 2026-12-09}]", "`dates` as of"),
+    ],
+)
+def test_rules_that_leave_nothing_are_refused_with_the_name_of_the_rule(tmp_path, text, says):
+    rules = read_rules(write(tmp_path, text))
+    assert not rule(rules, SHOP, now=NOON).allowed.any()
+    with pytest.raises(BadInput, match=says):
+        require_something(rules, SHOP, now=NOON)
+
+
+def test_a_name_that_no_item_has_does_nothing_where_others_are_left(tmp_path):
+    for text in ("allow: {brands: [acme, amce]}", "block: {items: [lost]}", "new_share: 1"):
+        require_something(read_rules(write(tmp_path, text)), SHOP, now=NOON)
+    assert passing("allow: {brands: [acme, amce]}", tmp_path) == [True, False, True, True]
+
+
+def test_each_rule_is_counted_over_the_catalogue_and_names_that_no_item_has_are_told(tmp_path):
+    text = """
+block: {items: [007, gone, 8, 9, 10], categories: [TEA]}
+allow: {brands: [ACME]}
+price: {min: 3, max: 20, unknown: false}
+dates:
+  - {items: [star, 7], first: 2026-12-01}
+boosts:
+  - {brands: [acme], factor: 1.5}
+  - {brands: [amce], factor: 2}
+new_share: 0.2
+cap: {group: brand, most: 3}
+back_off: {words: 2, least: 4, parents: {tea: kitchen}}
+"""
+    found = count_rules(read_rules(write(tmp_path, text)), SHOP)
+    assert [(one.rule, one.numbers, one.items) for one in found] == [
+        ("block", "", 2),
+        ("allow", "", 3),
+        ("price", "min 3, max 20, unknown false", 3),
+        ("dates.0", "first 2026-12-01", 2),
+        ("boosts.0", "factor 1.5", 3),
+        ("boosts.1", "factor 2", 0),
+        ("new_share", "0.2", None),
+        ("cap", "group brand, most 3", None),
+        ("back_off", "words 2, least 4, separator >", 2),
+    ]
+    assert {one.rule: one.warning for one in found if one.warning} == {
+        "block": "Rule block: no item has 10, 8, 9 and 1 more.",
+        "boosts.1": "Rule boosts.1: no item has amce.",
+    }
 
 
 def test_an_absent_file_is_refused(tmp_path):

@@ -23,7 +23,7 @@ import pipeline.runner
 from components.ingestion.summary import FileCounts, IngestionSummary, QuarantineReason
 from models.errors import BadInput, DebutError, Refused, Unreachable
 from models.record import CurvePoint, FineTuned, TrainingRecord
-from models.rules import Rules
+from models.rules import RuleCount, Rules
 from pipeline import demo
 from pipeline.cli import main
 from pipeline.commands.failures import describe
@@ -341,6 +341,18 @@ def test_an_override_that_pushed_ends_with_0_and_says_why(finished, tmp_path):
     result, _ = finished(made, "--override-gates", "one odd week")
     assert result.exit_code == 0, result.output
     assert "overridden: one odd week" in result.stdout
+
+
+def test_a_run_says_which_names_of_its_rules_no_item_has(finished, tmp_path):
+    made = outcome(tmp_path / "serving" / "debut" / "5")
+    rules = [
+        RuleCount(rule="block", numbers="", items=3),
+        RuleCount(rule="boosts.0", numbers="factor 2", items=0, unknown=1, such_as=("[amce]",)),
+    ]
+    training = made.training.model_copy(update={"rules": rules})
+    result, _ = finished(dataclasses.replace(made, training=training))
+    assert "Rule boosts.0: no item has [amce]." in result.stdout
+    assert "Rule block" not in result.stdout
 
 
 def test_a_withdrawn_model_ends_with_3_and_claims_no_version(finished):

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import tensorflow as tf
 
 from components.catalogue.gate import Loaded
-from components.catalogue.update import Change, DataTerms, update
+from components.catalogue.update import Change, DataTerms, of_today, update
 from components.ingestion.summary import RatingScale
 from models.errors import BadInput
 from models.exploration.exploration import OUT
@@ -394,6 +394,20 @@ def test_dates_are_taken_up_when_a_version_is_made(goods, monkeypatch):
         allowed = refreshed(model)["rules.allowed"]
         assert (allowed[goods.category == b"cup"] == (not gone)).all()
         assert allowed[goods.category != b"cup"].all()
+
+
+def test_a_version_of_which_nothing_may_be_recommended_today_is_refused(goods, monkeypatch):
+    rules = Rules.model_validate(
+        {"allow": {"categories": ["cup"]}, "dates": [{"categories": ["cup"], "last": "2026-12-24"}]}
+    )
+    before = rule(rules, goods, now=NOW)
+    columns = {name: tf.Variable(getattr(before, name)) for name in ("passes", "first", "end")}
+    model = SimpleNamespace(_shelf=SimpleNamespace(rules=SimpleNamespace(**columns)))
+    monkeypatch.setattr("models.shelf.newcomers.time.time", lambda: NOW)
+    with pytest.raises(BadInput, match="leave nothing to recommend, so nothing was pushed"):
+        of_today(model)
+    monkeypatch.setattr("models.shelf.newcomers.time.time", lambda: 1_766_000_000)
+    assert of_today(model)["rules.allowed"].any()
 
 
 def asked_by_the_gate(model):
