@@ -141,6 +141,18 @@ class CompressionOptions(_Options):
         """Whether matrices are rounded."""
         return self.weights == "int8"
 
+    @property
+    def encoder(self) -> str:
+        """What reads the texts, in words."""
+        taught = {
+            "none": "a BERT encoder",
+            "layers": f"the lowest {self.layers} layers of a BERT encoder, taught by the whole",
+            "static": "word vectors without layers, taught by a BERT encoder",
+        }
+        pruned = f", {self.pruned_share:.0%} of the weights pruned" if self.pruned_share else ""
+        rounded = ", in 8 bits" if self.is_in_8_bits else ""
+        return f"{taught[self.student]}{pruned}{rounded}"
+
 
 class TrainingOptions(_Options):
     """How the towers are trained."""

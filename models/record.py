@@ -73,7 +73,8 @@ class TrainingRecord(BaseModel):
     `start` is "warm", or "fresh" with the reason where a base model did not fit; `replayed` counts
     the interactions of older spans that gradient descent drew from;
     `fine_tuned` is None where the encoder was frozen, `compressed` where it was not made small, or
-    had been before; `kernel` holds the settings that were chosen;
+    had been before; `encoder` is what reads the texts, in words; `kernel` holds the settings that
+    were chosen;
     `first_interactions` and `labelled_share` are the curves of `models.curves`, which a warm start
     does not draw;
     `exposure` is the curve of `models.exposure.balancing`, `exposure_strength` what was chosen on
@@ -91,6 +92,7 @@ class TrainingRecord(BaseModel):
     curve: list[CurvePoint]
     fine_tuned: FineTuned | None
     compressed: Compressed | None = None
+    encoder: str = "an encoder of texts"
     kernel: dict[str, float]
     items: int
     users: int

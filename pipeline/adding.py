@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from components.catalogue.update import Change, Updated, update
 from components.ingestion.set_aside import SetAside
-from components.lineage import ITEMS_ADD
+from components.lineage import ITEMS_ADD, ITEMS_REFRESH
 from components.shelf_change import Check
 from pipeline.candidate import Candidate
 from pipeline.changing import push_changed
@@ -52,7 +52,10 @@ def change_items(candidate: Candidate, change: Change) -> Pushed:
         )  # fmt: skip
 
     made, updated = push_changed(
-        candidate, changed, kind=ITEMS_ADD, told=lambda done: _told(change, done)
+        candidate,
+        changed,
+        kind=ITEMS_ADD if any(change) else ITEMS_REFRESH,
+        told=lambda done: _told(change, done),
     )
     set_aside = _write(updated.set_aside, candidate.root, made.version)
     return Pushed(made.version, made.base, updated, set_aside)

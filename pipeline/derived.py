@@ -34,7 +34,7 @@ def push_made_of(
         base: folder of the version that it was made of.
         candidate: a SavedModel's folder; `base` itself pushes the same again.
         root: the run's.
-        kind: `components.lineage.ITEMS_ADD`, `EXPLORE` or `ROLLBACK`.
+        kind: `components.lineage.ITEMS_ADD`, `ITEMS_REFRESH`, `EXPLORE` or `ROLLBACK`.
         details: to be noted in ML Metadata.
 
     Returns:

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from components.lineage import BY, EXPLORE, INSTEAD_OF, ITEMS_ADD, OVERRIDE, REASON, ROLLBACK, Push
+from components.lineage import (
+    BY,
+    EXPLORE,
+    INSTEAD_OF,
+    ITEMS_ADD,
+    ITEMS_REFRESH,
+    OVERRIDE,
+    REASON,
+    ROLLBACK,
+    Push,
+)
 
 Json = dict[str, Any]
 
 _KINDS: Final = {
     ITEMS_ADD: "Products were added, changed or withdrawn",
+    ITEMS_REFRESH: "The dates of the rules were taken up as of that day",
     EXPLORE: "What lists have shown of new items was learned",
     ROLLBACK: "An earlier version was pushed again",
 }
+# Pushes that change nothing of what was measured.
+_SAME: Final = (ITEMS_REFRESH, ROLLBACK)
 _NO_FACTS: Final = (BY, INSTEAD_OF, OVERRIDE, REASON)
 
 
@@ -35,7 +48,7 @@ def derived_card(base: Json, push: Push) -> Json:
             "references": [{"reference": made}, *details["references"]],
         },
         "considerations": base["considerations"] | {
-            "limitations": limits if push.kind == ROLLBACK or stale in limits else [*limits, stale]
+            "limitations": limits if push.kind in _SAME or stale in limits else [*limits, stale]
         },
     }  # fmt: skip
 

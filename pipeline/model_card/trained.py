@@ -66,7 +66,7 @@ def trained_card(store: MetadataStore, push: Push) -> Json | None:
             "references": [{"reference": line} for line in _lineage(run, push)],
         },
         "model_parameters": {
-            "model_architecture": _architecture(training),
+            "model_architecture": architecture(training),
             "data": _data(summary, options, interaction_days(run.artifacts())),
             "input_format": "User ids, item ids and plain texts, by signature.",
             "output_format": "Ranked ids with scores, ratings in [0, 1], embeddings, reasons.",
@@ -95,11 +95,14 @@ def trained_card(store: MetadataStore, push: Push) -> Json | None:
     }
 
 
-def _architecture(training: TrainingRecord) -> str:
+def architecture(training: TrainingRecord) -> str:
+    """What the model is, and the rules that its lists keep."""
     kernel = ", ".join(f"{name} {value:g}" for name, value in training.kernel.items())
+    rules = ", ".join(map(str, training.rules))
     return (
-        f"Two towers over a BERT encoder, {training.parameters:,} trained parameters, started "
+        f"Two towers over {training.encoder}, {training.parameters:,} trained parameters, started "
         f"{training.start}; new items inherit co-purchases by kernel ridge regression ({kernel})."
+        + (f" Lists keep the rules of the shop: {rules}." if rules else "")
     )
 
 

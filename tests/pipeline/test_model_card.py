@@ -3,8 +3,22 @@
 import re
 from dataclasses import replace
 
-from components.lineage import EXPLORE, INSTEAD_OF, ITEMS_ADD, REASON, ROLLBACK, Push
+import pytest
+
+from components.lineage import (
+    EXPLORE,
+    INSTEAD_OF,
+    ITEMS_ADD,
+    ITEMS_REFRESH,
+    REASON,
+    ROLLBACK,
+    Push,
+)
+from models.record import TrainingRecord
+from models.rules import RuleCount
+from pipeline.config import load_configuration
 from pipeline.model_card.derived import change, derived_card
+from pipeline.model_card.trained import architecture
 from pipeline.model_card.writing import card_file, render, write_card
 
 HOSTILE = "<script>alert(1)</script>"
@@ -54,6 +68,48 @@ def test_what_was_added_since_is_not_in_the_figures_and_the_card_says_so_once():
     references = [one["reference"] for one in twice["model_details"]["references"]]
     assert references == ["PushedModel 9, made of version 11 by ann@desk"] * 2 + ["run 1"]
     assert change(push(ITEMS_ADD, added="3")).endswith("(added 3).")
+
+
+def test_a_refreshed_version_is_told_from_one_with_other_products_and_has_the_same_figures():
+    made = push(ITEMS_REFRESH)
+    assert change(made) == "The dates of the rules were taken up as of that day."
+    assert limits(derived_card(card(), made)) == ["Little data."]
+
+
+RECORD = TrainingRecord(
+    start="fresh", replayed=0, before={}, after={}, kept_step=0, curve=[], fine_tuned=None,
+    kernel={"ridge": 0.25}, items=9, users=9, interactions=9, implicit=True, parameters=1234,
+    tuned={},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "over a BERT encoder, 1,234 trained"),
+        ({"student": "static"}, "over word vectors without layers, taught by a BERT encoder, 1"),
+        (
+            {"student": "layers", "layers": 2, "weights": "int8"},
+            "over the lowest 2 layers of a BERT encoder, taught by the whole, in 8 bits, 1",
+        ),
+    ],
+)
+def test_a_card_names_the_encoder_that_was_trained(changes, said):
+    options = load_configuration().compression.model_copy(update=changes)
+    told = architecture(RECORD.model_copy(update={"encoder": options.encoder}))
+    assert said in told and "rules" not in told
+
+
+def test_a_card_lists_the_rules_that_the_model_keeps():
+    rules = [
+        RuleCount(rule="block", numbers="", items=1200, unknown=3, such_as=("a", "b", "c")),
+        RuleCount(rule="boosts.0", numbers="factor 2", items=5),
+        RuleCount(rule="new_share", numbers="0.2", items=None),
+    ]
+    assert architecture(RECORD.model_copy(update={"rules": rules})).endswith(
+        "Lists keep the rules of the shop: block (1,200 items, 3 names that no item has), "
+        "boosts.0 (factor 2, 5 items), new_share (0.2)."
+    )
 
 
 def test_a_rollback_has_the_figures_of_what_it_brought_back_and_its_reason():
