@@ -1,5 +1,7 @@
 """The page in a real browser: by keyboard, on a phone, in the dark, and held to axe's rules."""
 
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
@@ -111,6 +113,112 @@ def test_a_typed_title_has_neighbours_and_an_audience_at_once(opened, address):
     page.go_back()
     expect(page.get_by_label("Title of a new product")).to_have_value("retro mug")
     expect(page.get_by_role("heading", name="retro mug", level=2)).to_be_visible()
+
+
+def again(browser, page):
+    """Loads the address of a page anew, where nothing is remembered."""
+    other = browser.new_context(**DESK).new_page()
+    other.goto(page.url)
+    settled(other)
+    return other
+
+
+def test_what_is_typed_of_a_product_stays_with_another_version_on_the_way_back_and_in_its_address(
+    opened, browser, address
+):
+    page = opened(address, "#/products")
+    typed = {
+        "Title of a new product": "retro mug? 50% & more", "Category": "cups / mugs",
+        "Brand": "Acme", "Description": "of tin", "Price": "2,5",
+    }  # fmt: skip
+    page.get_by_text("More about it").click()
+    for label, text in typed.items():
+        page.get_by_label(label, exact=True).fill(text)
+    expect(page.get_by_role("heading", name=typed["Title of a new product"])).to_be_visible()
+
+    def there(page):
+        for label, text in typed.items():
+            expect(page.get_by_label(label, exact=True)).to_have_value(text)
+
+    with page.expect_request(lambda request: "/api/product?" in request.url) as sent:
+        page.get_by_label("Version").select_option(str(OLD))
+    asked = parse_qs(urlsplit(sent.value.url).query)
+    assert asked["version"] == [str(OLD)] and asked["category"] == ["cups / mugs"]
+    assert asked["price"] == ["2.5"] and asked["brand"] == ["Acme"]
+    there(page)
+    settled(page)
+    page.locator(".ranks a").first.click()
+    expect(page.get_by_text("Not on the shelf")).to_have_count(0)
+    page.go_back()
+    there(page)
+    page.reload()
+    there(page)
+    other = again(browser, page)
+    there(other)
+    expect(other.get_by_label("Version")).to_have_value(str(OLD))
+    other.context.close()
+
+
+def test_the_address_of_a_list_and_of_a_comparison_names_all_that_was_chosen(
+    opened, browser, address
+):
+    page = opened(address, "#/customer/12347")
+    settled(page)
+    page.get_by_label("New products only").check()
+    page.get_by_label("Items").select_option("20")
+    page.get_by_label("Version").select_option(str(OLD))
+    settled(page)
+    other = again(browser, page)
+    expect(other.get_by_label("New products only")).to_be_checked()
+    expect(other.get_by_label("Items")).to_have_value("20")
+    expect(other.get_by_label("Version")).to_have_value(str(OLD))
+    listed = page.locator(".ranks .name").all_inner_texts()
+    assert other.locator(".ranks .name").all_inner_texts() == listed
+    other.context.close()
+    page.goto(f"{address}/#/compare")
+    page.get_by_label("Id", exact=True).fill("00001")
+    page.get_by_label("Ask for").select_option("neighbours")
+    page.get_by_label("Version", exact=True).last.select_option(str(NEW))
+    page.get_by_label("and version").select_option(str(OLD))
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator("thead th").nth(1)).to_have_text(str(NEW))
+    settled(page)
+    other = again(browser, page)
+    assert other.locator("table").inner_text() == page.locator("table").inner_text()
+    other.context.close()
+
+
+def test_a_list_of_the_newest_version_is_that_again_on_the_way_back(opened, address):
+    page = opened(address, "#/customer/12347")
+    settled(page)
+    first = page.locator(".ranks .name").all_inner_texts()
+    page.get_by_role("link", name="Customers").click()
+    page.get_by_label("Version").select_option(str(OLD))
+    page.go_back()
+    expect(page.get_by_label("Version")).to_have_value("")
+    settled(page)
+    assert page.locator(".ranks .name").all_inner_texts() == first
+
+
+def test_a_version_that_is_not_loaded_is_said_to_be_so(opened, address):
+    page = opened(address, "#/health?version=7")
+    settled(page)
+    expect(page.get_by_label("Version").locator("option:checked")).to_have_text("7 · not loaded")
+
+
+def test_a_search_that_failed_opens_nothing_later(opened, address):
+    page = opened(address, "#/products")
+    settled(page)
+    page.route("**/api/search*", lambda route: route.fulfill(json={}))
+    find = page.get_by_label("Or search the catalogue")
+    find.fill("benc")
+    find.press("Enter")
+    expect(page.locator(".hits a")).to_have_count(0)
+    settled(page)
+    page.unroute("**/api/search*")
+    find.fill("bench")
+    expect(page.locator(".hits a")).to_have_count(1)
+    assert "#/products" in page.url
 
 
 def test_a_title_that_is_markup_stays_a_text(opened, address):

@@ -10,13 +10,16 @@ const LISTS = {
   audience: { label: "Who will like", rows: (found) => found.audience, parameter: "item" },
 };
 
-export function compare(main, _, { versions }) {
+export function compare(main, _, { versions, note, choice }) {
   const loaded = versions();
+  for (const name of Object.keys(asked)) if (choice) asked[name] = choice[name] ?? "";
+  if (!(asked.what in LISTS)) asked.what = "customer";
   asked.a = kept(asked.a, loaded, loaded.length - 1);
   asked.b = kept(asked.b, loaded, 0);
   const result = h("div", { class: "result", "aria-busy": "false" });
   const show = latest(
     async (signal) => {
+      note(asked);
       result.setAttribute("aria-busy", "true");
       const list = LISTS[asked.what];
       const name = asked.what === "customer" ? "customer" : "product";

@@ -5,17 +5,24 @@ import { alertBox, badges, bar, count, field, h, itemLink, lengths, number, perc
 import { finder } from "./find.js";
 import { shown, sold } from "./products.js";
 
+const LENGTHS = ["10", "20", "50"];
 let newOnly = false;
-let length = "10";
+let length = LENGTHS[0];
 
-export function customers(main, [kind, id], { version, go }) {
+export function customers(main, [kind, id], { version, go, note, choice }) {
+  if (choice) {
+    newOnly = choice.new_only === "1";
+    length = LENGTHS.includes(choice.k) ? choice.k : LENGTHS[0];
+  }
+  const chosen = () => ({ k: length, new_only: newOnly ? "1" : "" });
   const result = h("div", { class: "result", "aria-busy": "false" });
   const desk = h("div", { class: "desk" });
   const show = latest(
     (signal, user) => {
       desk.classList.add("chosen");
       result.setAttribute("aria-busy", "true");
-      return get("customer", { user, version: version(), k: length, new_only: newOnly ? "1" : "" }, signal);
+      note(chosen());
+      return get("customer", { user, version: version(), ...chosen() }, signal);
     },
     (found) => {
       result.setAttribute("aria-busy", "false");
@@ -61,7 +68,7 @@ function options(again) {
   const only = h("input", { id: "new-only", type: "checkbox", onchange: () => { newOnly = only.checked; again(); } });
   only.checked = newOnly;
   const size = h("select", { id: "size", onchange: () => { length = size.value; again(); } },
-    ["10", "20", "50"].map((k) => h("option", { value: k }, k)));
+    LENGTHS.map((k) => h("option", { value: k }, k)));
   size.value = length;
   return h("div", { class: "options" },
     h("span", { class: "check" }, only, h("label", { for: "new-only" }, "New products only")),

@@ -23,6 +23,7 @@ export function finder({ id, label, hint, rows, told, version }) {
       openFirst = false;
     },
     (error) => {
+      openFirst = false;
       hits.replaceChildren();
       about.textContent = error.message;
     },

@@ -1,5 +1,6 @@
 // The views by address, and what they share: the version that is asked, and whether any answers.
 
+import { read, write } from "./address.js";
 import { get } from "./api.js";
 import { alertBox, h } from "./dom.js";
 import { compare } from "./compare.js";
@@ -18,6 +19,7 @@ const select = document.getElementById("version");
 let state = { versions: [], read_only: true };
 
 const shared = {
+  note,
   version: () => select.value,
   versions: () => state.versions,
   readOnly: () => state.read_only,
@@ -25,15 +27,31 @@ const shared = {
   refresh: refreshed,
 };
 
+/** Notes in the address what is shown, so that the way back, a reload or somebody else finds it. */
+function note(chosen, name = read(location.hash).name, subject = read(location.hash).subject) {
+  history.replaceState({ noted: true }, "", write(name || "products", subject, { ...chosen, version: select.value }));
+}
+
+function pick(version) {
+  if (version && ![...select.options].some((one) => one.value === version)) {
+    select.append(h("option", { value: version }, `${version} · not loaded`));
+  }
+  select.value = version;
+}
+
 function show() {
-  const [name, ...rest] = location.hash.replace(/^#\//, "").split("/");
+  const { name, subject, chosen } = read(location.hash);
   const [view, section] = VIEWS[name] ?? VIEWS.products;
+  // A link to a view chooses nothing: there all stays as it was. Otherwise what is left out is the usual.
+  const choice = Object.keys(chosen).length || history.state?.noted ? chosen : null;
+  if (choice) pick(choice.version ?? "");
+  note(chosen);
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#/${section}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   document.title = `Debut console: ${section}`;
-  view(main, [name, decodeURIComponent(rest.join("/"))], shared);
+  view(main, [name, subject], { ...shared, choice });
 }
 
 async function refreshed() {
@@ -61,7 +79,10 @@ addEventListener("hashchange", () => {
   main.focus({ preventScroll: true });
   scrollTo(0, 0);
 });
-select.addEventListener("change", show);
+select.addEventListener("change", () => {
+  note(read(location.hash).chosen);
+  show();
+});
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address names the view
   main.focus();

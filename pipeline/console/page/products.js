@@ -6,7 +6,8 @@ import { finder } from "./find.js";
 
 const TEXTS = ["category", "brand", "description"];
 
-export function products(main, [kind, id], { version }) {
+export function products(main, [kind, id], { version, note, choice }) {
+  const typed = kind === "new" ? { ...choice, title: id } : {};
   const result = h("div", { class: "result", "aria-busy": "false" });
   const desk = h("div", { class: "desk" });
   const show = latest(
@@ -29,7 +30,7 @@ export function products(main, [kind, id], { version }) {
     h(
       "div",
       { class: "rail" },
-      newProduct(kind === "new" ? id : "", show),
+      newProduct(typed, show, note),
       finder({
         id: "find", label: "Or search the catalogue", hint: "Words of the title, or an id.",
         version, rows: (found) => found.items.map(hit),
@@ -40,7 +41,7 @@ export function products(main, [kind, id], { version }) {
   );
   main.replaceChildren(h("h1", { class: "unseen" }, "Products"), desk);
   if (kind === "product") show({ item: id });
-  else if (kind === "new" && id) show({ title: id });
+  else if (typed.title) show(question(typed));
   else result.append(welcome());
 }
 
@@ -53,17 +54,20 @@ function welcome() {
   );
 }
 
-function newProduct(typed, show) {
+const question = ({ title, price = "", ...typed }) => ({
+  title, ...Object.fromEntries(TEXTS.map((name) => [name, typed[name] ?? ""])), price: price.replace(",", "."),
+});
+
+function newProduct(typed, show, note) {
   const input = h("input", { id: "title", autocomplete: "off", dir: "auto", maxlength: "300" });
-  input.value = typed;
   const more = TEXTS.map((name) => h("input", { id: name, autocomplete: "off", dir: "auto" }));
   const price = h("input", { id: "price", inputmode: "decimal", autocomplete: "off" });
+  for (const one of [input, ...more, price]) one.value = typed[one.id] ?? "";
   const ask = debounced(() => {
-    if (!input.value.trim()) return;
-    // Who opens one of the results finds the text again on the way back.
-    history.replaceState(null, "", `#/new/${encodeURIComponent(input.value)}`);
-    const texts = Object.fromEntries(more.map((one) => [one.id, one.value]));
-    show({ title: input.value, ...texts, price: price.value.replace(",", ".") });
+    if (!input.isConnected || !input.value.trim()) return;
+    const texts = Object.fromEntries([...more, price].map((one) => [one.id, one.value]));
+    note(texts, "new", input.value);
+    show(question({ title: input.value, ...texts }));
   });
   return h(
     "form",
@@ -71,7 +75,7 @@ function newProduct(typed, show) {
     field("Title of a new product", input),
     h(
       "details",
-      {},
+      { open: [...more, price].some((one) => one.value) },
       h("summary", {}, "More about it"),
       ...more.map((one) => field(one.id[0].toUpperCase() + one.id.slice(1), one)),
       field("Price", price),
