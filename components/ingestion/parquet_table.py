@@ -41,6 +41,17 @@ def is_scalar(kind: pa.DataType) -> bool:
     return is_id(kind) or any(of_kind(kind) for of_kind in known)
 
 
+def has_known_zone(kind: pa.DataType) -> bool:
+    """Tells whether values of this type, where they are times, can be read with their zone."""
+    if not pa.types.is_timestamp(kind) or kind.tz is None:
+        return True
+    try:
+        pa.scalar(0, kind).as_py()
+    except KeyError:  # pytz's error for a name that it does not know is one
+        return False
+    return True
+
+
 def row_groups(path: str) -> int:
     """Counts the parts of a file that can be read apart."""
     return int(pq.ParquetFile(path).num_row_groups)
