@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import tensorflow as tf
+import tensorflow_data_validation as tfdv
 import tensorflow_model_analysis as tfma
 from tfx import types
 from tfx.components import Evaluator, StatisticsGen, Transform
@@ -71,7 +72,7 @@ class StatisticsExecutor(_Accounted, statistics_executor.Executor):
             output_dict[standard_component_specs.STATISTICS_KEY]
         )
         return [
-            ([split], sum(data.num_examples for data in _statistics(statistics, split)))
+            ([split], _all_rows(load_statistics(statistics, split)))
             for split in artifact_utils.decode_split_names(statistics.split_names)
         ]
 
@@ -125,8 +126,9 @@ class AccountedEvaluator(Evaluator):
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(EvaluatorExecutor)
 
 
-def _statistics(statistics: types.Artifact, split: str) -> Any:
-    return load_statistics(statistics, split).proto().datasets
+def _all_rows(statistics: tfdv.DatasetListView) -> int:
+    """How many rows were counted, each once where they are told apart too."""
+    return int(statistics.get_default_slice_or_die().proto().num_examples)
 
 
 def _records(folder: str) -> int:

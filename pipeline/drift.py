@@ -2,7 +2,8 @@
 
 `DriftValidator…` measures the features, and stops a run where one is too far. Ratings are compared
 after Evaluator: the candidate's on this run's held-out interactions with the stable model's on its
-own. They stop nothing. All of it goes to the report and, for Prometheus, to `report/drift.prom`.
+own. They stop nothing. Of interactions in spans the newest one's are compared. All of it goes to
+the report and, for Prometheus, to `report/drift.prom`.
 """
 
 from __future__ import annotations

@@ -185,8 +185,7 @@ def read_metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:
     """Model ("candidate", "baseline") to slice to metric to value, from Evaluator's folder."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for slice_metrics in tfma.load_metrics(str(evaluation)):
-        keys = slice_metrics.slice_key.single_slice_keys
-        name = slice_name({key.column: _slice_value(key) for key in keys})
+        name = _name_of(slice_metrics)
         for entry in slice_metrics.metric_keys_and_values:
             if entry.key.is_diff or entry.key.name == metrics.RATING_COUNTS:
                 continue
@@ -194,6 +193,11 @@ def read_metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:
             values = found.setdefault(model, {}).setdefault(name, {})
             values[entry.key.name] = entry.value.double_value.value
     return found
+
+
+def _name_of(slice_metrics: metrics_for_slice_pb2.MetricsForSlice) -> str:
+    keys = slice_metrics.slice_key.single_slice_keys
+    return slice_name({key.column: _slice_value(key) for key in keys})
 
 
 def _slice_value(key: metrics_for_slice_pb2.SingleSliceKey) -> str | int:
@@ -204,17 +208,19 @@ def _slice_value(key: metrics_for_slice_pb2.SingleSliceKey) -> str | int:
 
 
 def read_rating_counts(evaluation: Path) -> list[float]:
-    """Of the candidate on all held-out interactions; empty where an older Debut measured none."""
-    for slice_metrics in tfma.load_metrics(str(evaluation)):
-        for entry in slice_metrics.metric_keys_and_values:
-            if (
-                entry.key.name == metrics.RATING_COUNTS
-                and not slice_metrics.slice_key.single_slice_keys
-                and not entry.key.is_diff
-                and entry.key.model_name != BASELINE
-            ):
-                return list(entry.value.array_value.float64_values)
-    return []
+    """Of the candidate on held-out interactions: of the newest span where they are told apart.
+
+    Empty where there are none, and where an older Debut measured none.
+    """
+    found = {
+        _name_of(slice_metrics): list(entry.value.array_value.float64_values)
+        for slice_metrics in tfma.load_metrics(str(evaluation))
+        for entry in slice_metrics.metric_keys_and_values
+        if entry.key.name == metrics.RATING_COUNTS
+        and not entry.key.is_diff
+        and entry.key.model_name != BASELINE
+    }
+    return found.get("latest" if found.keys() & SPAN_SLICES.keys() else "overall", [])
 
 
 def _add_thresholds(metric: tfma.MetricConfig, gates: list[Gate]) -> None:

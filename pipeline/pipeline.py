@@ -19,6 +19,7 @@ from tfx.dsl.components.base.base_node import BaseNode
 from tfx.proto import distribution_validator_pb2
 
 from components.accounted import AccountedEvaluator, AccountedStatisticsGen, AccountedTransform
+from components.drift_validator import BY_SPAN_AGE, DriftValidator
 from components.example_validator import StrictDistributionValidator, StrictExampleValidator
 from components.infra_validator import EmbeddedInfraValidator
 from components.ingestion.component import DataFolderExampleGen
@@ -102,10 +103,11 @@ def create_pipeline(
     nodes.append(ingestion)
     lanes = {
         lane: _validated(
-            ingestion.outputs[lane], lane, config, lookups=lookups, schemas=places.schemas
+            ingestion.outputs[lane], lane, config, by_span=by_span, lookups=lookups,
+            schemas=places.schemas,
         )
         for lane in ("catalogue", "interactions")
-    }
+    }  # fmt: skip
     nodes += [node for lane in lanes.values() for node in lane.nodes]
 
     transform_options = {
@@ -251,6 +253,7 @@ def _validated(
     lane: str,
     config: Configuration,
     *,
+    by_span: bool,
     lookups: Lookups,
     schemas: str,
 ) -> _Lane:
@@ -258,7 +261,7 @@ def _validated(
     name = lane.capitalize()
     previous = lookups.previous_statistics(lane)
     statistics = AccountedStatisticsGen(
-        examples=examples, stats_options=_statistics_options(lane)
+        examples=examples, stats_options=statistics_options(lane, by_span=by_span)
     ).with_id(f"Statistics{name}")
     schema = tfx.components.ImportSchemaGen(schema_file=f"{schemas}/{lane}.pbtxt").with_id(
         f"Schema{name}"
@@ -267,7 +270,7 @@ def _validated(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
     ).with_id(f"Validator{name}")
     compared = [features.PRICE, features.CATEGORY] if lane == "catalogue" else [features.RATING]
-    drift = StrictDistributionValidator(
+    drift = DriftValidator(
         statistics=statistics.outputs["statistics"],
         baseline_statistics=previous.outputs["statistics"],
         config=_comparison(compared, config.gates.drift),
@@ -296,8 +299,15 @@ def _comparison(
     return config
 
 
-def _statistics_options(lane: str) -> tfdv.StatsOptions:
-    """Statistics over a history would count each interaction up to `history_length` times."""
+def statistics_options(lane: str, *, by_span: bool) -> tfdv.StatsOptions:
+    """Of one lane's statistics.
+
+    Statistics over a history would count each interaction up to `history_length` times.
+
+    Args:
+        lane: `catalogue` or `interactions`.
+        by_span: whether interactions of the newest span are told apart, for drift.
+    """
     allowed = {
         "catalogue": [
             features.ITEM_ID, *features.ITEM_TEXT, features.PRICE, features.AVAILABLE,
@@ -309,4 +319,7 @@ def _statistics_options(lane: str) -> tfdv.StatsOptions:
             features.USER_GROUP, features.ITEM_GROUP,
         ],
     }  # fmt: skip
-    return tfdv.StatsOptions(feature_allowlist=allowed[lane])
+    return tfdv.StatsOptions(
+        feature_allowlist=allowed[lane],
+        slicing_config=BY_SPAN_AGE if by_span and lane == "interactions" else None,
+    )

@@ -13,12 +13,14 @@ from rich.console import Console
 
 from benchmarks.ablation import trainer_arguments
 from benchmarks.span_split import BOTH, FIRST, cut
+from components.drift_validator import FEWEST
 from models import features
 from models.options import TrainerOptions
 from models.preparation import Prepared
 from models.shop_data import ShopData
 from models.training_state import TrainingState
 from pipeline.config import load_configuration
+from pipeline.evaluation import read_rating_counts
 from pipeline.outcome import Outcome
 from pipeline.pipeline import training_options
 from pipeline.runner import run_pipeline
@@ -194,6 +196,17 @@ def test_the_gates_look_at_old_and_new_spans(second):
     for decision in second.outcome.decisions:
         assert np.isfinite(decision.candidate) and np.isfinite(decision.baseline)
     assert second.outcome.blessed == all(d.passed for d in second.outcome.decisions)
+
+
+def test_drift_is_that_of_the_newest_span_where_it_has_enough_interactions(first, second, data):
+    rows = {split: int((part.span == 2).sum()) for split, part in data.splits.items()}
+    drift = second.outcome.drift
+    assert drift.since == first.outcome.run_id
+    compared = {found.split for found in drift.features if found.feature == features.RATING}
+    assert compared == {split for split, count in rows.items() if count >= FEWEST} != set()
+    [evaluation] = second.metadata.outputs("Evaluator", "evaluation")
+    held_out = rows[features.EVAL] + rows[features.NEW_ITEMS]
+    assert sum(read_rating_counts(evaluation)) == held_out
 
 
 def test_a_repeat_goes_on_from_the_same_model_and_takes_it_from_the_cache(place, first, second):

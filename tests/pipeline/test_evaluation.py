@@ -18,6 +18,7 @@ from pipeline.evaluation import (
     SPAN_SLICES,
     applicable_gates,
     evaluation_config,
+    read_rating_counts,
     recorded_gates,
     slice_name,
 )
@@ -131,12 +132,19 @@ def test_a_loss_within_the_tolerance_passes(tmp_path):
     assert (passed, failed) == (True, set())
 
 
+def test_ratings_are_counted_of_the_newest_span_where_there_are_several(tmp_path):
+    hits = {OLD: (5, 5), OLD_NEW: (5, 5), NOW: (5, 5)}
+    evaluated(tmp_path, hits, [])
+    assert sum(read_rating_counts(tmp_path / "analysis")) == 10
+
+
 def test_without_an_earlier_span_only_the_other_gates_are_asked(tmp_path):
     hits = {(0, b"latest", b"seen"): (8, 8), (0, b"latest", b"new"): (5, 5)}
     gates = [gate(name) for name in (*SLICES, *SPAN_SLICES)]
     passed, failed, recall = evaluated(tmp_path, hits, gates, by_span=False)
     assert (passed, failed) == (True, set())
     assert set(recall) == set(SLICES)
+    assert sum(read_rating_counts(tmp_path / "analysis")) == 20
     assert [one.slice for one in applicable_gates(gates, by_span=False)] == list(SLICES)
 
 
