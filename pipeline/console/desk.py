@@ -189,7 +189,10 @@ def _audience(shelf: ShelfReading, users: Sequence[str], scores: Sequence[float]
 
 
 def _reasons(shelf: ShelfReading, reason: Explanation) -> Json:
-    """The strongest items and words, with their shares of what history or profile adds."""
+    """The strongest items and words, with their shares of what history or profile adds.
+
+    And `rest`, the share that no word adds; null where no word is named.
+    """
     total = reason.score - reason.base - reason.evidence
 
     def strongest(parts: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
@@ -198,10 +201,12 @@ def _reasons(shelf: ShelfReading, reason: Explanation) -> Json:
         best = sorted(parts, key=lambda part: -part[1])[:_REASONS]
         return [(text, score / total) for text, score in best if score > 0]
 
+    words = [{"word": word, "share": share} for word, share in strongest(reason.words)]
     return {
         "because": [
             {"item_id": item, "name": _named(shelf, item).name, "share": share}
             for item, share in strongest(reason.history)
         ],
-        "words": [{"word": word, "share": share} for word, share in strongest(reason.words)],
+        "words": words,
+        "rest": reason.rest / total if words else None,
     }

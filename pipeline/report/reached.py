@@ -25,6 +25,7 @@ _SAMPLED_USERS: Final = 200
 _LIST_LENGTH: Final = 10
 _SHOWN_HISTORY: Final = 5
 _EXPLAINED: Final = 3  # customers of a product, and reasons of each kind
+_REST: Final = "(what no word adds)"
 
 
 class Reason(NamedTuple):
@@ -45,7 +46,7 @@ class ReachedCustomer(NamedTuple):
     score: float
     history: tuple[str, ...]  # titles of the latest different items, newest first
     items: tuple[Reason, ...] = ()  # of the history, the strongest first
-    words: tuple[Reason, ...] = ()
+    words: tuple[Reason, ...] = ()  # likewise, and at the end what no word adds
 
 
 @dataclass(frozen=True)
@@ -141,12 +142,17 @@ def _explained(
         said = [Reason(text.decode(), float(score / total[row])) for text, score in pairs if text]
         return sorted(said, key=lambda reason: -reason.share)[:_EXPLAINED]
 
+    def words(row: int) -> tuple[Reason, ...]:
+        said = reasons("word", row)
+        rest = [Reason(_REST, float(found["rest"][row] / total[row]))] if said else []
+        return (*said, *rest)
+
     return [
         customer._replace(
             items=tuple(
                 reason._replace(text=title(reason.text)) for reason in reasons("history_item", row)
             ),
-            words=tuple(reasons("word", row)),
+            words=words(row),
         )
         for row, customer in enumerate(customers)
     ]

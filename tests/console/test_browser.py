@@ -266,6 +266,9 @@ def test_a_list_shows_its_reasons(opened, address):
     assert first.locator("dd").nth(0).locator("li").all_inner_texts() == [
         f"50 % {TITLES['00001']}", f"33 % {TITLES['00003']}", f"17 % {TITLES['00004']}"
     ]  # fmt: skip
+    assert first.locator("dd").nth(1).locator("li").all_inner_texts() == [
+        "50 % blue", "50 % no word adds"
+    ]  # fmt: skip
     bought = page.locator("section", has_text="Bought, latest first").locator(".name")
     assert bought.all_inner_texts() == [TITLES[item] for item in BOUGHT["12347"][::-1]]
 

@@ -152,12 +152,13 @@ class TestAnswers:
             (TITLES["00004"], pytest.approx(1 / 6)),
         ]
         assert first["words"] == [{"word": "blue", "share": pytest.approx(1 / 2)}]
+        assert first["rest"] == pytest.approx(1 / 2)
 
     def test_new_only_and_somebody_unknown(self, http):
         found = ask(http, "customer", user="nobody", new_only="1")
         assert {item["item_id"] for item in found["list"]} == IS_NEW
         assert not found["is_known"] and found["history"] == []
-        assert all(item["because"] == [] for item in found["list"])
+        assert all(item["because"] == [] and item["rest"] is None for item in found["list"])
 
     def test_all_parts_of_an_answer_are_of_the_version_that_was_asked(self, http, place):
         place.model.asked.clear()

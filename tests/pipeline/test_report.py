@@ -673,6 +673,10 @@ def shop(tmp_path):
 ITEMS = (Reason("Bowl, blue", 0.75), Reason("Cup", 0.25))
 
 
+def words_of(item):
+    return Reason(item, 0.5), Reason("(what no word adds)", 0.5)
+
+
 def test_reached_products_come_with_titles_prices_and_latest_histories(shop):
     data, save = shop
     model = save({"u1": ["n1", "n2"], "u2": ["n1"]})
@@ -681,11 +685,11 @@ def test_reached_products_come_with_titles_prices_and_latest_histories(shop):
     assert (first.item_id, first.title, first.price) == ("n1", "New title", 2.5)
     assert (second.item_id, second.title, second.price) == ("n2", "Second", None)
     assert first.customers == (
-        ReachedCustomer("u1", 1, 10.0, ("Bowl, blue", "Cup"), ITEMS, (Reason("n1", 0.5),)),
-        ReachedCustomer("u2", 1, 10.0, ("Cup",), ITEMS, (Reason("n1", 0.5),)),
+        ReachedCustomer("u1", 1, 10.0, ("Bowl, blue", "Cup"), ITEMS, words_of("n1")),
+        ReachedCustomer("u2", 1, 10.0, ("Cup",), ITEMS, words_of("n1")),
     )
     assert second.customers == (
-        ReachedCustomer("u1", 2, 9.0, ("Bowl, blue", "Cup"), ITEMS, (Reason("n2", 0.5),)),
+        ReachedCustomer("u1", 2, 9.0, ("Bowl, blue", "Cup"), ITEMS, words_of("n2")),
     )
 
 
@@ -712,5 +716,5 @@ def test_pseudonyms_of_the_model_find_their_histories(shop, monkeypatch):
     data, save = shop
     (product,) = new_products_reached(save({pseudonym: ["n1"]}), data, options)
     assert product.customers == (
-        ReachedCustomer(pseudonym, 1, 10.0, ("Cup",), ITEMS, (Reason("n1", 0.5),)),
+        ReachedCustomer(pseudonym, 1, 10.0, ("Cup",), ITEMS, words_of("n1")),
     )

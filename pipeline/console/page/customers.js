@@ -111,7 +111,8 @@ function reasons(item) {
   if (!item.because.length && !item.words.length) return null;
   const rows = [
     ["Because of", item.because.map((one) => h("li", {}, h("b", {}, percent(one.share)), " ", h("bdi", {}, one.name)))],
-    ["Words", item.words.map((one) => h("li", {}, h("b", {}, percent(one.share)), " ", h("bdi", {}, one.word)))],
+    ["Words", [...item.words.map((one) => h("li", {}, h("b", {}, percent(one.share)), " ", h("bdi", {}, one.word))),
+      ...(item.words.length ? [h("li", {}, h("b", {}, percent(item.rest)), " no word adds")] : [])]],
   ];
   return h("dl", { class: "reasons" }, rows.filter(([, list]) => list.length).map(([term, list]) =>
     h("div", {}, h("dt", {}, term), h("dd", {}, h("ul", {}, list)))));
