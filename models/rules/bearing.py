@@ -1,0 +1,121 @@
+"""How rules bear on a catalogue: how many items each names, and whether any is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from pydantic import BaseModel
+
+from models.errors import BadInput
+from models.rules.columns import rule
+from models.rules.form import BackOffRule, Part, PriceRule, Rules, Selection
+from models.rules.names import Goods, Named
+from models.rules.passing import let_through, within
+
+_SHOWN: Final = 3  # of the names that no item has
+
+
+def require_something(rules: Rules, goods: Goods, *, now: float) -> None:
+    """Check that the rules leave anything to recommend.
+
+    Raises:
+        BadInput: they don't; names the rule after which nothing is left.
+    """
+    left, named = np.ones(len(goods.item), np.bool_), Named(goods)
+    for place, passing in let_through(rules, goods, named):
+        left &= passing
+        if not left.any():
+            allow = rules.allow if place == "allow" else None
+            unknown = ", ".join(named.unknown(allow)[:_SHOWN]) if allow else ""
+            said = f", of whose names no item has {unknown}" if unknown else ""
+            raise _nothing_left(f"`{place}`{said}", of=len(left))
+    if not rule(rules, goods, now=now).allowed.any():
+        raise _nothing_left("`dates` as of today, UTC", of=len(left))
+
+
+def _nothing_left(after: str, *, of: int) -> BadInput:
+    return BadInput(
+        f"The rules leave nothing to recommend: none of {of:,} items is left after {after}. "
+        "Correct that rule in the file that rules.file names."
+    )
+
+
+class RuleCount(BaseModel):
+    """How a rule bears on a catalogue.
+
+    Attributes:
+        rule: its place in the file, such as `dates.0`.
+        numbers: what it states beside names, such as `factor 1.5`.
+        items: how many it names; how many `price` shuts out, and how many back off; None where a
+            rule is about whole lists.
+        unknown: how many of its names no item has.
+        such_as: the first of these.
+    """
+
+    rule: str
+    numbers: str
+    items: int | None
+    unknown: int = 0
+    such_as: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The rule with its numbers, as a line of a list."""
+        counted = "" if self.items is None else f"{self.items:,} items"
+        unknown = f"{self.unknown:,} names that no item has" if self.unknown else ""
+        return f"{self.rule} ({', '.join(filter(None, (self.numbers, counted, unknown)))})"
+
+    @property
+    def warning(self) -> str | None:
+        """What to say of names that no item has; None without any."""
+        if not self.unknown:
+            return None
+        more = f" and {self.unknown - len(self.such_as):,} more"
+        shown = ", ".join(self.such_as) + (more if self.unknown > len(self.such_as) else "")
+        return f"Rule {self.rule}: no item has {shown}."
+
+
+def count_rules(rules: Rules, goods: Goods) -> list[RuleCount]:
+    """How each rule bears on N items."""
+    named = Named(goods)
+    found = []
+    for place, part in _parts(rules):
+        items, unknown = None, []
+        if isinstance(part, Selection):
+            items, unknown = int(named(part).sum()), named.unknown(part)
+        elif isinstance(part, PriceRule):
+            items = int((~within(part, goods.price)).sum())
+        elif isinstance(part, BackOffRule):
+            items = int((goods.words < part.words).sum())
+        found.append(
+            RuleCount(
+                rule=place, numbers=_numbers(part), items=items,
+                unknown=len(unknown), such_as=tuple(unknown[:_SHOWN]),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _parts(rules: Rules) -> Iterator[tuple[str, Part | float]]:
+    """The rules that a file states, by their places in it."""
+    for name in type(rules).model_fields:
+        value = getattr(rules, name)
+        if name == "boost_bounds" or not value:
+            continue
+        if isinstance(value, tuple):
+            yield from ((f"{name}.{place}", part) for place, part in enumerate(value))
+        else:
+            yield name, value
+
+
+def _numbers(part: Part | float) -> str:
+    if not isinstance(part, Part):
+        return f"{part:g}"
+    names = {*Selection.model_fields, "parents"}
+    told = part.model_dump(mode="json", exclude=names, exclude_none=True)
+    return ", ".join(f"{name} {_plain(value)}" for name, value in told.items())
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
