@@ -11,6 +11,7 @@ import tensorflow as tf
 from components.catalogue.gate import Answers, Gate, Loaded
 from components.changed_model import save_model
 from models.export.quick_calls import quick_first_calls
+from models.shelf.offered import offered
 
 Check = Callable[[Answers], None]
 
@@ -34,10 +35,7 @@ def save_changed(model: Any, base: Path, candidate: Path, gate: Gate) -> Check:
     """
     save_model(model, base, candidate)
     shelf = model._shelf
-    offered = shelf.available.numpy()
-    if hasattr(shelf, "rules"):
-        offered = offered & shelf.rules.allowed.numpy()
-    unavailable = [item.decode() for item in shelf.item_id.numpy()[~offered]]
+    unavailable = [item.decode() for item in shelf.item_id.numpy()[~offered(shelf)]]
     return lambda answers: gate.check(answers, unavailable)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from models.errors import BadInput
 from models.interactions import PAD
 from models.label_plan import Placed, plan_labels
+from models.shelf.offered import offered_in
 from models.shelf.pushed_columns import open_columns
 from pipeline.layout import serving_folder
 from pipeline.newest import newest_version
@@ -47,7 +48,7 @@ def read_label_plan(root: Path, count: int) -> list[Wanted]:
     read = open_columns(version)
     # `debut items add` takes first interactions in beside the column that training wrote.
     is_unlabelled = read("is_new") & (read("evidence/of") == PAD)
-    new = np.flatnonzero(is_unlabelled & read("available"))
+    new = np.flatnonzero(is_unlabelled & offered_in(version))
     if not len(new):
         raise BadInput(
             f"Version {version.name} has no new product without interactions that may be "

@@ -17,6 +17,7 @@ from models.arrays import Floats
 from models.candidates.building import heirs_among, read_inheritance
 from models.candidates.factors import Factors, fit_factors, lent_weights
 from models.inheritance.anchors import Inheritance
+from models.shelf.offered import offered
 
 ITEMS: Final = "items.npy"
 ITEM_IDS: Final = "items.txt"
@@ -45,10 +46,7 @@ def export_vectors(shelf: Any, folder: Path) -> int:
         How many items there are.
     """
     inheritance, ids = read_inheritance(shelf), shelf.item_id.numpy()
-    offered = shelf.available.numpy()
-    if hasattr(shelf, "rules"):
-        offered = offered & shelf.rules.allowed.numpy()
-    rows = np.flatnonzero(offered)
+    rows = np.flatnonzero(offered(shelf))
     factors = _fitted(inheritance, shelf.user_items.numpy(), shelf.user_offset.numpy())
     vectors = (lent_weights(inheritance, rows) @ factors.item).astype(np.float32)
     anchors = shelf.buyers.anchor_item.numpy()

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from models.errors import BadInput
 from models.interactions import PAD
+from models.rules import Rules
 from pipeline.labelling import read_label_plan
 from pipeline.layout import serving_folder
 
@@ -14,7 +15,7 @@ EMBEDDING = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [0.6, 0.8]], np.float32)
 IDS = [b"a", b"b", b"c", b"d", b"sold"]
 
 
-def push(root, *, heard=(), available=(True,) * 5):
+def push(root, *, heard=(), available=(True,) * 5, allowed=None):
     """A version with the columns of a shelf, in whose evidence some rows are."""
     of = np.full(len(IDS), PAD, np.int32)
     of[list(heard)] = np.arange(len(heard))
@@ -26,8 +27,13 @@ def push(root, *, heard=(), available=(True,) * 5):
     served.log_popularity = tf.Variable(np.zeros(len(IDS), np.float32))
     evidence.of = tf.Variable(of)
     shelf.served, shelf.evidence = served, evidence
-    variables = serving_folder(root) / "1" / "variables" / "variables"
-    tf.train.Checkpoint(_shelf=shelf).write(str(variables))
+    version = serving_folder(root) / "1"
+    version.mkdir(parents=True)
+    if allowed is not None:
+        shelf.rules = tf.Module()
+        shelf.rules.allowed = tf.Variable(list(allowed))
+        Rules(new_share=0.1).save(version)
+    tf.train.Checkpoint(_shelf=shelf).write(str(version / "variables" / "variables"))
 
 
 def planned(root):
@@ -50,6 +56,11 @@ def test_a_product_whose_interactions_were_taken_in_is_labelled(tmp_path):
 def test_a_product_that_is_not_recommended_is_neither(tmp_path):
     push(tmp_path, available=(True, False, True, True, True))
     assert sorted(planned(tmp_path)) == ["a", "c", "d"]
+
+
+def test_a_product_that_the_rules_shut_out_is_neither(tmp_path):
+    push(tmp_path, allowed=(True, True, True, False, True))
+    assert sorted(planned(tmp_path)) == ["a", "b", "c"]
 
 
 def test_without_such_a_product_the_remedy_is_named(tmp_path):
