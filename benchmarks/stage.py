@@ -24,10 +24,10 @@ import tfx.v1 as tfx
 from apache_beam.options.pipeline_options import PipelineOptions
 from tfx.orchestration.pipeline import RunOptions
 
+from components.beam_workers import prepare_workers
 from components.lineage import open_store
 from models.candidates.building import build_index, read_inheritance
 from models.errors import DebutError
-from pipeline.beam_workers import prepare_workers
 from pipeline.config import Configuration, load_configuration
 from pipeline.layout import artifacts_folder, metadata_file, serving_folder
 from pipeline.newest import newest_version

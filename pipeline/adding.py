@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,6 @@ from components.lineage import ITEMS_ADD, ITEMS_REFRESH
 from components.shelf_change import Check
 from pipeline.candidate import Candidate
 from pipeline.changing import push_changed
-from pipeline.config import load_configuration
 from pipeline.layout import metadata_file, set_aside_folder
 from pipeline.pushed import read_terms
 
@@ -32,12 +32,13 @@ class Pushed(NamedTuple):
     set_aside_file: Path | None
 
 
-def change_items(candidate: Candidate, change: Change) -> Pushed:
+def change_items(candidate: Candidate, change: Change, *, beam_args: Sequence[str] = ()) -> Pushed:
     """Change the newest version under a root, and push the result.
 
     Args:
         candidate: that is to be made.
         change: what is to change.
+        beam_args: of the pipeline that describes many products.
 
     Raises:
         BadInput: a file can't be used.
@@ -48,7 +49,7 @@ def change_items(candidate: Candidate, change: Change) -> Pushed:
     def changed(base: Path, made: Path) -> tuple[Updated, Check]:
         return update(
             base, change, read_terms(metadata_file(candidate.root.resolve())), candidate=made,
-            beam_args=load_configuration(None, ()).run.beam_pipeline_args,
+            beam_args=beam_args,
         )  # fmt: skip
 
     made, updated = push_changed(

@@ -25,7 +25,6 @@ from components.pusher import AtomicPusher
 from models.options import ExploreOptions
 from pipeline.abandoned import clear_abandoned
 from pipeline.beam_profiles import PROFILES
-from pipeline.beam_workers import prepare_workers
 from pipeline.derived import terms_of
 from pipeline.layout import MODEL_NAME, metadata_file
 from pipeline.lock import alone, one_at_a_time
@@ -187,9 +186,7 @@ def _run(root: Path, create: Callable[[Path, PushTerms, Places], tfx.dsl.Pipelin
         clear_abandoned(root)
         base = newest_version(serving)
         push = terms_of(base, open_store(metadata_file(root)))
-        pipeline = create(base, push, found)
-        prepare_workers(pipeline.beam_pipeline_args)
-        tfx.orchestration.LocalDagRunner().run(pipeline)
+        tfx.orchestration.LocalDagRunner().run(create(base, push, found))
         made = newest_version(serving)
         if made != base:
             write_card(root, int(made.name))

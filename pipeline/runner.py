@@ -19,6 +19,7 @@ from tfx.orchestration.portable.data_types import ExecutionInfo
 from tfx.orchestration.portable.launcher import Launcher
 from tfx.proto.orchestration import execution_result_pb2
 
+from components.beam_workers import prepare_workers
 from components.ingestion.folder import fingerprint, open_folder
 from components.ingestion.options import read_pseudonym_key
 from components.lineage import open_store, read_pushes, withdrawn_models
@@ -28,7 +29,6 @@ from models.errors import BadInput
 from models.rules import read_rules
 from models.tracking import require_installed
 from pipeline.abandoned import clear_abandoned
-from pipeline.beam_workers import prepare_workers
 from pipeline.config import Configuration
 from pipeline.layout import SAMPLE, artifacts_folder, metadata_file, serving_folder
 from pipeline.model_card import write_card

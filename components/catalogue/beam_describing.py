@@ -16,6 +16,7 @@ import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.accounting import check_rows
+from components.beam_workers import prepare_workers
 from models.products import Described, Product, describe
 from models.shelf.sparse_arrays import of_arrays, to_arrays
 
@@ -34,6 +35,7 @@ def describe_by_beam(
         products: at least one.
         beam_args: of the pipeline.
     """
+    prepare_workers(beam_args)
     # Beside the versions, because the workers share that place; servers ignore the name.
     with tempfile.TemporaryDirectory(prefix=".describing-", dir=version.parent) as scratch:
         with beam.Pipeline(options=PipelineOptions(list(beam_args))) as pipeline:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipeline.commands.configuring import root_option
+from pipeline.commands.configuring import configuration_options, root_option
 from pipeline.commands.failures import FailingGroup, debug_option, debugging
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def items() -> None:
 Examples:
   debut items add --root runs --items new.csv
   debut items add --root runs --items new.csv --interactions today.csv
+  debut items add --root runs --items many.csv --set run.beam_runner=multi_process
 
 Ends with 0 where a version was pushed, 2 for bad input, 3 where the gate or the infra validation
 refused it."""
@@ -53,16 +55,26 @@ refused it."""
     metavar="FILE",
     help="First interactions: the same, with the columns of the data folder's interactions.",
 )
+@configuration_options
 @debug_option
-def add(root: Path, items: Path | None, interactions: Path | None) -> None:
+def add(
+    root: Path, items: Path | None, interactions: Path | None, config: Path | None,
+    settings: tuple[str, ...],
+) -> None:  # fmt: skip
     """Take new products and first interactions in, and push the result as a new version.
 
     A running server takes it up by itself. A product that the model knows is updated. Give every
     interaction once: what was taken in before is kept, and would count twice.
+
+    Of the options those of Beam are used, `run.beam_runner` and `run.beam_args`, where there are
+    more than 10,000 products; how the data are read stays as it was in the run.
     """
     if items is None and interactions is None:
         raise click.UsageError("Give --items, --interactions, or both.")
-    _change(root, items=items, interactions=interactions)
+    from pipeline.config import load_configuration
+
+    beam_args = load_configuration(config, settings).run.beam_pipeline_args
+    _change(root, beam_args, items=items, interactions=interactions)
 
 
 @items.command(
@@ -110,7 +122,7 @@ def refresh(root: Path) -> None:
     _change(root)
 
 
-def _change(root: Path, **change: Any) -> None:
+def _change(root: Path, beam_args: Sequence[str] = (), **change: Any) -> None:
     from pipeline.candidate import new_candidate
     from pipeline.commands.console import open_console
     from pipeline.commands.quiet import quiet
@@ -120,7 +132,7 @@ def _change(root: Path, **change: Any) -> None:
             from components.catalogue.update import Change
             from pipeline.adding import change_items
         with open_console().status("Changing, validating and pushing"):
-            pushed = change_items(candidate, Change(**change))
+            pushed = change_items(candidate, Change(**change), beam_args=beam_args)
     for line in _told(pushed):
         click.echo(line)
 

@@ -19,9 +19,10 @@ from typing import Final
 from absl import logging as absl_logging
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
+from components.beam_workers import prepare_workers
+
 # Registers the metrics that Evaluator's config names; locally the graph's own import does.
 from models import metrics as metrics
-from pipeline.beam_workers import prepare_workers
 from pipeline.commands.failures import describe
 from pipeline.kubeflow.invocation import Json, from_executor, to_executor
 

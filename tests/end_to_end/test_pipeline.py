@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from unittest import mock
 
 import jsonschema
 import numpy as np
@@ -34,10 +35,12 @@ from werkzeug.test import Client as Http
 
 from components import accounted
 from components.accounting import note_rows, noted_rows
+from components.catalogue import beam_describing, describing
 from components.catalogue.update import Change
 from components.lineage import open_store
 from models.errors import BadInput, DebutError, Refused
 from models.stability import stability_index
+from pipeline.beam_profiles import beam_pipeline_args
 from pipeline.catalogue import run_catalogue_pipeline, run_exploration_pipeline
 from pipeline.cli import main
 from pipeline.config import load_configuration
@@ -835,6 +838,25 @@ class TestItems:
         # And whatever comes next finds the run that trained the model.
         assert [one["base"] for one in pushed_versions(root)[:1]] == [int(base.name)]
         assert read_terms(root / "metadata.sqlite") == read_terms(place.root / "metadata.sqlite")
+
+    def test_many_products_are_described_by_beam_with_the_options_given(
+        self, place, first, tmp_path, monkeypatch
+    ):
+        root = with_the_version_of(first, place, tmp_path)
+        (tmp_path / "many.csv").write_text("item_id,title\na,vintage cup\nb,red star\nc,tea mug\n")
+        monkeypatch.setattr(describing, "FEW", 2)
+        flag = "--direct_num_workers=1"
+        with mock.patch.object(
+            beam_describing, "describe_by_beam", wraps=beam_describing.describe_by_beam
+        ) as described:
+            added = changed(
+                "add", root, items=tmp_path / "many.csv", set=f"run.beam_args=[{flag}]"
+            )  # fmt: skip
+        assert added.exit_code == 0, added.output
+        assert "3 products added" in added.output
+        _, products, beam_args = described.call_args.args
+        assert len(products) == 3
+        assert list(beam_args) == beam_pipeline_args("direct", [flag])
 
     def test_an_unknown_product_is_not_removed(self, root, grown):
         versions = sorted(serving_folder(root).iterdir())

@@ -16,12 +16,12 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import Artifact
 
 from components.accounted import EvaluatorExecutor, StatisticsExecutor, TransformExecutor
+from components.beam_workers import prepare_workers
 from components.catalogue import beam_describing
 from components.ingestion.executor import Executor as IngestionExecutor
 from components.ingestion.folder import ITEMS, open_table
 from components.ingestion.newcomers import read_products
 from models.shelf.sparse_arrays import to_arrays
-from pipeline.beam_workers import prepare_workers
 from pipeline.layout import metadata_file, serving_folder
 from pipeline.newest import newest_version
 from pipeline.pushed import read_terms

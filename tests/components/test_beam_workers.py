@@ -8,14 +8,14 @@ import sys
 import pytest
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
-from pipeline.beam_workers import prepare_workers
+from components.beam_workers import prepare_workers
 
 SCRIPT = """
 import json, os, signal, sys
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from pipeline.beam_profiles import beam_pipeline_args
-from pipeline.beam_workers import prepare_workers
+from components.beam_workers import prepare_workers
 
 def look(number):
     return number, os.getpid(), os.getppid(), "tfx" in sys.modules
