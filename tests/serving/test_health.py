@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from typing import Any
 
 import grpc
 import pytest
@@ -93,7 +94,7 @@ def test_watcher_sees_the_drain_and_the_request_in_flight_finishes(models, tmp_p
 
 def reflection_stream(opened):
     """A reflection stream that its client leaves open, and what sends the client's requests."""
-    requests = queue.SimpleQueue()
+    requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
     requests.put(reflection_pb2.ServerReflectionRequest(list_services=""))
     stub = reflection_pb2_grpc.ServerReflectionStub(opened)
     return stub.ServerReflectionInfo(iter(requests.get, None), timeout=60), requests

@@ -6,6 +6,7 @@ import re
 import socket
 import struct
 import time
+from typing import Any
 
 import pytest
 
@@ -203,8 +204,8 @@ class Failing:
 def failing(tmp_path):
     """Where a server listens whose API and whose page `/page` fail, and its access log."""
     log = tmp_path / "access.jsonl"
-    gate = Gate(limits=Limits(), access_log=AccessLog(str(log), None))
-    failing = Failing()
+    failing: Any = Failing()
+    gate = Gate(limits=Limits(), access_log=AccessLog(str(log), failing))
     address = "127.0.0.1", free_port()
     server = RestServer(address, failing, cors=False, gate=gate, pages={"/page": failing.page})
     server.start()

@@ -132,7 +132,10 @@ def test_a_port_that_another_program_listens_on_is_refused_with_what_to_do(model
         ports[taken] = other.getsockname()[1]
         text = rf"port {ports[taken]} of 127\.0\.0\.1; .* --{taken.replace('_', '-')}\."
         with pytest.raises(BadInput, match=text):
-            launcher.serve("embedded", base_path=str(models / "shop"), **ports)
+            launcher.serve(
+                "embedded", base_path=str(models / "shop"), grpc_port=ports["grpc_port"],
+                rest_port=ports["rest_port"],
+            )  # fmt: skip
 
 
 def test_one_port_for_both_is_refused(models):
