@@ -38,7 +38,7 @@ from models.record import FineTuned
 from models.replay import sampled_rows
 from models.shop_data import ShopData
 from models.training import Trainer
-from pipeline.commands.console import new_table, open_console, print_table
+from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import Configuration, load_configuration
 from pipeline.pipeline import training_options
 from pipeline.runner import define_pipeline

@@ -34,8 +34,8 @@ from models.exploration.exploration import Exploration, no_exploration
 from models.options import OPTIONS, ExploreOptions
 from models.shelf.intake import assign
 from models.trainer import run_fn
-from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
+from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import load_configuration
 from pipeline.layout import SAMPLE
 from pipeline.pipeline import training_options

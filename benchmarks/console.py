@@ -15,7 +15,7 @@ import waitress
 from benchmarks.load import Latencies
 from benchmarks.serving import embedded_server
 from models.errors import BadInput
-from pipeline.commands.console import new_table, open_console, print_table
+from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.console.server import create_console
 from pipeline.console.shelf import read_shelf
 from pipeline.layout import serving_folder

@@ -17,8 +17,8 @@ from benchmarks.ablation import held_out
 from benchmarks.prepared import prepare
 from models.exposure.balancing import Traded, strongest, traded
 from models.inheritance.aligned_launch import AlignedLaunch
-from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
+from pipeline.commands.terminal import new_table, open_console, print_table
 
 _SHARE: Final = 0.2
 _PATH: Final = click.Path(path_type=Path)

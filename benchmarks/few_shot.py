@@ -26,8 +26,8 @@ from models.errors import BadInput
 from models.inheritance.simulation import purchase_matrix
 from models.ranking import ranking_quality
 from models.shelf.pushed_columns import open_columns
-from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
+from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.demo import serving
 from pipeline.layout import SAMPLE, serving_folder
 from pipeline.newest import newest_version

@@ -20,7 +20,7 @@ from benchmarks.serving import in_process, list_requests
 from models.arrays import Floats
 from models.candidates.search import LONGEST
 from models.export.scoring import BLOCKS
-from pipeline.commands.console import new_table, open_console, print_table
+from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import serving_folder
 from pipeline.newest import newest_version
 

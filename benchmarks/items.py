@@ -24,7 +24,7 @@ from components.ingestion.folder import ITEMS, open_table
 from components.ingestion.newcomers import read_products
 from models.errors import DebutError
 from models.products import Product
-from pipeline.commands.console import open_console
+from pipeline.commands.terminal import open_console
 from pipeline.layout import SAMPLE, metadata_file, serving_folder
 from pipeline.newest import newest_version
 from pipeline.pushed import read_terms

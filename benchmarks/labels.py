@@ -25,8 +25,8 @@ from models.inheritance.simulation import SimulatedLaunch, dealt
 from models.label_plan import Placed, plan_labels
 from models.ranking import ranking_quality
 from models.towers import ItemTower, item_features
-from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
+from pipeline.commands.terminal import new_table, open_console, print_table
 
 SHARES: Final = (0.02, 0.04, 0.07, 0.12, 0.2)
 _HANDS: Final = 5

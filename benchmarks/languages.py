@@ -33,7 +33,7 @@ from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.kernel import NO_BRAND, ItemView
 from models.inheritance.selection import START
 from models.inheritance.simulation import SimulatedLaunch, most_popular
-from pipeline.commands.console import new_table, open_console, print_table
+from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import Configuration, load_configuration
 from pipeline.layout import SAMPLE
 

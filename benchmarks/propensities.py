@@ -28,8 +28,8 @@ from models.options import TrainerOptions
 from models.preparation import Prepared, simulated_launches
 from models.shop_data import ShopData
 from models.training import Trainer
-from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
+from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import load_configuration
 from pipeline.pipeline import training_options
 

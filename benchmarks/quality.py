@@ -26,8 +26,8 @@ from benchmarks.references import REFERENCES, Likeness, Reference, likeness
 from models.arrays import Doubles, Floats
 from models.errors import DebutError
 from models.ranking import ranking_quality
-from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
+from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.demo import serving
 from pipeline.layout import SAMPLE
 from serving.client import Client

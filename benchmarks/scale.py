@@ -19,8 +19,8 @@ from benchmarks.load import grpc_client, measure
 from benchmarks.serving import embedded_server, list_requests
 from benchmarks.stage import INDEX, Stage, in_a_process
 from pipeline.beam_profiles import PROFILES
-from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
+from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import serving_folder
 from pipeline.newest import newest_version
 

@@ -31,7 +31,7 @@ from benchmarks.load import Ask, Latencies, Load, grpc_client, load, measure, re
 from benchmarks.memory import resident_mib
 from components.warmup import predict_request
 from models.errors import DebutError
-from pipeline.commands.console import new_table, open_console, print_table
+from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import MODEL_NAME, serving_folder
 from pipeline.newest import newest_version
 from serving.client import Client

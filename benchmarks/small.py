@@ -36,7 +36,7 @@ from models.inheritance.aligned_launch import AlignedLaunch
 from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH, TrainerOptions
 from models.preparation import Prepared, simulated_launches
 from models.shop_data import ShopData
-from pipeline.commands.console import new_table, open_console, print_table
+from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import load_configuration
 from pipeline.pipeline import training_options
 

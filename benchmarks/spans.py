@@ -24,8 +24,8 @@ from benchmarks.new_folder import NEW_FOLDER
 from benchmarks.span_split import BOTH, FIRST, Question, cut
 from models.options import OPTIONS
 from models.trainer import run_fn
-from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
+from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import load_configuration
 from pipeline.layout import SAMPLE
 from pipeline.pipeline import training_options

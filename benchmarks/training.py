@@ -35,8 +35,8 @@ from models.interactions import PAD, Interactions
 from models.towers import item_features
 from models.training import Inputs, Trainer
 from models.two_tower import TwoTower
-from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
+from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import Configuration, load_configuration
 from pipeline.layout import SAMPLE
 

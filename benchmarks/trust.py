@@ -22,7 +22,7 @@ from benchmarks.generated import in_a_process, with_users
 from benchmarks.load import Ask, Latencies, measure_in_turns
 from benchmarks.serving import list_requests
 from components.warmup import predict_request
-from pipeline.commands.console import new_table, open_console, print_table
+from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import MODEL_NAME, serving_folder
 from pipeline.newest import newest_version
 from serving.predict import predict

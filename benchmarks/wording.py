@@ -20,8 +20,8 @@ from models.debiasing.wording import wording_shifts
 from models.errors import BadInput, Refused
 from models.products import Product
 from models.shelf.admission import Admission
-from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
+from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import SAMPLE, metadata_file, serving_folder
 from pipeline.newest import newest_version
 from pipeline.pushed import read_terms

@@ -24,8 +24,8 @@ import click
 from rich.console import Console
 
 from models.errors import DebutError
-from pipeline.commands.console import new_table, open_console, print_table
 from pipeline.commands.failures import FailingCommand, debug_option
+from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import SAMPLE
 from serving.client import Client
 from serving.dependent import dependent

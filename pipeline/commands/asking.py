@@ -136,7 +136,7 @@ def _connect(
 
 def print_ranked(column: str, ranked: Sequence[tuple[str, float]], *, title: str) -> None:
     """Prints ids with their scores for people, best first."""
-    from pipeline.commands.console import new_table, open_console, print_table
+    from pipeline.commands.terminal import new_table, open_console, print_table
 
     table = new_table(column, "score")
     for one, score in ranked:

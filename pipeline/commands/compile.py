@@ -51,8 +51,8 @@ def compile_(
     runner: Runner, data: str | None, config: Path | None, settings: tuple[str, ...], output: Path
 ) -> None:
     """Write the pipeline for a cluster, and run nothing."""
-    from pipeline.commands.console import open_console
     from pipeline.commands.quiet import quiet
+    from pipeline.commands.terminal import open_console
     from pipeline.config import load_configuration
 
     if not output.name.endswith(_SUFFIXES[runner]):

@@ -24,8 +24,8 @@ def doctor() -> None:
     """
     from rich.text import Text
 
-    from pipeline.commands.console import new_table, open_console
     from pipeline.commands.quiet import quiet
+    from pipeline.commands.terminal import new_table, open_console
     from pipeline.doctor import FAIL, examine
 
     console = open_console()

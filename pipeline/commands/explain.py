@@ -47,7 +47,7 @@ def explain(
             }
         )
         return
-    from pipeline.commands.console import new_table, open_console, print_table
+    from pipeline.commands.terminal import new_table, open_console, print_table
 
     console = open_console()
     total = found.score - found.base - found.evidence

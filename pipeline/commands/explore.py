@@ -56,8 +56,8 @@ def explore(
     """
     secret = b"" if log is None else read_key(key or "")
     from pipeline.candidate import new_candidate
-    from pipeline.commands.console import open_console
     from pipeline.commands.quiet import quiet
+    from pipeline.commands.terminal import open_console
     from pipeline.config import load_configuration
 
     options = load_configuration(config, settings).explore

@@ -36,8 +36,8 @@ Example:
 @debug_option
 def export(root: Path, output: Path) -> None:
     """Write vectors and ids of the newest version as files, for FAISS, ScaNN and the like."""
-    from pipeline.commands.console import open_console
     from pipeline.commands.quiet import quiet
+    from pipeline.commands.terminal import open_console
 
     with quiet(None, debug=debugging()):
         with open_console().status("Loading TensorFlow"):

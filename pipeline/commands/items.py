@@ -124,8 +124,8 @@ def refresh(root: Path) -> None:
 
 def _change(root: Path, beam_args: Sequence[str] = (), **change: Any) -> None:
     from pipeline.candidate import new_candidate
-    from pipeline.commands.console import open_console
     from pipeline.commands.quiet import quiet
+    from pipeline.commands.terminal import open_console
 
     with quiet(None, debug=debugging()), new_candidate(root, waiting=_say_waiting) as candidate:
         with open_console().status("Loading TensorFlow"):

@@ -33,8 +33,8 @@ def label_plan(root: Path, k: int, as_json: bool) -> None:
 
     Most is uncertain about them, and about many products like them. Of the newest pushed version.
     """
-    from pipeline.commands.console import open_console
     from pipeline.commands.quiet import quiet
+    from pipeline.commands.terminal import open_console
 
     with quiet(None, debug=debugging()), open_console().status("Reading"):
         from pipeline.labelling import read_label_plan
@@ -47,7 +47,7 @@ def label_plan(root: Path, k: int, as_json: bool) -> None:
 
 
 def _print(found: list[Wanted]) -> None:
-    from pipeline.commands.console import new_table, open_console, print_table
+    from pipeline.commands.terminal import new_table, open_console, print_table
 
     table = new_table("item", "title", "uncertainty", "density", "left", numbers_from=2)
     for wanted in found:

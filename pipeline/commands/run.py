@@ -56,7 +56,7 @@ def run(
     """
     from components.ingestion.folder import open_folder
     from models.rules import read_rules
-    from pipeline.commands.console import open_console
+    from pipeline.commands.terminal import open_console
     from pipeline.config import load_configuration
 
     if data is not None:

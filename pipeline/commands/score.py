@@ -42,7 +42,7 @@ def score(
         answers = [{"item_id": i, "rating": rating, "score": value} for i, rating, value in scored]
         print_json({"user_id": user, "version": scores.version, "items": answers})
         return
-    from pipeline.commands.console import new_table, open_console, print_table
+    from pipeline.commands.terminal import new_table, open_console, print_table
 
     table = new_table("item", "rating", "score")
     for item, rating, value in scored:

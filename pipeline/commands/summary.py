@@ -12,7 +12,7 @@ from rich.table import Table
 from components.ingestion.summary import IngestionSummary
 from models.metrics import SQUARED_ERROR
 from models.record import TrainingRecord
-from pipeline.commands.console import new_table, print_table
+from pipeline.commands.terminal import new_table, print_table
 from pipeline.evaluation import HEADLINE_METRICS, SLICES, span_slice
 from pipeline.outcome import GateDecision, Outcome
 from serving.version_labels import CANARY

@@ -32,8 +32,8 @@ def versions(root: Path, as_json: bool) -> None:
     Where each came from, the days of its data, what its gates measured, its labels and its size. A
     request that names no version and no label gets the newest.
     """
-    from pipeline.commands.console import open_console
     from pipeline.commands.quiet import quiet
+    from pipeline.commands.terminal import open_console
 
     with quiet(None, debug=debugging()), open_console().status("Reading"):
         from pipeline.versions import read_versions
@@ -46,7 +46,7 @@ def versions(root: Path, as_json: bool) -> None:
 
 
 def _print(found: list[Version]) -> None:
-    from pipeline.commands.console import new_table, open_console, print_table
+    from pipeline.commands.terminal import new_table, open_console, print_table
 
     table = new_table("version", "pushed (UTC)", "by", "data", "metrics", "gates", "MB",
                       numbers_from=6)  # fmt: skip
