@@ -62,8 +62,9 @@ class RuleCount(BaseModel):
 
     def __str__(self) -> str:
         """The rule with its numbers, as a line of a list."""
-        counted = "" if self.items is None else f"{self.items:,} items"
-        unknown = f"{self.unknown:,} names that no item has" if self.unknown else ""
+        about = "shuts out" if self.rule == "price" else "items"
+        counted = "" if self.items is None else f"{about} {self.items:,}"
+        unknown = f"unknown names {self.unknown:,}" if self.unknown else ""
         return f"{self.rule} ({', '.join(filter(None, (self.numbers, counted, unknown)))})"
 
     @property

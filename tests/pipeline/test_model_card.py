@@ -103,12 +103,13 @@ def test_a_card_names_the_encoder_that_was_trained(changes, said):
 def test_a_card_lists_the_rules_that_the_model_keeps():
     rules = [
         RuleCount(rule="block", numbers="", items=1200, unknown=3, such_as=("a", "b", "c")),
+        RuleCount(rule="price", numbers="max 9", items=1),
         RuleCount(rule="boosts.0", numbers="factor 2", items=5),
         RuleCount(rule="new_share", numbers="0.2", items=None),
     ]
     assert architecture(RECORD.model_copy(update={"rules": rules})).endswith(
-        "Lists keep the rules of the shop: block (1,200 items, 3 names that no item has), "
-        "boosts.0 (factor 2, 5 items), new_share (0.2)."
+        "Lists keep the rules of the shop: block (items 1,200, unknown names 3), price (max 9, "
+        "shuts out 1), boosts.0 (factor 2, items 5), new_share (0.2)."
     )
 
 

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from components.ingestion.folder import open_folder
 from components.ingestion.summary import FileCounts, IngestionSummary, QuarantineReason
 from models.record import CurvePoint, FineTuned, MeasuredPoint, TrainingRecord
+from models.rules import RuleCount
 from pipeline.config import load_configuration
 from pipeline.drift import Drift, FeatureDrift, write_drift_metrics
 from pipeline.outcome import GateDecision, Outcome
@@ -430,6 +431,13 @@ def test_what_a_tuner_found_is_shown(tmp_path):
     text = " ".join(page.text_content().split())
     assert "Tuned: model.teacher_regularization314" in text
     assert "Tuned: training.learning_rate0.000123" in text
+
+
+def test_the_rules_of_a_run_are_listed_as_texts(tmp_path):
+    rules = [RuleCount(rule="back_off", numbers="separator <b>", items=12)]
+    page = write(tmp_path, outcome(training=TRAINING.model_copy(update={"rules": rules})))
+    text = " ".join(page.text_content().split())
+    assert "counted over its catalogue: back_off (separator <b>, items 12)" in text
 
 
 def test_training_without_a_step_has_no_plot_of_losses(tmp_path):
