@@ -152,7 +152,7 @@ def left_out(store: MetadataStore, version: int, *, data: int) -> list[Push]:
     found: list[Push] = []
     link = before[-1] if before else None
     while link is not None and link.base is not None:
-        if link.kind != ROLLBACK and link.execution > began:
+        if link.kind not in (ITEMS_REFRESH, ROLLBACK) and link.execution > began:
             found.append(link)
         link = push_of(before, link.base)
     return found[::-1]

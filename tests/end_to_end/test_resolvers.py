@@ -12,6 +12,7 @@ from components.lineage import (
     EXPLORE,
     INSTEAD_OF,
     ITEMS_ADD,
+    ITEMS_REFRESH,
     OVERRIDE,
     REASON,
     ROLLBACK,
@@ -313,6 +314,14 @@ def test_a_run_leaves_out_what_a_rollback_brought_back_and_not_what_it_dropped(h
     added = history.derive(first, ITEMS_ADD)
     dropped = history.derive(added, ITEMS_ADD)
     history.roll_back(to=added, instead_of=str(dropped))
+    assert history.left_out(history.run()[2], data) == [added]
+
+
+def test_a_refresh_took_no_files_in_that_a_run_could_leave_out(history):
+    data = history.ingest(0).id
+    _, _, first = history.run()
+    added = history.derive(history.derive(first, ITEMS_REFRESH), ITEMS_ADD)
+    history.derive(added, ITEMS_REFRESH)
     assert history.left_out(history.run()[2], data) == [added]
 
 
