@@ -6,6 +6,7 @@ import click
 
 from pipeline.commands.audience import audience
 from pipeline.commands.compile import compile_
+from pipeline.commands.console import console
 from pipeline.commands.doctor import doctor
 from pipeline.commands.explain import explain
 from pipeline.commands.explore import explore
@@ -20,7 +21,6 @@ from pipeline.commands.run import run
 from pipeline.commands.score import score
 from pipeline.commands.serve import serve
 from pipeline.commands.versions import versions
-from pipeline.commands.web_console import console
 
 
 @click.group(
