@@ -24,6 +24,7 @@ from typing import Literal
 
 from models.errors import BadInput, DebutError
 from serving.client import Client
+from serving.dependent import dependent
 from serving.session_config import FILE, FLAG
 from serving.version_labels import POLL_SECONDS
 
@@ -146,17 +147,17 @@ def serve(
     listening = ANY_ADDRESS if chosen == "binary" else host
     _check_ports(listening, grpc_port, rest_port)
     stopping = threading.Event()
-    process = subprocess.Popen(
-        command(
-            chosen,
-            base_path=base_path,
-            model_name=model_name,
-            host=host,
-            grpc_port=grpc_port,
-            rest_port=rest_port,
-            model_config=model_config,
-        )
+    line = command(
+        chosen,
+        base_path=base_path,
+        model_name=model_name,
+        host=host,
+        grpc_port=grpc_port,
+        rest_port=rest_port,
+        model_config=model_config,
     )
+    # The others are no Python, and so can't look themselves whether somebody killed this process.
+    process = subprocess.Popen(dependent(line) if chosen == "embedded" else line)
 
     def stop(number: int, frame: FrameType | None) -> None:
         stopping.set()

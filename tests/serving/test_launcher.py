@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+import psutil
 import pytest
 from google.protobuf import text_format
 from tensorflow.core.protobuf import config_pb2
@@ -171,6 +172,16 @@ def test_serve_says_when_it_is_ready_and_passes_the_signal_on(models):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+def test_embedded_server_ends_where_serve_is_killed(models):
+    process = serve(models, free_port())
+    process.stdout.readline()
+    servers = psutil.Process(process.pid).children()
+    process.kill()
+    process.communicate(timeout=60)
+    gone, alive = psutil.wait_procs(servers, timeout=60)
+    assert len(gone) == 1 and not alive
 
 
 EMBEDDED = f'exec {sys.executable} -m serving.main "$@"'
