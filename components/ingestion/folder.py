@@ -214,7 +214,7 @@ def _open_file(
         )
     columns = [column.strip() for column in columns]
     _check_columns(columns, required=required, name=f"{name} in {root}")
-    if path.suffix == ".parquet":
+    if _is_parquet(path):
         _check_types(parquet_table.column_types(str(path)), name=f"{name} in {root}")
     return DataFile(table, span, name, str(path), tuple(columns))
 
@@ -284,8 +284,8 @@ def _require_ratings_in_all_or_none(files: list[DataFile]) -> None:
         )
 
 
-def _is_parquet(path: str) -> bool:
-    return path.endswith(".parquet")
+def _is_parquet(path: str | Path) -> bool:
+    return str(path).endswith(".parquet")
 
 
 def _read(path: str, part: int | None = None) -> Iterator[Row]:
@@ -297,7 +297,7 @@ def _read(path: str, part: int | None = None) -> Iterator[Row]:
 def _read_to_end(path: Path) -> None:
     if path.suffix == ".csv":
         return  # nothing in a plain file tells that it is cut off
-    if path.suffix == ".parquet":
+    if _is_parquet(path):
         parquet_table.read_to_end(str(path))
     else:
         csv_table.read_to_end(str(path))
