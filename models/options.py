@@ -19,10 +19,9 @@ CATALOGUE_FILES: Final = "catalogue_files"
 CATALOGUE_GRAPH_PATH: Final = "catalogue_graph_path"
 SPLIT_FILES: Final = "split_files"
 
-# A catalogue of up to so many items is scored in full.
+# A catalogue of up to so many items is scored in full; a larger one gets an index, unless the
+# configuration says otherwise.
 SMALL: Final = 16384
-# A catalogue of more items gets an index, unless the configuration says otherwise.
-LARGE: Final = 100_000
 # Of `TrainerOptions`, what decides the shape of weights and what they read.
 _ARCHITECTURE: Final = (
     "encoder", "encoder_fingerprint", "features", "model", "rating", "compression"
@@ -232,7 +231,7 @@ class IndexOptions(_Options):
 
     def is_indexed(self, items: int) -> bool:
         """Whether a catalogue of so many items gets an index."""
-        return self.search == "index" or (self.search == "auto" and items > LARGE)
+        return self.search == "index" or (self.search == "auto" and items > SMALL)
 
 
 class TrainerOptions(_Options):

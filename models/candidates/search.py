@@ -16,7 +16,8 @@ _BEST: Final = 1024
 LONGEST: Final = 128
 # Items of the catalogue that stand for the others where the allowed ones are counted.
 _COUNTED: Final = 4096
-# Beyond that part of the places one scan of all embeddings is no dearer.
+# As many places as usual are at most that part of them all; beyond twice that part one scan of all
+# embeddings is no dearer.
 _PART: Final = 4
 
 
@@ -38,8 +39,8 @@ class CandidateSearch(Columns):
         """
         items = tf.size(allowed)
         counted = tf.cast(allowed[:: tf.maximum(items // _COUNTED, 1)], tf.float32)
-        scanned = tf.cast(self.scanned[0], tf.float32) / (tf.reduce_mean(counted) + 1e-9)
-        most = tf.cast(tf.size(self.row.read_value()) // _PART, tf.float32)
+        scanned = tf.cast(self._usual(), tf.float32) / (tf.reduce_mean(counted) + 1e-9)
+        most = tf.cast(2 * self._part(), tf.float32)
         return tf.cast(tf.where(scanned <= most, scanned, 0.0), tf.int32)
 
     def rows_of(self, scores: tf.Tensor, allowed: tf.Tensor, scanned: tf.Tensor) -> tf.Tensor:
@@ -59,13 +60,19 @@ class CandidateSearch(Columns):
         rows = tf.reshape(take(self.row, blocks), [-1])
         # Where nearly all items are allowed, the others are struck from what is found.
         promised = tf.cond(
-            scanned > self.scanned[0],
+            scanned > self._usual(),
             lambda: tf.where(tf.gather(allowed, tf.maximum(rows, 0)), promised, OUT),
             lambda: promised,
         )
         best = tf.math.top_k(promised, tf.minimum(_BEST, tf.size(rows)), sorted=False)
         found = tf.gather(rows, best.indices)
         return tf.unique(tf.boolean_mask(found, found != PAD)).y
+
+    def _usual(self) -> tf.Tensor:
+        return tf.minimum(self.scanned[0], self._part())
+
+    def _part(self) -> tf.Tensor:
+        return tf.size(self.row.read_value()) // _PART
 
     def _blocks(self, scores: tf.Tensor, scanned: tf.Tensor) -> tf.Tensor:
         """The blocks whose first postings owe most to the anchor that a block shares, in order."""

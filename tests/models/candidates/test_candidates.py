@@ -184,6 +184,36 @@ def test_where_few_are_allowed_the_search_is_exact(recommend):
         assert found["item_id"].tolist() == exact["item_id"].tolist()
 
 
+@pytest.mark.parametrize(
+    ("share", "scanned", "places"),
+    [
+        (1.0, 10, 10),
+        (1.0, 10_000, 25),
+        (0.5, 10, 20),
+        (0.5, 10_000, 50),
+        (0.2, 10, 50),
+        (0.1, 10, 0),
+        (0.4, 10_000, 0),
+    ],
+)
+def test_a_look_is_a_part_of_the_index_and_as_much_longer_as_fewer_are_allowed(
+    model, data, share, scanned, places
+):
+    """A quarter of 100 places as usual, at most half of them where others are left out."""
+    columns = replace(
+        data.index,
+        row=np.resize(data.index.row, (100, 1)),
+        scanned=np.array([scanned], np.int32),
+    )
+    allowed = np.zeros(1000, bool)
+    allowed[: int(1000 * share)] = True
+    put(model._shelf.index, columns)
+    try:
+        assert model._shelf.index.scan(tf.constant(allowed)).numpy() == pytest.approx(places, abs=1)
+    finally:
+        put(model._shelf.index, data.index)
+
+
 @pytest.mark.parametrize("profile", [b"", b"age: 2. occupation: student."])
 def test_somebody_without_a_history_is_answered_exactly(recommend, profile):
     exact = recommend([b"nobody"], profile=profile, k=10, index=no_index())
@@ -221,7 +251,7 @@ def test_a_shelf_without_an_index_gets_none_by_a_change(served):
 
 def test_size_decides_where_nothing_else_does():
     automatic, exact = (OPTIONS.model_copy(update={"search": s}) for s in ("auto", "exact"))
-    assert [automatic.is_indexed(items) for items in (100_000, 100_001)] == [False, True]
+    assert [automatic.is_indexed(items) for items in (16_384, 16_385)] == [False, True]
     assert not exact.is_indexed(10**7) and OPTIONS.is_indexed(10)
 
 
