@@ -43,7 +43,7 @@ SERVING_TAG: Final = "2.16.1"
 class Fingerprints:
     """Of the content of what a run reads, so that nothing changed is taken from a cache."""
 
-    data: str
+    data: str  # and of the code that reads it
     encoder: str
 
 

@@ -47,8 +47,8 @@ class DataFolderExampleGen(base_beam_component.BaseBeamComponent):
         Args:
           data: path of the data folder, which every Beam worker must be able to read.
           options: how it is validated and split.
-          fingerprint: of the folder's contents (`folder.fingerprint`). TFX takes outputs from its
-            cache only where it is the same.
+          fingerprint: of the folder's contents and of the code (`folder.fingerprint`). TFX takes
+            outputs from its cache only where it is the same.
         """
         super().__init__(
             DataFolderExampleGenSpec(

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from components.ingestion import csv_table, parquet_table, text
 from components.ingestion.csv_table import Row
+from components.own_code import code_digest
 from models.errors import BadInput
 
 INTERACTIONS: Final = "interactions"
@@ -34,8 +35,6 @@ REQUIRED_COLUMNS: Final = {
     INTERACTIONS: ("user_id", "item_id", "timestamp"),
 }
 _ID_COLUMNS: Final = ("user_id", "item_id", "group_id")
-# Changes with the features that are written: a cache may hold what an older Debut wrote.
-_FEATURES: Final = b"propensity"
 _SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
 _SPAN: Final = re.compile(r"span-(\d+)")
 _UNREADABLE: Final = (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException)
@@ -132,12 +131,13 @@ def open_table(path: Path, table: str, *, required: Sequence[str] | None = None)
 
 
 def fingerprint(folder: DataFolder, pseudonym_key: bytes | None = None) -> str:
-    """Returns a hash of the names and contents of the files, and of the key for user ids.
+    """Returns a hash of the files, names and contents, of the key for user ids and of the code.
 
-    It is an execution property of the component: TFX's cache sees by it that data changed. The key
-    goes in because a new key changes every user id; it can't be had back from the hash.
+    It is an execution property of the component: TFX's cache sees by it that data changed, or what
+    is made of it, here and in the nodes that follow. The key goes in because a new key changes
+    every user id; it can't be had back from the hash.
     """
-    digest = hashlib.sha256(_FEATURES)
+    digest = hashlib.sha256(code_digest())
     for file in folder.files:
         content = hashlib.sha256()
         with open(file.path, "rb") as stream:

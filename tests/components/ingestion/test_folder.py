@@ -222,6 +222,12 @@ def test_ratings_in_one_span_only(tmp_path):
     refused(tmp_path, "span-1/interactions.csv", "rating", "other spans")
 
 
+def test_fingerprint_follows_the_code_that_reads(shop, monkeypatch):
+    before = fingerprint(open_folder(shop))
+    monkeypatch.setattr("components.ingestion.folder.code_digest", lambda: b"another Debut")
+    assert before != fingerprint(open_folder(shop))
+
+
 def test_fingerprint_follows_content_and_key_and_not_place(shop, tmp_path):
     before = fingerprint(open_folder(shop))
     assert before == fingerprint(open_folder(shutil.copytree(shop, tmp_path / "copy")))
