@@ -7,14 +7,14 @@ whose import takes as long as the server's own.
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from components.embedded_server import Started, embedded_server
-from pipeline.layout import MODEL_NAME, serving_folder
+from pipeline.layout import MODEL_NAME, change_folder, serving_folder
 from pipeline.lock import one_at_a_time
 from pipeline.newest import newest_version
 
@@ -53,9 +53,24 @@ def new_candidate(root: Path, *, waiting: Callable[[], None]) -> Iterator[Candid
     """
     serving = serving_folder(root.resolve())
     newest_version(serving)
-    with one_at_a_time(root, waiting), tempfile.TemporaryDirectory(prefix="debut-") as scratch:
-        base, versions = newest_version(serving), Path(scratch) / MODEL_NAME
+    with one_at_a_time(root, waiting), scratch_folder(change_folder(root.resolve())) as scratch:
+        base, versions = newest_version(serving), scratch / MODEL_NAME
         versions.mkdir()
         (versions / str(NUMBER - 1)).symlink_to(base)
         with embedded_server(versions, MODEL_NAME) as server:
-            yield Candidate(root, base, Path(scratch) / "made", versions / str(NUMBER), server)
+            yield Candidate(root, base, scratch / "made", versions / str(NUMBER), server)
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder for as long as a lock is held; what a killed process left there is removed.
+
+    It is none of the system's temporary ones, because in those such remains pile up.
+    """
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)

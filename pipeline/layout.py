@@ -43,6 +43,11 @@ def cards_folder(root: Path) -> Path:
     return report_folder(root) / CARDS
 
 
+def change_folder(root: Path) -> Path:
+    """Where `debut items` and `debut explore` make the next version, while they do."""
+    return root / ".change"
+
+
 def set_aside_folder(root: Path) -> Path:
     """Where the rows are listed that `debut items add` could not use, a file for each version."""
     return root / "set-aside"
