@@ -184,7 +184,10 @@ def _sizes(config: dict[str, Any], file: Path) -> list[int]:
 def _read_vocabulary(file: Path, size: int) -> dict[str, int]:
     if not file.exists():
         raise BadInput(f"{file} is missing. An encoder folder needs BERT's word-piece vocabulary.")
-    pieces = file.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    try:
+        pieces = file.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{file} is no text in UTF-8 ({error}). Copy the folder again.") from error
     if len(pieces) > size or not {"[PAD]", "[CLS]", "[SEP]", "[UNK]"} <= set(pieces):
         raise BadInput(
             f"{file} has {len(pieces)} word pieces where config.json says {size}, or lacks one of "

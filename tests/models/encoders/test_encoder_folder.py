@@ -161,6 +161,14 @@ def test_a_model_of_another_type_is_refused_by_its_type(tiny, model_type):
     assert "BERT" in message
 
 
+def test_a_vocabulary_that_is_no_text_is_refused(tiny):
+    (tiny / "vocab.txt").write_bytes("[PAD]\nÄ".encode("latin-1"))
+    message = refusal(tiny)
+    assert str(tiny / "vocab.txt") in message
+    assert "UTF-8" in message
+    assert "opy the folder again" in message
+
+
 def test_a_vocabulary_of_another_model_is_refused(tiny):
     with (tiny / "vocab.txt").open("a", encoding="utf-8") as file:
         file.write("surplus\n")
