@@ -28,7 +28,7 @@ from models.towers import ItemTower, item_features
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 
-SHARES: Final = (0.02, 0.04, 0.07, 0.12, 0.2)
+SHARES: Final = (0.0, 0.02, 0.04, 0.07, 0.12, 0.2)
 _HANDS: Final = 5
 _USERS: Final = 2048
 _AT: Final = 20
@@ -157,16 +157,16 @@ class Asking:
 
 
 def labels_needed(random: Sequence[float], planned: Sequence[float]) -> list[float]:
-    """With which share of the labels of random choice the plan has its recall, NaN where never.
+    """With which share of the labels of random choice the plan has its recall.
 
-    Between two measured shares a straight line is taken.
+    Between two measured shares a straight line is taken. NaN where the plan never has it, and for
+    no labels at all.
     """
     best = np.maximum.accumulate(planned)
-    needed = []
-    for share, wanted in zip(SHARES, random, strict=True):
-        found = float(np.interp(wanted, best, SHARES, right=np.nan)) / share
-        needed.append(found)
-    return needed
+    return [
+        float(np.interp(wanted, best, SHARES, right=np.nan)) / share if share else float("nan")
+        for share, wanted in zip(SHARES, random, strict=True)
+    ]
 
 
 def _print(console: Any, asking: Asking, curve: Doubles, begin: float) -> None:
@@ -176,8 +176,9 @@ def _print(console: Any, asking: Asking, curve: Doubles, begin: float) -> None:
         SHARES, random, planned, labels_needed(random, planned), strict=True
     ):
         table.add_row(
-            f"{round(share * len(asking.pool)):,}", f"{one:.3f}", f"{other:.3f}", f"{needed:.0%}"
-        )
+            f"{round(share * len(asking.pool)):,}", f"{one:.3f}", f"{other:.3f}",
+            "" if np.isnan(needed) else f"{needed:.0%}",
+        )  # fmt: skip
     known = round(begin * len(asking.pool))
     print_table(
         console,

@@ -11,13 +11,13 @@ ITEMS, USERS = 120, 90
 
 
 def test_the_share_of_labels_is_read_off_the_plan_s_curve():
-    random = [0.1 * share for share in SHARES]
-    assert labels_needed(random, random) == pytest.approx([1.0] * len(SHARES))
-    twice = [0.2 * share for share in SHARES]
-    needed = labels_needed(random, twice)
-    # Below the first measured share nothing is known of the plan.
-    inside = [share for share in SHARES if share / 2 >= SHARES[0]]
-    assert needed[-len(inside) :] == pytest.approx([0.5] * len(inside))
+    random = [0.2 + 0.1 * share for share in SHARES]
+    some = len(SHARES) - 1
+    assert labels_needed(random, random)[1:] == pytest.approx([1.0] * some)
+    twice = [0.2 + 0.2 * share for share in SHARES]
+    none, *needed = labels_needed(random, twice)
+    assert np.isnan(none)
+    assert needed == pytest.approx([0.5] * some)
     assert np.isnan(labels_needed([9.0] * len(SHARES), twice)).all()
 
 
