@@ -78,6 +78,20 @@ class Comparison(NamedTuple):
         return "better" if (self.difference < 0) == (self.metric in LOWER_IS_BETTER) else "worse"
 
 
+class MetricTable(NamedTuple):
+    """Metrics in slices.
+
+    Attributes:
+        corner: what the rows are.
+        columns: their names.
+        rows: by name, of each column a cell; None where nobody asks for it.
+    """
+
+    corner: str
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[Comparison | None]]
+
+
 @dataclass(frozen=True)
 class Measured:
     """A table of measured points and their drawings.
@@ -185,16 +199,17 @@ def _page(outcome: Outcome, config: Configuration, reached: Sequence[NewProduct]
         verdict=verdict(outcome),
         verdict_name=_VERDICT,
         has_baseline="baseline" in outcome.metrics,
-        main_metrics={
+        main_metrics=_rows_of_metrics(
             # In the other slices the true item is not among the cold ones.
-            metric: [row for row in rows if row.slice == "new" or not metric.startswith("cold_")]
-            for metric, rows in _comparisons(outcome, HEADLINE_METRICS).items()
-        },
-        all_metrics=_comparisons(outcome, every_metric),
-        span_metrics=_by_span(outcome),
-        group_metrics=_by_group(outcome),
-        exposure_metrics=_exposure(outcome),
-        even_metrics=_even(outcome),
+            cell
+            for cell in _comparisons(outcome, HEADLINE_METRICS)
+            if cell.slice == "new" or not cell.metric.startswith("cold_")
+        ),
+        all_metrics=_rows_of_metrics(_comparisons(outcome, every_metric)),
+        span_metrics=_rows_of_slices(_by_span(outcome)),
+        group_metrics=_rows_of_slices(_by_group(outcome)),
+        exposure_metrics=_rows_of_metrics(_exposure(outcome)),
+        even_metrics=_rows_of_metrics(_even(outcome)),
         exposure_curve=_exposure_curve(training),
         plots=[plot for plot in plots if plot],
         curve_names=list(dict.fromkeys(n for point in training.curve for n in point.values)),
@@ -225,65 +240,69 @@ def _of_kind(points: Sequence[MeasuredPoint], kind: str) -> tuple[str, ...]:
     return tuple(name for name in names if name.startswith(kind))
 
 
-def _by_span(outcome: Outcome) -> dict[str, list[Comparison]]:
+def _by_span(outcome: Outcome) -> list[Comparison]:
     """What was forgotten and gained in each span, nothing where there is only one."""
     spans = outcome.summary.spans
     if len(spans) < 2:
-        return {}
+        return []
     every = [span_slice(span, is_new=False) for span in spans]
     new = [span_slice(span, is_new=True) for span in spans]
-    return {
-        metric: _comparisons(outcome, [metric], slices)[metric]
-        for metric, slices in (
-            ("recall_at_20", every),
-            ("cold_recall_at_20", new),
-            (SQUARED_ERROR, every),
-            ("example_count", every),
-        )
-    }
+    return [
+        *_comparisons(outcome, ("recall_at_20", SQUARED_ERROR, "example_count"), every),
+        *_comparisons(outcome, ("cold_recall_at_20",), new),
+    ]
 
 
-def _by_group(outcome: Outcome) -> dict[str, list[Comparison]]:
+def _by_group(outcome: Outcome) -> list[Comparison]:
     """The same question asked for each group; of new items among new ones."""
-    names = {
-        metric: [name for name in GROUP_SLICES if name.startswith(state)]
-        for metric, state in (("recall_at_20", "seen"), ("cold_recall_at_20", "new"))
-    }
-    found = {
-        metric: _comparisons(outcome, [metric], slices)[metric] for metric, slices in names.items()
-    }
-    found["example_count"] = _comparisons(outcome, ["example_count"], GROUP_SLICES)["example_count"]
-    return {metric: rows for metric, rows in found.items() if rows}
+    found = []
+    for metric, state in (("recall_at_20", "seen"), ("cold_recall_at_20", "new")):
+        names = [name for name in GROUP_SLICES if name.startswith(state)]
+        found += _comparisons(outcome, (metric,), names)
+    return [*found, *_comparisons(outcome, ("example_count",), GROUP_SLICES)]
 
 
-def _exposure(outcome: Outcome) -> dict[str, list[Comparison]]:
+def _exposure(outcome: Outcome) -> list[Comparison]:
     return _measured(
         outcome,
-        {
-            metric: ["new"] if cold else ["overall"]
-            for metric, (_, cold) in EXPOSURE_METRICS.items()
-        },
+        {metric: "new" if cold else "overall" for metric, (_, cold) in EXPOSURE_METRICS.items()},
     )
 
 
-def _even(outcome: Outcome) -> dict[str, list[Comparison]]:
+def _even(outcome: Outcome) -> list[Comparison]:
     """The plain recall beside its estimates, of items that sell and of new ones among new ones."""
-    slices = {metric: ["new"] if cold else ["seen"] for metric, (_, cold) in EVEN_METRICS.items()}
-    plain = {"recall_at_20": ["seen"], "cold_recall_at_20": ["new"]}
+    slices = {metric: "new" if cold else "seen" for metric, (_, cold) in EVEN_METRICS.items()}
+    plain = {"recall_at_20": "seen", "cold_recall_at_20": "new"}
     found = _measured(outcome, slices)
-    return _measured(outcome, plain) | found if found else {}
+    return _measured(outcome, plain) + found if found else []
 
 
-def _measured(outcome: Outcome, slices: Mapping[str, Sequence[str]]) -> dict[str, list[Comparison]]:
-    """Metrics in some slices, those that were measured."""
-    found = {
-        metric: _comparisons(outcome, [metric], names)[metric] for metric, names in slices.items()
-    }
-    return {
-        metric: rows
-        for metric, rows in found.items()
-        if any(row.candidate is not None for row in rows)
-    }
+def _measured(outcome: Outcome, slices: Mapping[str, str]) -> list[Comparison]:
+    """Metrics, each in a slice, those that were measured."""
+    found = [
+        cell
+        for metric, name in slices.items()
+        for cell in _comparisons(outcome, (metric,), (name,))
+    ]
+    return [cell for cell in found if cell.candidate is not None]
+
+
+def _rows_of_metrics(cells: Iterable[Comparison]) -> MetricTable:
+    """A table with a row for each metric and a column for each slice."""
+    return _table("Metric", {(cell.metric, cell.slice): cell for cell in cells})
+
+
+def _rows_of_slices(cells: Iterable[Comparison]) -> MetricTable:
+    """The same on its side, for many slices."""
+    return _table("Slice", {(cell.slice, cell.metric): cell for cell in cells})
+
+
+def _table(corner: str, cells: Mapping[tuple[str, str], Comparison]) -> MetricTable:
+    rows = dict.fromkeys(row for row, _ in cells)
+    columns = list(dict.fromkeys(column for _, column in cells))
+    return MetricTable(
+        corner, columns, {row: [cells.get((row, column)) for column in columns] for row in rows}
+    )
 
 
 def _exposure_curve(training: TrainingRecord) -> Measured:
@@ -296,21 +315,17 @@ def _exposure_curve(training: TrainingRecord) -> Measured:
 
 def _comparisons(
     outcome: Outcome, metrics: Sequence[str], slices: Iterable[str] = SLICES
-) -> dict[str, list[Comparison]]:
+) -> list[Comparison]:
     def value(model: str, name: str, metric: str) -> float | None:
         found = outcome.metrics.get(model, {}).get(name, {}).get(metric)
         return None if found is None or math.isnan(found) else found
 
-    return {
-        metric: [
-            Comparison(
-                metric, name, value("candidate", name, metric), value("baseline", name, metric)
-            )
-            for name in slices
-            if name in outcome.metrics["candidate"]
-        ]
+    known = [name for name in slices if name in outcome.metrics["candidate"]]
+    return [
+        Comparison(metric, name, value("candidate", name, metric), value("baseline", name, metric))
         for metric in metrics
-    }
+        for name in known
+    ]
 
 
 def _place(metric: str) -> tuple[int, str]:

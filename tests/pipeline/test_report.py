@@ -179,16 +179,15 @@ def table(page, caption):
     return [[" ".join(cell.text_content().split()) for cell in row] for row in found.iter("tr")]
 
 
-def metric_rows(page, caption):
-    """Metric, slice and values, from a table with a row group for each metric."""
-    _, *rows = table(page, caption)
-    found, metric = [], None
-    for row in rows:
-        if len(row) == 1:
-            (metric,) = row
-        else:
-            found.append([metric, *row])
-    return found
+def metric_cells(page, caption):
+    """What stands in the cells of a table of metrics, by metric and slice."""
+    (corner, *columns), *rows = table(page, caption)
+    found = {
+        (name, column) if corner == "Metric" else (column, name): text
+        for name, *texts in rows
+        for column, text in zip(columns, texts, strict=True)
+    }
+    return {place: text for place, text in found.items() if text}
 
 
 def banner(page):
@@ -252,18 +251,18 @@ def test_exposure_shows_its_measures_the_groups_and_what_more_even_lists_cost(tm
     ]
     training = TRAINING.model_copy(update={"exposure": curve, "exposure_strength": 0.2})
     page = write(tmp_path, outcome(metrics={"candidate": metrics}, training=training))
-    assert metric_rows(page, "Exposure") == [
-        ["gini_at_20", "overall", "0.7000"],
-        ["cold_gini_at_20", "new", "0.6000"],
-        ["cold_coverage_at_20", "new", "0.8000"],
-    ]
+    assert metric_cells(page, "Exposure") == {
+        ("gini_at_20", "overall"): "0.7000",
+        ("cold_gini_at_20", "new"): "0.6000",
+        ("cold_coverage_at_20", "new"): "0.8000",
+    }
     # Of new items it is the rank among new ones that counts.
-    assert metric_rows(page, "Recall by group") == [
-        ["recall_at_20", "seen_niche_items", "0.1000"],
-        ["cold_recall_at_20", "new_for_light_users", "0.3000"],
-        ["example_count", "new_for_light_users", "–"],
-        ["example_count", "seen_niche_items", "10"],
-    ]
+    assert metric_cells(page, "Recall by group") == {
+        ("recall_at_20", "seen_niche_items"): "0.1000",
+        ("cold_recall_at_20", "new_for_light_users"): "0.3000",
+        ("example_count", "new_for_light_users"): "–",
+        ("example_count", "seen_niche_items"): "10",
+    }
     assert table(page, "Even exposure")[1:] == [
         ["0", "0.4000", "0.7000", "0.9000"], ["20", "0.3900", "0.5000", "0.9000"],
     ]  # fmt: skip
@@ -281,8 +280,9 @@ def test_gates_show_bound_tolerance_and_both_values(tmp_path):
     ]
 
 
-def test_first_run_has_no_baseline_columns_and_says_why(page):
-    assert table(page, "Main metrics")[0] == ["Slice", "Candidate"]
+def test_first_run_has_no_baseline_and_says_why(page):
+    assert table(page, "Main metrics")[0] == ["Metric", *SLICES]
+    assert metric_cells(page, "Main metrics")["recall_at_20", "seen"] == "0.2134"
     assert "no model was blessed before" in page.text_content()
 
 
@@ -291,20 +291,19 @@ def test_metrics_stand_beside_the_baseline_and_say_which_is_better(tmp_path):
     baseline = {**BASELINE, "new": {**BASELINE["new"], **equal}}
     run = outcome(metrics={"candidate": CANDIDATE, "baseline": baseline})
     page = write(tmp_path, run)
-    main = metric_rows(page, "Main metrics")
+    main = metric_cells(page, "Main metrics")
     for shift, name in zip((0.0, 0.01, 0.02), SLICES, strict=True):
         for metric, value, word in (
             ("squared_error", 0.1012 + shift, "worse"),
             ("recall_at_20", 0.2034 + shift, "better"),
         ):
-            row = [metric, name, f"{value:.4f}", f"{value - 0.005:.4f}", f"+0.0050 {word}"]
-            assert row in main
-    assert ["ndcg_at_20", "new", "0.1256", "0.1256", "+0.0000"] in main
+            shown = f"{value:.4f} {value - 0.005:.4f} before +0.0050 {word}"
+            assert main[metric, name] == shown
+    assert main["ndcg_at_20", "new"] == "0.1256 0.1256 before +0.0000"
     # The true item of a seen slice is not among the cold items.
-    assert {row[1] for row in main if row[0].startswith("cold_")} == {"new"}
-    everything = metric_rows(page, "All metrics")
-    assert len(everything) == len(SLICES) * len(CANDIDATE["new"])
-    assert {row[0] for row in everything} == set(CANDIDATE["new"])
+    assert {name for metric, name in main if metric.startswith("cold_")} == {"new"}
+    everything = metric_cells(page, "All metrics")
+    assert set(everything) == {(metric, name) for metric in CANDIDATE["new"] for name in SLICES}
 
 
 def spans_of(values):
@@ -325,18 +324,18 @@ def test_forgetting_and_gain_of_each_span_stand_in_a_table(tmp_path):
         },
     )
     page = write(tmp_path, run)
-    found = metric_rows(page, "Forgetting and gain by span")
-    assert [row[:2] for row in found] == [
-        [metric, f"span {span}{new}"]
+    found = metric_cells(page, "Forgetting and gain by span")
+    assert set(found) == {
+        (metric, f"span {span}{new}")
         for metric, new in (
             ("recall_at_20", ""), ("cold_recall_at_20", ", new"), ("squared_error", ""),
             ("example_count", ""),
         )
         for span in (1, 2)
-    ]  # fmt: skip
-    assert ["recall_at_20", "span 2", "0.2434", "0.2384", "+0.0050 better"] in found
-    assert ["cold_recall_at_20", "span 1, new", "0.4423", "0.4373", "+0.0050 better"] in found
-    assert ["squared_error", "span 1", "0.1312", "0.1262", "+0.0050 worse"] in found
+    }  # fmt: skip
+    assert found["recall_at_20", "span 2"] == "0.2434 0.2384 before +0.0050 better"
+    assert found["cold_recall_at_20", "span 1, new"] == "0.4423 0.4373 before +0.0050 better"
+    assert found["squared_error", "span 1"] == "0.1312 0.1262 before +0.0050 worse"
 
 
 def test_one_span_alone_has_no_table_of_spans(page):
@@ -345,9 +344,8 @@ def test_one_span_alone_has_no_table_of_spans(page):
 
 def test_metric_that_was_not_measured_is_a_dash(tmp_path):
     metrics = {**CANDIDATE, "new": {"cold_recall_at_20": float("nan")}}
-    rows = metric_rows(write(tmp_path, outcome(metrics={"candidate": metrics})), "Main metrics")
-    assert ["cold_recall_at_20", "new", "–"] in rows
-    assert ["recall_at_20", "new", "–"] in rows
+    cells = metric_cells(write(tmp_path, outcome(metrics={"candidate": metrics})), "Main metrics")
+    assert cells["cold_recall_at_20", "new"] == cells["recall_at_20", "new"] == "–"
 
 
 def test_every_row_of_the_data_is_accounted_for(page):
