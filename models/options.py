@@ -5,6 +5,7 @@ They have no defaults here: each value comes from the documented configuration f
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -53,6 +54,11 @@ class EncoderOptions(_Options):
     adaptation_size: int = Field(
         ge=1, description="Rank of LoRA, width of adapters, length of prefixes."
     )
+
+    @property
+    def title(self) -> str:
+        """The name, of a folder the last part of its path, which says nothing of the machine."""
+        return Path(self.name).name if Path(self.name).is_absolute() else self.name
 
 
 class ScratchOptions(_Options):
@@ -140,13 +146,13 @@ class CompressionOptions(_Options):
         """Whether matrices are rounded."""
         return self.weights == "int8"
 
-    @property
-    def encoder(self) -> str:
-        """What reads the texts, in words."""
+    def made_of(self, encoder: str) -> str:
+        """What reads the texts, in words, made of an encoder of that name."""
         taught = {
-            "none": "a BERT encoder",
-            "layers": f"the lowest {self.layers} layers of a BERT encoder, taught by the whole",
-            "static": "word vectors without layers, taught by a BERT encoder",
+            "none": f"the BERT encoder {encoder}",
+            "layers": f"the lowest {self.layers} layers of the BERT encoder {encoder}, taught by "
+            "the whole",
+            "static": f"word vectors without layers, taught by the BERT encoder {encoder}",
         }
         pruned = f", {self.pruned_share:.0%} of the weights pruned" if self.pruned_share else ""
         rounded = ", in 8 bits" if self.is_in_8_bits else ""

@@ -121,7 +121,7 @@ def _train(arguments: FnArgs, options: TrainerOptions, trackers: Trackers) -> No
             curve=recorder.curve,
             fine_tuned=prepared.fine_tuned,
             compressed=prepared.compressed,
-            encoder=options.compression.encoder,
+            encoder=options.compression.made_of(options.encoder.title),
             kernel=settings._asdict(),
             items=len(data.table),
             users=len(data.users),

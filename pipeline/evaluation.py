@@ -182,9 +182,12 @@ def recorded_gates(config: str) -> list[Gate]:
 
 
 def read_metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """Model ("candidate", "baseline") to slice to metric to value, from Evaluator's folder."""
+    """Model ("candidate", "baseline") to slice to metric to value, from Evaluator's folder.
+
+    The slices of all items stand before those of groups, and those before each single span's.
+    """
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for slice_metrics in tfma.load_metrics(str(evaluation)):
+    for slice_metrics in sorted(tfma.load_metrics(str(evaluation)), key=_place):
         name = _name_of(slice_metrics)
         for entry in slice_metrics.metric_keys_and_values:
             if entry.key.is_diff or entry.key.name == metrics.RATING_COUNTS:
@@ -193,6 +196,12 @@ def read_metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:
             values = found.setdefault(model, {}).setdefault(name, {})
             values[entry.key.name] = entry.value.double_value.value
     return found
+
+
+def _place(slice_metrics: metrics_for_slice_pb2.MetricsForSlice) -> tuple[int, int, str]:
+    name, known = _name_of(slice_metrics), [*SLICES, *SPAN_SLICES, *GROUP_SLICES]
+    # Of names of spans the longer one is the later.
+    return (known.index(name) if name in known else len(known), len(name), name)
 
 
 def _name_of(slice_metrics: metrics_for_slice_pb2.MetricsForSlice) -> str:

@@ -18,6 +18,7 @@ from pipeline.evaluation import (
     SPAN_SLICES,
     applicable_gates,
     evaluation_config,
+    read_metrics,
     read_rating_counts,
     recorded_gates,
     slice_name,
@@ -123,6 +124,11 @@ def test_a_model_that_forgets_is_refused_though_it_gains_more_than_it_loses(tmp_
             "span 1, new": 0.6, "span 2, new": 0.4,
         }
     )  # fmt: skip
+    read = read_metrics(tmp_path / "analysis")["candidate"]
+    assert {name: values["recall_at_20"] for name, values in read.items()} == recall
+    assert list(read) == [
+        *SLICES, *SPAN_SLICES, "span 1", "span 2", "span 1, new", "span 2, new"
+    ]  # fmt: skip
 
 
 def test_a_loss_within_the_tolerance_passes(tmp_path):

@@ -86,18 +86,34 @@ RECORD = TrainingRecord(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({}, "over a BERT encoder, 1,234 trained"),
-        ({"student": "static"}, "over word vectors without layers, taught by a BERT encoder, 1"),
+        ({}, "over the BERT encoder tiny, 1,234 trained"),
+        (
+            {"student": "static"},
+            "over word vectors without layers, taught by the BERT encoder tiny, 1",
+        ),
         (
             {"student": "layers", "layers": 2, "weights": "int8"},
-            "over the lowest 2 layers of a BERT encoder, taught by the whole, in 8 bits, 1",
+            "over the lowest 2 layers of the BERT encoder tiny, taught by the whole, in 8 bits, 1",
         ),
     ],
 )
 def test_a_card_names_the_encoder_that_was_trained(changes, said):
     options = load_configuration().compression.model_copy(update=changes)
-    told = architecture(RECORD.model_copy(update={"encoder": options.encoder}))
+    told = architecture(RECORD.model_copy(update={"encoder": options.made_of("tiny")}))
     assert said in told and "rules" not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("all-MiniLM-L6-v2", "all-MiniLM-L6-v2"),
+        ("google-bert/bert-base-uncased", "google-bert/bert-base-uncased"),
+        ("/home/ann/encoders/ours", "ours"),
+    ],
+)
+def test_a_card_says_nothing_of_where_an_encoder_lies(name, title):
+    encoder = load_configuration().encoder.model_copy(update={"name": name})
+    assert encoder.title == title
 
 
 def test_a_card_lists_the_rules_that_the_model_keeps():
