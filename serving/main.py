@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 
 from serving import flags
@@ -59,6 +60,9 @@ def _serve(parsed: flags.Parsed) -> int:
         level=logging.INFO,
         format="%(asctime)s %(levelname).1s %(name)s] %(message)s",
     )
+    # What libraries say of their own future is nothing to whoever runs a server.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
     # Before the slow imports: a signal during them must end with 0 too.
     stopping = _set_by_signals()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")

@@ -19,7 +19,13 @@ from serving.ports import free_port
 from serving.server import ModelServer
 from serving.status import StatusError
 from tests.serving.conftest import endpoint
-from tests.serving.saved_models import Held
+from tests.serving.saved_models import (
+    Held,
+    float_request,
+    predict_record,
+    save_scale,
+    write_warm_up,
+)
 
 
 def run(*arguments):
@@ -34,10 +40,10 @@ def run(*arguments):
     return ended.returncode, ended.stdout
 
 
-def start(*arguments):
+def start(*arguments, log=None):
     """Starts a server process; its standard output is captured."""
     command = [sys.executable, "-m", "serving.main", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
 
 
 def test_value_that_does_not_fit_prints_the_usage():
@@ -108,6 +114,22 @@ def test_sigterm_finishes_the_request_in_flight_and_ends_with_0(models, tmp_path
 def _accepts(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_the_log_of_a_start_says_nothing_of_what_libraries_deprecate(tmp_path):
+    save_scale(str(tmp_path / "scale"), 1, 10)
+    write_warm_up(str(tmp_path / "scale" / "1"), [predict_record(float_request([1.0]))])
+    port, log = free_port(), tmp_path / "log"
+    with log.open("w") as file:
+        process = start(f"--port={port}", f"--model_base_path={tmp_path / 'scale'}", log=file)
+        while not _accepts(port):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    text = log.read_text()
+    assert "Number of warmup records read: 1" in text
+    assert "deprecated" not in text and "Warning: You" not in text
 
 
 def test_signal_while_waiting_for_a_first_version_ends_with_0(tmp_path):
