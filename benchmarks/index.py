@@ -19,12 +19,10 @@ from benchmarks.load import Latencies, measure
 from benchmarks.serving import in_process, list_requests
 from models.arrays import Floats
 from models.candidates.search import LONGEST
-from models.export.scoring import BLOCKS
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import serving_folder
 from pipeline.newest import newest_version
 
-_K: Final = 10
 _CALLS: Final = 300
 _WARM_UP: Final = 20
 _MOST_SECONDS: Final = 20.0
@@ -35,16 +33,15 @@ _SAME: Final = 1e-4
 
 @dataclass(frozen=True)
 class Asked:
-    """Questions to `recommend`, and the tenth best score of all items for each."""
+    """Questions to `recommend` for k items, and the k best scores of all items for each, [N, k]."""
 
     requests: Sequence[dict[str, tf.Tensor]]
-    tenth: Floats
+    best: Floats
 
     def recall(self, ask: Any) -> float:
-        """Share of the places that hold an item as good as the ten best."""
-        found = [ask(**request)["score"].numpy()[0, :_K] for request in self.requests]
-        hits = [row >= tenth - _SAME for row, tenth in zip(found, self.tenth, strict=True)]
-        return float(np.mean(np.concatenate(hits)))
+        """Share of the places that hold an item as good as the k best."""
+        found = np.concatenate([ask(**request)["score"].numpy() for request in self.requests])
+        return float(np.mean(found >= self.best[:, -1:] - _SAME))
 
 
 @click.command()
@@ -53,12 +50,16 @@ class Asked:
     metavar="DIR", help="The folder of a run on the sample; it is not changed.",
 )  # fmt: skip
 @click.option("--items", default=1_000_000, show_default=True, help="Of the generated shelf.")
+@click.option(
+    "--length", type=click.IntRange(1, LONGEST), default=10, show_default=True, metavar="K",
+    help="Of the lists.",
+)  # fmt: skip
 @click.option("--users", default=200, show_default=True, help="Users of each kind.")
 @click.option(
     "--scanned", type=int, multiple=True, default=(8192, 16384, 32768, 65536),
     show_default=True, help="Places of the index that are looked at; repeatable.",
 )  # fmt: skip
-def index(root: Path, items: int, users: int, scanned: tuple[int, ...]) -> None:
+def index(root: Path, items: int, length: int, users: int, scanned: tuple[int, ...]) -> None:
     """Measure the index of a generated catalogue against exact search."""
     console, pushed = open_console(), newest_version(serving_folder(root.resolve()))
     with tempfile.TemporaryDirectory(prefix="debut-index-") as scratch:
@@ -70,8 +71,8 @@ def index(root: Path, items: int, users: int, scanned: tuple[int, ...]) -> None:
         shelf, ask = model._shelf, model.signatures["recommend"]
         with console.status("Exact search"):
             asked = {
-                "known users": _asked(ask, _known(pushed, users)),
-                "made-up histories": _asked(ask, _made_up(shelf, users)),
+                "known users": _asked(ask, _known(pushed, users), length),
+                "made-up histories": _asked(ask, _made_up(shelf, users), length),
             }
         _report(console, shelf, ask, asked, scanned)
     console.print(
@@ -115,10 +116,10 @@ def _made_up(shelf: Any, users: int) -> list[tuple[bytes, list[bytes]]]:
     return found
 
 
-def _asked(ask: Any, users: Sequence[tuple[bytes, list[bytes]]]) -> Asked:
+def _asked(ask: Any, users: Sequence[tuple[bytes, list[bytes]]], k: int) -> Asked:
     # A longer list than any shortlist is taken from all items.
-    tenth = [ask(**_request(*user, BLOCKS + 1))["score"].numpy()[0, _K - 1] for user in users]
-    return Asked([_request(*user, _K) for user in users], np.array(tenth, np.float32))
+    best = [ask(**_request(*user, LONGEST + 1))["score"].numpy()[:, :k] for user in users]
+    return Asked([_request(*user, k) for user in users], np.concatenate(best))
 
 
 def _report(
@@ -135,7 +136,8 @@ def _report(
         shown = f"{number:,}" if number else "all embeddings"
         table.add_row(shown, *recall, *(f"{t.median:.2f} ({t.p99:.2f})" for t in taken))
     shelf.index.scanned.assign([INDEX.scanned])
-    title = f"Ten of {len(shelf.item_id.numpy()):,} items; lists up to {LONGEST} use the index"
+    length = next(iter(asked.values())).best.shape[1]
+    title = f"The best {length:,} of {len(shelf.item_id.numpy()):,} items"
     print_table(console, title, table)
 
 

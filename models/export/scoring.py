@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import tensorflow as tf
 
-from models.candidates.search import LONGEST
+from models.candidates.search import LONGEST, as_usual
 from models.columns import Columns, take
 from models.exploration.exploration import OUT, Lists, explore, learned_logits, request_seeds
 from models.export.adapter import evidence_logits
@@ -141,12 +141,14 @@ class Scorer(tf.Module):
 
         index = self._shelf.index
         scanned = tf.cond(
-            index.is_built() & (k <= LONGEST), lambda: index.scan(allowed), lambda: tf.constant(0)
+            index.is_built() & (k <= LONGEST),
+            lambda: index.scan(allowed, k),
+            lambda: tf.constant(0),
         )
 
         def among_candidates(user: Query) -> tuple[tf.Tensor, tf.Tensor]:
             excluded, scores = self._excluded(user), self._scores(user)
-            rows, is_known = self._candidates_of(user, scores, allowed, excluded, scanned)
+            rows, is_known = self._candidates_of(user, scores, allowed, excluded, scanned, k)
             best, rows = ranked(user, rows, excluded, scores)
             is_full = (tf.shape(best)[1] == k) & tf.reduce_all(best > OUT)
             best, rows = tf.cond(
@@ -403,7 +405,7 @@ class Scorer(tf.Module):
 
     def _candidates_of(
         self, user: Query, scores: Scores, allowed: tf.Tensor, excluded: tf.Tensor,
-        scanned: tf.Tensor,
+        scanned: tf.Tensor, k: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:  # fmt: skip
         """Rows of one user that may have the best scores, by the index.
 
@@ -416,6 +418,7 @@ class Scorer(tf.Module):
             allowed: bool [I].
             excluded: int64 [1, E], rows that are never recommended.
             scanned: int32 [], how much of the index is looked at.
+            k: int32 [], places of the list.
 
         Returns:
             rows int32 [1, N], all different, and whether the index tells anything of the user: of
@@ -429,9 +432,11 @@ class Scorer(tf.Module):
             stays = tf.gather(allowed, anchors) & ~is_listed(anchors[tf.newaxis], excluded)[0]
             wanted = self._combined(scores.anchors, scores.anchors, demand)[0]
             best = tf.math.top_k(
-                tf.where(stays, wanted, OUT), tf.minimum(LONGEST, tf.size(anchors)), sorted=False
+                tf.where(stays, wanted, OUT),
+                tf.minimum(as_usual(k), tf.size(anchors)),
+                sorted=False,
             )
-            found = index.rows_of(scores.anchors[0], allowed, scanned)
+            found = index.rows_of(scores.anchors[0], allowed, scanned, k)
             return tf.concat([tf.gather(anchors, best.indices), found], axis=0)
 
         has_history = _has_history(user)[0, 0]

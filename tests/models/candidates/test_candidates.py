@@ -136,8 +136,7 @@ def test_every_item_but_the_anchors_is_posted_under_its_strongest_anchor(data):
     assert data.index.popular[0] == data.served.fallback.argmax()
 
 
-def test_a_look_at_the_whole_index_finds_what_an_exact_search_finds(recommend, data, monkeypatch):
-    monkeypatch.setattr(search, "_PART", 1)
+def test_a_look_at_the_whole_index_finds_what_an_exact_search_finds(recommend, data):
     full = replace(data.index, scanned=np.array([data.index.row.size], np.int32))
     for user in range(0, NUM_USERS, 5):
         exact = recommend([user_id(user)], k=10, index=no_index())
@@ -176,42 +175,48 @@ def test_a_batch_is_answered_as_its_users_are(recommend):
         np.testing.assert_allclose(together["score"][place], alone["score"][0], atol=1e-5)
 
 
-def test_where_few_are_allowed_the_search_is_exact(recommend):
-    """A tenth of the shop is new: as many of them as usual would be most of the catalogue."""
+def test_where_few_are_allowed_all_of_them_are_looked_at(recommend, data):
+    """A tenth of the shop is new: as many of them as usual would be more than all."""
+    fifth = replace(data.index, scanned=np.array([data.index.row.size // 5], np.int32))
     for user in range(8):
         exact = recommend([user_id(user)], new_only=True, index=no_index())
-        found = recommend([user_id(user)], new_only=True)
-        assert found["item_id"].tolist() == exact["item_id"].tolist()
+        found = recommend([user_id(user)], new_only=True, index=fifth)
+        assert found["scans"] == exact["scans"], "nothing was left to a scan"
+        np.testing.assert_allclose(found["score"], exact["score"], atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("share", "scanned", "places"),
-    [
-        (1.0, 10, 10),
-        (1.0, 10_000, 25),
-        (0.5, 10, 20),
-        (0.5, 10_000, 50),
-        (0.2, 10, 50),
-        (0.1, 10, 0),
-        (0.4, 10_000, 0),
-    ],
+    ("share", "k", "places"),
+    [(1.0, 10, 20), (1.0, 128, 20), (1.0, 256, 40), (0.5, 10, 40), (0.5, 256, 80), (0.1, 10, 100)],
 )
-def test_a_look_is_a_part_of_the_index_and_as_much_longer_as_fewer_are_allowed(
-    model, data, share, scanned, places
+def test_a_look_is_longer_for_longer_lists_and_where_fewer_are_allowed(
+    model, data, share, k, places
 ):
-    """A quarter of 100 places as usual, at most half of them where others are left out."""
+    """20 places as usual, and never more than all 100."""
     columns = replace(
         data.index,
         row=np.resize(data.index.row, (100, 1)),
-        scanned=np.array([scanned], np.int32),
+        scanned=np.array([20], np.int32),
     )
-    allowed = np.zeros(1000, bool)
-    allowed[: int(1000 * share)] = True
+    allowed = tf.range(1000) < int(1000 * share)
     put(model._shelf.index, columns)
     try:
-        assert model._shelf.index.scan(tf.constant(allowed)).numpy() == pytest.approx(places, abs=1)
+        scanned = model._shelf.index.scan(allowed, tf.constant(k)).numpy()
     finally:
         put(model._shelf.index, data.index)
+    assert scanned == pytest.approx(places, abs=1)
+
+
+def test_a_long_list_looks_at_more_and_finds_nearly_all(recommend, monkeypatch):
+    monkeypatch.setattr(search, "_USUAL", 4)
+    monkeypatch.setattr(search, "_BEST", 2)
+    hits = []
+    for user in range(0, NUM_USERS, 3):
+        exact = recommend([user_id(user)], k=12, index=no_index())
+        found = recommend([user_id(user)], k=12)
+        assert found["scans"] == exact["scans"], "nothing was left to a scan"
+        hits += (found["score"] >= exact["score"][0, -1] - 1e-5).tolist()
+    assert np.mean(hits) > 0.9
 
 
 @pytest.mark.parametrize("profile", [b"", b"age: 2. occupation: student."])
