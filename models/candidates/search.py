@@ -40,9 +40,8 @@ class CandidateSearch(Columns):
         """
         items = tf.size(allowed)
         counted = tf.cast(allowed[:: tf.maximum(items // _COUNTED, 1)], tf.float32)
-        times = tf.cast(as_usual(k), tf.float32) / _USUAL / (tf.reduce_mean(counted) + 1e-9)
         places = tf.cast(tf.size(self.row.read_value()), tf.float32)
-        scanned = tf.minimum(tf.cast(self.scanned[0], tf.float32) * times, places)
+        scanned = tf.minimum(self._usual(k) / (tf.reduce_mean(counted) + 1e-9), places)
         return tf.cast(scanned, tf.int32)
 
     def rows_of(
@@ -63,11 +62,21 @@ class CandidateSearch(Columns):
         lent = shared * take(self.own, blocks) + tf.reduce_sum(others, axis=1)
         promised = tf.reshape(lent, [-1])
         rows = tf.reshape(take(self.row, blocks), [-1])
-        promised = tf.where(tf.gather(allowed, tf.maximum(rows, 0)), promised, OUT)
+        # Where nearly all items are allowed, the others are struck from what is found.
+        places = tf.size(self.row.read_value())
+        promised = tf.cond(
+            (tf.cast(scanned, tf.float32) <= self._usual(k)) & (scanned < places),
+            lambda: promised,
+            lambda: tf.where(tf.gather(allowed, tf.maximum(rows, 0)), promised, OUT),
+        )
         best = tf.minimum(_BEST * as_usual(k), tf.size(rows))
         best = tf.math.top_k(promised, best, sorted=False)
         found = tf.gather(rows, best.indices)
         return tf.unique(tf.boolean_mask(found, found != PAD)).y
+
+    def _usual(self, k: tf.Tensor) -> tf.Tensor:
+        """Places that a list of k looks at where all items are allowed: float32 []."""
+        return tf.cast(self.scanned[0], tf.float32) * tf.cast(as_usual(k), tf.float32) / _USUAL
 
     def _blocks(self, scores: tf.Tensor, scanned: tf.Tensor) -> tf.Tensor:
         """The blocks whose first postings owe most to the anchor that a block shares, in order."""
