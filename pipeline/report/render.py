@@ -247,44 +247,56 @@ def _by_span(outcome: Outcome) -> list[Comparison]:
         return []
     every = [span_slice(span, is_new=False) for span in spans]
     new = [span_slice(span, is_new=True) for span in spans]
-    return [
-        *_comparisons(outcome, ("recall_at_20", SQUARED_ERROR, "example_count"), every),
-        *_comparisons(outcome, ("cold_recall_at_20",), new),
-    ]
+    return _each_in(
+        outcome,
+        {
+            "recall_at_20": every,
+            "cold_recall_at_20": new,
+            SQUARED_ERROR: every,
+            "example_count": every,
+        },
+    )
 
 
 def _by_group(outcome: Outcome) -> list[Comparison]:
     """The same question asked for each group; of new items among new ones."""
-    found = []
-    for metric, state in (("recall_at_20", "seen"), ("cold_recall_at_20", "new")):
-        names = [name for name in GROUP_SLICES if name.startswith(state)]
-        found += _comparisons(outcome, (metric,), names)
-    return [*found, *_comparisons(outcome, ("example_count",), GROUP_SLICES)]
+    seen, new = (
+        [name for name in GROUP_SLICES if name.startswith(state)] for state in ("seen", "new")
+    )
+    return _each_in(
+        outcome,
+        {"recall_at_20": seen, "cold_recall_at_20": new, "example_count": [*seen, *new]},
+    )
 
 
 def _exposure(outcome: Outcome) -> list[Comparison]:
     return _measured(
         outcome,
-        {metric: "new" if cold else "overall" for metric, (_, cold) in EXPOSURE_METRICS.items()},
+        {
+            metric: ["new"] if cold else ["overall"]
+            for metric, (_, cold) in EXPOSURE_METRICS.items()
+        },
     )
 
 
 def _even(outcome: Outcome) -> list[Comparison]:
     """The plain recall beside its estimates, of items that sell and of new ones among new ones."""
-    slices = {metric: "new" if cold else "seen" for metric, (_, cold) in EVEN_METRICS.items()}
-    plain = {"recall_at_20": "seen", "cold_recall_at_20": "new"}
+    slices = {metric: ["new"] if cold else ["seen"] for metric, (_, cold) in EVEN_METRICS.items()}
+    plain = {"recall_at_20": ["seen"], "cold_recall_at_20": ["new"]}
     found = _measured(outcome, slices)
     return _measured(outcome, plain) + found if found else []
 
 
-def _measured(outcome: Outcome, slices: Mapping[str, str]) -> list[Comparison]:
-    """Metrics, each in a slice, those that were measured."""
-    found = [
-        cell
-        for metric, name in slices.items()
-        for cell in _comparisons(outcome, (metric,), (name,))
+def _measured(outcome: Outcome, slices: Mapping[str, Sequence[str]]) -> list[Comparison]:
+    """Those of metrics in some slices that were measured."""
+    return [cell for cell in _each_in(outcome, slices) if cell.candidate is not None]
+
+
+def _each_in(outcome: Outcome, slices: Mapping[str, Sequence[str]]) -> list[Comparison]:
+    """Metrics, each in slices of its own."""
+    return [
+        cell for metric, names in slices.items() for cell in _comparisons(outcome, [metric], names)
     ]
-    return [cell for cell in found if cell.candidate is not None]
 
 
 def _rows_of_metrics(cells: Iterable[Comparison]) -> MetricTable:

@@ -256,6 +256,9 @@ def test_exposure_shows_its_measures_the_groups_and_what_more_even_lists_cost(tm
         ("cold_gini_at_20", "new"): "0.6000",
         ("cold_coverage_at_20", "new"): "0.8000",
     }
+    header, *rows = table(page, "Recall by group")
+    assert header == ["Slice", "recall_at_20", "cold_recall_at_20", "example_count"]
+    assert [row[0] for row in rows] == ["seen_niche_items", "new_for_light_users"]
     # Of new items it is the rank among new ones that counts.
     assert metric_cells(page, "Recall by group") == {
         ("recall_at_20", "seen_niche_items"): "0.1000",
@@ -324,6 +327,11 @@ def test_forgetting_and_gain_of_each_span_stand_in_a_table(tmp_path):
         },
     )
     page = write(tmp_path, run)
+    header, *rows = table(page, "Forgetting and gain by span")
+    assert header == [
+        "Slice", "recall_at_20", "cold_recall_at_20", "squared_error", "example_count"
+    ]  # fmt: skip
+    assert [row[0] for row in rows] == ["span 1", "span 2", "span 1, new", "span 2, new"]
     found = metric_cells(page, "Forgetting and gain by span")
     assert set(found) == {
         (metric, f"span {span}{new}")
