@@ -9,6 +9,7 @@ from typing import Final
 
 import components
 import models
+from models.digests import file_digest
 
 # What nodes run; `pipeline` only puts them together.
 _PACKAGES: Final = tuple(Path(package.__path__[0]) for package in (components, models))
@@ -19,6 +20,6 @@ def code_digest(packages: Sequence[Path] = _PACKAGES) -> bytes:
     digest = hashlib.sha256()
     for package in packages:
         for module in sorted(package.rglob("*.py")):
-            content = hashlib.sha256(module.read_bytes()).hexdigest()
-            digest.update(f"{module.relative_to(package).as_posix()}:{content}\n".encode())
+            name = module.relative_to(package).as_posix()
+            digest.update(f"{name}:{file_digest(module)}\n".encode())
     return digest.digest()

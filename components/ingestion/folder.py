@@ -20,6 +20,7 @@ import pyarrow as pa
 from components.ingestion import csv_table, parquet_table, text
 from components.ingestion.csv_table import Row
 from components.own_code import code_digest
+from models.digests import file_digest
 from models.errors import BadInput
 
 INTERACTIONS: Final = "interactions"
@@ -139,11 +140,7 @@ def fingerprint(folder: DataFolder, pseudonym_key: bytes | None = None) -> str:
     """
     digest = hashlib.sha256(code_digest())
     for file in folder.files:
-        content = hashlib.sha256()
-        with open(file.path, "rb") as stream:
-            while block := stream.read(1 << 20):
-                content.update(block)
-        digest.update(f"{file.name}:{content.hexdigest()}\n".encode())
+        digest.update(f"{file.name}:{file_digest(Path(file.path))}\n".encode())
     if pseudonym_key is not None:
         digest.update(hmac.digest(pseudonym_key, b"fingerprint", "sha256"))
     return digest.hexdigest()

