@@ -138,7 +138,7 @@ class Explainer(tf.Module):
         """
         served: Inherited = self._shelf.served
         known = self._scorer.known(query, rows)
-        has_history = tf.reduce_any(query.history != PAD, axis=1)
+        has_history = query.has_history[:, 0]
         inherited = served.lent_at(known.scores, rows[:, tf.newaxis])[:, 0]
         gained = tf.math.log1p(relative(inherited, known.reference) / FLOOR)
         share = tf.math.divide_no_nan(gained, tf.nn.relu(inherited))

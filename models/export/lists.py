@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import tensorflow as tf
 
@@ -11,6 +11,22 @@ from models.interactions import PAD
 
 # Places of the lists that are evaluated.
 LISTED: Final = 20
+# Lists of k items for each of B users: logits float32 [B, k], best first, and rows int32 [B, k].
+BestItems = tuple[tf.Tensor, tf.Tensor]
+
+
+class Wanted(NamedTuple):
+    """What lists are to hold.
+
+    Attributes:
+        allowed: bool [I].
+        k: int32 [], places of a list.
+        boost: float32 [I], added to the logits; None for nothing.
+    """
+
+    allowed: tf.Tensor
+    k: tf.Tensor
+    boost: tf.Tensor | None = None
 
 
 def top(logits: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -37,6 +37,11 @@ class Query(NamedTuple):
     user: tf.Tensor
     profile: tf.Tensor
 
+    @property
+    def has_history(self) -> tf.Tensor:
+        """Whether there is a history: bool [B, 1]."""
+        return tf.reduce_any(self.history != PAD, axis=1, keepdims=True)
+
 
 class QueryReader(tf.Module):
     """Looks users and items up on the shelf, and reads profiles with the encoder."""
@@ -145,6 +150,13 @@ class QueryReader(tf.Module):
         return tf.cond(
             tf.reduce_any(present), encode, lambda: tf.zeros([tf.shape(profile)[0], size])
         )
+
+
+def never_recommended(users: Query, shelf: Shelf) -> tf.Tensor:
+    """Rows that are excluded or were bought: int64 [B, N], PAD where there are fewer."""
+    bought = shelf.purchases(users.user)
+    rows = bought.with_values(take(shelf.user_items, bought.values))
+    return tf.concat([tf.cast(rows.to_tensor(PAD), tf.int64), users.excluded], axis=1)
 
 
 def parse_interactions(examples: tf.Tensor) -> Parsed:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from models.columns import Columns
 from models.exploration.exploration import OUT
-from models.export.lists import top
+from models.export.lists import BestItems, Wanted, top
 from models.rules import NO_GROUP, Rules
 from models.shelf.shelf import Shelf
 
@@ -28,8 +28,7 @@ DIVERSE: Final = 100
 # More than scores differ by: what others lose where new items are to be chosen, if there are any.
 _WAITS: Final = 1000.0
 
-Ranked = tuple[tf.Tensor, tf.Tensor]
-Best = Callable[[tf.Tensor, tf.Tensor], Ranked]
+Best = Callable[[Wanted], BestItems]
 
 
 class RuledLists(tf.Module):
@@ -60,44 +59,44 @@ class RuledLists(tf.Module):
         """What is added to logits: float32 [I]; None without boosts."""
         return self._columns.boost.read_value() if self._has_boosts else None
 
-    def __call__(self, best: Best, allowed: tf.Tensor, k: tf.Tensor) -> Ranked:
+    def __call__(self, best: Best, wanted: Wanted) -> BestItems:
         """Lists of k items for each user.
 
         A list without enough new items gets the best ones that there are, in the place of the last
         others; the cap goes before that. Diversity chooses among what these two leave.
 
         Args:
-            best: the best items of B users among some, bool [I], and how many: int32 [].
-            allowed: bool [I].
-            k: int32 [].
+            best: the best items of B users, of a list like the one that is wanted.
+            wanted: what the lists are to hold.
 
         Returns:
-            logits float32 [B, min(k, I)], best first, `OUT` where nothing is left, and rows int32.
+            Lists of min(k, I) items; the logit is `OUT` where nothing is left.
         """
         if self._cap is None and not self._share and self._weight is None:
-            return best(allowed, k)
+            return best(wanted)
+        allowed, k, _ = wanted
         is_new = self._shelf.is_new.read_value()
         new = tf.reduce_sum(tf.cast(allowed & is_new, tf.int32))
-        wanted = tf.cast(tf.math.ceil(self._share * tf.cast(k, tf.float32) - 1e-4), tf.int32)
-        wanted = tf.minimum(wanted, new) if self._share else tf.constant(0)
+        least = tf.cast(tf.math.ceil(self._share * tf.cast(k, tf.float32) - 1e-4), tf.int32)
+        least = tf.minimum(least, new) if self._share else tf.constant(0)
         few = _TIMES * k + _MORE
-        first = best(allowed, few)
-        lists = self._chosen(*first, wanted, k)
+        first = best(wanted._replace(k=few))
+        lists = self._chosen(*first, least, k)
         # Fewer candidates than asked for: there are no others.
         is_all = (tf.shape(first[0])[1] < few) | tf.reduce_any(first[0] == OUT, axis=1)
         is_full = tf.reduce_all(lists[0] > OUT, axis=1) | is_all
-        does = is_full & (_new_among(lists, is_new) >= wanted)
+        does = is_full & (_new_among(lists, is_new) >= least)
         many = tf.maximum(MOST, k)
 
-        def again() -> Ranked:
-            scores, rows = best(allowed, many)
+        def again() -> BestItems:
+            scores, rows = best(wanted._replace(k=many))
             if self._share:
-                more, new_rows = best(allowed & is_new, many)
+                more, new_rows = best(wanted._replace(allowed=allowed & is_new, k=many))
                 listed = tf.reduce_any(rows[:, tf.newaxis, :] == new_rows[:, :, tf.newaxis], axis=2)
                 more = tf.where(listed, OUT, more)
                 scores, places = top(tf.concat([scores, more], axis=1), 2 * many)
                 rows = tf.gather(tf.concat([rows, new_rows], axis=1), places, batch_dims=1)
-            wider = self._chosen(scores, rows, wanted, k)
+            wider = self._chosen(scores, rows, least, k)
             # A list may not depend on whom the request is answered with.
             keeps = does[:, tf.newaxis]
             return tf.where(keeps, lists[0], wider[0]), tf.where(keeps, lists[1], wider[1])
@@ -106,11 +105,11 @@ class RuledLists(tf.Module):
         return scores, rows
 
     def _chosen(
-        self, scores: tf.Tensor, rows: tf.Tensor, wanted: tf.Tensor, k: tf.Tensor
-    ) -> Ranked:
+        self, scores: tf.Tensor, rows: tf.Tensor, least: tf.Tensor, k: tf.Tensor
+    ) -> BestItems:
         """The lists, of candidates [B, C] in the order of their scores, best first."""
         if self._weight is not None:
-            scores, rows = self._diverse_first(scores, rows, wanted, k)
+            scores, rows = self._diverse_first(scores, rows, least, k)
         is_new = tf.gather(self._shelf.is_new.read_value(), rows)
         valid = scores > OUT
         if self._share:
@@ -118,7 +117,7 @@ class RuledLists(tf.Module):
             sure = valid & is_new
             if self._cap is not None:
                 sure &= self._within_cap(rows, sure)
-            sure &= tf.cumsum(tf.cast(sure, tf.int32), axis=1) <= wanted
+            sure &= tf.cumsum(tf.cast(sure, tf.int32), axis=1) <= least
             order = tf.argsort(tf.cast(~sure, tf.int32), axis=1, stable=True)
             scores, rows = (tf.gather(x, order, batch_dims=1) for x in (scores, rows))
             valid = tf.gather(valid, order, batch_dims=1)
@@ -129,8 +128,8 @@ class RuledLists(tf.Module):
         return best, tf.gather(rows, places, batch_dims=1)
 
     def _diverse_first(
-        self, scores: tf.Tensor, rows: tf.Tensor, wanted: tf.Tensor, k: tf.Tensor
-    ) -> Ranked:
+        self, scores: tf.Tensor, rows: tf.Tensor, least: tf.Tensor, k: tf.Tensor
+    ) -> BestItems:
         """Candidates [B, C] in another order: what diversity chooses stands first.
 
         Maximal marginal relevance (Carbonell & Goldstein 1998): the next one is that whose score
@@ -153,7 +152,7 @@ class RuledLists(tf.Module):
             group = self._groups(rows)
             state["listed"] = tf.zeros_like(rows)  # of the candidate's group
         if self._share:
-            state["free"] = tf.fill(tf.shape(rows)[:1], k - wanted)  # places for others than new
+            state["free"] = tf.fill(tf.shape(rows)[:1], k - least)  # places for others than new
             waits = tf.where(is_new, 0.0, _WAITS)
 
         # Each step is made of few ops, because on so few numbers an op costs what ops cost.
@@ -205,6 +204,6 @@ class RuledLists(tf.Module):
         return before < self._cap
 
 
-def _new_among(lists: Ranked, is_new: tf.Tensor) -> tf.Tensor:
+def _new_among(lists: BestItems, is_new: tf.Tensor) -> tf.Tensor:
     scores, rows = lists
     return tf.reduce_sum(tf.cast((scores > OUT) & tf.gather(is_new, rows), tf.int32), axis=1)

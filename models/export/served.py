@@ -20,8 +20,12 @@ from models.exploration.exploration import OUT, Lists
 from models.export.adapter import Adapter, Support
 from models.export.audience import Audience, Lenders, either
 from models.export.explanation import Explainer, WordReader
-from models.export.lists import top
+from models.export.explored import ExploredLists
+from models.export.judge import Judge
+from models.export.lists import Wanted, top
 from models.export.query import Query, QueryReader, parse_interactions
+from models.export.rater import Rater
+from models.export.retriever import Retriever
 from models.export.ruled import RuledLists
 from models.export.scoring import Scorer
 from models.export.shortlist import shortlist
@@ -68,10 +72,14 @@ class ServedModel(tf.Module):
             max_tokens=max_tokens,
         )
         self._scorer = Scorer(
-            shelf=shelf, inheritance=shelf.served, model=model, evidence=shelf.evidence,
+            shelf=shelf, inheritance=shelf.served, evidence=shelf.evidence,
             exploration=shelf.exploration,
         )  # fmt: skip
-        self._judge = Scorer(shelf=shelf, inheritance=shelf.judged, model=model)
+        self._retrieve = Retriever(shelf=shelf, scorer=self._scorer)
+        self._explored = ExploredLists(shelf=shelf, scorer=self._scorer)
+        self._rate = Rater(shelf=shelf, inheritance=shelf.served, model=model)
+        self._judge = Judge(shelf=shelf, scorer=Scorer(shelf=shelf, inheritance=shelf.judged))
+        self._judge_rating = Rater(shelf=shelf, inheritance=shelf.judged, model=model)
         self._adapter = Adapter(shelf=shelf, weights=evidence)
         self._ruled = RuledLists(shelf=shelf, rules=rules) if rules else None
         self._audience = Audience(shelf)
@@ -147,22 +155,17 @@ class ServedModel(tf.Module):
         allowed = tf.cond(
             new_only, lambda: available & self._shelf.is_new.read_value(), lambda: available
         )
-        boost = None
         if self._ruled is None:
-            usual = self._scorer.best(query, allowed, k)
+            wanted = Wanted(allowed, k)
+            usual = self._retrieve(query, wanted)
         else:
-            boost = self._ruled.boost
-            allowed &= self._ruled.allowed
-            usual = self._ruled(
-                lambda among, most: self._scorer.best(query, among, most, boost), allowed, k
-            )
+            wanted = Wanted(allowed & self._ruled.allowed, k, self._ruled.boost)
+            usual = self._ruled(lambda wanted: self._retrieve(query, wanted), wanted)
         if self._ruled is not None and self._ruled.is_capped:
             # A cap is about the whole list, and what explores would not heed it.
             lists = Lists(*usual, tf.ones_like(usual[0]))
         else:
-            lists = self._scorer.explored(
-                query, usual, allowed, k, boost=boost, user_id=user_id, history=history
-            )
+            lists = self._explored(query, usual, wanted, user_id=user_id, history=history)
         listed = self._listed(lists.logit, lists.row)
         columns = tf.shape(listed["score"])[1]
         return listed | {"propensity": lists.propensity[:, :columns]}
@@ -366,7 +369,7 @@ class ServedModel(tf.Module):
     def embed_users(self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor) -> Outputs:
         """A user's interests, one per item of the history: float32 [B, H, D], zeros pad."""
         query = self._read.histories(user_id, history)
-        return {"embedding": self._scorer.interests(query.history)}
+        return {"embedding": self._rate.interests(query.history)}
 
     def evaluate(self, examples: tf.Tensor) -> Outputs:
         """What Evaluator averages: rank of the true item, rating and squared error, float32 [B].
@@ -382,15 +385,15 @@ class ServedModel(tf.Module):
         parsed = parse_interactions(examples)
         query = self._read.before_the_launch(parsed)
         items = self._shelf.item_rows(parsed[features.ITEM_ID])
-        ranked = self._judge.ranked(query, items, parsed[features.SPAN])
-        rating = self._judge.rating(query, items)
+        ranked = self._judge(query, items, parsed[features.SPAN])
+        rating = self._judge_rating(query, items)
         error = tf.square(rating - parsed[features.RATING])
         if self._implicit:
             drawn = tf.strings.to_hash_bucket_fast(
                 tf.strings.join([parsed[features.USER_ID], parsed[features.ITEM_ID]], "\t"), 1 << 30
             )
             negative = tf.math.floormod(drawn, tf.size(self._shelf.is_new, out_type=tf.int64))
-            error = (error + tf.square(self._judge.rating(query, negative))) / 2.0
+            error = (error + tf.square(self._judge_rating(query, negative))) / 2.0
         return {
             RANK: ranked.rank, COLD_RANK: ranked.cold_rank, RATING: rating, SQUARED_ERROR: error,
             ASKED: tf.cast(items, tf.int32), BUYERS: self._buyers(items),
@@ -405,8 +408,8 @@ class ServedModel(tf.Module):
 
     def _scored(self, query: Query, items: tf.Tensor) -> Outputs:
         return {
-            "rating": self._scorer.rating(query, items),
-            "score": self._scorer.scores(query, items),
+            "rating": self._rate(query, items),
+            "score": self._scorer.score(query, items),
         }
 
     def _listed(self, scores: tf.Tensor, rows: tf.Tensor) -> Outputs:

@@ -10,7 +10,7 @@ from models.candidates import beam_heads, building, search
 from models.candidates.building import build_index, read_index, reindexed
 from models.candidates.columns import HEAD, no_index
 from models.candidates.export import export_vectors
-from models.export import scoring
+from models.export import retriever
 from models.export.served import ServedModel
 from models.interactions import PAD
 from models.options import IndexOptions
@@ -50,15 +50,15 @@ def model(served, data, tmp_path_factory):
 @pytest.fixture
 def recommend(model, data, monkeypatch):
     """Ask with the index, or exactly, where the catalogue counts as large."""
-    monkeypatch.setattr(scoring, "SMALL", 1)
+    monkeypatch.setattr(retriever, "SMALL", 1)
     asked = {"scans": 0}
-    scan = model._scorer._shortlist
+    scan = model._retrieve._shortlist
 
     def counted(*arguments):
         asked["scans"] += 1
         return scan(*arguments)
 
-    monkeypatch.setattr(model._scorer, "_shortlist", counted)
+    monkeypatch.setattr(model._retrieve, "_shortlist", counted)
 
     def ask(users, *, k=5, history=(), profile=b"", new_only=False, index=data.index):
         put(model._shelf.index, index)

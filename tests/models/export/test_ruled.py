@@ -15,7 +15,7 @@ from components.catalogue.update import Change, DataTerms, of_today, update
 from components.ingestion.summary import RatingScale
 from models.errors import BadInput
 from models.exploration.exploration import OUT
-from models.export.lists import top
+from models.export.lists import Wanted, top
 from models.export.ruled import DIVERSE, RuledLists
 from models.export.served import ServedModel
 from models.inheritance.aligner import Aligner
@@ -43,11 +43,12 @@ def lists(scores, is_new, group, rules, allowed, k, embedding=None):
     )
     asked = []
 
-    def best(among, most):
-        asked.append(int(most))
-        return top(tf.where(among, tf.constant(scores), OUT), most)
+    def best(wanted):
+        asked.append(int(wanted.k))
+        return top(tf.where(wanted.allowed, tf.constant(scores), OUT), wanted.k)
 
-    found, rows = RuledLists(shelf=shelf, rules=rules)(best, tf.constant(allowed), tf.constant(k))
+    wanted = Wanted(tf.constant(allowed), tf.constant(k))
+    found, rows = RuledLists(shelf=shelf, rules=rules)(best, wanted)
     pairs = [
         [(int(row), float(score)) for row, score in zip(r, s, strict=True) if score > OUT]
         for r, s in zip(rows.numpy(), found.numpy(), strict=True)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components.changed_model import save_model
-from models.export import scoring, shortlist
+from models.export import retriever, shortlist
 from models.export.lists import LISTED
 from models.interactions import PAD
 from models.shelf.id_index import sort_ids
@@ -85,8 +85,8 @@ BLOCKS = 5
 @pytest.fixture
 def large(served, monkeypatch):
     """`recommend` where the catalogue counts as large: more items than a shortlist takes."""
-    monkeypatch.setattr(scoring, "SMALL", 1)
-    monkeypatch.setattr(scoring, "BLOCKS", BLOCKS)
+    monkeypatch.setattr(retriever, "SMALL", 1)
+    monkeypatch.setattr(retriever, "BLOCKS", BLOCKS)
     monkeypatch.setattr(shortlist, "BLOCK", 4)
 
     def ask(user, *, k, new_only=False):
