@@ -117,7 +117,7 @@ class Trainer:
         for step in range(1, self._options.steps + 1 if asked else 1):
             self._set_learning_rate(step)
             losses = self._step(**self._sample(*asked[step % len(asked)]))
-            if step % self._options.validate_every == 0:
+            if step % self._options.validate_every == 0 or step == self._options.steps:
                 now = self.squared_error(self._inputs.later)
                 progress(step, now | {name: float(value) for name, value in losses.items()})
                 if now.get("squared_error", 0.0) < best.get("squared_error", np.inf):

@@ -65,8 +65,8 @@ def is_listed(rows: tf.Tensor, listed: tf.Tensor) -> tf.Tensor:
 
 def repeated(rows: tf.Tensor) -> tf.Tensor:
     """Whether a value stands further left in its row too: int [B, H] to bool [B, H]."""
-    equal = rows[:, :, tf.newaxis] == rows[:, tf.newaxis, :]
-    earlier = tf.linalg.band_part(tf.ones_like(equal), -1, 0) & ~tf.eye(
-        tf.shape(rows)[1], dtype=tf.bool
-    )
-    return tf.reduce_any(equal & earlier, axis=2)
+    # Equal values come to stand side by side, the leftmost first.
+    order = tf.argsort(rows, axis=1, stable=True)
+    ordered = tf.gather(rows, order, batch_dims=1)
+    again = tf.pad(ordered[:, 1:] == ordered[:, :-1], [[0, 0], [1, 0]])[:, : tf.shape(rows)[1]]
+    return tf.gather(again, tf.argsort(order, axis=1), batch_dims=1)

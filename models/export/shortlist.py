@@ -54,7 +54,8 @@ def _block_maxima(
     """The best estimate of each block: float32 [B, blocks]."""
     users = tf.shape(directions)[0]
     step = tf.maximum(tf.minimum(_HELD // tf.maximum(users, 1), _PIECE) // BLOCK, 1) * BLOCK
-    pieces = (whole * BLOCK + step - 1) // step
+    # Nothing can't be brought together, so a catalogue without a whole block is one empty piece.
+    pieces = tf.maximum((whole * BLOCK + step - 1) // step, 1)
 
     def scan(piece: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
         start = piece * step

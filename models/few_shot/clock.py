@@ -46,7 +46,8 @@ class ShopClock(NamedTuple):
     def at(self, timestamps: npt.NDArray[np.int64]) -> Doubles:
         """What the clock shows: float64, above 1 where the shop goes on after its data."""
         share = self.share.astype(np.float64)
-        tail = min(int(np.searchsorted(share, 1 - _LATEST)), len(share) - 1)
+        # At least from the last moment but one, whatever share of the data is of the last one.
+        tail = max(min(int(np.searchsorted(share, 1 - _LATEST)), len(share) - 2), 0)
         rate = (share[-1] - share[tail]) / max(int(self.time[-1] - self.time[tail]), 1)
         later = np.maximum(timestamps - self.time[-1], 0)
         shown: Doubles = np.interp(timestamps, self.time, share) + rate * later
@@ -73,7 +74,8 @@ def clock_at(time: tf.Tensor, share: tf.Tensor, timestamps: tf.Tensor) -> tf.Ten
     passed = _ratio(timestamps - begin, end - begin) * tf.cast(end > begin, tf.float64)
     within = tf.gather(share, lower)
     within += passed * (tf.gather(share, upper) - within)
-    tail = tf.minimum(tf.searchsorted(share, tf.constant([1 - _LATEST], tf.float64))[0], last)
+    tail = tf.searchsorted(share, tf.constant([1 - _LATEST], tf.float64))[0]
+    tail = tf.maximum(tf.minimum(tail, last - 1), 0)
     rate = (share[-1] - share[tail]) / tf.cast(tf.maximum(time[-1] - time[tail], 1), tf.float64)
     later = tf.cast(tf.maximum(timestamps - time[-1], 0), tf.float64)
     return within + rate * later

@@ -212,6 +212,13 @@ def test_a_training_that_only_ruins_stops_early_and_leaves_the_model_as_it_was(
         np.testing.assert_array_equal(variable, value)
 
 
+def test_the_last_steps_count_however_many_there_are(inputs, deal):
+    _, _, watcher, outcome = train(inputs, deal, steps=13)
+    assert list(watcher.values) == [0, 10, 13]
+    errors = {step: values["squared_error"] for step, values in watcher.values.items()}
+    assert outcome.step == 13 == min(errors, key=errors.__getitem__)
+
+
 def test_no_steps_leave_the_model_as_it_was_and_are_measured(inputs, deal):
     model, _, watcher, outcome = train(inputs, deal, steps=0)
     assert outcome.step == 0

@@ -23,6 +23,14 @@ def test_before_the_data_the_clock_stands_and_after_them_it_runs_on_at_the_lates
     assert later[1] > 1
 
 
+@pytest.mark.parametrize("months", [2, 4, 12])
+def test_the_clock_runs_on_after_data_that_note_the_month_alone(months):
+    clock = ShopClock.of(np.repeat(np.arange(months) * 30 * DAY, 50))
+    end = (months - 1) * 30 * DAY
+    later = clock.at(np.array([end, end + 30 * DAY]))
+    assert later[1] - later[0] == pytest.approx(1 / months)
+
+
 def test_very_many_moments_are_kept_as_few_knots():
     times = np.sort(np.random.default_rng(0).integers(0, 10**8, 50_000))
     clock = ShopClock.of(times)
@@ -32,7 +40,7 @@ def test_very_many_moments_are_kept_as_few_knots():
     np.testing.assert_allclose(clock.at(asked), exact, atol=1e-3)
 
 
-@pytest.mark.parametrize("times", [[7], [5, 5], [10, 10, 30, 40], list(range(0, 9000, 7))])
+@pytest.mark.parametrize("times", [[7], [5, 5], [1, 1, 9, 9], [10, 10, 30, 40], list(range(0, 9000, 7))])
 def test_the_graph_shows_the_same(times):
     clock = ShopClock.of(np.array(times))
     asked = np.concatenate([np.array(times), np.array([-3, 6, 11, 35, 8999, 10**6])])
