@@ -165,8 +165,8 @@ class Audience(tf.Module):
         # One number more, for what is no anchor.
         added = tf.gather(tf.pad(worth, [[0, 1]]), tf.minimum(source, tf.size(worth)))
         return retrieval_logits(
-            # Not a sum of ragged rows: that makes an index of as many columns for each row first.
-            inherited=tf.reduce_sum(bought.with_values(added).to_tensor(), axis=1),
+            # Not a sum of ragged rows: it goes by a table as wide as the longest of them.
+            inherited=tf.math.unsorted_segment_sum(added, _owners(bought), tf.size(users)),
             reference=take(shelf.buyers.reference, users),
             demand=tf.math.log1p(tf.cast(bought.row_lengths(), tf.float32)),
         )

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import tensorflow as tf
 
-# Scores that are held at a time where all are computed: users that are scored together times items.
-_SCORES: Final = 1 << 24
+# Numbers that are held at a time where users are scored together.
+_HELD: Final = 1 << 24
 
 
-def at_once(items: tf.Tensor) -> tf.Tensor:
-    """Users whose scores of all items are held together: int32 []."""
-    return tf.clip_by_value(_SCORES // items, 1, 64)
+def at_once(numbers: tf.Tensor) -> tf.Tensor:
+    """Users that are scored together, of whom each takes so many numbers: int32 []."""
+    return tf.clip_by_value(_HELD // tf.maximum(numbers, 1), 1, 64)
 
 
 def in_groups(

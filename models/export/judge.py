@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import tensorflow as tf
 
 from models.exploration.exploration import OUT
-from models.export.groups import at_once, in_groups
+from models.export.groups import in_groups
 from models.export.lists import first_listed, without
 from models.export.query import Query
 from models.export.scoring import Scorer
@@ -24,8 +24,8 @@ class Ranked(NamedTuple):
     Attributes:
         rank: float32 [B], among all candidates, 1 being best.
         cold_rank: float32 [B], among those that training never saw.
-        listed: int32 [B, `LISTED`], rows of the best candidates, PAD at the end.
-        cold_listed: int32 [B, `LISTED`], of the best that training never saw.
+        listed: int32 [B, `PLACES`], rows of the best candidates, PAD at the end.
+        cold_listed: int32 [B, `PLACES`], of the best that training never saw.
         candidates: float32 [B], how many there are.
         cold_candidates: float32 [B], how many of them training never saw.
     """
@@ -54,10 +54,11 @@ class Judge(tf.Module):
         Ties rank behind, so that a collapsed model is not mistaken for a perfect one; an item
         that is not on the shelf (PAD) ranks last.
         """
-        together = at_once(tf.size(self._shelf.is_new))
-        answered = Ranked(_RANK, _RANK, _ROWS, _ROWS, _RANK, _RANK)
         ranked: Ranked = in_groups(
-            lambda asked: self._ranked(*asked), (query, items, span), together, answered
+            lambda asked: self._ranked(*asked),
+            (query, items, span),
+            self._scorer.at_once(),
+            Ranked(_RANK, _RANK, _ROWS, _ROWS, _RANK, _RANK),
         )
         return ranked
 

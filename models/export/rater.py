@@ -60,7 +60,7 @@ class Rater(tf.Module):
     def _mean_interest(self, history: tf.Tensor) -> tf.Tensor:
         """Mean of `interests` without the padding, which a long history is full of: [B, D]."""
         present = history != PAD
-        rows = tf.boolean_mask(history, present)
-        member = tf.one_hot(tf.where(present)[:, 0], tf.shape(history)[0], axis=0)
-        total = tf.matmul(member, self._shelf.embeddings(rows))
-        return total / tf.maximum(tf.reduce_sum(member, axis=1, keepdims=True), 1.0)
+        own = self._shelf.embeddings(tf.boolean_mask(history, present))
+        total = tf.math.unsorted_segment_sum(own, tf.where(present)[:, 0], tf.shape(history)[0])
+        count = tf.reduce_sum(tf.cast(present, tf.float32), axis=1, keepdims=True)
+        return total / tf.maximum(count, 1.0)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from models.candidates.search import LONGEST, as_usual
 from models.columns import take
 from models.exploration.exploration import OUT
-from models.export.groups import at_once, in_groups
+from models.export.groups import in_groups
 from models.export.lists import BestItems, Wanted, is_listed, top, without
 from models.export.query import Query, never_recommended
 from models.export.scoring import Scorer, Scores
@@ -69,7 +69,7 @@ class Retriever(tf.Module):
             lambda: tf.cond(
                 (items > SMALL) & (k <= BLOCKS),
                 lambda: in_groups(among_shortlist, query, _USERS, _FOUND),
-                lambda: in_groups(among_all, query, at_once(items), _FOUND),
+                lambda: in_groups(among_all, query, self._scorer.at_once(), _FOUND),
             ),
         )
         return best, rows

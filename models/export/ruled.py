@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from models.columns import Columns
 from models.exploration.exploration import OUT
-from models.export.lists import BestItems, Wanted, top
+from models.export.lists import BestItems, Wanted, is_listed, top
 from models.rules import NO_GROUP, Rules
 from models.shelf.shelf import Shelf
 
@@ -92,8 +92,7 @@ class RuledLists(tf.Module):
             scores, rows = best(wanted._replace(k=many))
             if self._share:
                 more, new_rows = best(wanted._replace(allowed=allowed & is_new, k=many))
-                listed = tf.reduce_any(rows[:, tf.newaxis, :] == new_rows[:, :, tf.newaxis], axis=2)
-                more = tf.where(listed, OUT, more)
+                more = tf.where(is_listed(new_rows, rows), OUT, more)
                 scores, places = top(tf.concat([scores, more], axis=1), 2 * many)
                 rows = tf.gather(tf.concat([rows, new_rows], axis=1), places, batch_dims=1)
             wider = self._chosen(scores, rows, least, k)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from models.columns import Columns, take
 from models.exploration.exploration import learned_logits
 from models.export.adapter import evidence_logits
+from models.export.groups import at_once
 from models.export.lists import repeated
 from models.export.query import Query
 from models.inheritance.inherited import Inherited
@@ -104,6 +105,10 @@ class Scorer(tf.Module):
             lambda: tf.where(has_history, combined, from_profile()),
         )
         return self.with_learned(logits, lambda learned: tf.gather(learned, rows))
+
+    def at_once(self) -> tf.Tensor:
+        """Users whose logits of all items are computed together: int32 []."""
+        return at_once(tf.size(self._inherited.anchor_index))
 
     def score(self, query: Query, items: tf.Tensor) -> tf.Tensor:
         """The logit of one item for each user: rows int64 [B] to float32 [B]."""
