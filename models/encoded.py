@@ -18,7 +18,7 @@ from models.compression.compress import compress, restored, weight_bytes
 from models.devices.precision import set_precision
 from models.devices.strategy import make_strategy
 from models.encoders.encoder import SentenceEncoder, TextEncoder
-from models.encoders.finetuning import finetune
+from models.encoders.finetuning import finetune, has_pairs
 from models.encoders.folder import EncoderFolder, open_encoder
 from models.encoders.pretraining import pretrain
 from models.encoders.reading import encode
@@ -183,6 +183,9 @@ class Encoded:
         if count := options.finetuning.self_training_pairs:
             view = data.table.view(self.text)
             histories += confident_pairs(validation, view, START, count)
+        if not has_pairs(histories):
+            logging.warning("The encoder is not fine-tuned: no user has two items to learn from")
+            return self
         with self.strategy.scope():
             tuned = tunable(folder, options.encoder, self.weights)
             trainable = int(sum(np.prod(v.shape) for v in tuned.trainable_variables))

@@ -159,6 +159,11 @@ def finetune(
     )
 
 
+def has_pairs(histories: sp.csr_matrix) -> bool:
+    """Whether there is anything to fine-tune on: a user with two items."""
+    return len(_with_pairs(histories)) > 0
+
+
 def drop_tokens(
     tokens: npt.NDArray[np.int32], share: float, *, pad_id: int, random: np.random.Generator
 ) -> npt.NDArray[np.int32]:
@@ -196,7 +201,7 @@ def _sample_pairs(
 ) -> Iterator[Pairs]:
     """Endless batches of pairs; both items are drawn from one user's history."""
     random = np.random.default_rng(seed)
-    users = np.flatnonzero(histories.getnnz(axis=1) >= 2)
+    users = _with_pairs(histories)
     popularity = histories.getnnz(axis=0)
     probability = (popularity / popularity.sum()) ** options.popularity_exponent
     shape = (options.batch_pairs, options.accumulation)
@@ -213,6 +218,11 @@ def _sample_pairs(
             "candidate_row": rows[..., 1].astype(np.int64),
             "probability": probability[rows[..., 1]].astype(np.float32),
         }
+
+
+def _with_pairs(histories: sp.csr_matrix) -> npt.NDArray[np.int64]:
+    users: npt.NDArray[np.int64] = np.flatnonzero(histories.getnnz(axis=1) >= 2)
+    return users
 
 
 def _row(matrix: sp.csr_matrix, row: int) -> npt.NDArray[np.int32]:

@@ -10,6 +10,7 @@ from models.encoders.finetuning import (
     adversarial_shift,
     drop_tokens,
     finetune,
+    has_pairs,
 )
 from models.options import FineTuningOptions
 from models.record import FineTuned
@@ -193,3 +194,9 @@ def test_the_fine_tuned_encoder_is_kept_only_where_the_launch_gains():
     assert FineTuned(before=0.2, after=0.21, trainable=1).kept
     assert not FineTuned(before=0.2, after=0.2, trainable=1).kept
     assert not FineTuned(before=0.2, after=0.21, trainable=1, error=0.011).kept, "may be chance"
+
+
+def test_histories_of_single_items_hold_no_pair_to_learn_from():
+    alone = sp.csr_matrix(np.eye(3, 5, dtype=np.float32))
+    assert not has_pairs(alone)
+    assert has_pairs(sp.vstack([alone, np.ones((1, 5), np.float32)]).tocsr())
