@@ -164,15 +164,17 @@ def _inputs(
     options: TrainerOptions,
     sampled: Rows,
 ) -> Inputs:
-    anchors, folds = options.model.max_anchors, options.training.folds
-    hand = dealt(data.table.ids, data.groups, folds + 1)
-    seen = ~data.table.is_cold
-    targets = [np.flatnonzero(seen & (hand == fold)) for fold in range(folds)]
+    anchors, hands = options.model.max_anchors, options.training.folds + 1
+    hand, seen = dealt(data.table.ids, data.groups, hands), ~data.table.is_cold
+    dealt_items = [np.flatnonzero(seen & (hand == number)) for number in range(hands)]
+    quality = item_quality(data.train, view, settings, max_anchors=anchors)
     return Inputs(
         features=item_features(tf.constant(encoded.text), tf.constant(data.table.lexical)).numpy(),
         price_bucket=data.table.price_bucket,
-        quality=item_quality(data.train, view, settings, max_anchors=anchors),
-        quality_as_new=quality_as_new(data.train, targets, view, settings, max_anchors=anchors),
+        quality=quality,
+        quality_as_new=quality_as_new(
+            quality, dealt_items, data.train, view, settings, max_anchors=anchors
+        ),
         profiles=encode_profiles(
             encoded.encoders.profile,
             encoded.encoders.tokenizer,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from models.arrays import Doubles, Floats
+from models.arrays import Doubles, Floats, Rows
 from models.inheritance.kernel import ItemKernel, ItemView, KernelSettings
 from models.inheritance.simulation import most_popular, purchase_matrix
 from models.interactions import Interactions
@@ -134,22 +134,23 @@ def fit_quality(
 
 
 def quality_as_new(
+    quality: Floats,
+    hands: Sequence[Rows],
     ratings: Ratings,
-    folds: Sequence[npt.NDArray[np.int64]],
     view: ItemView,
     settings: KernelSettings,
     *,
     max_anchors: int,
 ) -> Floats:
-    """`item_quality` of each fold's items without their own ratings: float32 [I].
+    """`item_quality`, float32 [I], with that of each hand's items made without their own ratings.
 
     What a head is trained on, or it would trust the quality of a new item as that of a known one.
     """
-    quality = item_quality(ratings, view, settings, max_anchors=max_anchors)
-    for fold in folds:
-        left = item_quality(ratings.without(fold), view, settings, max_anchors=max_anchors)
-        quality[fold] = left[fold]
-    return quality
+    found = quality.copy()
+    for hand in hands:
+        left = item_quality(ratings.without(hand), view, settings, max_anchors=max_anchors)
+        found[hand] = left[hand]
+    return found
 
 
 def _shrunk_mean(

@@ -78,17 +78,17 @@ def test_implicit_feedback_has_no_quality(ratings, view):
 
 
 def test_quality_as_new_does_not_know_the_items_own_ratings(ratings, view):
-    fold = np.array([0, 5])
-    found = quality_as_new(ratings, [fold], view, SETTINGS, max_anchors=4096)
+    fold, own = np.array([0, 5]), quality(ratings, view)
+    found = quality_as_new(own, [fold], ratings, view, SETTINGS, max_anchors=4096)
     changed = ratings.rating.copy()
     changed[np.isin(ratings.item, fold)] = 0.0
     others = np.setdiff1d(np.arange(ITEMS), fold)
     again = quality_as_new(
-        Ratings(ratings.user, ratings.item, changed, USERS, ITEMS), [fold], view, SETTINGS,
+        own, [fold], Ratings(ratings.user, ratings.item, changed, USERS, ITEMS), view, SETTINGS,
         max_anchors=4096,
     )  # fmt: skip
     np.testing.assert_array_equal(found[fold], again[fold])
-    np.testing.assert_array_equal(found[others], quality(ratings, view)[others])
+    np.testing.assert_array_equal(found[others], own[others])
 
 
 def test_more_rated_items_than_anchors_are_smoothed_by_the_most_rated(ratings, view):
