@@ -81,9 +81,9 @@ def rule(rules: Rules, goods: Goods, *, now: float) -> Ruled:
     level = np.zeros((len(passes), 0), np.int64)
     backs_off = np.zeros(len(passes), np.int32)
     if rules.back_off:
-        level = np.array(
-            [_levels(rules.back_off, category) for category in goods.category], np.int64
-        ).reshape(-1, LEVELS)
+        tree = _Tree(rules.back_off)
+        level = np.array([tree.levels(category) for category in goods.category], np.int64)
+        level = level.reshape(-1, LEVELS)
         backs_off[goods.words < rules.back_off.words] = rules.back_off.least
     return Ruled(
         passes=passes,
@@ -105,16 +105,28 @@ def on_day(
     return found
 
 
-def _levels(rule: BackOffRule, category: bytes) -> list[int]:
-    """Codes of a category and of those above it, filled up with `NO_GROUP`."""
-    steps = [folded(step) for step in category.decode().split(rule.separator)]
-    steps = [step for step in steps if step]
-    path = [rule.separator.join(steps[:end]) for end in range(len(steps), 0, -1)]
-    above = {folded(child): folded(parent) for child, parent in rule.parents.items()}
-    while path and (parent := above.get(path[-1])):
-        path.append(parent)
-    codes = [_code(name.encode()) for name in path[:LEVELS]]
-    return codes + [NO_GROUP] * (LEVELS - len(codes))
+class _Tree:
+    """What stands above each category; read once for all items, of which many share one."""
+
+    def __init__(self, rule: BackOffRule) -> None:
+        self._separator = rule.separator
+        self._above = {folded(child): folded(parent) for child, parent in rule.parents.items()}
+        self._known: dict[bytes, list[int]] = {}
+
+    def levels(self, category: bytes) -> list[int]:
+        """Codes of a category and of those above it, filled up with `NO_GROUP`."""
+        if category not in self._known:
+            codes = [_code(name.encode()) for name in self._path(category.decode())[:LEVELS]]
+            self._known[category] = codes + [NO_GROUP] * (LEVELS - len(codes))
+        return self._known[category]
+
+    def _path(self, category: str) -> list[str]:
+        steps = [folded(step) for step in category.split(self._separator)]
+        steps = [step for step in steps if step]
+        path = [self._separator.join(steps[:end]) for end in range(len(steps), 0, -1)]
+        while path and (parent := self._above.get(path[-1])):
+            path.append(parent)
+        return path
 
 
 def _code(text: bytes) -> int:
