@@ -20,6 +20,8 @@ def ease(history: sp.csr_matrix, regularization: float) -> Floats:
     Returns:
         float32 [A, A]; a history x [1, A] scores the items as `x @ weights`. Equation 8.
     """
+    if not history.shape[1]:
+        return np.zeros((0, 0), np.float32)
     gram = np.asarray((history.T @ history).todense(), dtype=np.float64)
     gram[np.diag_indices_from(gram)] += regularization
     # Positive definite, so by Cholesky: half of the operations of a general inverse.

@@ -39,6 +39,10 @@ def variant_groups(interactions: Interactions, terms: sp.csr_matrix) -> npt.NDAr
     ones = np.ones(len(event), np.float32)
     happened = sp.csr_matrix((ones, (event, interactions.item)), (event.max(initial=-1) + 1, items))
     happened.data[:] = 1.0
+    # What happened too seldom has no variants, and would only make the product below larger.
+    can = np.asarray(happened.sum(axis=0)).ravel() >= _SHARED_EVENTS
+    happened = happened @ sp.diags(can.astype(np.float32))
+    happened.eliminate_zeros()
     shared = sp.triu(happened.T @ happened, k=1).tocoo()
     count = np.asarray(happened.sum(axis=0)).ravel()
     rarer = np.minimum(count[shared.row], count[shared.col])
