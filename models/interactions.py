@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.user)
 
-    @property
+    @cached_property
     def is_implicit(self) -> bool:
         """Every rating is 1: each interaction is a positive and there are no negatives."""
         return bool((self.rating == 1.0).all())
