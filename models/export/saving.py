@@ -25,7 +25,8 @@ from models.preparation import Prepared
 from models.rules import Ruled, rule
 from models.shelf.admission import Admission
 from models.shelf.blank import blank_shelf
-from models.shelf.shelf import Shelf, ShelfData, anchors_of, fill_shelf
+from models.shelf.filling import anchors_of, fill_shelf
+from models.shelf.shelf import Shelf, ShelfData
 from models.shop_data import ShopData
 from models.threads import beside
 from models.two_tower import TwoTower
@@ -123,7 +124,7 @@ def _fill(
     inputs = prepared.inputs
     return fill_shelf(
         model, data.table, inputs.features, prepared.view, prepared.settings,
-        train=data.train, everything=data.everything,
+        train=data.train, train_quality=inputs.quality, everything=data.everything,
         purchases=Purchases.of(list(data.splits.values()), len(data.users)),
         clock=clock, user_ids=data.users.ids, user_text=inputs.profiles, options=options.model,
         span=data.item_span, rules=ruled, strength=strength,

@@ -7,40 +7,27 @@ Everything that changes between trainings belongs here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 import tensorflow as tf
 
-from models.arrays import Floats, Rows
-from models.candidates.columns import CandidateIndex, no_index
+from models.arrays import Floats
+from models.candidates.columns import CandidateIndex
 from models.candidates.search import CandidateSearch
 from models.columns import ROUNDS, Columns, take
-from models.exploration.exploration import Exploration, no_exploration
-from models.exposure.balancing import evened_out
-from models.few_shot.clock import ShopClock
-from models.few_shot.evidence import Evidence, lent_matrix, no_evidence
-from models.inheritance.aligner import Aligner
-from models.inheritance.anchors import Inheritance, inherit
+from models.exploration.exploration import Exploration
+from models.few_shot.evidence import Evidence
+from models.inheritance.anchors import Inheritance
 from models.inheritance.inherited import Inherited
-from models.inheritance.kernel import ItemKernel, ItemView, KernelSettings
-from models.inheritance.quality import FittedQuality, Ratings, fit_quality
-from models.inheritance.simulation import SimulatedLaunch, most_popular
-from models.interactions import PAD, Purchases
-from models.item_table import ItemTable
-from models.options import ModelOptions
+from models.interactions import PAD
 from models.rules import Ruled
-from models.shelf.admission import Admission
-from models.shelf.buyers import Buyers, index_buyers
-from models.shelf.id_index import find_rows, sort_ids
-from models.two_tower import TwoTower
+from models.shelf.buyers import Buyers
+from models.shelf.id_index import find_rows
 
-_BATCH = 1024
 # Half the memory of float32, and half of what a scan reads; of the 16-bit types, that which any
 # processor widens at once.
 STORED = tf.bfloat16.as_numpy_dtype
@@ -164,153 +151,3 @@ class Shelf(Columns):
     def user_rows(self, ids: tf.Tensor) -> tf.Tensor:
         """Rows of user ids, PAD where unknown: string [..] to int64 [..]."""
         return self._row_of_user.lookup(ids)
-
-
-def fill_shelf(
-    model: TwoTower,
-    table: ItemTable,
-    features: Floats,
-    view: ItemView,
-    settings: KernelSettings,
-    *,
-    train: Ratings,
-    everything: Ratings,
-    purchases: Purchases,
-    clock: ShopClock,
-    user_ids: npt.NDArray[np.object_],
-    user_text: Floats,
-    options: ModelOptions,
-    span: npt.NDArray[np.int32],
-    rules: Ruled | None = None,
-    strength: float = 0.0,
-    small: bool = False,
-) -> tuple[ShelfData, Admission]:
-    """Run the item tower over the whole catalogue, new products included.
-
-    Args:
-        model: trained towers.
-        table: the catalogue.
-        features: float32 [I, F] of `item_features`.
-        view: the catalogue as the kernel sees it.
-        settings: of the kernel.
-        train: interactions of the train split.
-        everything: those of all splits.
-        purchases: of all splits, in order.
-        clock: of the shop.
-        user_ids: bytes [U].
-        user_text: float32 [U, hidden], encoded profiles.
-        options: widths.
-        span: int32 [I], of each item's first interaction.
-        rules: what rules say of the catalogue, None without any.
-        strength: with which the exposure of items without interactions is evened out.
-        small: whether co-purchase scores are rounded as a small model keeps them.
-
-    Returns:
-        The columns, without an index, and what gives a later product its own.
-    """
-    embedding = np.concatenate(
-        [
-            model.items(features[s : s + _BATCH], table.price_bucket[s : s + _BATCH]).numpy()
-            for s in range(0, len(table), _BATCH)
-        ]
-    )
-
-    known, known_in_train = (
-        _all_known(part.purchases(), options, small=small) for part in (everything, train)
-    )
-    among = _kernel_among([known.anchors, known_in_train.anchors], view, settings)
-
-    def inherited(
-        ratings: Ratings, known: SimulatedLaunch, covered: npt.NDArray[np.bool_]
-    ) -> tuple[Inheritance, Aligner, FittedQuality]:
-        popularity = ratings.purchases().getnnz(axis=0).astype(np.int64)
-        aligner = Aligner.of(known, view, settings, among(known.anchors))
-        quality = fit_quality(ratings, view, settings, max_anchors=options.max_anchors)
-        inheritance = inherit(
-            known, view, aligner,
-            embedding=embedding,
-            quality=quality.items,
-            popularity=popularity,
-            covered=covered,
-            per_item=options.anchors_in(len(table)),
-            rules=rules,
-        )  # fmt: skip
-        new = np.flatnonzero((popularity == 0) & covered)
-        inheritance.demand[new] = evened_out(
-            known.history,
-            known.teacher,
-            lent_matrix(*inheritance.lists(new), len(known.anchors)).T.tocsr(),
-            inheritance.reference_weight,
-            strength,
-        )
-        return inheritance, aligner, quality
-
-    served, aligner, quality = inherited(everything, known, np.ones(len(table), np.bool_))
-    judged, *_ = inherited(train, known_in_train, ~table.is_new)
-    evidence, choices = no_evidence(served, known, clock, embedding_size=embedding.shape[1])
-    fingerprint, row = sort_ids(table.ids)
-    columns = ShelfData(
-        item_id=table.ids,
-        item_name=table.name,
-        id_fingerprint=fingerprint,
-        id_row=row,
-        embedding=embedding.astype(STORED),
-        is_new=table.is_new,
-        is_cold=table.is_cold,
-        available=table.available,
-        span=span,
-        user_id=user_ids,
-        user_profile=model.profile(tf.constant(user_text)).numpy(),
-        user_items=purchases.item,
-        user_rating=purchases.rating,
-        user_offset=purchases.offset,
-        served=served,
-        judged=judged.to_judge(),
-        evidence=evidence,
-        buyers=index_buyers(
-            purchases.item,
-            purchases.offset,
-            source=served.source,
-            teacher=served.anchor_teacher,
-            reference=served.reference_weight,
-        ),
-        rules=rules,
-        exploration=no_exploration(),
-        index=no_index(),
-    )
-    return columns, Admission(
-        aligner=aligner, quality_weight=quality.weight, choices=choices, items=len(table)
-    )
-
-
-def anchors_of(purchases: sp.csr_matrix, options: ModelOptions) -> Rows:
-    """The most popular of all seen items, which others inherit from on the shelf."""
-    popularity = purchases.getnnz(axis=0)
-    return most_popular(popularity, popularity > 0, options.max_anchors)
-
-
-def _all_known(purchases: sp.csr_matrix, options: ModelOptions, *, small: bool) -> SimulatedLaunch:
-    """A launch that hides nothing."""
-    known = SimulatedLaunch.hide(
-        purchases,
-        targets=np.zeros(0, np.int64),
-        anchors=anchors_of(purchases, options),
-        regularization=options.teacher_regularization,
-    )
-    # All that is computed from the scores is so computed from those that are served.
-    return known.small() if small else known
-
-
-def _kernel_among(
-    anchors: Sequence[Rows], view: ItemView, settings: KernelSettings
-) -> Callable[[Rows], Floats]:
-    """Gives the kernel of each of these sets of anchors; most are in all of them."""
-    rows = np.unique(np.concatenate(anchors))
-    together = ItemKernel(view, settings)(view.rows(rows), view.rows(rows))
-
-    def among(some: Rows) -> Floats:
-        places = np.searchsorted(rows, some)
-        kernel: Floats = together[np.ix_(places, places)]
-        return kernel
-
-    return among

@@ -17,13 +17,14 @@ from models.few_shot.clock import ShopClock
 from models.few_shot.evidence import FEATURES
 from models.few_shot.weights import EvidenceWeights
 from models.inheritance.kernel import ItemView, KernelSettings
-from models.inheritance.quality import Ratings
+from models.inheritance.quality import Ratings, item_quality
 from models.interactions import Interactions, Purchases
 from models.item_table import ItemTable, read_item_table
 from models.options import ModelOptions
 from models.preprocessing import preprocess_catalogue
 from models.shelf.admission import Admission
-from models.shelf.shelf import Shelf, ShelfData, fill_shelf
+from models.shelf.filling import fill_shelf
+from models.shelf.shelf import Shelf, ShelfData
 from models.towers import item_features
 from models.two_tower import TwoTower
 from tests.models.oracle import Oracle
@@ -137,13 +138,15 @@ def fill(
     )
     together = [interactions, held_out]
     sizes = {"users": NUM_USERS, "items": len(table)}
+    train = Ratings.of([interactions], **sizes)
     return fill_shelf(
         model,
         table,
         features,
         view,
         SETTINGS,
-        train=Ratings.of([interactions], **sizes),
+        train=train,
+        train_quality=item_quality(train, view, SETTINGS, max_anchors=options.max_anchors),
         everything=Ratings.of(together, **sizes),
         purchases=Purchases.of(together, NUM_USERS),
         clock=ShopClock.of(np.concatenate([part.timestamp for part in together])),
