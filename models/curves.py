@@ -20,14 +20,14 @@ from models.inheritance.kernel import ItemView, KernelSettings
 from models.inheritance.quality import USER_SHRINKAGE, Ratings, item_quality
 from models.inheritance.simulation import SimulatedLaunch
 from models.interactions import Interactions
-from models.ranking import ranking_quality
+from models.ranking import PLACES, ranking_quality
 from models.record import MeasuredPoint
+from models.sampling import at_most
 
 FIRST: Final = (0, 1, 2, 5, 10)
 SHARES: Final = (1, 5, 20, 100)  # per cent
 RECALL: Final = "recall"
 SQUARED_ERROR: Final = "squared_error"
-_RECALL_AT: Final = 20
 _USERS: Final = 2048
 _SEED: Final = 0
 
@@ -93,11 +93,9 @@ def by_labelled_share(
     Returns:
         A point for each share in per cent; `squared_error` is left out where all ratings are equal.
     """
-    users = launch.users
+    users = at_most(launch.users, _USERS)
     if not len(users):
         return []
-    if len(users) > _USERS:
-        users = np.random.default_rng(_SEED).choice(users, _USERS, replace=False)
     draw = 100 * np.random.default_rng(_SEED).random(len(ratings.rating))
     points = []
     for percent in SHARES:
@@ -138,7 +136,7 @@ def _recall(
     history = known.history[users]
     scores: Floats = history @ known.teacher
     scores[history.getnnz(axis=1) == 0] = np.asarray(known.history.mean(axis=0)) @ known.teacher
-    recall, _ = ranking_quality(scores @ weights, launch.wanted[users].toarray(), _RECALL_AT)
+    recall, _ = ranking_quality(scores @ weights, launch.wanted[users].toarray(), PLACES)
     return float(recall.mean())
 
 

@@ -24,9 +24,10 @@ from models.encoders.pretraining import pretrain
 from models.encoders.reading import encode
 from models.encoders.tokenizer import WordPieceTokenizer
 from models.inheritance.aligned_launch import AlignedLaunch
-from models.inheritance.selection import START, standard_error
+from models.inheritance.selection import START
 from models.inheritance.simulation import SimulatedLaunch
 from models.options import CompressionOptions, EncoderOptions, TrainerOptions
+from models.ranking import standard_error
 from models.record import Compressed, FineTuned
 from models.replay import sampled_rows
 from models.self_training import confident_pairs

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 import numpy as np
 
 from models.arrays import Doubles, Floats
+
+# Of the lists that are measured, wherever nothing else is said.
+PLACES: Final = 20
 
 
 def ranking_quality(logits: Floats, wanted: Floats, k: int) -> tuple[Doubles, Doubles]:
@@ -21,3 +27,9 @@ def ranking_quality(logits: Floats, wanted: Floats, k: int) -> tuple[Doubles, Do
     possible = np.minimum(wanted.sum(axis=1).astype(int), order.shape[1])
     ideal = np.concatenate([[0.0], np.cumsum(gains)])[possible]
     return hits.sum(axis=1) / possible, (hits * gains).sum(axis=1) / ideal
+
+
+def standard_error(gains: Sequence[Doubles]) -> float:
+    """Of the mean over launches, from the gain of each of their users."""
+    variance = np.mean([gain.var() / len(gain) for gain in gains]) / len(gains)
+    return float(np.sqrt(variance))

@@ -18,8 +18,8 @@ from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from models import features, metrics
 from models.debiasing.metrics import ESTIMATORS, EvenRecall
 from models.errors import BadInput
-from models.export.lists import LISTED
 from models.exposure.metrics import COVERAGE, GINI, NEW_SHARE, ExposureMetric
+from models.ranking import PLACES
 from pipeline.config import Gate
 
 SIGNATURE: Final = "evaluate"
@@ -38,7 +38,7 @@ HEADLINE_METRICS: Final = (
 )
 # Of the lists that the true items are ranked in; the lower the better where it says so.
 EXPOSURE_METRICS: Final = {
-    f"{'cold_' if cold else ''}{measure}_at_{LISTED}": (measure, cold)
+    f"{'cold_' if cold else ''}{measure}_at_{PLACES}": (measure, cold)
     for measure, cold in (
         (GINI, False), (COVERAGE, False), (NEW_SHARE, False), (GINI, True), (COVERAGE, True),
     )

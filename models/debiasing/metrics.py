@@ -19,6 +19,7 @@ from models.arrays import Doubles
 from models.exploration.off_policy import Estimate, Logged, doubly_robust, ips, snips, truncated
 from models.interactions import PAD
 from models.metrics import COLD_RANK, RANK, derived, recall
+from models.ranking import PLACES
 
 # Outputs of the `evaluate` signature.
 ASKED: Final = "asked"  # row of the true item
@@ -30,7 +31,6 @@ ESTIMATORS: Final[dict[str, Callable[[Logged], Estimate]]] = {
     "snips": snips,
     "dr": doubly_robust,
 }
-_K: Final = 20
 # By row: how often it was asked for, how often it was found, and how many buyers it has.
 _Asked = dict[int, tuple[int, float, float]]
 
@@ -76,7 +76,7 @@ class _AsLog(beam.CombineFn):
         outputs = element.get_predictions(self._key.model_name or None)
         # A baseline of before Debut estimated this does not say what was asked for.
         if ASKED in outputs and (row := int(outputs[ASKED].item())) != PAD:
-            hit = recall(float(outputs[self._rank].item()), _K)
+            hit = recall(float(outputs[self._rank].item()), PLACES)
             _add(accumulator, row, (1, hit, float(outputs[BUYERS].item())))
         return accumulator
 

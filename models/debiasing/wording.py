@@ -16,11 +16,11 @@ from models.arrays import Floats
 from models.inheritance.kernel import ItemView, place_beside, place_in_order
 from models.products import Described, Product, describe
 from models.roots import read_floats
+from models.sampling import at_most
 from models.shelf.admission import Admission
 from models.towers import user_logits
 
 _USERS: Final = 500
-_SEED: Final = 0
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,7 @@ def _anchor_scores(model: Any) -> Floats:
     is_anchor = source[item] < anchors
     history = np.zeros((len(offset) - 1, anchors), np.float32)
     history[buyer[is_anchor], source[item[is_anchor]]] = 1.0
-    users = np.flatnonzero(history.any(axis=1))
-    if len(users) > _USERS:
-        users = np.random.default_rng(_SEED).choice(users, _USERS, replace=False)
+    users = at_most(np.flatnonzero(history.any(axis=1)), _USERS)
     scores: Floats = history[users] @ read_floats(shelf.served, "anchor_teacher")
     return scores
 

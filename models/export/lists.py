@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from models.exploration.exploration import OUT
 from models.interactions import PAD
+from models.ranking import PLACES
 
-# Places of the lists that are evaluated.
-LISTED: Final = 20
 # Lists of k items for each of B users: logits float32 [B, k], best first, and rows int32 [B, k].
 BestItems = tuple[tf.Tensor, tf.Tensor]
 
@@ -41,9 +40,9 @@ def top(logits: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def first_listed(scores: tf.Tensor) -> tf.Tensor:
-    """The best rows of scores float32 [B, I]: int32 [B, `LISTED`], PAD at the end."""
-    best, rows = top(scores, tf.constant(LISTED))
-    missing = LISTED - tf.shape(rows)[1]
+    """The best rows of scores float32 [B, I]: int32 [B, `PLACES`], PAD at the end."""
+    best, rows = top(scores, tf.constant(PLACES))
+    missing = PLACES - tf.shape(rows)[1]
     return tf.pad(tf.where(best > OUT, rows, PAD), [[0, 0], [0, missing]], constant_values=PAD)
 
 

@@ -18,19 +18,18 @@ from models.arrays import Doubles, Floats
 from models.exploration.off_policy import mean_of
 from models.exposure.measures import coverage, exposures, gini
 from models.inheritance.aligned_launch import AlignedLaunch
-from models.ranking import ranking_quality
+from models.ranking import PLACES, ranking_quality
 from models.record import MeasuredPoint
+from models.sampling import at_most
 from models.towers import user_logits
 
 # In logits. The first one changes nothing.
 STRENGTHS: Final = (0.0, 0.05, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, 0.4, 0.6, 0.8)
-PLACES: Final = 20
 _ROUNDS: Final = 40
 # Users that constants are found from. Those who tell what they cost are more: the more, the surer.
 _USERS: Final = 2048
 _MEASURED: Final = 16384
 _SCORES: Final = 1 << 24
-_SEED: Final = 0
 _FEWEST: Final = 2  # users, for a standard error
 
 
@@ -179,7 +178,4 @@ def _best(logits: Floats, places: int) -> npt.NDArray[np.int64]:
 def _drawn(users: npt.NDArray[np.int64], items: int, most: int) -> npt.NDArray[np.int64]:
     """Some of the users, so many that their scores fit into memory."""
     most = int(np.clip(_SCORES // max(items, 1), 64, most))
-    if len(users) <= most:
-        return users
-    drawn: npt.NDArray[np.int64] = np.random.default_rng(_SEED).choice(users, most, replace=False)
-    return drawn
+    return at_most(users, most)

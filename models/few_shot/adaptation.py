@@ -15,11 +15,11 @@ from scipy.optimize import minimize
 
 from models.arrays import Doubles
 from models.few_shot.clock import ShopClock
-from models.few_shot.revealing import COUNTS, FEWEST_ITEMS, RECALL_AT, Launched, Revealing
+from models.few_shot.revealing import COUNTS, FEWEST_ITEMS, Launched, Revealing
 from models.few_shot.weights import EvidenceWeights
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.interactions import Interactions
-from models.ranking import ranking_quality
+from models.ranking import PLACES, ranking_quality
 
 STRENGTHS: Final = (0.0, 0.3, 0.6, 0.8)
 _SMALLEST_SCALE: Final = 0.1
@@ -122,5 +122,5 @@ def _conditional_logit(parts: list[Launched], *, ridge: float) -> Doubles:
 def _head(part: Launched, weights: Doubles) -> float:
     """Mean of recall and NDCG at 20: likelihood minds the whole list, users see its head."""
     logits = part.logits + part.added(weights) + part.struck
-    recall, ndcg = ranking_quality(logits, part.wanted, RECALL_AT)
+    recall, ndcg = ranking_quality(logits, part.wanted, PLACES)
     return float(recall.mean() + ndcg.mean()) / 2

@@ -21,6 +21,7 @@ from models.few_shot.clock import ShopClock
 from models.inheritance.anchors import Inheritance
 from models.inheritance.simulation import SimulatedLaunch
 from models.interactions import PAD
+from models.sampling import at_most
 from models.threads import on_all_processors
 from models.towers import user_logits
 
@@ -140,9 +141,7 @@ def no_evidence(
     index, weight = inherited.lists(rows)
     lent = lent_matrix(index, weight, anchors)
     reference = np.bincount(index.ravel(), attention(weight).ravel(), minlength=anchors)
-    users = np.flatnonzero(known.history.getnnz(axis=1))
-    if len(users) > _SAMPLE:
-        users = np.sort(np.random.default_rng(0).choice(users, _SAMPLE, replace=False))
+    users = at_most(np.flatnonzero(known.history.getnnz(axis=1)), _SAMPLE)
     history = known.history[users]
 
     def asked(some: slice) -> tuple[Floats, Doubles, Doubles]:

@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-import tensorflow as tf
 
 from models.arrays import Doubles, Floats, Rows
 from models.few_shot import evidence
@@ -15,14 +14,14 @@ from models.few_shot.clock import ShopClock
 from models.few_shot.weights import EvidenceWeights
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.interactions import Interactions
-from models.ranking import ranking_quality
-from models.towers import retrieval_logits
+from models.ranking import PLACES, ranking_quality
+from models.sampling import at_most
+from models.towers import user_logits
 
 # Numbers of first interactions that something is learned of.
 COUNTS: Final = (1, 2, 3, 5, 10)
 # Items without whose number nothing is said.
 FEWEST_ITEMS: Final = 20
-RECALL_AT: Final = 20
 _LATER: Final = 3  # interactions that must follow the k-th, to be predicted
 _MOST_ITEMS: Final = 2000
 _USERS: Final = 800
@@ -59,7 +58,7 @@ class Launched(NamedTuple):
             scaled = self.scaled(weights.center, weights.precision)
             row = (weights.weight[0], weights.inherit, weights.own)
             logits += scaled.added(np.concatenate(row).astype(np.float64))
-        return float(ranking_quality(logits, self.wanted, RECALL_AT)[0].mean())
+        return float(ranking_quality(logits, self.wanted, PLACES)[0].mean())
 
     def scaled(self, center: Doubles | Floats, precision: Doubles | Floats) -> Launched:
         """With features in standard deviations from the mean, as the served model reads them."""
@@ -95,7 +94,7 @@ class Revealing:
         self._reference = np.bincount(
             self._index.ravel(), self._prior.ravel(), minlength=len(launch.anchors)
         ).astype(np.float32) / len(self._index)
-        active = self._sample(np.flatnonzero(launch.history.getnnz(axis=1)), _SAMPLE)
+        active = at_most(np.flatnonzero(launch.history.getnnz(axis=1)), _SAMPLE)
         lean = evidence.leanings(self._scores(active))
         self._background = lean.mean(axis=0)
         shares = evidence.softmax(self._logits(active)).mean(axis=0, dtype=np.float64)
@@ -116,7 +115,7 @@ class Revealing:
         """
         log, launch = self._log, self._aligned.launch
         after = count if tested_after is None else tested_after
-        reached = self._sample(np.flatnonzero(self._count >= after + _LATER), _MOST_ITEMS)
+        reached = at_most(np.flatnonzero(self._count >= after + _LATER), _MOST_ITEMS)
         if len(reached) < 2:
             return None
         column = np.full(len(launch.targets), -1)
@@ -133,7 +132,7 @@ class Revealing:
         later = _pairs(log.user[late], column[log.item[late]], shape)
         later = (later > had).astype(np.float32).tocsr()
         active = (later.getnnz(axis=1) > 0) & (launch.history.getnnz(axis=1) > 0)
-        users = self._sample(np.flatnonzero(active), _USERS)
+        users = at_most(np.flatnonzero(active), _USERS)
         if not len(users):
             return None
         history = launch.history[users]
@@ -202,18 +201,7 @@ class Revealing:
     def _logits(self, users: Rows) -> Floats:
         """As served while nothing but texts is known of the targets: float32 [n, T]."""
         inherited = self._scores(users) @ self._aligned.weights
-        logits: Floats = retrieval_logits(
-            inherited=tf.constant(inherited),
-            reference=tf.constant(inherited.mean(axis=1, keepdims=True)),
-            demand=tf.zeros([inherited.shape[1]]),
-        ).numpy()
-        return logits
-
-    @staticmethod
-    def _sample(rows: Rows, most: int) -> Rows:
-        if len(rows) <= most:
-            return rows
-        return np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
+        return user_logits(inherited, inherited.mean(axis=1))
 
 
 class _Log(NamedTuple):

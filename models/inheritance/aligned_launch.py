@@ -11,10 +11,10 @@ from models.arrays import Doubles, Floats
 from models.inheritance.alignment import Alignment
 from models.inheritance.kernel import ItemKernel, ItemView, KernelSettings
 from models.inheritance.simulation import SimulatedLaunch
-from models.ranking import ranking_quality
+from models.ranking import PLACES, ranking_quality
+from models.sampling import at_most
 
 _VALIDATION_USERS: Final = 2048
-_RECALL_AT: Final = 20
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,9 @@ class AlignedLaunch:
 
     def quality_by_user(self) -> tuple[Doubles, Doubles]:
         """Recall and NDCG at 20 over the targets: float64 [B] twice, of the same users always."""
-        launch, users = self.launch, self.launch.users
-        if len(users) > _VALIDATION_USERS:
-            users = np.random.default_rng(0).choice(users, _VALIDATION_USERS, replace=False)
+        launch, users = self.launch, at_most(self.launch.users, _VALIDATION_USERS)
         scores = (launch.history[users] @ launch.teacher) @ self.weights
-        return ranking_quality(scores, launch.wanted[users].toarray(), _RECALL_AT)
+        return ranking_quality(scores, launch.wanted[users].toarray(), PLACES)
 
     def quality(self) -> dict[str, float]:
         """Mean recall and NDCG of the users, and the mean of both as `score`; 0 without users."""

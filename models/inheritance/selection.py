@@ -17,7 +17,8 @@ from models.arrays import Doubles
 from models.inheritance.alignment import Alignment
 from models.inheritance.kernel import ItemKernel, ItemView, KernelSettings, compare
 from models.inheritance.simulation import SimulatedLaunch
-from models.ranking import ranking_quality
+from models.ranking import PLACES, ranking_quality, standard_error
+from models.sampling import at_most
 
 START: Final = KernelSettings(ridge=1.0, order=1.0, side=0.02)
 _GRID: Final[dict[str, tuple[float, ...]]] = {
@@ -28,7 +29,6 @@ _GRID: Final[dict[str, tuple[float, ...]]] = {
 # The ridge again at the end, because the best one depends on the kernel.
 _TURNS: Final = ("ridge", "order", "side", "ridge")
 _USERS: Final = 1500
-_RECALL_AT: Final = 20
 
 Recalls = Doubles
 Report = Callable[[KernelSettings, float], None]
@@ -117,12 +117,6 @@ def is_better(one: Sequence[Recalls], other: Sequence[Recalls]) -> bool:
     return _mean(gains) > standard_error(gains)
 
 
-def standard_error(gains: Sequence[Recalls]) -> float:
-    """Of the mean over launches, from the gain of each of their users."""
-    variance = np.mean([gain.var() / len(gain) for gain in gains]) / len(gains)
-    return float(np.sqrt(variance))
-
-
 def _mean(launches: Sequence[Recalls]) -> float:
     return float(np.mean([users.mean() for users in launches]))
 
@@ -131,9 +125,7 @@ class _Sample:
     """Some users of a launch with their scores of its anchors, and its items, compared once."""
 
     def __init__(self, launch: SimulatedLaunch, view: ItemView) -> None:
-        users = launch.users
-        if len(users) > _USERS:
-            users = np.sort(np.random.default_rng(0).choice(users, _USERS, replace=False))
+        users = at_most(launch.users, _USERS)
         anchors = view.rows(launch.anchors)
         self._among = compare(anchors, anchors)
         self._towards = compare(anchors, view.rows(launch.targets))
@@ -145,5 +137,5 @@ class _Sample:
         """Of each user: float64 [B]."""
         alignment = Alignment(kernel.of(self._among), self._history, ridge=ridge, refine=False)
         scores = self._scores @ alignment(kernel.of(self._towards))
-        recall, _ = ranking_quality(scores, self._wanted, _RECALL_AT)
+        recall, _ = ranking_quality(scores, self._wanted, PLACES)
         return recall

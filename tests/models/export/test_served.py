@@ -10,8 +10,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from components.changed_model import save_model
 from models.export import retriever, shortlist
-from models.export.lists import LISTED
 from models.interactions import PAD
+from models.ranking import PLACES
 from models.shelf.id_index import sort_ids
 from tests.models.conftest import MODEL_OPTIONS, known_history
 from tests.models.oracle import ROUNDED, Oracle
@@ -571,9 +571,9 @@ def test_the_lists_of_an_evaluation_are_those_that_the_rank_is_in(
         ):
             shown = listed[listed != PAD]
             left = set(np.flatnonzero(among)) - struck
-            assert len(set(shown)) == len(shown) == min(LISTED, len(left))
+            assert len(set(shown)) == len(shown) == min(PLACES, len(left))
             assert among[shown].all() and not struck & set(shown)
-            if item != PAD and among[item] and item not in struck and rank <= LISTED:
+            if item != PAD and among[item] and item not in struck and rank <= PLACES:
                 assert item in shown[: int(rank)]
                 found += 1
     assert found > 10

@@ -5,7 +5,6 @@ import pytest
 import scipy.sparse as sp
 
 from models.exposure.balancing import (
-    PLACES,
     Traded,
     balanced,
     evened_out,
@@ -15,6 +14,7 @@ from models.exposure.balancing import (
 from models.exposure.measures import exposures, gini
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import SimulatedLaunch
+from models.ranking import PLACES
 
 USERS, ITEMS = 300, 120
 

@@ -40,7 +40,9 @@ def test_very_many_moments_are_kept_as_few_knots():
     np.testing.assert_allclose(clock.at(asked), exact, atol=1e-3)
 
 
-@pytest.mark.parametrize("times", [[7], [5, 5], [1, 1, 9, 9], [10, 10, 30, 40], list(range(0, 9000, 7))])
+@pytest.mark.parametrize(
+    "times", [[7], [5, 5], [1, 1, 9, 9], [10, 10, 30, 40], list(range(0, 9000, 7))]
+)
 def test_the_graph_shows_the_same(times):
     clock = ShopClock.of(np.array(times))
     asked = np.concatenate([np.array(times), np.array([-3, 6, 11, 35, 8999, 10**6])])
