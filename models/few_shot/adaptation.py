@@ -19,7 +19,7 @@ from models.few_shot.revealing import COUNTS, FEWEST_ITEMS, Launched, Revealing
 from models.few_shot.weights import EvidenceWeights
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.interactions import Interactions
-from models.ranking import PLACES, ranking_quality
+from models.ranking import PLACES, ranking_quality, standard_error
 
 STRENGTHS: Final = (0.0, 0.3, 0.6, 0.8)
 _SMALLEST_SCALE: Final = 0.1
@@ -67,14 +67,8 @@ def _learn(count: int, parts: list[Launched]) -> tuple[float | Doubles, ...]:
     fitted = _conditional_logit(scaled, ridge=1.0 / len(features))
     # As a multiple of the text model's logits, which are served as they are.
     weights = fitted[1:] / max(fitted[0], _SMALLEST_SCALE)
-    gains = [
-        np.mean([_head(part, strength * weights) for part in scaled]) for strength in STRENGTHS
-    ]
-    strength = STRENGTHS[int(np.argmax(gains))]
-    logging.info(
-        "Evidence of %d interactions: strength %g; quality %s for %s",
-        count, strength, np.round(gains, 4), STRENGTHS,
-    )  # fmt: skip
+    strength = _strength(scaled, weights)
+    logging.info("Evidence of %d interactions counts with a strength of %g", count, strength)
     weights = weights * strength
     level = (
         strength * float(np.mean([part.level for part in parts])) / max(fitted[0], _SMALLEST_SCALE)
@@ -119,8 +113,22 @@ def _conditional_logit(parts: list[Launched], *, ridge: float) -> Doubles:
     return found
 
 
-def _head(part: Launched, weights: Doubles) -> float:
-    """Mean of recall and NDCG at 20: likelihood minds the whole list, users see its head."""
+def _strength(parts: list[Launched], weights: Doubles) -> float:
+    """The strength with the best lists; 0 where it is no clear gain over the text alone."""
+    found = [[_head(part, strength * weights) for part in parts] for strength in STRENGTHS]
+    best = int(np.argmax([np.mean([users.mean() for users in launches]) for launches in found]))
+    gains = [after - before for after, before in zip(found[best], found[0], strict=True)]
+    is_clear = np.mean([users.mean() for users in gains]) > standard_error(gains)
+    return STRENGTHS[best] if is_clear else STRENGTHS[0]
+
+
+def _head(part: Launched, weights: Doubles) -> Doubles:
+    """Mean of recall and NDCG at 20 by user: likelihood minds the whole list, users see its head.
+
+    Returns:
+        float64 [B].
+    """
     logits = part.logits + part.added(weights) + part.struck
     recall, ndcg = ranking_quality(logits, part.wanted, PLACES)
-    return float(recall.mean() + ndcg.mean()) / 2
+    quality: Doubles = (recall + ndcg) / 2
+    return quality

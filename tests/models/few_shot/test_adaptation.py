@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.few_shot.adaptation import STRENGTHS, learn_adaptation
+from models.few_shot.adaptation import learn_adaptation
 from models.few_shot.clock import ShopClock
 from models.few_shot.evidence import FEATURES
 from models.few_shot.revealing import COUNTS
@@ -61,8 +61,14 @@ def test_a_feature_that_never_varies_counts_for_nothing():
     assert (learned.precision[:, rating] == 0).all()
 
 
-def test_evidence_that_does_not_help_has_strength_zero_among_its_choices():
-    assert STRENGTHS[0] == 0.0
+def test_evidence_is_left_out_where_it_is_no_clear_gain():
+    def counts(*, pace, seed):
+        learned = learn(*(lambda i, a: (i, [a]))(*make(pace=pace, seed=seed)))
+        return (learned.weight != 0).any(axis=1)
+
+    silent = np.array([counts(pace=False, seed=seed) for seed in range(4)])
+    assert silent.mean() < 0.5
+    assert all(counts(pace=True, seed=seed).all() for seed in range(4))
 
 
 @pytest.mark.parametrize("launches", [[], None])
