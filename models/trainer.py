@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow_transform as tft
@@ -19,7 +20,7 @@ from models.curves import by_first_interactions, by_labelled_share, without_enco
 from models.devices.strategy import is_chief, make_strategy, meet
 from models.encoded import Encoded
 from models.export.saving import export
-from models.exposure.balancing import strongest, traded
+from models.exposure.balancing import Traded, strongest, traded
 from models.features import TRAIN
 from models.few_shot.adaptation import learn_adaptation
 from models.few_shot.clock import ShopClock
@@ -83,6 +84,37 @@ def _train_along(arguments: FnArgs, options: TrainerOptions) -> None:
     Path(arguments.serving_model_dir).mkdir(parents=True, exist_ok=True)
 
 
+class _Judged(NamedTuple):
+    """What the launch that is kept for it says of the kernel, and of exposure.
+
+    Attributes:
+        launched: that launch; on a warm start the one launch that there is.
+        before: quality of its lists by the settings that were there before.
+        after: by the chosen ones.
+        points: relevance against even exposure.
+        strength: with which exposure is evened out.
+    """
+
+    launched: AlignedLaunch
+    before: dict[str, float]
+    after: dict[str, float]
+    points: list[Traded]
+    strength: float
+
+    @classmethod
+    def of(cls, prepared: Prepared, options: TrainerOptions, base: TrainingState | None) -> _Judged:
+        """Measure all that."""
+        settings, view, validation = prepared.settings, prepared.view, prepared.validation
+        launched = prepared.folds[0] if base else AlignedLaunch.align(validation, view, settings)
+        after = before = launched.quality()
+        earlier = base.kernel if base else START
+        if not base or earlier != settings:
+            before = AlignedLaunch.align(validation, view, earlier).quality()
+        # A warm start draws no curve that nobody chooses by.
+        points = traded(launched) if options.exposure.max_loss or not base else []
+        return cls(launched, before, after, points, strongest(points, options.exposure.max_loss))
+
+
 def _train(arguments: FnArgs, options: TrainerOptions, trackers: Trackers) -> None:
     data = _read(arguments, options)
     rule_counts = count_rules(options.rules, data.table.goods) if options.rules else []
@@ -97,55 +129,42 @@ def _train(arguments: FnArgs, options: TrainerOptions, trackers: Trackers) -> No
     outcome = Trainer(model, prepared.inputs, training).run(prepared.folds, recorder.step)
     clock = ShopClock.of(np.concatenate([part.timestamp for part in data.splits.values()]))
     weights = base.evidence if base else _learn_evidence(data, prepared, clock, options)
-    settings, validation = prepared.settings, prepared.validation
-    launched = (
-        prepared.folds[0] if base else AlignedLaunch.align(validation, prepared.view, settings)
-    )
-    after = launched.quality()
-    earlier = base.kernel if base else START
-    before = (
-        after
-        if base and earlier == settings
-        else AlignedLaunch.align(validation, prepared.view, earlier).quality()
-    )
-    # A warm start draws no curve that nobody chooses by.
-    points = traded(launched) if options.exposure.max_loss or not base else []
-    strength = strongest(points, options.exposure.max_loss)
+    judged = _Judged.of(prepared, options, base)
+    served = Path(arguments.serving_model_dir)
+    shelf = export(
+        str(served), data, prepared, model, options, clock, weights, strength=judged.strength,
+        catalogue_graph=tft.TFTransformOutput(arguments.custom_config[CATALOGUE_GRAPH_PATH]),
+        beam_args=arguments.custom_config[BEAM_ARGS],
+    )  # fmt: skip
+    trackers.items(_item_space(shelf, options.tracking.projected_items))
     recorder.finish(
         TrainingRecord(
             start=start,
             replayed=int((data.splits[TRAIN].span[prepared.inputs.sampled] < data.span).sum()),
-            before=before | outcome.before,
-            after=after | outcome.after,
+            before=judged.before | outcome.before,
+            after=judged.after | outcome.after,
             kept_step=outcome.step,
             curve=recorder.curve,
             fine_tuned=prepared.fine_tuned,
             compressed=prepared.compressed,
             encoder=options.compression.made_of(options.encoder.title),
-            kernel=settings._asdict(),
+            kernel=prepared.settings._asdict(),
             items=len(data.table),
             users=len(data.users),
             interactions=len(data.splits[TRAIN]),
             implicit=data.splits[TRAIN].is_implicit,
             parameters=model.parameters,
-            exposure=[point.point() for point in points],
-            exposure_strength=strength,
+            exposure=[point.point() for point in judged.points],
+            exposure_strength=judged.strength,
             rules=rule_counts,
             tuned=(arguments.hyperparameters or {}).get("values", {}),
             # What a warm start would spend a third of its time on.
-            **({} if base else _curves(data, prepared, launched, clock, weights, options)),
+            **({} if base else _curves(data, prepared, judged.launched, clock, weights, options)),
         )
     )
-    served = Path(arguments.serving_model_dir)
-    shelf = export(
-        str(served), data, prepared, model, options, clock, weights, strength=strength,
-        catalogue_graph=tft.TFTransformOutput(arguments.custom_config[CATALOGUE_GRAPH_PATH]),
-        beam_args=arguments.custom_config[BEAM_ARGS],
-    )  # fmt: skip
-    trackers.items(_item_space(shelf, options.tracking.projected_items))
     TrainingState(
         facts=data.facts(options),
-        kernel=settings,
+        kernel=prepared.settings,
         evidence=weights,
         tokens=data.table.tokens,
         text=prepared.view.text,
