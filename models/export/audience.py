@@ -233,7 +233,8 @@ def _owners(lists: tf.RaggedTensor) -> tf.Tensor:
     That goes by a mask of as many columns as the longest row has.
     """
     ends = lists.row_splits[1:, tf.newaxis]
-    ended = tf.scatter_nd(ends, tf.ones([tf.shape(ends)[0]], tf.int32), lists.row_splits[-1:] + 1)
+    length = tf.reshape(lists.row_splits[-1] + 1, [1])
+    ended = tf.scatter_nd(ends, tf.ones([tf.shape(ends)[0]], tf.int32), length)
     return tf.cumsum(ended)[:-1]
 
 
