@@ -17,7 +17,7 @@ class BadInput(DebutError):
 
 
 class Refused(DebutError):
-    """A gate refused the data or the model; the message names gate, metric, slice and values."""
+    """A gate refused the model; the message names gate, metric, slice and values."""
 
     exit_code = 3
 
