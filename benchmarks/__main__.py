@@ -1,4 +1,4 @@
-"""`python -m benchmarks`; `make bench` runs all of them."""
+"""`python -m benchmarks`; `make bench` runs those that together take less than an hour."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Exploration:
 
     Attributes:
         share: float32 [1], of the places of a list that are explored.
-        uniform: float32 [1], of the explored places that go to any candidate with equal chance.
+        uniform: float32 [1], of the lists whose explored places are filled with equal chances.
         salt: string [1], changes which draw a request takes.
         row: int32 [N], rows of the new items.
         impressions: int32 [N], how often each was shown on an explored place.

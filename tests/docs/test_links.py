@@ -34,11 +34,13 @@ def test_every_page_is_reached_from_the_readme():
     assert set(pages()) <= reached
 
 
-def test_decisions_are_numbered_without_a_gap_and_have_the_three_parts():
+def test_decisions_are_numbered_without_a_gap_and_have_a_status_and_the_three_parts():
     decisions = sorted((ROOT / "docs/adr").glob("[0-9]*.md"))
     assert [page.name[:4] for page in decisions] == [
         f"{number:04}" for number in range(1, len(decisions) + 1)
     ]
     for page in decisions:
         assert {"context", "decision", "consequences"} <= anchors(page), page.name
-        assert page.read_text().startswith(f"# {int(page.name[:4])}. "), page.name
+        title, status, *_ = page.read_text().split("\n\n")
+        assert title.startswith(f"# {int(page.name[:4])}. "), page.name
+        assert status.startswith(("Status: accepted", "Status: superseded by")), page.name

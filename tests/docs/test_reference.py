@@ -13,6 +13,7 @@ import yaml
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 import components.ingestion
+from benchmarks.cli import benchmarks
 from components.ingestion.folder import REQUIRED_COLUMNS
 from models.export import served
 from pipeline.config import DEFAULT_FILE, Configuration
@@ -22,6 +23,7 @@ from serving import flags
 from tests.docs.pages import ROOT, blocks, commands, documented_signatures, table
 
 CONFIGURATION = "docs/reference/configuration.md"
+COMMANDS = "docs/reference/command-line.md"
 # Defaults that depend on the machine.
 OF_CORES = {
     "rest_api_num_threads": "4 × cores",
@@ -151,14 +153,24 @@ def test_the_data_folder_s_required_columns_are_stated():
 
 def test_the_commands_table_holds_every_command_and_option():
     stated = {
-        row["command"].strip("`").removeprefix("debut ")
-        for row in table("docs/reference/command-line.md", "command")
+        row["command"].strip("`").removeprefix("debut ") for row in table(COMMANDS, "command")
     }
     assert stated == set(commands())
-    text = (ROOT / "docs/reference/command-line.md").read_text()
+    text = (ROOT / COMMANDS).read_text()
     for command in commands().values():
         for parameter in command.params:
             assert f"`{parameter.opts[0]}" in text, f"{command.name} {parameter.opts[0]}"
+
+
+def test_the_benchmarks_table_holds_every_benchmark_and_options_that_it_has():
+    stated = {
+        row["benchmark"].strip("`"): re.findall(r"`(--[a-z-]+)`", row["main options"])
+        for row in table(COMMANDS, "benchmark")
+    }
+    assert set(stated) == set(benchmarks.commands)
+    for name, shown in stated.items():
+        known = {option for given in benchmarks.commands[name].params for option in given.opts}
+        assert shown and set(shown) <= known, name
 
 
 def test_the_gate_metrics_and_slices_are_stated():
