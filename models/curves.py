@@ -1,6 +1,7 @@
 """How well new items do with more data, for the report: in closed form, and cheap enough for a run.
 
-Everything is measured on the simulated launch that nothing was chosen by or learned from.
+Everything is measured on the simulated launch that nothing was learned from, and that nothing was
+chosen by, unless it is whether a fine-tuned encoder is kept.
 """
 
 from __future__ import annotations
