@@ -88,18 +88,22 @@ def documented_commands(program: str | None = None) -> list[Command]:
 
 def documented_signatures() -> dict[str, tuple[dict[str, str], dict[str, str]]]:
     """Signature to (inputs, outputs), each name to "dtype [shape]" as the reference states it."""
-    rows = table("docs/reference/served-model.md", "signature")
     return {
         row["signature"].strip("`"): (_tensors(row["inputs"]), _tensors(row["outputs"]))
-        for row in rows
+        for row in table("docs/reference/served-model.md", "signature")
     }
 
 
 def table(page: str, first_column: str) -> list[dict[str, str]]:
     """The rows of all tables of a page whose first column has that header."""
-    rows: list[dict[str, str]] = []
+    return rows((ROOT / page).read_text(encoding="utf-8"), first_column)
+
+
+def rows(text: str, first_column: str) -> list[dict[str, str]]:
+    """The rows of all tables of a text whose first column has that header."""
+    found: list[dict[str, str]] = []
     header: list[str] = []
-    for line in (ROOT / page).read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         if not line.startswith("|"):
             header = []
             continue
@@ -107,8 +111,15 @@ def table(page: str, first_column: str) -> list[dict[str, str]]:
         if not header:
             header = cells
         elif header[0] == first_column and not set(line) <= set("|-: "):
-            rows.append(dict(zip(header, cells, strict=True)))
-    return rows
+            found.append(dict(zip(header, cells, strict=True)))
+    return found
+
+
+def section(page: str, heading: str) -> str:
+    """What stands under a heading of the second level, its fences left out."""
+    text = _FENCE.sub("", (ROOT / page).read_text(encoding="utf-8"))
+    [found] = [part for part in text.split("\n## ") if part.split("\n", 1)[0] == heading]
+    return found
 
 
 def links(page: Path) -> Iterator[str]:

@@ -15,12 +15,14 @@ def words_of(file, *functions):
     for function in ast.parse((ROOT / file).read_text()).body:
         if isinstance(function, ast.FunctionDef) and function.name in functions:
             for node in ast.walk(function):
-                parts = []
+                parts: list[ast.expr] = []
                 if isinstance(node, ast.JoinedStr):
                     parts = node.values
                 elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "new_table":
                     parts = node.args
-                yield from (part.value.strip() for part in parts if isinstance(part, ast.Constant))
+                for part in parts:
+                    if isinstance(part, ast.Constant):
+                        yield str(part.value).strip()
 
 
 DEMO = sorted(

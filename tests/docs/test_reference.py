@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from typing import Any, get_args
 from unittest import mock
 
+import click
+import pytest
 import tensorflow as tf
 import yaml
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -15,15 +17,34 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 import components.ingestion
 from benchmarks.cli import benchmarks
 from components.ingestion.folder import REQUIRED_COLUMNS
+from models.errors import DebutError, Unreachable
 from models.export import served
+from pipeline.commands.failures import INTERRUPTED
 from pipeline.config import DEFAULT_FILE, Configuration
 from pipeline.evaluation import GROUP_SLICES, SLICES, SPAN_SLICES, evaluation_metrics
 from pipeline.pipeline import Fingerprints, Places, create_pipeline
 from serving import flags
-from tests.docs.pages import ROOT, blocks, commands, documented_signatures, table
+from tests.docs.pages import (
+    blocks,
+    commands,
+    documented_signatures,
+    name,
+    pages,
+    rows,
+    section,
+    table,
+)
+from tests.end_to_end.test_pipeline import CONTRACT
 
 CONFIGURATION = "docs/reference/configuration.md"
 COMMANDS = "docs/reference/command-line.md"
+# Options that a section of the command line names together.
+ALIKE = {
+    "TLS": {"--tls-ca", "--tls-cert", "--tls-key"},
+    "TLS and token options": {"--token-file"},
+}
+# Defaults that are a way to find one.
+IN_WORDS = {("run", "--data"): "the sample", ("compile", "--data"): "the sample in the image"}
 # Defaults that depend on the machine.
 OF_CORES = {
     "rest_api_num_threads": "4 × cores",
@@ -101,13 +122,28 @@ def test_the_signature_table_is_the_model_s():
         actual = served.ServedModel.signatures(mock.Mock(spec=served.ServedModel))
     stated = documented_signatures()
     assert set(stated) == set(actual)
-    for name, specs in actual.items():
-        inputs, _ = stated[name]
-        assert list(inputs) == list(specs), name
+    for signature, specs in actual.items():
+        inputs, _ = stated[signature]
+        assert list(inputs) == list(specs), signature
         for key, spec in specs.items():
-            dtype, shape = inputs[key].split(" ")[:2]
-            rank = len([size for size in shape.strip("[]").split(",") if size])
-            assert (dtype, rank) == (spec.dtype.name, spec.shape.rank), f"{name}.{key}"
+            assert _tensor(inputs[key]) == (spec.dtype.name, spec.shape.rank), (signature, key)
+
+
+def test_the_signature_table_is_what_clients_rely_on():
+    """Whole runs hold the model that they push to the same contract."""
+    stated = documented_signatures()
+    assert set(stated) == {*CONTRACT, "evaluate"}
+    for signature, both in CONTRACT.items():
+        for shown, tensors in zip(stated[signature], both, strict=True):
+            assert {key: _tensor(text) for key, text in shown.items()} == {
+                key: (dtype.name, rank) for key, (dtype, rank) in tensors.items()
+            }, signature
+
+
+def _tensor(stated):
+    """Dtype and rank of a tensor as a table states it, such as "float32 [B,k]"."""
+    dtype, shape = stated.split(" ")[:2]
+    return dtype, len([size for size in shape.strip("[]").split(",") if size])
 
 
 def test_the_flags_table_is_the_server_s():
@@ -151,15 +187,58 @@ def test_the_data_folder_s_required_columns_are_stated():
     assert stated == REQUIRED_COLUMNS
 
 
-def test_the_commands_table_holds_every_command_and_option():
-    stated = {
+def test_the_commands_table_holds_every_command():
+    stated = [
         row["command"].strip("`").removeprefix("debut ") for row in table(COMMANDS, "command")
+    ]
+    assert sorted(stated) == sorted(commands())
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_section_of_a_command_holds_its_options_and_their_defaults(command):
+    text = section(COMMANDS, f"`debut {command}`")
+    stated = {
+        next(iter(row.values())).strip("`").split()[0]: row["default"].strip("`")
+        for column in ("option", "argument or option")
+        for row in rows(text, column)
     }
-    assert stated == set(commands())
-    text = (ROOT / COMMANDS).read_text()
-    for command in commands().values():
-        for parameter in command.params:
-            assert f"`{parameter.opts[0]}" in text, f"{command.name} {parameter.opts[0]}"
+    mentioned = set(re.findall(r"`(--?[a-z][a-z-]*)[ `]", text)) | stated.keys()
+    for words, meant in ALIKE.items():
+        mentioned |= meant if words in text else set()
+    given = {parameter.opts[0]: parameter for parameter in commands()[command].params}
+    del given["--debug"]
+    assert mentioned == given.keys()
+    assert stated == {
+        option: IN_WORDS.get((command, option), _shown(given[option])) for option in stated
+    }
+    # "As above": what no table has is as the first command has it that asks a server.
+    first = {parameter.opts[0]: _shown(parameter) for parameter in commands()["recommend"].params}
+    for option in given.keys() - stated.keys():
+        shown = _shown(given[option])
+        assert shown in (first.get(option, ""), "required"), option
+        assert shown != "required" or first.get(option) == shown or "required" in text, option
+
+
+def _shown(parameter):
+    """The default as a table shows it."""
+    if parameter.required:
+        return "required"
+    match parameter.get_default(click.Context(click.Command("shown"))):
+        case [one]:
+            return str(one)
+        case str() | int() as one if not isinstance(one, bool):
+            return str(one)
+    return ""
+
+
+def test_the_exit_codes_are_those_of_the_errors():
+    codes = {0, INTERRUPTED, DebutError.exit_code}
+    codes |= {error.exit_code for error in DebutError.__subclasses__()}
+    assert [int(row["code"]) for row in table(COMMANDS, "code")] == sorted(codes)
+    of_runs = {int(row["code"]) for row in table("docs/how-to/run-in-ci.md", "code")}
+    assert of_runs == codes - {Unreachable.exit_code}
+    for page in map(name, pages()):
+        assert {int(row["exit code"]) for row in table(page, "exit code")} <= codes, page
 
 
 def test_the_benchmarks_table_holds_every_benchmark_and_options_that_it_has():
@@ -168,9 +247,9 @@ def test_the_benchmarks_table_holds_every_benchmark_and_options_that_it_has():
         for row in table(COMMANDS, "benchmark")
     }
     assert set(stated) == set(benchmarks.commands)
-    for name, shown in stated.items():
-        known = {option for given in benchmarks.commands[name].params for option in given.opts}
-        assert shown and set(shown) <= known, name
+    for benchmark, shown in stated.items():
+        options = benchmarks.commands[benchmark].params
+        assert shown and set(shown) <= {option for given in options for option in given.opts}
 
 
 def test_the_gate_metrics_and_slices_are_stated():
