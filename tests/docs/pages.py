@@ -72,7 +72,7 @@ def commands() -> dict[str, click.Command]:
 
 
 def documented_commands(program: str | None = None) -> list[Command]:
-    """The lines after a prompt in `console` fences, continued lines joined.
+    """The lines after a prompt in `console` fences, continued lines joined, and `debut`'s in `sh`.
 
     Args:
         program: only commands of that program, such as "debut" or "make".
@@ -82,6 +82,12 @@ def documented_commands(program: str | None = None) -> list[Command]:
         for page, content in blocks("console")
         for line in content.replace("\\\n", " ").splitlines()
         if line.startswith(PROMPT)
+    ]
+    found += [
+        Command(page, line.partition(" || ")[0])
+        for page, content in blocks("sh")
+        for line in content.splitlines()
+        if line.startswith("debut ")
     ]
     return [command for command in found if program in (None, command.program)]
 

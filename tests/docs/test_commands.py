@@ -24,8 +24,8 @@ from serving import flags
 from tests.docs.pages import ROOT, blocks, commands, documented_commands
 
 # Programs of the machine; the rest comes with the environment.
-SYSTEM = {"curl", "docker", "export", "kubectl", "source", "zcat"}
-ENVIRONMENT = {"debut", "debut-model-server", "python", "saved_model_cli", "tensorboard"}
+SYSTEM = {"curl", "docker", "du", "export", "kubectl", "sh", "source", "tar", "zcat"}
+ENVIRONMENT = {"debut", "debut-model-server", "python", "saved_model_cli", "tensorboard", "uv"}
 PLAIN = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
 
 
@@ -84,6 +84,11 @@ def test_python_commands_name_what_exists(command):
         assert (ROOT / first).exists(), command.text
 
 
+@pytest.mark.parametrize("command", unique("sh"), ids=shown)
+def test_shell_scripts_are_there(command):
+    assert (ROOT / command.words[1]).is_file()
+
+
 @pytest.mark.parametrize(
     "command", [c for c in unique("python") if c.words[1:3] == ["-m", "benchmarks"]], ids=shown
 )
@@ -112,6 +117,15 @@ def test_python_blocks_compile_and_import_what_exists(page, code):
         if isinstance(node, ast.ImportFrom):
             module = importlib.import_module(str(node.module))
             assert all(hasattr(module, alias.name) for alias in node.names), page
+
+
+@pytest.mark.parametrize(("page", "script"), blocks("sh"))
+def test_scripts_are_a_shell_s_and_all_their_debut_commands_are_looked_at(page, script, tmp_path):
+    file = tmp_path / "shown.sh"
+    file.write_text(script)
+    subprocess.run(["sh", "-n", file], check=True)
+    looked_at = [command for command in documented_commands("debut") if command.page == page]
+    assert script.count("debut ") == sum(command.text in script for command in looked_at)
 
 
 @pytest.mark.parametrize(("page", "text"), blocks("yaml"))

@@ -8,8 +8,9 @@ import pytest
 import trustme
 import yaml
 
-from tests.docs.pages import ROOT, documented_commands
+from tests.docs.pages import ROOT, blocks, documented_commands
 
+PAGE = "docs/how-to/deploy.md"
 WITH_KUBECTL = pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl here")
 
 
@@ -28,7 +29,8 @@ def after(words, option):
 
 def test_every_command_is_of_a_kind_that_is_checked_here():
     assert {words[0] for words in shown("docker")} == {"build", "compose"}
-    assert {words[0] for words in shown("kubectl")} == {"apply", "create", "rollout"}
+    verbs = {words[0] for words in shown("kubectl")}
+    assert verbs == {"apply", "cp", "create", "delete", "exec", "rollout", "wait"}
 
 
 @pytest.mark.parametrize("words", shown("docker", "compose"), ids=" ".join)
@@ -46,7 +48,7 @@ def test_the_image_is_built_from_a_file_and_folder_that_are_there():
 
 
 def deployment():
-    [words] = shown("kubectl", "apply")
+    [words] = shown("kubectl", "apply", "--kustomize")
     folder = ROOT / after(words, "--kustomize")
     assert (folder / "kustomization.yaml").is_file()
     return yaml.safe_load((folder / "deployment.yaml").read_text())
@@ -55,6 +57,28 @@ def deployment():
 def test_the_deployment_that_is_applied_is_the_one_that_is_restarted():
     [words] = shown("kubectl", "rollout", "restart")
     assert words[2] == f"deployment/{deployment()['metadata']['name']}"
+
+
+def test_the_pod_that_versions_are_copied_by_mounts_the_claim_of_the_server():
+    [text] = [text for page, text in blocks("text") if page == PAGE and "kind: Pod" in text]
+    pod = yaml.safe_load(text)
+    kubernetes_validate.validate(pod, kubernetes_validate.latest_version(), strict=True)
+    name, [container] = pod["metadata"]["name"], pod["spec"]["containers"]
+    claims = [volume["persistentVolumeClaim"]["claimName"] for volume in pod["spec"]["volumes"]]
+    server = deployment()["spec"]["template"]["spec"]
+    assert claims == [
+        volume["persistentVolumeClaim"]["claimName"]
+        for volume in server["volumes"]
+        if "persistentVolumeClaim" in volume
+    ]
+    assert pod["spec"]["securityContext"].items() <= server["securityContext"].items()
+    [mount] = container["volumeMounts"]
+    [copy] = shown("kubectl", "cp")
+    assert copy[2] == f"{name}:{mount['mountPath']}/debut/.incoming"
+    assert all(words[1] == name for words in shown("kubectl", "exec"))
+    assert [words[-1] for verb in ("wait", "delete") for words in shown("kubectl", verb)] == [
+        f"pod/{name}"
+    ] * 2
 
 
 @WITH_KUBECTL
