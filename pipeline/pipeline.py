@@ -25,9 +25,11 @@ from components.infra_validator import EmbeddedInfraValidator
 from components.ingestion.component import DataFolderExampleGen
 from components.push_terms import PushTerms
 from components.pusher import AtomicPusher
+from components.schema_gen import CuratedSchemaGen
 from components.trainer import TwoTowerTrainer
 from components.tuner import TwoTowerTuner
 from models import features
+from models.digests import file_digest
 from models.rules import Rules
 from pipeline.config import Configuration
 from pipeline.evaluation import evaluation_config
@@ -263,9 +265,10 @@ def _validated(
     statistics = AccountedStatisticsGen(
         examples=examples, stats_options=statistics_options(lane, by_span=by_span)
     ).with_id(f"Statistics{name}")
-    schema = tfx.components.ImportSchemaGen(schema_file=f"{schemas}/{lane}.pbtxt").with_id(
-        f"Schema{name}"
-    )
+    file = f"{lane}.pbtxt"
+    schema = CuratedSchemaGen(
+        schema_file=f"{schemas}/{file}", fingerprint=file_digest(SCHEMAS / file)
+    ).with_id(f"Schema{name}")
     validator = StrictExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
     ).with_id(f"Validator{name}")

@@ -9,10 +9,11 @@ from google.protobuf import json_format
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import compiler
 
+from models.digests import file_digest
 from models.errors import BadInput
 from pipeline.config import load_configuration
 from pipeline.kubeflow.compiling import compile_pipeline
-from pipeline.pipeline import Fingerprints, Places, create_pipeline
+from pipeline.pipeline import SCHEMAS, Fingerprints, Places, create_pipeline
 from pipeline.runner import define_pipeline
 from tests.components.ingestion.helpers import write_shop
 from tests.tiny_bert import LAYERS, write_tiny_bert
@@ -119,6 +120,16 @@ def test_computing_waits_for_every_validator(folder):
         assert validators <= upstream[transform]
     assert {"Evaluator", "EmbeddedInfraValidator"} <= upstream["AtomicPusher"]
     assert "ServedModel" in upstream["Evaluator"]
+
+
+def test_the_cache_knows_a_schema_by_its_content(folder):
+    parameters = {
+        node.pipeline_node.node_info.id: node.pipeline_node.parameters.parameters
+        for node in compiled(folder).nodes
+    }
+    for lane in ("Catalogue", "Interactions"):
+        found = parameters[f"Schema{lane}"]["fingerprint"].field_value.string_value
+        assert found == file_digest(SCHEMAS / f"{lane.lower()}.pbtxt")
 
 
 def test_name_and_cache_are_those_of_the_configuration(folder):

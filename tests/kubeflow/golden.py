@@ -2,15 +2,18 @@
 
 Everything that makes the graph, the containers and the cluster's part. Parameters that are JSON,
 the definitions that containers are given once more, and schemas of artifact types beside their
-title are left out: they say the same again, or change with every option of training.
+title are left out, and digests of files: they say the same again, or change with every option of
+training and every edit.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 FILE = Path(__file__).parent / "pipeline.golden.yaml"
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def kept(documents: list[dict[str, Any]]) -> str:
@@ -44,6 +47,8 @@ def _shortened(value: Any, key: str = "") -> Any:
             return f"{value.splitlines()[0]}, ..."
         case str() if key == "constant" and value.startswith(("{", "[")):
             return "JSON"
+        case str() if key == "constant" and _DIGEST.fullmatch(value):
+            return "DIGEST"
     return value
 
 
