@@ -9,17 +9,17 @@ the report and, for Prometheus, to `report/drift.prom`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ml_metadata.metadata_store import MetadataStore
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx.types import standard_artifacts
 
-from components.lineage import Push
+from components.lineage import read_pushes
 from models.stability import ALERT, NOTICE, stability_index
 from pipeline.evaluation import read_rating_counts
+from pipeline.run_artifacts import RunArtifacts, run_behind
 from serving.version_labels import STABLE
 
 METRICS_FILE: Final = "drift.prom"
@@ -65,40 +65,19 @@ class Drift(NamedTuple):
 NO_DRIFT: Final = Drift()
 
 
-def read_drift(
-    store: MetadataStore,
-    pushes: Sequence[Push],
-    *,
-    run: int,
-    anomalies: Sequence[Path],
-    evaluation: Path,
-) -> Drift:
-    """Read what a run's validators and its Evaluator measured.
-
-    Args:
-        store: of the root.
-        pushes: all of them.
-        run: context of the run.
-        anomalies: folders that its drift validators wrote.
-        evaluation: folder that its Evaluator wrote.
-    """
-    earlier = (p for p in reversed(pushes) if p.label == STABLE and p.run not in (None, run))
-    previous = next(earlier, None)
-    ratings = None
-    if previous is not None and previous.run is not None:
-        [before] = [
-            artifact
-            for artifact in store.get_artifacts_by_context(previous.run)
-            if artifact.type == "ModelEvaluation"
-        ][-1:]
-        index = stability_index(
-            read_rating_counts(Path(before.uri)), read_rating_counts(evaluation)
-        )
-        ratings = None if math.isnan(index) else index
+def read_drift(run: RunArtifacts) -> Drift:
+    """Read what a run's validators and its Evaluator measured; of what was removed, nothing."""
+    previous = _last_pushed(run)
     return Drift(
-        features=tuple(drift for folder in anomalies for drift in _features(folder)),
-        ratings=ratings,
-        since=_run_id(store, previous),
+        features=tuple(
+            drift
+            for artifact in run.artifacts()
+            if artifact.type == standard_artifacts.ExampleAnomalies.TYPE_NAME
+            and "/DriftValidator" in artifact.uri
+            for drift in _features(Path(artifact.uri))
+        ),
+        ratings=None if previous is None else _stability(previous, run),
+        since="" if previous is None else previous.name,
     )
 
 
@@ -129,6 +108,27 @@ def write_drift_metrics(drift: Drift, folder: Path, *, seconds: float) -> Path:
     return file
 
 
+def _last_pushed(run: RunArtifacts) -> RunArtifacts | None:
+    """The run behind the newest stable push that this one is not behind."""
+    behind = (
+        push.run
+        for push in reversed(read_pushes(run.store))
+        if push.label == STABLE and push.run not in (None, run.id)
+    )
+    context = next(behind, None)
+    return None if context is None else run_behind(run.store, context)
+
+
+def _stability(before: RunArtifacts, after: RunArtifacts) -> float | None:
+    """Of the predicted ratings; None where one of the two has no evaluation any more."""
+    folders = [run.folder(standard_artifacts.ModelEvaluation.TYPE_NAME) for run in (before, after)]
+    counts = [read_rating_counts(folder) for folder in folders if folder is not None]
+    if len(counts) < len(folders):
+        return None
+    index = stability_index(*counts)
+    return None if math.isnan(index) else index
+
+
 def _features(folder: Path) -> list[FeatureDrift]:
     found = []
     for file in sorted(folder.glob("SplitPair-*/SchemaDiff.pb")):
@@ -142,10 +142,3 @@ def _features(folder: Path) -> list[FeatureDrift]:
                 feature = ".".join(info.path.step)
                 found.append(FeatureDrift(feature, split, measured.value, measured.threshold))
     return found
-
-
-def _run_id(store: MetadataStore, push: Push | None) -> str:
-    if push is None or push.run is None:
-        return ""
-    [context] = store.get_contexts_by_id([push.run])
-    return str(context.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from tfx.types import standard_artifacts
 
@@ -22,10 +23,16 @@ from components.lineage import (
 from models.errors import DebutError
 from models.record import TrainingRecord, read_record
 from pipeline.config import Configuration, Gate
-from pipeline.drift import NO_DRIFT, Drift
+from pipeline.drift import NO_DRIFT, Drift, read_drift
 from pipeline.evaluation import BASELINE, CANDIDATE, applicable_gates, read_metrics
-from pipeline.run_artifacts import newest_run
+from pipeline.run_artifacts import RunArtifacts, newest_run
 from serving.version_labels import STABLE, versions_on_disk
+
+_READ: Final = (
+    standard_artifacts.ModelEvaluation.TYPE_NAME,
+    Quarantine.TYPE_NAME,
+    standard_artifacts.ModelRun.TYPE_NAME,
+)
 
 
 @dataclass(frozen=True)
@@ -135,14 +142,13 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
         durations: seconds per node.
 
     Raises:
-        DebutError: an earlier run of the same has pushed the model, and neither that version nor
-            one that was made of it is there.
+        DebutError: what the cache names is gone; or an earlier run of the same has pushed the
+            model, and neither that version nor one that was made of it is there.
     """
-    run = newest_run(metadata, config.run.name)
-    evaluation = run.artifact(standard_artifacts.ModelEvaluation.TYPE_NAME)
-    metrics = read_metrics(Path(evaluation.uri))
-    quarantine = run.artifact(Quarantine.TYPE_NAME)
-    summary = read_summary(quarantine.uri)
+    run = newest_run(metadata)
+    evaluation, quarantine, record = (_folder(run, name) for name in _READ)
+    metrics = read_metrics(evaluation)
+    summary = read_summary(str(quarantine))
     gates = applicable_gates(config.gates.model, by_span=len(summary.spans) > 1)
     blessing = run.artifact(standard_artifacts.ModelBlessing.TYPE_NAME)
     infra = run.artifact(standard_artifacts.InfraBlessing.TYPE_NAME)
@@ -155,7 +161,7 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
     return Outcome(
         run_id=run.name,
         summary=summary,
-        training=read_record(Path(run.artifact(standard_artifacts.ModelRun.TYPE_NAME).uri)),
+        training=read_record(record),
         metrics=metrics,
         decisions=tuple(GateDecision.of(gate, metrics) for gate in gates),
         blessed=blessing.custom_properties["blessed"].int_value == 1,
@@ -167,13 +173,25 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
         override=pushed.custom_properties[OVERRIDE].string_value,
         withdrawn=pushed.custom_properties[WITHDRAWN].string_value,
         served=_newest(version.parent) if version else "",
-        left_out=_left_out(metadata, version, quarantine.id) if version and not is_repeat else (),
-        drift=run.drift(Path(evaluation.uri)),
+        left_out=_left_out(run, version) if version and not is_repeat else (),
+        drift=read_drift(run),
     )
 
 
-def _left_out(metadata: Path, version: Path, data: int) -> tuple[int, ...]:
-    pushes = left_out(open_store(metadata), int(version.name), data=data)
+def _folder(run: RunArtifacts, type_name: str) -> Path:
+    """Of an artifact that the run made, or took from the cache without a look at its files."""
+    folder = run.folder(type_name)
+    if folder is None:
+        raise DebutError(
+            f"The cache names {run.artifact(type_name).uri}, which is gone: it was removed, or the "
+            "root was moved. Run again with --set run.enable_cache=false."
+        )
+    return folder
+
+
+def _left_out(run: RunArtifacts, version: Path) -> tuple[int, ...]:
+    data = run.artifact(Quarantine.TYPE_NAME).id
+    pushes = left_out(run.store, int(version.name), data=data)
     return tuple(push.version for push in pushes)
 
 

@@ -13,15 +13,14 @@ from components.ingestion.options import DataOptions
 from components.ingestion.summary import RatingScale, read_summary
 from components.lineage import open_store, read_pushes
 from models.errors import BadInput
-
-_INGESTION = "components.ingestion.component.DataFolderExampleGen"
+from pipeline.run_artifacts import run_behind
 
 
 def read_terms(metadata: Path) -> DataTerms:
     """Read the terms of the run behind the newest push.
 
     Raises:
-        BadInput: there is no such run.
+        BadInput: there is no such run, or what it noted of the data is gone.
     """
     if not metadata.is_file():
         raise BadInput(
@@ -29,17 +28,20 @@ def read_terms(metadata: Path) -> DataTerms:
             "--root the folder that `debut run` was given."
         )
     store = open_store(metadata)
-    newest = next((push for push in reversed(read_pushes(store)) if push.run is not None), None)
+    runs = (push.run for push in reversed(read_pushes(store)) if push.run is not None)
+    newest = next(runs, None)
     if newest is None:
         raise BadInput(f"No run that {metadata} tells of has pushed a model. Run `debut run`.")
-    [ingestion] = [e for e in store.get_executions_by_context(newest.run) if e.type == _INGESTION]
-    [quarantine] = [
-        artifact
-        for artifact in store.get_artifacts_by_context(newest.run)
-        if artifact.type == Quarantine.TYPE_NAME
-    ]
-    summary = read_summary(quarantine.uri)
-    options = ingestion.custom_properties["options"].string_value
+    run = run_behind(store, newest)
+    quarantine = run.folder(Quarantine.TYPE_NAME)
+    if quarantine is None:
+        raise BadInput(
+            f"{run.artifact(Quarantine.TYPE_NAME).uri} is gone, which tells how the data of the "
+            "model were read: it was removed, or the root was moved. Put it back there, or train "
+            "anew with `debut run --set run.enable_cache=false`."
+        )
+    summary = read_summary(str(quarantine))
+    options = run.parameter(Quarantine.TYPE_NAME, "options")
     return DataTerms(
         options=DataOptions.model_validate_json(options),
         scale=RatingScale(summary.rating_min, summary.rating_max, summary.is_implicit),

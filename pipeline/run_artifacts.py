@@ -9,16 +9,14 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx.types import standard_artifacts
 
-from components.lineage import open_store, read_pushes
-from pipeline.drift import Drift, read_drift
+from components.lineage import open_store
 
 
-def newest_run(metadata: Path, pipeline: str) -> RunArtifacts:
+def newest_run(metadata: Path) -> RunArtifacts:
     """Of the newest run.
 
     Args:
         metadata: the SQLite file of ML Metadata.
-        pipeline: name of the pipeline, for the error.
 
     Raises:
         NotFoundError: there is no run.
@@ -26,8 +24,14 @@ def newest_run(metadata: Path, pipeline: str) -> RunArtifacts:
     store = open_store(metadata)
     runs = store.get_contexts_by_type("pipeline_run")
     if not runs:
-        raise errors.NotFoundError(f"No run of the pipeline {pipeline!r} in {metadata}")
+        raise errors.NotFoundError(f"{metadata} tells of no run")
     return RunArtifacts(store, max(runs, key=lambda context: context.id))
+
+
+def run_behind(store: MetadataStore, context: int) -> RunArtifacts:
+    """Of the run with a context, as a push names it."""
+    [found] = store.get_contexts_by_id([context])
+    return RunArtifacts(store, found)
 
 
 def newest_judged_run(metadata: Path) -> RunArtifacts | None:
@@ -43,13 +47,19 @@ def newest_judged_run(metadata: Path) -> RunArtifacts | None:
 
 
 class RunArtifacts:
-    """The artifacts of one run, the newest of each type."""
+    """The artifacts of one run, the newest of each type.
+
+    Attributes:
+        store: that tells of it.
+        id: of its context.
+        name: TFX's run id, the time it started.
+    """
 
     def __init__(self, store: MetadataStore, context: metadata_store_pb2.Context) -> None:
         """Reads their list."""
-        self._store = store
+        self.store = store
+        self.id: int = context.id
         self.name: str = context.name
-        self._id: int = context.id
         executions = {e.id: e for e in store.get_executions_by_context(context.id)}
         self._producer = {
             event.artifact_id: executions[event.execution_id]
@@ -73,24 +83,21 @@ class RunArtifacts:
             raise errors.NotFoundError(f"Run {self.name} has no artifact of type {type_name}")
         return max(found, key=lambda artifact: artifact.id)
 
-    def producer(self, artifact: metadata_store_pb2.Artifact) -> metadata_store_pb2.Execution:
-        """The execution that made it, in this run or in the one it was cached from."""
-        return self._producer[artifact.id]
+    def folder(self, type_name: str) -> Path | None:
+        """Of the newest artifact of a type.
 
-    def drift(self, evaluation: Path) -> Drift:
-        """From the last run that pushed, as the validators and Evaluator measured it."""
-        return read_drift(
-            self._store,
-            read_pushes(self._store),
-            run=self._id,
-            anomalies=[
-                Path(artifact.uri)
-                for artifact in self._artifacts
-                if artifact.type == standard_artifacts.ExampleAnomalies.TYPE_NAME
-                and "/DriftValidator" in artifact.uri
-            ],
-            evaluation=evaluation,
-        )
+        None where there is none, or none any more: people remove old artifacts to make room, and
+        ML Metadata has the path that a root had when it ran.
+        """
+        if not self.has(type_name):
+            return None
+        folder = Path(self.artifact(type_name).uri)
+        return folder if folder.is_dir() else None
+
+    def parameter(self, type_name: str, name: str) -> str:
+        """Of the node that made the newest artifact of a type."""
+        execution = self._producer[self.artifact(type_name).id]
+        return str(execution.custom_properties[name].string_value)
 
     def is_cached(self, artifact: metadata_store_pb2.Artifact) -> bool:
         """Whether the run took an artifact from an earlier one."""

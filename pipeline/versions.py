@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
-from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tensorflow_metadata.proto.v0 import statistics_pb2
+from tfx.types import standard_artifacts
 
 from components.lineage import (
     EXPLORE,
@@ -26,9 +26,10 @@ from components.lineage import (
     withdrawn_models,
 )
 from models import features
-from pipeline.evaluation import read_metrics, recorded_gates
+from pipeline.evaluation import CANDIDATE, read_metrics, recorded_gates
 from pipeline.layout import metadata_file, serving_folder
 from pipeline.newest import newest_version
+from pipeline.run_artifacts import RunArtifacts, run_behind
 from serving.version_labels import read_labels, versions_on_disk
 
 NOT_RECORDED: Final = "not recorded"
@@ -39,6 +40,7 @@ _KINDS: Final = {
     ROLLBACK: "rollback",
 }
 _STATISTICS: Final = "StatisticsInteractions"
+_EVALUATION: Final = standard_artifacts.ModelEvaluation.TYPE_NAME
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def read_versions(root: Path) -> list[Version]:
         run = None
         if push is not None and push.run is not None:
             if push.run not in runs:
-                runs[push.run] = _read_run(store, push.run)
+                runs[push.run] = _read_run(run_behind(store, push.run))
             run = runs[push.run]
         folder = serving / str(number)
         found.append(
@@ -124,21 +126,21 @@ class _Run:
     metrics: Mapping[str, float]
 
 
-def _read_run(store: MetadataStore, context: int) -> _Run:
-    executions = {e.id: e for e in store.get_executions_by_context(context)}
-    events = store.get_events_by_execution_ids(executions)
-    outputs = [event for event in events if event.type == mlmd.Event.OUTPUT]
-    made = {event.artifact_id: executions[event.execution_id] for event in outputs}
-    artifacts = store.get_artifacts_by_id(made)
-    evaluations = [a for a in artifacts if a.type == "ModelEvaluation"]
-    metrics: dict[str, float] = {}
-    if evaluations:
-        measured = read_metrics(Path(evaluations[-1].uri))["candidate"]
-        config = made[evaluations[-1].id].custom_properties["eval_config"].string_value
-        for gate in recorded_gates(config):
-            if gate.metric in measured.get(gate.slice, {}):
-                metrics[f"{gate.metric} {gate.slice}"] = measured[gate.slice][gate.metric]
-    return _Run(interaction_days(artifacts), metrics)
+def _read_run(run: RunArtifacts) -> _Run:
+    return _Run(interaction_days(run.artifacts()), _gated_metrics(run))
+
+
+def _gated_metrics(run: RunArtifacts) -> dict[str, float]:
+    """Of each gate what the candidate measured; nothing once the evaluation was removed."""
+    evaluation = run.folder(_EVALUATION)
+    if evaluation is None:
+        return {}
+    measured = read_metrics(evaluation)[CANDIDATE]
+    return {
+        f"{gate.metric} {gate.slice}": measured[gate.slice][gate.metric]
+        for gate in recorded_gates(run.parameter(_EVALUATION, "eval_config"))
+        if gate.metric in measured.get(gate.slice, {})
+    }
 
 
 def interaction_days(artifacts: Sequence[mlmd.Artifact]) -> tuple[str, str] | None:

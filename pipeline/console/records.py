@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 
 from tfx.types import standard_artifacts
 
-from pipeline.drift import Drift
+from pipeline.drift import Drift, read_drift
 from pipeline.evaluation import read_metrics, recorded_gates
 from pipeline.layout import metadata_file, report_folder, serving_folder
 from pipeline.outcome import GateDecision
 from pipeline.run_artifacts import newest_judged_run
 from pipeline.versions import Version, read_versions
 from serving.version_labels import config_file
+
+_EVALUATION: Final = standard_artifacts.ModelEvaluation.TYPE_NAME
 
 
 class Judged(NamedTuple):
@@ -61,21 +62,20 @@ class Records:
         run = newest_judged_run(metadata_file(self._root))
         if run is None:
             return None
-        evaluation = run.artifact(standard_artifacts.ModelEvaluation.TYPE_NAME)
-        if not Path(evaluation.uri).is_dir():  # removed, to make room
+        evaluation = run.folder(_EVALUATION)
+        if evaluation is None:
             return None
-        made_by: Mapping[str, Any] = run.producer(evaluation).custom_properties
-        metrics = read_metrics(Path(evaluation.uri))
+        metrics = read_metrics(evaluation)
         blessing = run.artifact(standard_artifacts.ModelBlessing.TYPE_NAME)
         report = report_folder(self._root) / f"{run.name}.html"
         return Judged(
             run_id=run.name,
             decisions=tuple(
                 GateDecision.of(gate, metrics)
-                for gate in recorded_gates(made_by["eval_config"].string_value)
+                for gate in recorded_gates(run.parameter(_EVALUATION, "eval_config"))
             ),
             blessed=blessing.custom_properties["blessed"].int_value == 1,
-            drift=run.drift(Path(evaluation.uri)),
+            drift=read_drift(run),
             report=report.name if report.is_file() else "",
         )
 

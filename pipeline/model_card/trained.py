@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
-from ml_metadata.metadata_store import MetadataStore
 from tfx.types import standard_artifacts
 
 from components.artifacts import Quarantine
@@ -25,39 +23,27 @@ Json = dict[str, Any]
 SCHEMA: Final = "0.0.2"
 _FEW: Final = 500  # held-out interactions of a slice, below which its values say little
 _COUNT: Final = "example_count"
-_READ: Final = (
-    Quarantine.TYPE_NAME,
-    standard_artifacts.ModelRun.TYPE_NAME,
-    standard_artifacts.ModelEvaluation.TYPE_NAME,
-)
-_LINEAGE: Final = (
-    Quarantine.TYPE_NAME,
-    standard_artifacts.Model.TYPE_NAME,
-    standard_artifacts.ModelEvaluation.TYPE_NAME,
-)
+_EVALUATION: Final = standard_artifacts.ModelEvaluation.TYPE_NAME
+_READ: Final = (_EVALUATION, Quarantine.TYPE_NAME, standard_artifacts.ModelRun.TYPE_NAME)
+_LINEAGE: Final = (Quarantine.TYPE_NAME, standard_artifacts.Model.TYPE_NAME, _EVALUATION)
 
 
-def trained_card(store: MetadataStore, push: Push) -> Json | None:
+def trained_card(run: RunArtifacts, push: Push) -> Json | None:
     """The card of a push that a run made, in the toolkit's form; None where its artifacts are gone.
 
     Args:
-        store: of the root.
-        push: with a run behind it.
+        run: behind the push.
+        push: its own.
     """
-    [context] = store.get_contexts_by_id([push.run])
-    run = RunArtifacts(store, context)
-    if not all(run.has(name) and Path(run.artifact(name).uri).is_dir() for name in _READ):
+    evaluation, quarantine, record = (run.folder(name) for name in _READ)
+    if evaluation is None or quarantine is None or record is None:
         return None
-    evaluation = run.artifact(standard_artifacts.ModelEvaluation.TYPE_NAME)
-    metrics = read_metrics(Path(evaluation.uri))
-    config = run.producer(evaluation).custom_properties["eval_config"].string_value
+    metrics = read_metrics(evaluation)
+    config = run.parameter(_EVALUATION, "eval_config")
     decisions = [GateDecision.of(gate, metrics) for gate in recorded_gates(config)]
-    quarantine = run.artifact(Quarantine.TYPE_NAME)
-    summary = read_summary(quarantine.uri)
-    options = DataOptions.model_validate_json(
-        run.producer(quarantine).custom_properties["options"].string_value
-    )
-    training = read_record(Path(run.artifact(standard_artifacts.ModelRun.TYPE_NAME).uri))
+    summary = read_summary(str(quarantine))
+    options = DataOptions.model_validate_json(run.parameter(Quarantine.TYPE_NAME, "options"))
+    training = read_record(record)
     return {
         "schema_version": SCHEMA,
         "model_details": {

@@ -67,8 +67,9 @@ def _card(root: Path, store: MetadataStore, pushes: list[Push], version: int) ->
         return None
     if push.base is None:
         from pipeline.model_card.trained import trained_card  # TFMA takes seconds
+        from pipeline.run_artifacts import run_behind
 
-        card = trained_card(store, push)
+        card = trained_card(run_behind(store, push.run), push)
     else:
         base = _written(root, push.base) or _card(root, store, pushes, push.base)
         card = None if base is None else derived_card(base, push)

@@ -1,0 +1,126 @@
+"""A root as runs leave it, written by hand: metadata, the artifacts that are read, versions."""
+
+from pathlib import Path
+
+import tensorflow as tf
+from google.protobuf import json_format
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tensorflow_model_analysis.proto import metrics_for_slice_pb2
+from tfx.orchestration import metadata
+from tfx.orchestration.portable.mlmd import context_lib, execution_lib
+from tfx.types import standard_artifacts
+
+from components.artifacts import Quarantine
+from components.ingestion.summary import IngestionSummary, write_summary
+from models import metrics
+from pipeline.config import load_configuration
+from pipeline.evaluation import evaluation_config
+from pipeline.layout import artifacts_folder, metadata_file, serving_folder
+from serving.version_labels import write_labels
+
+ERROR = "squared_error"
+
+
+class RecordedRoot:
+    """A root that runs are added to; each pushes a version, the first one 1."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._config = load_configuration()
+        self._versions = 0
+
+    def run(
+        self, *, error: float = 0.25, ratings: tuple[float, ...] = (), divergence: float = 0.0
+    ) -> str:
+        """Record a run that pushed the next version, as the stable one.
+
+        Args:
+            error: of the candidate over all items.
+            ratings: counts by bin of the predicted ones.
+            divergence: of the price, from the run before.
+
+        Returns:
+            Its id.
+        """
+        self._versions += 1
+        name = f"run-{self._versions}"
+        self._root.mkdir(parents=True, exist_ok=True)
+        config = metadata.sqlite_metadata_connection_config(str(metadata_file(self._root)))
+        with metadata.Metadata(config) as handle:
+            context = context_lib.register_context_if_not_exists(handle, "pipeline_run", name)
+
+            def record(node, outputs, inputs=None, **parameters):
+                execution = execution_lib.prepare_execution(
+                    handle, mlmd.ExecutionType(name=node), state=mlmd.Execution.COMPLETE,
+                    exec_properties=parameters,
+                )  # fmt: skip
+                execution_lib.put_execution(handle, execution, [context], inputs or {}, outputs)
+
+            quarantine = self._placed(Quarantine(), "DataFolderExampleGen/quarantine")
+            write_summary(quarantine.uri, _summary())
+            record(
+                "DataFolderExampleGen", {"quarantine": [quarantine]},
+                options=self._config.data.options().model_dump_json(),
+            )  # fmt: skip
+            anomalies = self._placed(
+                standard_artifacts.ExampleAnomalies(), "DriftValidatorCatalogue/anomalies"
+            )
+            _write_drift(Path(anomalies.uri), divergence)
+            record("DriftValidatorCatalogue", {"anomalies": [anomalies]})
+            model = standard_artifacts.Model()
+            record("TwoTowerTrainer", {"model": [model]})
+            blessing = standard_artifacts.ModelBlessing()
+            blessing.set_int_custom_property("blessed", 1)
+            blessing.set_int_custom_property("current_model_id", model.id)
+            evaluation = self._placed(standard_artifacts.ModelEvaluation(), "Evaluator/evaluation")
+            _write_evaluation(Path(evaluation.uri), error, ratings)
+            gates = evaluation_config(self._config.gates.model, by_span=False)
+            record(
+                "Evaluator", {"blessing": [blessing], "evaluation": [evaluation]},
+                eval_config=json_format.MessageToJson(gates),
+            )  # fmt: skip
+            pushed = standard_artifacts.PushedModel()
+            pushed.set_int_custom_property("pushed", 1)
+            pushed.set_string_custom_property("pushed_version", str(self._versions))
+            pushed.set_string_custom_property("label", "stable")
+            record("AtomicPusher", {"pushed_model": [pushed]}, {"model_blessing": [blessing]})
+        serving = serving_folder(self._root)
+        (serving / str(self._versions)).mkdir(parents=True)
+        write_labels(serving, {"stable": self._versions})
+        return name
+
+    def _placed(self, artifact, place):
+        folder = artifacts_folder(self._root) / place / str(self._versions)
+        folder.mkdir(parents=True)
+        artifact.uri = str(folder)
+        return artifact
+
+
+def _summary() -> IngestionSummary:
+    return IngestionSummary(
+        files=(), splits={"train": 10, "eval": 2, "new_items": 2}, is_implicit=False,
+        rating_min=1, rating_max=5, users=4, items=6, new_products=1, held_out_items=1,
+    )  # fmt: skip
+
+
+def _write_evaluation(folder: Path, error: float, ratings: tuple[float, ...]) -> None:
+    found = metrics_for_slice_pb2.MetricsForSlice()
+    value = found.metric_keys_and_values.add()
+    value.key.name = ERROR
+    value.value.double_value.value = error
+    counts = found.metric_keys_and_values.add()
+    counts.key.name = metrics.RATING_COUNTS
+    counts.value.array_value.float64_values.extend(ratings)
+    with tf.io.TFRecordWriter(str(folder / "metrics-00000-of-00001.tfrecord")) as writer:
+        writer.write(found.SerializeToString())
+
+
+def _write_drift(folder: Path, divergence: float) -> None:
+    anomalies = anomalies_pb2.Anomalies()
+    info = anomalies.drift_skew_info.add()
+    info.path.step.append("price")
+    info.drift_measurements.add(value=divergence, threshold=0.25)
+    split = folder / "SplitPair-all_all"
+    split.mkdir()
+    (split / "SchemaDiff.pb").write_bytes(anomalies.SerializeToString())

@@ -1,0 +1,90 @@
+"""What is read back of runs, also once people have removed artifacts or moved the root."""
+
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from models.errors import BadInput, DebutError
+from models.stability import stability_index
+from pipeline.cli import main
+from pipeline.config import load_configuration
+from pipeline.console.records import Records
+from pipeline.drift import FeatureDrift, read_drift
+from pipeline.layout import artifacts_folder, metadata_file
+from pipeline.outcome import read_outcome
+from pipeline.pushed import read_terms
+from pipeline.run_artifacts import newest_run
+from pipeline.versions import read_versions
+from tests.pipeline.recorded import ERROR, RecordedRoot
+
+BEFORE, AFTER = (50.0, 30.0, 20.0), (20.0, 30.0, 50.0)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two runs, the second one with other ratings."""
+    recorded = RecordedRoot(tmp_path / "runs")
+    recorded.run(error=0.25, ratings=BEFORE)
+    recorded.run(error=0.5, ratings=AFTER, divergence=0.125)
+    return tmp_path / "runs"
+
+
+def gone(root, node):
+    shutil.rmtree(artifacts_folder(root) / node)
+
+
+def test_metrics_terms_and_drift_are_those_that_the_runs_left(root):
+    newest, oldest = read_versions(root)
+    assert newest.metrics[f"{ERROR} overall"] == 0.5
+    assert oldest.metrics[f"{ERROR} overall"] == 0.25
+    terms = read_terms(metadata_file(root))
+    assert terms.scale == (1, 5, False)
+    drift = read_drift(newest_run(metadata_file(root)))
+    assert drift.since == "run-1"
+    assert drift.ratings == stability_index(BEFORE, AFTER)
+    assert drift.features == (FeatureDrift("price", "all", 0.125, 0.25),)
+
+
+def test_the_first_run_has_drifted_from_nothing(tmp_path):
+    RecordedRoot(tmp_path).run(ratings=BEFORE)
+    drift = read_drift(newest_run(metadata_file(tmp_path)))
+    assert (drift.since, drift.ratings) == ("", None)
+
+
+def test_versions_are_listed_without_metrics_once_the_evaluations_are_removed(root):
+    gone(root, "Evaluator")
+    assert [(v.version, v.metrics, v.gates) for v in read_versions(root)] == [
+        (2, {}, "passed"),
+        (1, {}, "passed"),
+    ]
+    done = CliRunner().invoke(main, ["versions", "--root", str(root)])
+    assert done.exit_code == 0, done.output
+    assert Records(root).read()[1] is None
+
+
+def test_drift_compares_no_ratings_with_an_evaluation_that_was_removed(root):
+    shutil.rmtree(artifacts_folder(root) / "Evaluator" / "evaluation" / "1")
+    drift = read_drift(newest_run(metadata_file(root)))
+    assert (drift.since, drift.ratings) == ("run-1", None)
+    assert drift.features
+
+
+def test_changing_items_names_what_is_gone_of_the_run_behind_the_model(root):
+    gone(root, "DataFolderExampleGen")
+    with pytest.raises(BadInput, match=r"quarantine/2 is gone.*enable_cache=false"):
+        read_terms(metadata_file(root))
+
+
+def test_a_run_whose_cache_names_what_is_gone_says_how_to_run_without_it(root):
+    gone(root, "DataFolderExampleGen")
+    with pytest.raises(DebutError, match=r"quarantine/2, which is gone.*enable_cache=false"):
+        read_outcome(metadata_file(root), load_configuration(), {})
+
+
+def test_a_root_that_was_moved_is_told_from_one_that_tells_nothing(root, tmp_path):
+    moved = root.rename(tmp_path / "moved")
+    assert [version.version for version in read_versions(moved)] == [2, 1]
+    assert read_drift(newest_run(metadata_file(moved))).ratings is None
+    with pytest.raises(BadInput, match="the root was moved"):
+        read_terms(metadata_file(moved))
