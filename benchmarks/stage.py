@@ -25,7 +25,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from tfx.orchestration.pipeline import RunOptions
 
 from components.beam_workers import prepare_workers
-from components.lineage import open_store
+from components.metadata_store import open_store
 from models.candidates.building import build_index, read_inheritance
 from models.errors import DebutError
 from pipeline.config import Configuration, load_configuration

@@ -78,13 +78,6 @@ class Push:
     model: int | None
 
 
-def open_store(metadata: Path) -> MetadataStore:
-    """The store in a SQLite file, which is made where it is missing."""
-    connection = mlmd.ConnectionConfig()
-    connection.sqlite.filename_uri = str(metadata)
-    return MetadataStore(connection)
-
-
 def read_pushes(store: MetadataStore) -> list[Push]:
     """All pushes in their order.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.lineage import open_store
+from components.metadata_store import open_store
 from pipeline.layout import artifacts_folder, metadata_file
 
 

@@ -19,7 +19,7 @@ from components.catalogue.component import CatalogueUpdater
 from components.catalogue.update import Change, DataTerms
 from components.exploration.component import ExplorationUpdater
 from components.infra_validator import EmbeddedInfraValidator
-from components.lineage import open_store
+from components.metadata_store import read_store
 from components.push_terms import PushTerms
 from components.pusher import AtomicPusher
 from models.options import ExploreOptions
@@ -185,7 +185,7 @@ def _run(root: Path, create: Callable[[Path, PushTerms, Places], tfx.dsl.Pipelin
     with alone(root, waiting=_say_waiting), one_at_a_time(root, waiting=_say_waiting):
         clear_abandoned(root)
         base = newest_version(serving)
-        push = terms_of(base, open_store(metadata_file(root)))
+        push = terms_of(base, read_store(metadata_file(root)))
         tfx.orchestration.LocalDagRunner().run(create(base, push, found))
         made = newest_version(serving)
         if made != base:

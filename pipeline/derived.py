@@ -9,7 +9,8 @@ from typing import Final
 
 from ml_metadata.metadata_store import MetadataStore
 
-from components.lineage import ROLLBACK, open_store, record_push
+from components.lineage import ROLLBACK, record_push
+from components.metadata_store import open_store
 from components.push_terms import PushTerms
 from components.version_folder import KEEP, label_of, push, push_in_place_of
 from pipeline.layout import metadata_file

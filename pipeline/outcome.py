@@ -16,7 +16,6 @@ from components.lineage import (
     OVERRIDE,
     WITHDRAWN,
     left_out,
-    open_store,
     push_of,
     read_pushes,
 )
@@ -157,7 +156,7 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
     version = Path(destination) if destination else None
     is_repeat = run.is_cached(pushed)
     if version is not None and is_repeat:
-        version = _standing(metadata, version)
+        version = _standing(run, version)
     return Outcome(
         run_id=run.name,
         summary=summary,
@@ -195,7 +194,7 @@ def _left_out(run: RunArtifacts, version: Path) -> tuple[int, ...]:
     return tuple(push.version for push in pushes)
 
 
-def _standing(metadata: Path, version: Path) -> Path:
+def _standing(run: RunArtifacts, version: Path) -> Path:
     """The version, or where it was removed, the newest one if it holds the same trained model.
 
     Raises:
@@ -203,7 +202,7 @@ def _standing(metadata: Path, version: Path) -> Path:
     """
     if version.is_dir():
         return version
-    pushes = read_pushes(open_store(metadata))
+    pushes = read_pushes(run.store)
     newest = _newest(version.parent)
     own, latest = push_of(pushes, int(version.name)), push_of(pushes, int(newest or 0))
     if own is None or latest is None or own.model != latest.model:

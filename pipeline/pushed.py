@@ -11,7 +11,8 @@ from components.artifacts import Quarantine
 from components.catalogue.update import DataTerms
 from components.ingestion.options import DataOptions
 from components.ingestion.summary import RatingScale, read_summary
-from components.lineage import open_store, read_pushes
+from components.lineage import read_pushes
+from components.metadata_store import read_store
 from models.errors import BadInput
 from pipeline.run_artifacts import run_behind
 
@@ -27,7 +28,7 @@ def read_terms(metadata: Path) -> DataTerms:
             f"{metadata} does not exist, so nothing tells how the model's data was read. Give "
             "--root the folder that `debut run` was given."
         )
-    store = open_store(metadata)
+    store = read_store(metadata)
     runs = (push.run for push in reversed(read_pushes(store)) if push.run is not None)
     newest = next(runs, None)
     if newest is None:

@@ -9,7 +9,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx.types import standard_artifacts
 
-from components.lineage import open_store
+from components.metadata_store import read_store
 
 
 def newest_run(metadata: Path) -> RunArtifacts:
@@ -21,7 +21,7 @@ def newest_run(metadata: Path) -> RunArtifacts:
     Raises:
         NotFoundError: there is no run.
     """
-    store = open_store(metadata)
+    store = read_store(metadata)
     runs = store.get_contexts_by_type("pipeline_run")
     if not runs:
         raise errors.NotFoundError(f"{metadata} tells of no run")
@@ -36,7 +36,7 @@ def run_behind(store: MetadataStore, context: int) -> RunArtifacts:
 
 def newest_judged_run(metadata: Path) -> RunArtifacts | None:
     """Of the newest run that Evaluator judged; None where there is none."""
-    store = open_store(metadata)
+    store = read_store(metadata)
     for context in sorted(
         store.get_contexts_by_type("pipeline_run"), key=lambda context: -int(context.id)
     ):

@@ -22,7 +22,8 @@ from tfx.proto.orchestration import execution_result_pb2
 from components.beam_workers import prepare_workers
 from components.ingestion.folder import fingerprint, open_folder
 from components.ingestion.options import read_pseudonym_key
-from components.lineage import open_store, read_pushes, withdrawn_models
+from components.lineage import read_pushes, withdrawn_models
+from components.metadata_store import read_store
 from models.encoders.depth import check_depth
 from models.encoders.folder import SCRATCH, open_encoder
 from models.errors import BadInput
@@ -124,9 +125,7 @@ def places(root: Path) -> Places:
 
 def _withdrawn(metadata: Path) -> dict[str, str]:
     """Ids of models that a rollback took out of service, with the reason."""
-    if not metadata.is_file():
-        return {}
-    models = withdrawn_models(read_pushes(open_store(metadata)))
+    models = withdrawn_models(read_pushes(read_store(metadata)))
     return {str(model): reason for model, reason in models.items()}
 
 

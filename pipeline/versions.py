@@ -19,12 +19,12 @@ from components.lineage import (
     REASON,
     ROLLBACK,
     Push,
-    open_store,
     override_behind,
     push_of,
     read_pushes,
     withdrawn_models,
 )
+from components.metadata_store import read_store
 from models import features
 from pipeline.evaluation import CANDIDATE, read_metrics, recorded_gates
 from pipeline.layout import metadata_file, serving_folder
@@ -85,7 +85,7 @@ def read_versions(root: Path) -> list[Version]:
     """
     serving = serving_folder(root.resolve())
     newest = int(newest_version(serving).name)
-    store = open_store(metadata_file(root.resolve()))
+    store = read_store(metadata_file(root.resolve()))
     pushes = read_pushes(store)
     withdrawn = withdrawn_models(pushes)
     labels = read_labels(serving)

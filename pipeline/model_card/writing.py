@@ -11,7 +11,8 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ml_metadata.metadata_store import MetadataStore
 
-from components.lineage import Push, open_store, push_of, read_pushes
+from components.lineage import Push, push_of, read_pushes
+from components.metadata_store import read_store
 from components.whole_folders import write_at_once
 from pipeline.layout import MODEL_NAME, cards_folder, metadata_file
 from pipeline.model_card.derived import change, derived_card
@@ -33,7 +34,7 @@ def write_card(root: Path, version: int) -> Path | None:
     Returns:
         The page; None where the push, or the run behind it, was not recorded, or is gone.
     """
-    store = open_store(metadata_file(root.resolve()))
+    store = read_store(metadata_file(root.resolve()))
     card = _card(root, store, read_pushes(store), version)
     if card is None:
         return None

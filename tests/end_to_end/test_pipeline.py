@@ -37,7 +37,7 @@ from components import accounted
 from components.accounting import note_rows, noted_rows
 from components.catalogue import beam_describing, describing
 from components.catalogue.update import Change
-from components.lineage import open_store
+from components.metadata_store import open_store
 from models.errors import BadInput, DebutError, Refused
 from models.stability import stability_index
 from pipeline.beam_profiles import beam_pipeline_args

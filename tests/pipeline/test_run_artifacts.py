@@ -11,11 +11,11 @@ from pipeline.cli import main
 from pipeline.config import load_configuration
 from pipeline.console.records import Records
 from pipeline.drift import FeatureDrift, read_drift
-from pipeline.layout import artifacts_folder, metadata_file
+from pipeline.layout import artifacts_folder, metadata_file, serving_folder
 from pipeline.outcome import read_outcome
 from pipeline.pushed import read_terms
 from pipeline.run_artifacts import newest_run
-from pipeline.versions import read_versions
+from pipeline.versions import NOT_RECORDED, read_versions
 from tests.pipeline.recorded import ERROR, RecordedRoot
 
 BEFORE, AFTER = (50.0, 30.0, 20.0), (20.0, 30.0, 50.0)
@@ -50,6 +50,14 @@ def test_the_first_run_has_drifted_from_nothing(tmp_path):
     RecordedRoot(tmp_path).run(ratings=BEFORE)
     drift = read_drift(newest_run(metadata_file(tmp_path)))
     assert (drift.since, drift.ratings) == ("", None)
+
+
+def test_versions_beside_which_nothing_is_recorded_are_listed_and_nothing_is_made(tmp_path):
+    (serving_folder(tmp_path) / "7").mkdir(parents=True)
+    [version] = read_versions(tmp_path)
+    assert (version.version, version.by, version.labels) == (7, NOT_RECORDED, ("stable",))
+    assert Records(tmp_path).read()[1] is None
+    assert not metadata_file(tmp_path).exists()
 
 
 def test_versions_are_listed_without_metrics_once_the_evaluations_are_removed(root):
