@@ -7,16 +7,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from models.errors import BadInput
+
 
 @contextmanager
 def held(file: Path, *, busy: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold a lock, which the kernel frees however the process ends.
 
     Args:
-        file: in an existing folder; it is made, and stays empty.
+        file: it is made where it is missing, its folder too, and stays empty.
         busy: called where another process holds the lock. If it returns, this one waits.
+
+    Raises:
+        BadInput: the folder can't be written, so nothing in it can be changed.
     """
-    with file.open("a") as lock:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = file.open("a")
+    except OSError as error:
+        raise BadInput(
+            f"{file.parent} can't be written ({error.strerror}). Give one that can."
+        ) from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -26,7 +26,7 @@ def export_newest(root: Path, output: Path) -> tuple[str, int]:
 
     Raises:
         BadInput: nothing was pushed, the version is too old, every item is an anchor, or `output`
-            is there already.
+            is there already or can't be made.
     """
     if output.exists():
         raise BadInput(f"{output} is there already. Give --output a folder that is not.")
@@ -37,9 +37,14 @@ def export_newest(root: Path, output: Path) -> tuple[str, int]:
             f"Every item of {version} is an anchor, whose scores need no search: there is nothing "
             "to export."
         )
-    output.parent.mkdir(parents=True, exist_ok=True)
     with written_beside(output.resolve().parent) as hidden:
-        hidden.mkdir()
+        try:
+            hidden.mkdir(parents=True)
+        except OSError as error:
+            raise BadInput(
+                f"{output} can't be made ({error.strerror}). Give --output a folder below one "
+                "that can be written."
+            ) from error
         items = export_vectors(shelf, hidden)
         hidden.rename(output)
     return version.name, items

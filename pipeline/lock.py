@@ -27,7 +27,7 @@ def alone(root: Path, *, waiting: Callable[[], None] | None = None) -> AbstractC
             refuse instead.
 
     Raises:
-        BadInput: the folder can't be written; or, on entering, another run is under way.
+        BadInput: on entering, the folder can't be written or another run is under way.
     """
 
     def refuse() -> None:
@@ -36,15 +36,7 @@ def alone(root: Path, *, waiting: Callable[[], None] | None = None) -> AbstractC
             "it, or give another --root."
         )
 
-    lock = root / _RUN
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock.touch()
-    except OSError as error:
-        raise BadInput(
-            f"{root} can't be written ({error.strerror}). Give --root a folder that can."
-        ) from error
-    return held(lock, busy=waiting or refuse)
+    return held(root / _RUN, busy=waiting or refuse)
 
 
 def one_at_a_time(root: Path, waiting: Callable[[], None]) -> AbstractContextManager[None]:
@@ -53,5 +45,8 @@ def one_at_a_time(root: Path, waiting: Callable[[], None]) -> AbstractContextMan
     Args:
         root: an existing folder.
         waiting: called where another process holds it.
+
+    Raises:
+        BadInput: on entering, the folder can't be written.
     """
     return held(root / _ITEMS, busy=waiting)

@@ -48,7 +48,9 @@ def test_a_second_run_is_refused_and_a_scheduled_one_is_told_that_it_waits(tmp_p
         pass
 
 
-def test_a_root_that_cannot_be_made_is_bad_input(tmp_path):
+def test_a_root_that_cannot_be_written_is_bad_input(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadInput, match="Give --root a folder"):
-        alone(tmp_path / "file" / "root")
+    root = tmp_path / "file" / "root"
+    for lock in (alone(root), one_at_a_time(root, waiting=lambda: None)):
+        with pytest.raises(BadInput, match=f"{root} can't be written .Not a directory"), lock:
+            pass

@@ -1,0 +1,70 @@
+"""Commands that change something, where they may not: bad input, by the folder's name."""
+
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+
+from pipeline.cli import main
+from pipeline.layout import serving_folder
+from serving.version_labels import CANARY, STABLE, write_labels
+from tests.components.ingestion.helpers import write_shop
+from tests.pipeline.recorded import RecordedRoot
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Version 1 is stable, and 2 the canary."""
+    recorded = RecordedRoot(tmp_path / "runs")
+    recorded.run()
+    recorded.run()
+    serving = serving_folder(tmp_path / "runs")
+    for version in ("1", "2"):
+        (serving / version / "saved_model.pb").write_bytes(b"")
+    write_labels(serving, {STABLE: 1, CANARY: 2})
+    return tmp_path / "runs"
+
+
+def debut(*arguments):
+    done = CliRunner().invoke(main, [*map(str, arguments)])
+    return done.exit_code, " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "lock"),
+    [
+        (("promote",), "serving/.debut.lock"),
+        (("rollback", "1", "--reason", "it sold nothing"), "serving/.debut.lock"),
+        (("items", "remove", "--item", "1"), "items.lock"),
+        (("run",), ".run.lock"),
+    ],
+)
+def test_a_root_that_may_not_be_written_is_named_with_the_remedy(root, command, lock):
+    # No right is missing where the tests run as root, but a folder can't be opened as a file.
+    (root / lock).mkdir()
+    code, said = debut(*command, "--root", root)
+    assert code == 2, said
+    assert f"{(root / lock).parent} can't be written (Is a directory). Give one that can." in said
+
+
+def test_a_data_folder_that_may_not_be_written_is_named_with_the_remedy(tmp_path, monkeypatch):
+    data = write_shop(tmp_path / "data")
+    (data / ".export.lock").mkdir()
+    monkeypatch.setenv("SHOP_KEY", "secret")
+    code, said = debut("feedback", "export", "--log", tmp_path, "--data", data, "--key", "SHOP_KEY")
+    assert code == 2 and f"{data} can't be written" in said
+
+
+def test_an_index_is_not_exported_below_a_file(root, monkeypatch):
+    class Shelf:
+        class served:
+            anchor_teacher = tf.constant([1])
+
+        item_id = tf.constant(["a", "b"])
+
+    class Model:
+        _shelf = Shelf
+
+    monkeypatch.setattr(tf.saved_model, "load", lambda version: Model)
+    (root / "file").write_text("")
+    code, said = debut("index", "export", "--root", root, "--output", root / "file" / "index")
+    assert code == 2 and "index can't be made (Not a directory). Give --output" in said
