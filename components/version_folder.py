@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,16 @@ KEEP: Final = 10
 """Versions that are kept where nothing says how many."""
 
 
-def push(model: Path, base: Path, *, canary: bool = False, keep: int = KEEP) -> Path:
+Record = Callable[[Path, str], None]
+"""Notes that a version, given by its folder, gets a label: before anybody sees it.
+
+What was killed in between is done by the same command once more, as if for the first time.
+"""
+
+
+def push(
+    model: Path, base: Path, *, canary: bool = False, keep: int = KEEP, record: Record | None = None
+) -> Path:
     """Make `model` the newest version under `base`, and remove versions that are too old.
 
     The copy is written under a name that is no number, which model servers ignore, and renamed
@@ -33,15 +43,18 @@ def push(model: Path, base: Path, *, canary: bool = False, keep: int = KEEP) -> 
         canary: give the version the label `canary` and leave `stable` where it is. Otherwise, and
             where there is no other version, it becomes `stable`, and no version is the canary.
         keep: how many of the newest versions stay; what a label names stays too.
+        record: None where it is noted otherwise, as TFX does for its nodes.
 
     Returns:
         The folder of the new version.
     """
     with _locked(base):
-        return _add(model, base, canary=canary, keep=keep)
+        return _add(model, base, canary=canary, keep=keep, record=record)
 
 
-def push_in_place_of(version: Path, model: Path, *, keep: int = KEEP) -> Path:
+def push_in_place_of(
+    version: Path, model: Path, *, keep: int = KEEP, record: Record | None = None
+) -> Path:
     """Push what was made of the newest version, which the new one takes the place of.
 
     Made of the canary it becomes the canary, else `stable`.
@@ -50,6 +63,7 @@ def push_in_place_of(version: Path, model: Path, *, keep: int = KEEP) -> Path:
         version: folder of the version that it was made of.
         model: a SavedModel's folder.
         keep: as in `push`.
+        record: as in `push`.
 
     Returns:
         The folder of the new version.
@@ -65,11 +79,15 @@ def push_in_place_of(version: Path, model: Path, *, keep: int = KEEP) -> Path:
                 "Nothing was pushed; give the command again."
             )
         is_canary = label_of(version) == CANARY
-        return _add(model, base, canary=is_canary, keep=keep)
+        return _add(model, base, canary=is_canary, keep=keep, record=record)
 
 
-def promote(base: Path) -> int | None:
+def promote(base: Path, *, record: Record | None = None) -> int | None:
     """Make the canary the stable version.
+
+    Args:
+        base: the folder of the version folders.
+        record: as in `push`.
 
     Returns:
         Its number; None where there is no canary.
@@ -77,6 +95,8 @@ def promote(base: Path) -> int | None:
     with _locked(base):
         canary = read_labels(base).get(CANARY)
         if canary is not None:
+            if record is not None:
+                record(base / str(canary), STABLE)
             write_labels(base, {STABLE: canary})
     return canary
 
@@ -98,11 +118,10 @@ def label_of(version: Path) -> str:
 
 def _locked(base: Path) -> AbstractContextManager[None]:
     """Alone among the processes that change the folder."""
-    base.mkdir(parents=True, exist_ok=True)
     return held(base.parent / f".{base.name}.lock")
 
 
-def _add(model: Path, base: Path, *, canary: bool, keep: int) -> Path:
+def _add(model: Path, base: Path, *, canary: bool, keep: int, record: Record | None) -> Path:
     """What `push` says, for who holds the lock."""
     clear(base)
     with written_beside(base) as copy:
@@ -111,10 +130,13 @@ def _add(model: Path, base: Path, *, canary: bool, keep: int) -> Path:
         newest = max(versions_on_disk(base), default=0)
         number = max(int(time.time()), newest + 1)
         version = base / str(number)
+        is_canary = canary and bool(labels)
+        if record is not None:
+            record(version, CANARY if is_canary else STABLE)
         copy.rename(version)
-    labels = {STABLE: labels[STABLE], CANARY: number} if canary and labels else {STABLE: number}
-    _prune(base, keep=keep, spared=set(labels.values()))
+    labels = {STABLE: labels[STABLE], CANARY: number} if is_canary else {STABLE: number}
     write_labels(base, labels)
+    _prune(base, keep=keep, spared=set(labels.values()))
     return version
 
 

@@ -10,9 +10,9 @@ from typing import Final
 from ml_metadata.metadata_store import MetadataStore
 
 from components.lineage import ROLLBACK, record_push
-from components.metadata_store import open_store
+from components.metadata_store import open_store, read_store
 from components.push_terms import PushTerms
-from components.version_folder import KEEP, label_of, push, push_in_place_of
+from components.version_folder import KEEP, push, push_in_place_of
 from pipeline.layout import metadata_file
 from pipeline.model_card import write_card
 
@@ -44,15 +44,18 @@ def push_made_of(
     Raises:
         Refused: another version was pushed meanwhile.
     """
-    store = open_store(metadata_file(root.resolve()))
-    keep = terms_of(base, store).keep
+    metadata = metadata_file(root.resolve())
+
+    def record(version: Path, label: str) -> None:
+        record_push(
+            open_store(metadata), version, base=base, kind=kind, label=label, details=details
+        )  # fmt: skip
+
+    keep = terms_of(base, read_store(metadata)).keep
     if kind == ROLLBACK:
-        version = push(candidate, base.parent, keep=keep)
+        version = push(candidate, base.parent, keep=keep, record=record)
     else:
-        version = push_in_place_of(base, candidate, keep=keep)
-    record_push(
-        store, version, base=base, kind=kind, label=label_of(version), details=details
-    )  # fmt: skip
+        version = push_in_place_of(base, candidate, keep=keep, record=record)
     write_card(root, int(version.name))
     return version
 

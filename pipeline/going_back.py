@@ -80,13 +80,16 @@ def promote_canary(root: Path, *, reason: str) -> int:
     """
     serving = serving_folder(root.resolve())
     newest_version(serving)
-    version = promote(serving)
+
+    def record(version: Path, _: str) -> None:
+        record_promotion(open_store(metadata_file(root.resolve())), int(version.name), reason)
+
+    version = promote(serving, record=record)
     if version is None:
         raise BadInput(
             f"No version under {serving} is a canary. `debut run --set push.canary=true` pushes "
             "one."
         )
-    record_promotion(open_store(metadata_file(root.resolve())), version, reason)
     return version
 
 

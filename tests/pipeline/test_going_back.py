@@ -1,0 +1,79 @@
+"""Promoting and going back are done by the command once more where it was killed half-way."""
+
+import pytest
+from click.testing import CliRunner
+
+from components import version_folder
+from components.lineage import push_of, read_pushes, withdrawn_models
+from components.metadata_store import read_store
+from pipeline import derived, going_back
+from pipeline.cli import main
+from pipeline.layout import metadata_file, serving_folder
+from serving.version_labels import CANARY, STABLE, read_labels, versions_on_disk, write_labels
+from tests.pipeline.recorded import RecordedRoot
+
+
+class Killed(BaseException):
+    """What no handler of errors catches."""
+
+
+def die(*_, **__):
+    raise Killed
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Versions 1 and 2, of which 2 is stable."""
+    recorded = RecordedRoot(tmp_path)
+    recorded.run()
+    recorded.run()
+    for version in ("1", "2"):
+        (serving_folder(tmp_path) / version / "saved_model.pb").write_bytes(b"")
+    return tmp_path
+
+
+def pushes(root):
+    return read_pushes(read_store(metadata_file(root)))
+
+
+def push(root, version):
+    found = push_of(pushes(root), version)
+    assert found is not None
+    return found
+
+
+def debut(*arguments):
+    return CliRunner().invoke(main, [*map(str, arguments)])
+
+
+@pytest.mark.parametrize("step", ["record_promotion", "write_labels"])
+def test_a_promotion_that_was_killed_is_finished_by_the_command_once_more(root, monkeypatch, step):
+    serving = serving_folder(root)
+    write_labels(serving, {STABLE: 1, CANARY: 2})
+    promote = ("promote", "--root", root)
+    with monkeypatch.context() as patch:
+        patch.setattr(going_back if step == "record_promotion" else version_folder, step, die)
+        with pytest.raises(Killed):
+            going_back.promote_canary(root, reason="")
+    assert read_labels(serving) == {STABLE: 1, CANARY: 2}
+    done = debut(*promote)
+    assert done.exit_code == 0, done.output
+    assert read_labels(serving) == {STABLE: 2}
+    assert push(root, 2).label == STABLE
+
+
+@pytest.mark.parametrize("step", ["record_push", "write_labels"])
+def test_a_rollback_that_was_killed_is_finished_by_the_command_once_more(root, monkeypatch, step):
+    serving, left = serving_folder(root), pushes(root)[-1]
+    with monkeypatch.context() as patch:
+        patch.setattr(derived if step == "record_push" else version_folder, step, die)
+        with pytest.raises(Killed):
+            going_back.roll_back(root, "1", reason="it sold nothing")
+    assert read_labels(serving) == {STABLE: 2}
+    done = debut("rollback", "1", "--root", root, "--reason", "it sold nothing")
+    assert done.exit_code == 0, done.output
+    newest = versions_on_disk(serving)[0]
+    assert read_labels(serving) == {STABLE: newest}
+    assert push(root, newest).base == 1
+    # The next run does not push it again.
+    assert withdrawn_models(pushes(root)) == {left.model: "it sold nothing"}
