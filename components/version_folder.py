@@ -15,7 +15,7 @@ from typing import Final
 
 from components.locks import held
 from components.whole_folders import clear, remove_at_once, written_beside
-from models.errors import Refused
+from models.errors import BadInput, Refused
 from serving.version_labels import CANARY, STABLE, read_labels, versions_on_disk, write_labels
 
 KEEP: Final = 10
@@ -106,8 +106,17 @@ def refresh_labels(base: Path) -> Path:
 
     It takes no lock, so that a server can start where nobody may write and nothing is to be
     written. A push that goes on meanwhile writes the file again.
+
+    Raises:
+        BadInput: something is to be written, and can't be.
     """
-    return write_labels(base, read_labels(base))
+    try:
+        return write_labels(base, read_labels(base))
+    except OSError as error:
+        raise BadInput(
+            f"{base.parent} can't be written ({error.strerror}), and its models.config names the "
+            "versions by another path. Give that path, or a folder that can be written."
+        ) from error
 
 
 def label_of(version: Path) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.commands.configuring import root_option
 from pipeline.commands.failures import debug_option
 from pipeline.layout import MODEL_NAME, serving_folder
+
+if TYPE_CHECKING:
+    from serving.launcher import Engine
 
 _PORT = click.IntRange(1, 65535)
 
@@ -43,18 +48,28 @@ def serve(root: Path, grpc_port: int, rest_port: int, host: str, engine: str) ->
     Says one line when it is ready. New versions are taken up as they are pushed. SIGTERM or Ctrl-C
     finishes the requests in flight and ends with 0.
     """
-    from components.version_folder import refresh_labels
+    from pipeline.newest import newest_version
     from serving import launcher
 
     base = serving_folder(root)
-    launcher.serve(
-        engine,
-        base_path=str(base),
-        model_name=MODEL_NAME,
-        host=host,
-        grpc_port=grpc_port,
-        rest_port=rest_port,
-        # A root may have been moved, or be of a Debut that wrote no labels.
-        model_config=str(refresh_labels(base)) if base.is_dir() else "",
-        say=click.echo,
-    )
+    newest_version(base)
+    chosen = launcher.choose(engine)
+    with _labels(chosen, base) as config:
+        launcher.serve(
+            chosen,
+            base_path=str(base),
+            model_name=MODEL_NAME,
+            host=host,
+            grpc_port=grpc_port,
+            rest_port=rest_port,
+            model_config=str(config),
+            say=click.echo,
+        )
+
+
+def _labels(engine: Engine, base: Path) -> AbstractContextManager[Path]:
+    from components.version_folder import refresh_labels
+    from pipeline.own_labels import own_labels
+
+    # A container is given the root's folder alone, so its file has to lie there.
+    return nullcontext(refresh_labels(base)) if engine == "docker" else own_labels(base)

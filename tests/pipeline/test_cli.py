@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,12 +29,13 @@ from pipeline import demo
 from pipeline.cli import main
 from pipeline.commands.failures import describe
 from pipeline.config import load_configuration
-from pipeline.layout import SAMPLE
+from pipeline.layout import SAMPLE, serving_folder
 from pipeline.lock import alone
 from pipeline.outcome import GateDecision, Outcome
 from serving.answers import Ranking
 from serving.client import Client
 from serving.ports import free_port
+from serving.version_labels import STABLE, config_file, write_labels
 from tests.serving import saved_models
 
 COMMANDS = (
@@ -529,6 +531,17 @@ def server(root):
 def test_serve_says_one_line_and_ends_with_0_on_sigterm(server):
     target, line = server
     assert line == f"Serving debut version 1767322000: gRPC on {target} [embedded]\n"
+
+
+def test_serve_finds_the_versions_itself_and_writes_nothing_in_the_root(root, tmp_path):
+    shutil.copytree(root, tmp_path / "moved")
+    file = config_file(serving_folder(tmp_path / "moved"))
+    write_labels(serving_folder(tmp_path / "moved"), {STABLE: 1767322000})
+    written = file.read_text().replace(str(tmp_path), "/mnt/other")
+    file.write_text(written)
+    with serve(tmp_path / "moved", free_port()) as process:
+        assert process.stdout.readline().startswith("Serving debut version 1767322000")
+    assert file.read_text() == written
 
 
 def test_serve_without_a_run_ends_with_2_and_says_run_first(tmp_path):
