@@ -211,10 +211,17 @@ class Configuration(_Section):
         return self
 
 
-def load_configuration(file: Path | None = None, settings: Sequence[str] = ()) -> Configuration:
+def load_configuration(
+    file: Path | None = None, settings: Sequence[str] = (), *, data: Path | str | None = None
+) -> Configuration:
     """Read the defaults, lay a file over them, then `section.key=value` settings.
 
     Values of settings are YAML, so `null`, `0.5` and `[a, b]` mean what they say.
+
+    Args:
+        file: YAML with the options that differ; None for none.
+        settings: over the file.
+        data: `data.path` as it stands, over both; None leaves it to them.
 
     Raises:
         BadInput: an unreadable file, an unknown key, or a value outside its range.
@@ -227,6 +234,8 @@ def load_configuration(file: Path | None = None, settings: Sequence[str] = ()) -
         if not equals:
             raise BadInput(f"--set {setting!r} has no '='. Write --set section.key=value.")
         _overlay(values, _nested(key.strip().split("."), _parse(text, setting)), f"--set {setting}")
+    if data is not None:
+        values["data"]["path"] = str(data)
     try:
         return Configuration.model_validate(values)
     except ValidationError as error:

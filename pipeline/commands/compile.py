@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -60,9 +59,7 @@ def compile_(
             f"--output {output} does not end in {_SUFFIXES[runner][0]}, by which {runner} tells "
             "what is in the file. Name it so."
         )
-    if data is not None:
-        settings += (f"data.path={json.dumps(data)}",)
-    loaded = load_configuration(config, settings)
+    loaded = load_configuration(config, settings, data=data)
     console = open_console()
     with quiet(None, debug=debugging()), console.status("Loading TensorFlow and TFX"):
         from pipeline.kubeflow.compiling import compile_pipeline

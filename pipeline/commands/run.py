@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -59,9 +58,7 @@ def run(
     from pipeline.commands.terminal import open_console
     from pipeline.config import load_configuration
 
-    if data is not None:
-        settings += (f"data.path={json.dumps(str(data))}",)
-    loaded = load_configuration(config, settings)
+    loaded = load_configuration(config, settings, data=data)
     # Read before the slow imports too, so that a fault in it shows at once.
     folder = open_folder(loaded.data.path or SAMPLE)
     if loaded.rules.file:

@@ -29,6 +29,7 @@ from pipeline import demo
 from pipeline.cli import main
 from pipeline.commands.failures import describe
 from pipeline.config import load_configuration
+from pipeline.kubeflow import compiling
 from pipeline.layout import SAMPLE, serving_folder
 from pipeline.lock import alone
 from pipeline.outcome import GateDecision, Outcome
@@ -478,14 +479,23 @@ def test_an_unexpected_failure_leaves_its_traceback_in_the_log(finished, tmp_pat
     assert "KeyError: 'lost'" in (tmp_path / "root" / "run.log").read_text()
 
 
-def test_data_and_settings_reach_the_pipeline(finished, tmp_path):
-    data = tmp_path / "007: shop"
+@pytest.mark.parametrize("name", ["007: shop", "sh😀p", "𠮷野家", "null", '"q" #1'])
+def test_data_and_settings_reach_the_pipeline(finished, tmp_path, name):
+    data = tmp_path / name
     write_table(data, "items", "item_id,title", "a,Apple")
     write_table(data, "interactions", "user_id,item_id,timestamp", "u,a,1600000000")
     made = outcome(tmp_path / "1")
     _, config = finished(made, "--data", data, "--set", "training.steps=4")
     assert config.data.path == str(data)
     assert config.training.steps == 4
+
+
+def test_the_data_of_a_compiled_pipeline_is_the_path_as_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiling, "compile_pipeline", lambda config, _: config.data.path)
+    file = tmp_path / "pipeline.yaml"
+    result = debut("compile", "--runner=kubeflow", "--data=/models/sh😀p: 1", f"--output={file}")
+    assert result.exit_code == 0, result.output
+    assert file.read_text(encoding="utf-8") == "/models/sh😀p: 1"
 
 
 # Serving and asking
