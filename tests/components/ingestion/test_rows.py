@@ -1,3 +1,4 @@
+import hmac
 import math
 
 import pytest
@@ -73,6 +74,19 @@ def test_item_says_whether_it_is_available_or_nothing(value, expected):
 def test_user_profile_leaves_out_empty_values():
     parse = parser("users", ("age", "user_id", "zip_code", "occupation"))
     assert parse(["24", "u", "", "technician"]) == ("u", ("age: 24. occupation: technician.",))
+
+
+def test_a_user_id_is_kept_only_where_it_can_be_a_pseudonym_already():
+    parse = parser("users", ("user_id", "age"), key=b"key")
+
+    def user(value):
+        return parse([value, ""])[0]
+
+    hashed = user("ann")
+    assert user(f"hmac-sha256:{hashed}") == hashed
+    for raw in ("", "anna@example.org", hashed[1:], f"{hashed}0", f"{hashed[1:]}g"):
+        marked = f"hmac-sha256:{raw}"
+        assert user(marked) == hmac.new(b"key", marked.encode(), "sha256").hexdigest()
 
 
 def test_variant_group():
