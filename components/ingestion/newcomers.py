@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from components.ingestion.folder import DataFile
 from components.ingestion.options import DataOptions
-from components.ingestion.rows import DUPLICATE, UNKNOWN_ITEM, RowFault
-from components.ingestion.set_aside import SetAside, read_records
+from components.ingestion.rows import DUPLICATE, RowFault, id_parser, row_parser
+from components.ingestion.set_aside import SetAside, known_to, read_records
 from models.products import Product
 
 
@@ -34,7 +34,8 @@ def read_products(file: DataFile, options: DataOptions) -> Newcomers:
             raise RowFault(DUPLICATE, "item_id", item)
         seen.add(item)
 
-    records, set_aside = read_records(file, options, check=check)
+    parse = row_parser(file, options, None)
+    records, set_aside = read_records(file, options, parse=parse, check=check)
     return Newcomers([Product(item, *values) for item, values in records], set_aside)
 
 
@@ -51,10 +52,7 @@ def read_withdrawn(
     Raises:
       BadInput: too many rows were set aside, or no row is left.
     """
-
-    def check(item: str) -> None:
-        if item not in catalogue:
-            raise RowFault(UNKNOWN_ITEM, "item_id", item)
-
-    records, set_aside = read_records(file, options, check=check)
+    records, set_aside = read_records(
+        file, options, parse=id_parser(file, options), check=known_to(catalogue)
+    )
     return [item for item, _ in records], set_aside

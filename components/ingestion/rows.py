@@ -43,6 +43,11 @@ _DATETIME: Final = TypeAdapter(datetime)
 _ISO_8601: Final = isoparser(sep="T")
 
 Record = tuple[str, tuple[Any, ...]]
+RowParser = Callable[[list[str] | None], Record]
+"""Turns the fields of a row, None where they can't be told apart, into its record.
+
+Raises RowFault.
+"""
 
 
 class RowFault(Exception):
@@ -53,10 +58,8 @@ class RowFault(Exception):
         self.reason, self.column, self.value = reason, column, value
 
 
-def row_parser(
-    file: DataFile, options: DataOptions, pseudonym_key: bytes | None
-) -> Callable[[list[str] | None], Record]:
-    """Returns the function that turns the fields of a row of `file` into its record.
+def row_parser(file: DataFile, options: DataOptions, pseudonym_key: bytes | None) -> RowParser:
+    """Returns the parser of the rows of `file`.
 
     The records, by table:
       interactions: (item id, (user id, unix seconds, rating on the file's scale or 1.0, logged
@@ -65,9 +68,14 @@ def row_parser(
         or None))
       users: (user id, (profile text,))
       variant_groups: (item id, (group id,))
-    User ids are pseudonyms where a key is given. The function raises RowFault.
+    User ids are pseudonyms where a key is given.
     """
     return _PARSERS[file.table](file.columns, options, pseudonym_key)
+
+
+def id_parser(file: DataFile, options: DataOptions) -> RowParser:
+    """Returns a parser that looks at nothing but the item id; the records are (item id, ())."""
+    return _IdParser(file.columns, options, None)
 
 
 class _RowParser:
@@ -178,6 +186,11 @@ class _ItemParser(_RowParser):
         if (word := value.strip().lower()) not in _WORDS:
             raise RowFault(NEITHER_TRUE_NOR_FALSE, "available", value)
         return _WORDS[word]
+
+
+class _IdParser(_RowParser):
+    def _parse(self, fields: list[str]) -> Record:
+        return self._id(fields, "item_id"), ()
 
 
 class _UserParser(_RowParser):

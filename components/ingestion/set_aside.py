@@ -4,13 +4,13 @@ The rules for a row are those of a run; what breaks them is set aside with numbe
 """
 
 import json
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
 
 from components.ingestion import text
-from components.ingestion.folder import INTERACTIONS, DataFile
+from components.ingestion.folder import DataFile
 from components.ingestion.options import DataOptions
-from components.ingestion.rows import UNKNOWN_ITEM, Record, RowFault, row_parser
+from components.ingestion.rows import UNKNOWN_ITEM, Record, RowFault, RowParser
 from models.errors import BadInput
 
 
@@ -33,8 +33,9 @@ def read_records(
     file: DataFile,
     options: DataOptions,
     *,
+    parse: RowParser,
     check: Callable[[str], None],
-    pseudonym_key: bytes | None = None,
+    is_secret: bool = False,
     remedy: str = "",
 ) -> tuple[list[Record], list[SetAside]]:
     """Reads all rows of a file.
@@ -42,8 +43,10 @@ def read_records(
     Args:
       file: a table of a data folder.
       options: of the run whose rules hold.
+      parse: of the rows of the file.
       check: raises RowFault for an item id that can't be used.
-      pseudonym_key: of that run, None where it kept the ids of users.
+      is_secret: whether the file holds user ids that must not be shown. Columns may be mixed up in
+        a bad row, so any of its values may be one.
       remedy: what the message says besides of rows that can't be used.
 
     Raises:
@@ -51,7 +54,7 @@ def read_records(
     """
     found: list[Record] = []
     set_aside: list[SetAside] = []
-    for row in _rows(file, options, pseudonym_key, check):
+    for row in _rows(file, parse, check, is_secret):
         if isinstance(row, SetAside):
             set_aside.append(row)
         else:
@@ -60,15 +63,19 @@ def read_records(
     return found, set_aside
 
 
+def known_to(catalogue: Collection[str]) -> Callable[[str], None]:
+    """Returns a check for `read_records`: the model must know the item."""
+
+    def check(item: str) -> None:
+        if item not in catalogue:
+            raise RowFault(UNKNOWN_ITEM, "item_id", item)
+
+    return check
+
+
 def _rows(
-    file: DataFile,
-    options: DataOptions,
-    pseudonym_key: bytes | None,
-    check: Callable[[str], None],
-) -> Iterator[tuple[str, tuple[Any, ...]] | SetAside]:
-    parse = row_parser(file, options, pseudonym_key)
-    # Columns may be mixed up in a bad row, so any of its values may be a raw user id.
-    is_secret = pseudonym_key is not None and file.table == INTERACTIONS
+    file: DataFile, parse: RowParser, check: Callable[[str], None], is_secret: bool
+) -> Iterator[Record | SetAside]:
     for number, line, values in file.rows():
         try:
             item, record = parse(values)

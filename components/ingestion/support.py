@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from components.ingestion.folder import DataFile
 from components.ingestion.options import DataOptions
-from components.ingestion.rows import UNKNOWN_ITEM, RowFault
-from components.ingestion.set_aside import SetAside, read_records
+from components.ingestion.rows import row_parser
+from components.ingestion.set_aside import SetAside, known_to, read_records
 from components.ingestion.summary import RatingScale
 from models.errors import BadInput
 from models.shelf.intake import FirstInteraction
@@ -51,12 +51,9 @@ def read_support(
             )
         options = options.model_copy(update={"rating_min": scale.low, "rating_max": scale.high})
 
-    def check(item: str) -> None:
-        if item not in catalogue:
-            raise RowFault(UNKNOWN_ITEM, "item_id", item)
-
     records, set_aside = read_records(
-        file, options, check=check, pseudonym_key=pseudonym_key,
+        file, options, parse=row_parser(file, options, pseudonym_key), check=known_to(catalogue),
+        is_secret=pseudonym_key is not None,
         remedy="; an item must be on the shelf of the model, or be added with --items",
     )  # fmt: skip
     return Support(

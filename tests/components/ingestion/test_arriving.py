@@ -1,0 +1,82 @@
+"""Files that arrive after a run: new products, first interactions, and what is withdrawn."""
+
+import hmac
+
+import pytest
+
+from components.ingestion.folder import INTERACTIONS, ITEMS, open_table
+from components.ingestion.newcomers import read_products, read_withdrawn
+from components.ingestion.rows import DUPLICATE, NOT_A_NUMBER, UNKNOWN_ITEM
+from components.ingestion.summary import RatingScale
+from components.ingestion.support import read_support
+from models.errors import BadInput
+from models.products import Product
+from models.shelf.intake import FirstInteraction
+from tests.components.ingestion.helpers import data_options
+
+LENIENT = {"max_quarantined_share": 0.5}
+STARS = RatingScale(1, 5, is_implicit=False)
+
+
+def table(tmp_path, name, *lines, required=None):
+    file = tmp_path / "arrived.csv"
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return open_table(file, name, required=required)
+
+
+def reasons(set_aside):
+    return [(row.row, row.line, row.reason, row.column, row.value) for row in set_aside]
+
+
+def test_of_the_rows_about_a_product_the_first_counts(tmp_path):
+    file = table(
+        tmp_path, ITEMS, "item_id,title,price", "a,Cup,2.5", "a,Mug,3", "b,Pot,cheap", "c,Jar,"
+    )
+    products, set_aside = read_products(file, data_options(**LENIENT))
+    assert products == [
+        Product("a", "Cup", "", "", "", 2.5, None),
+        Product("c", "Jar", "", "", "", None, None),
+    ]
+    assert reasons(set_aside) == [
+        (2, 3, DUPLICATE, "item_id", "a"),
+        (3, 4, NOT_A_NUMBER, "price", "cheap"),
+    ]
+
+
+def test_a_product_is_withdrawn_whatever_stands_in_its_other_columns(tmp_path):
+    rows = ("item_id,price,available", "a,cheap,perhaps", "b,-1,", "x,1,")
+    file = table(tmp_path, ITEMS, *rows, required=("item_id",))
+    withdrawn, set_aside = read_withdrawn(file, data_options(**LENIENT), {"a", "b"})
+    assert withdrawn == ["a", "b"]
+    assert reasons(set_aside) == [(3, 4, UNKNOWN_ITEM, "item_id", "x")]
+
+
+def test_too_many_unknown_items_are_named(tmp_path):
+    file = table(tmp_path, ITEMS, "item_id", "x", "y", "a", required=("item_id",))
+    with pytest.raises(BadInput, match=r"2 of 3 rows .* the model does not know: x, y"):
+        read_withdrawn(file, data_options(**LENIENT), {"a"})
+
+
+def test_first_interactions_are_on_the_scale_of_the_run_and_show_no_user(tmp_path):
+    file = table(
+        tmp_path, INTERACTIONS, "user_id,item_id,timestamp,rating",
+        "ann,a,1600000000,3", "ann,x,1600000000,3", "ben,a,1600000000,6", "ben,a,1600000001,5",
+    )  # fmt: skip
+    interactions, set_aside = read_support(
+        file, options=data_options(**LENIENT), scale=STARS, catalogue={"a"}, pseudonym_key=b"key",
+    )  # fmt: skip
+    ann, ben = (hmac.new(b"key", user, "sha256").hexdigest() for user in (b"ann", b"ben"))
+    assert interactions == [
+        FirstInteraction("a", ann, 1600000000, 0.5),
+        FirstInteraction("a", ben, 1600000001, 1.0),
+    ]
+    assert [(row.row, row.column, row.value) for row in set_aside] == [
+        (2, "item_id", ""),
+        (3, "rating", ""),
+    ]
+
+
+def test_first_interactions_without_the_ratings_of_the_run_are_refused(tmp_path):
+    file = table(tmp_path, INTERACTIONS, "user_id,item_id,timestamp", "ann,a,1600000000")
+    with pytest.raises(BadInput, match="has no column rating"):
+        read_support(file, options=data_options(), scale=STARS, catalogue={"a"}, pseudonym_key=None)
