@@ -128,7 +128,8 @@ def open_table(path: Path, table: str, *, required: Sequence[str] | None = None)
             f"{path} is none of {', '.join(_SUFFIXES)}. Give a file in one of these formats."
         )
     needed = REQUIRED_COLUMNS[table] if required is None else required
-    return _open_file(path.parent, path, table=table, span=0, required=needed)
+    with _reachable(path):
+        return _open_file(path.parent, path, table=table, span=0, required=needed)
 
 
 def fingerprint(folder: DataFolder, pseudonym_key: bytes | None = None) -> str:
@@ -199,6 +200,8 @@ def _open_file(
     try:
         columns = next((row.fields for row in _read(str(path))), None)
         _read_to_end(path)
+    except PermissionError:
+        raise  # no fault of the file: see `_reachable`
     except _UNREADABLE as error:
         raise BadInput(
             f"{name} in {root} can't be read ({error}). The file is damaged, cut off or in another "

@@ -186,6 +186,18 @@ def test_folder_that_may_not_be_looked_into(shop, part):
                 open_table(folder / part / "items.csv", "items")
 
 
+def test_file_that_may_not_be_read_is_not_called_damaged(shop):
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        Path(place).chmod(0o755)
+        folder = shutil.copytree(shop, Path(place) / "shop")
+        (folder / "items.csv").chmod(0)
+        with ordinary_user():
+            said = refused(folder, "items.csv", "Permission denied", "the right to read it")
+            assert "damaged" not in said
+            with pytest.raises(BadInput, match="right to read it"):
+                open_table(folder / "items.csv", "items")
+
+
 def test_name_of_a_folder_that_no_file_system_takes(tmp_path):
     refused(tmp_path / ("x" * 300), "can't be looked into", "File name too long")
 
