@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from components.whole_folders import remove_at_once, written_beside
+from components.locks import held
+from components.whole_folders import clear, remove_at_once, written_beside
 from serving.version_labels import STABLE, read_labels, versions_on_disk
 
 MODEL: Final = "model"
@@ -97,7 +98,8 @@ class Registry:
     ) -> None:
         """Add an entry, which appears at once, and remove those whose version is gone.
 
-        Adding a version again, as a task that is tried again does, changes nothing.
+        Adding a version again, as a task that is tried again does, changes nothing. It is done
+        alone, so what is half-written there was left by a task that was killed, and goes.
 
         Args:
             version: number of the pushed version.
@@ -106,15 +108,20 @@ class Registry:
             artifacts: name to the folder that is copied.
             properties: name of an artifact to what a reader needs beside its files.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / str(version)).exists():
-            record = {"label": label, "span": span, "properties": properties}
-            with written_beside(self.folder) as incoming:
-                for name, source in artifacts.items():
-                    shutil.copytree(source, incoming / name)
-                (incoming / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
-                incoming.rename(self.folder / str(version))
-        self._prune()
+        record = {"label": label, "span": span, "properties": properties}
+        with held(self.folder.with_name(f".{self.folder.name}.lock")):
+            clear(self.folder)
+            if not (self.folder / str(version)).exists():
+                self._write(version, json.dumps(record, indent=1), artifacts)
+            self._prune()
+
+    def _write(self, version: int, record: str, artifacts: Mapping[str, Path]) -> None:
+        self.folder.mkdir(exist_ok=True)
+        with written_beside(self.folder) as incoming:
+            for name, source in artifacts.items():
+                shutil.copytree(source, incoming / name)
+            (incoming / _RECORD).write_text(record, encoding="utf-8")
+            incoming.rename(self.folder / str(version))
 
     def _prune(self) -> None:
         there = set(versions_on_disk(self.pushed))

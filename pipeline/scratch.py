@@ -15,7 +15,7 @@ from absl import logging
 
 from components.ingestion.folder import ITEMS, USERS, DataFolder
 from components.ingestion.rows import RowFault, row_parser
-from components.whole_folders import written_beside
+from components.whole_folders import clear, written_beside
 from models import features
 from models.encoders.folder import SCRATCH
 from models.encoders.scratch.encoder import train_encoder
@@ -27,6 +27,8 @@ from pipeline.layout import encoders_folder
 
 def with_own_encoder(config: Configuration, data: DataFolder, root: Path) -> Configuration:
     """The configuration, with the folder of a trained encoder in place of `scratch`.
+
+    The caller holds the root meanwhile, by `lock.alone`.
 
     Args:
         config: of the run.
@@ -44,6 +46,7 @@ def with_own_encoder(config: Configuration, data: DataFolder, root: Path) -> Con
     if not folder.is_dir():
         logging.info("Training an encoder from scratch on %d texts", len(texts))
         base.mkdir(parents=True, exist_ok=True)
+        clear(base)
         with written_beside(base) as hidden:
             train_encoder(texts, hidden, options=options, max_tokens=max_tokens, seed=seed)
             hidden.rename(folder)

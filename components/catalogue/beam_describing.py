@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.accounting import check_rows
 from components.beam_workers import prepare_workers
+from components.whole_folders import written_beside
 from models.products import Described, Product, describe
 from models.shelf.sparse_arrays import of_arrays, to_arrays
 
@@ -26,7 +26,7 @@ _Batch = tuple[list[int], list[tuple[Any, ...]]]
 
 
 def describe_by_beam(
-    version: Path, products: Sequence[Product], beam_args: Sequence[str]
+    version: Path, products: Sequence[Product], beam_args: Sequence[str], *, place: Path
 ) -> Described:
     """What the served model says of products, in their order.
 
@@ -34,10 +34,11 @@ def describe_by_beam(
         version: folder of the model, which every worker must be able to read.
         products: at least one.
         beam_args: of the pipeline.
+        place: folder that every worker can write to.
     """
     prepare_workers(beam_args)
-    # Beside the versions, because the workers share that place; servers ignore the name.
-    with tempfile.TemporaryDirectory(prefix=".describing-", dir=version.parent) as scratch:
+    with written_beside(place) as scratch:
+        scratch.mkdir()
         with beam.Pipeline(options=PipelineOptions(list(beam_args))) as pipeline:
             _ = (
                 pipeline
@@ -46,7 +47,7 @@ def describe_by_beam(
                 | beam.ParDo(_Describe(str(version)))
                 | beam.io.WriteToTFRecord(f"{scratch}/described")
             )
-        files = sorted(map(str, Path(scratch).iterdir()))
+        files = sorted(map(str, scratch.iterdir()))
         records = tf.data.TFRecordDataset(files).as_numpy_iterator()
         rows, parts = zip(*map(_read, records), strict=True)
     row = np.concatenate(rows)

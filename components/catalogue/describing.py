@@ -13,7 +13,7 @@ FEW: Final = 10_000
 
 
 def describe_products(
-    version: Path, model: Any, products: Sequence[Product], beam_args: Sequence[str]
+    version: Path, model: Any, products: Sequence[Product], beam_args: Sequence[str], *, place: Path
 ) -> Described | None:
     """What the served model says of products, in their order; None without any.
 
@@ -22,6 +22,7 @@ def describe_products(
         model: the same, loaded.
         products: whatever their number.
         beam_args: of the pipeline, where they are more than `FEW`.
+        place: folder that every Beam worker can write to.
     """
     if not products:
         return None
@@ -30,4 +31,4 @@ def describe_products(
     # Beam takes longer to import than a few products to describe.
     from components.catalogue.beam_describing import describe_by_beam
 
-    return describe_by_beam(version, products, beam_args)
+    return describe_by_beam(version, products, beam_args, place=place)

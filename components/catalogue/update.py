@@ -134,7 +134,8 @@ def update(
         base: the version it is made of.
         change: what is to change.
         terms: of the run that trained it.
-        candidate: folder of the new version, which does not exist yet.
+        candidate: folder of the new version, which does not exist yet; every Beam worker must be
+            able to write beside it.
         beam_args: of the pipeline that describes many products.
 
     Returns:
@@ -169,7 +170,9 @@ def update(
     with ThreadPoolExecutor(1) as beside:
         # A file as large as the model, and what follows from it before a product is known.
         admission = beside.submit(Admission.ready, base, model._shelf) if given.products else None
-        described = describe_products(base, model, given.products, beam_args)
+        described = describe_products(
+            base, model, given.products, beam_args, place=candidate.parent
+        )  # fmt: skip
     embedded = time.perf_counter()
     placed, intake = _change(model, admission, given, described, users, rules)
     filled = time.perf_counter()

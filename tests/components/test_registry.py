@@ -81,6 +81,14 @@ def test_entries_go_with_their_versions(shop):
     assert sorted(path.name for path in shop.folder.iterdir()) == [str(second), str(third)]
 
 
+def test_what_a_killed_task_left_half_written_goes_with_the_next_entry(shop):
+    first = pushed(shop)
+    for left in (".incoming-1-2", f".outgoing-{first}-3"):
+        (shop.folder / left / "model").mkdir(parents=True)
+    second = pushed(shop)
+    assert sorted(path.name for path in shop.folder.iterdir()) == [str(first), str(second)]
+
+
 def test_registering_again_changes_nothing_and_half_an_entry_is_never_seen(shop):
     version = pushed(shop)
     before = (shop.folder / str(version) / "record.json").read_text()

@@ -64,6 +64,13 @@ def test_it_is_made_again_for_other_texts_or_options_only(made, tmp_path):
     assert not list((tmp_path / "root" / "encoders").glob(".*"))
 
 
+def test_what_a_killed_run_left_half_trained_goes_with_the_next(made, tmp_path):
+    left = tmp_path / "root" / "encoders" / ".incoming-1-2"
+    left.mkdir(parents=True)
+    made(write(tmp_path / "shop"))
+    assert not left.exists()
+
+
 def test_another_encoder_is_left_alone(tmp_path):
     config = load_configuration(None, [])
     assert with_own_encoder(config, write(tmp_path / "shop"), tmp_path) is config

@@ -61,7 +61,7 @@ def describe(root: Path, output: Path, items: Path, beam_args: list[str]) -> Non
     vars(beam_describing)["_BATCH"] = _PRODUCTS_IN_A_BATCH
     version = newest_version(serving_folder(root))
     columns: dict[str, Any] = beam_describing.describe_by_beam(
-        version, products, beam_args
+        version, products, beam_args, place=output
     )._asdict()
     columns |= to_arrays("terms", columns.pop("terms"))
     (output / DESCRIBING).mkdir()

@@ -101,13 +101,14 @@ def test_a_product_is_described_as_transform_and_the_encoder_saw_it(shop, served
     np.testing.assert_allclose(terms.toarray(), view.terms.toarray(), atol=1e-6)
 
 
-def test_many_products_are_described_by_beam_as_few_are_here(shop, served, monkeypatch):
+def test_many_products_are_described_by_beam_as_few_are_here(shop, served, tmp_path, monkeypatch):
     products = [product(shop, number) for number in (5, 3, 14, 59, 0)]
-    few = describe_products(served.path, served.loaded, products, [])
+    few = describe_products(served.path, served.loaded, products, [], place=tmp_path)
     monkeypatch.setattr(describing, "FEW", 2)
     monkeypatch.setattr(beam_describing, "_BATCH", 2)
     with recorded() as protos:
-        many = describe_products(served.path, served.loaded, products, IN_MEMORY)
+        many = describe_products(served.path, served.loaded, products, IN_MEMORY, place=tmp_path)
+    assert not list(tmp_path.iterdir())
     # And a cluster could do it too.
     assert [unportable(proto) for proto in protos] == [[]]
     assert few is not None and many is not None
