@@ -10,6 +10,7 @@ from components.catalogue.update import Change, Updated, update
 from components.ingestion.set_aside import SetAside
 from components.lineage import ITEMS_ADD, ITEMS_REFRESH
 from components.shelf_change import Check
+from components.whole_folders import write_at_once
 from pipeline.candidate import Candidate
 from pipeline.changing import push_changed
 from pipeline.layout import metadata_file, set_aside_folder
@@ -78,5 +79,5 @@ def _write(rows: list[SetAside], root: Path, version: Path) -> Path | None:
         return None
     file = set_aside_folder(root) / f"{version.name}.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(f"{row.to_json()}\n" for row in rows), encoding="utf-8")
+    write_at_once(file, "".join(f"{row.to_json()}\n" for row in rows))
     return file

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -82,7 +83,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         try:
             check_quarantine(summary, options.max_quarantined_share)
         except BadInput as refusal:
-            kept = keep_rows(quarantine.uri, "rows-*.jsonl.gz")
+            kept = keep_rows(Path(quarantine.uri), "rows-*.jsonl.gz")
             raise BadInput(f"{refusal} What was set aside lies in {kept}.") from refusal
         write_summary(quarantine.uri, summary)
         note_rows(catalogue, {ALL: summary.items})

@@ -3,27 +3,30 @@
 TFX removes the outputs of a node that fails, and with them the quarantine to look into.
 """
 
-import os
+import shutil
+from pathlib import Path
 
-from tfx.dsl.io import fileio
+from components.whole_folders import remove_at_once, written_beside
 
 _FOLDER = "refused"
 
 
-def keep_rows(quarantine: str, pattern: str) -> str:
+def keep_rows(quarantine: Path, pattern: str) -> Path:
     """Copies files of a quarantine beside it, in place of those of an earlier refusal.
 
     Args:
-      quarantine: URI of the artifact.
+      quarantine: folder of the artifact.
       pattern: of the names of the files.
 
     Returns:
       The folder that holds them, complete.
     """
-    folder = os.path.join(os.path.dirname(quarantine.rstrip("/")), _FOLDER)
-    if fileio.exists(folder):
-        fileio.rmtree(folder)
-    fileio.makedirs(folder)
-    for path in fileio.glob(os.path.join(quarantine, pattern)):
-        fileio.copy(path, os.path.join(folder, os.path.basename(path)))
+    folder = quarantine.parent / _FOLDER
+    with written_beside(folder.parent) as copy:
+        copy.mkdir()
+        for file in quarantine.glob(pattern):
+            shutil.copy2(file, copy)
+        if folder.exists():
+            remove_at_once(folder)
+        copy.rename(folder)
     return folder
