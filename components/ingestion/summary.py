@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel, ConfigDict
 from tfx.dsl.io import fileio
 
-from components.ingestion.folder import DataFolder
+from components.ingestion.folder import ITEMS, DataFolder
 from models.errors import BadInput, DebutError
 from models.features import EVAL, NEW_ITEMS, TRAIN
 
@@ -162,7 +162,11 @@ def check_quarantine(summary: IngestionSummary, max_share: float) -> None:
                 "counted from 1 below the header. Mend them, or raise data.max_quarantined_share."
             )
     if not summary.items:
-        raise BadInput("The catalogue is empty: every row of the items files was set aside.")
+        reasons = "; ".join(_top_reasons(file) for file in summary.files if file.table == ITEMS)
+        raise BadInput(
+            f"The catalogue is empty: every row of the items files was set aside ({reasons}). Rows "
+            "are counted from 1 below the header. Mend them."
+        )
     if not summary.splits[TRAIN]:
         raise BadInput(
             "No interaction is left to train on: "

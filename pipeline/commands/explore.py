@@ -54,7 +54,12 @@ def explore(
     Options are those of the section `explore`. Everything is learned anew from the log each time,
     so the same log may be given again and again. A running server takes the version up by itself.
     """
-    secret = b"" if log is None else read_key(key or "")
+    if log is None:
+        secret = b""
+    elif key is None:
+        raise click.UsageError("Give --key too: --log was written with a key for user ids.")
+    else:
+        secret = read_key(key)
     from pipeline.candidate import new_candidate
     from pipeline.commands.quiet import quiet
     from pipeline.commands.terminal import open_console

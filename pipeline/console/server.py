@@ -94,7 +94,7 @@ def serve(console: Console, *, host: str, port: int, say: Callable[[int], None])
         say: told the port when the console answers.
 
     Raises:
-        DebutError: the port can't be had.
+        BadInput: the port can't be had.
     """
     listening = _listen(host, port)
     server = waitress.create_server(
@@ -112,7 +112,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_WAITING)
     except OSError as error:
-        raise DebutError(
+        raise BadInput(
             f"Port {port} of {host} can't be had: {error.strerror}. Give another --port."
         ) from error
 

@@ -498,6 +498,11 @@ def test_the_data_of_a_compiled_pipeline_is_the_path_as_it_was_given(tmp_path, m
     assert file.read_text(encoding="utf-8") == "/models/sh😀p: 1"
 
 
+def test_a_log_without_its_key_is_bad_usage_that_names_the_option(tmp_path):
+    result = debut("explore", "--root", tmp_path, "--log", tmp_path)
+    assert result.exit_code == 2 and "Give --key too" in result.stderr
+
+
 # Serving and asking
 
 

@@ -350,7 +350,7 @@ class TestFaultyShop:
         splits = {"train": 0, "eval": 0, "new_items": 3}
         with pytest.raises(BadInput, match=r"left to train on: .*3 went to new_items"):
             check_quarantine(result.summary.model_copy(update={"splits": splits}), max_share=1.0)
-        with pytest.raises(BadInput, match="catalogue is empty"):
+        with pytest.raises(BadInput, match=r"catalogue is empty: .*title: control.* Mend them"):
             check_quarantine(result.summary.model_copy(update={"items": 0}), max_share=1.0)
 
 
