@@ -19,7 +19,7 @@ class SetAside(NamedTuple):
 
     file: str
     row: int  # of data, from 1
-    line: int | None  # of the file, None where the format has no lines
+    line: int | None  # of the file, the header being 1; None where the format has no lines
     reason: str
     column: str
     value: str  # empty where it may hold a raw user id

@@ -1,6 +1,5 @@
 """The Beam pipeline of ingestion: read, join by item, join by user; rows set aside are gathered."""
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -20,6 +19,7 @@ from components.ingestion.read import (
     ReadRows,
     places,
 )
+from components.ingestion.set_aside import SetAside
 from components.ingestion.summary import (
     FIRST_ROWS,
     QUARANTINED,
@@ -163,14 +163,5 @@ def _fault_tally(fault: Fault, names: Sequence[str]) -> Tally:
 
 
 def _fault_line(fault: Fault, names: Sequence[str]) -> str:
-    """The row set aside: `line` is where it begins in a csv file, the header being line 1."""
     index, number, line, reason, column, value = fault
-    row = {
-        "file": names[index],
-        "row": number,
-        "line": line or None,
-        "reason": reason,
-        "column": column,
-        "value": value,
-    }
-    return json.dumps(row, ensure_ascii=False)
+    return SetAside(names[index], number, line or None, reason, column, value).to_json()
