@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import logging
 
 from components.ingestion.folder import ITEMS, USERS, DataFolder
-from components.ingestion.rows import RowFault, row_parser
+from components.ingestion.rows import good_records
 from components.whole_folders import clear, written_beside
 from models import features
 from models.encoders.folder import SCRATCH
@@ -66,12 +66,7 @@ def _texts(config: Configuration, data: DataFolder) -> list[str]:
     for file in data.files:
         if file.table not in (ITEMS, USERS):
             continue
-        parse = row_parser(file, options, None)
-        for row in file.rows():
-            try:
-                _, values = parse(row.fields)
-            except RowFault:
-                continue  # ingestion sets it aside, and says so
+        for _, values in good_records(file, options, None):
             if file.table == ITEMS:
                 products.append(values[: len(features.ITEM_TEXT)])
             else:

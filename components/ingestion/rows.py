@@ -5,7 +5,7 @@ more than the row itself (an item outside the catalogue, a duplicate) is found b
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -71,6 +71,18 @@ def row_parser(file: DataFile, options: DataOptions, pseudonym_key: bytes | None
     User ids are pseudonyms where a key is given.
     """
     return _PARSERS[file.table](file.columns, options, pseudonym_key)
+
+
+def good_records(
+    file: DataFile, options: DataOptions, pseudonym_key: bytes | None
+) -> Iterator[Record]:
+    """Yields the records of the rows that `row_parser` takes; ingestion tells of the others."""
+    parse = row_parser(file, options, pseudonym_key)
+    for row in file.rows():
+        try:
+            yield parse(row.fields)
+        except RowFault:
+            continue
 
 
 def id_parser(file: DataFile, options: DataOptions) -> RowParser:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from pathlib import Path
@@ -17,9 +17,10 @@ from typing import Any, Final, NamedTuple
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the text ops of the served graph)
 
-from components.ingestion.folder import INTERACTIONS, ITEMS, DataFile, DataFolder
+from components.ingestion.folder import INTERACTIONS, ITEMS, DataFolder
 from components.ingestion.options import DataOptions, read_pseudonym_key
-from components.ingestion.rows import Record, RowFault, row_parser
+from components.ingestion.rows import good_records
+from components.shelf_change import users_of
 
 _SAMPLED_USERS: Final = 200
 _LIST_LENGTH: Final = 10
@@ -160,9 +161,11 @@ def _explained(
 
 def _lists(served_model_dir: Path, model: Any) -> dict[str, list[_Listed]]:
     """By new product, the lists of the sampled users that it is in."""
-    known = (served_model_dir / "assets" / "users.txt").read_bytes().splitlines()
     # By hash: the same users in every run, and no order of the file shows through.
-    users = nsmallest(_SAMPLED_USERS, known, key=lambda user: (zlib.crc32(user), user))
+    users = nsmallest(
+        _SAMPLED_USERS, users_of(served_model_dir),
+        key=lambda user: (zlib.crc32(user.encode()), user),
+    )  # fmt: skip
     found: dict[str, list[_Listed]] = defaultdict(list)
     if not users:
         return found
@@ -178,7 +181,7 @@ def _lists(served_model_dir: Path, model: Any) -> dict[str, list[_Listed]]:
     ):
         for rank, (item, score) in enumerate(zip(items, scores, strict=True), start=1):
             if item:  # a list that is shorter than the batch's longest ends in ""
-                found[item.decode()].append(_Listed(user.decode(), rank, float(score)))
+                found[item.decode()].append(_Listed(user, rank, float(score)))
     return found
 
 
@@ -200,10 +203,11 @@ def _histories(
     data: DataFolder, options: DataOptions, users: Collection[str]
 ) -> dict[str, list[str]]:
     """The latest different items of some users, newest first."""
+    key = read_pseudonym_key(options)
     events: dict[str, list[tuple[int, str]]] = {user: [] for user in users}
     for file in data.files:
         if file.table == INTERACTIONS:
-            for item, (user, timestamp, *_) in _records(file, options):
+            for item, (user, timestamp, *_) in good_records(file, options, key):
                 if user in events:
                     events[user].append((timestamp, item))
     return {
@@ -218,17 +222,7 @@ def _described(data: DataFolder, options: DataOptions) -> dict[str, tuple[str, f
     for file in data.files:
         if file.table == ITEMS:
             firsts: dict[str, tuple[str, float | None]] = {}
-            for item, (title, *_, price, _) in _records(file, options):
+            for item, (title, *_, price, _) in good_records(file, options, None):
                 firsts.setdefault(item, (title, price))
             described |= firsts
     return described
-
-
-def _records(file: DataFile, options: DataOptions) -> Iterator[Record]:
-    """The rows that ingestion takes in, as far as a row alone tells."""
-    parse: Any = row_parser(file, options, read_pseudonym_key(options))
-    for row in file.rows():
-        try:
-            yield parse(row.fields)
-        except RowFault:  # counted in the quarantine
-            continue
