@@ -32,6 +32,8 @@ BASE: Final = "base"  # version that it was made of
 LABEL: Final = "label"
 OVERRIDE: Final = "override"  # why a gate's refusal was passed over
 WITHDRAWN: Final = "withdrawn"  # why the model was not pushed, though blessed
+# Of a blessing, TFX's own.
+MODEL_ID: Final = "current_model_id"
 # Of an execution outside TFX.
 BY: Final = "by"
 REASON: Final = "reason"
@@ -41,7 +43,6 @@ _PUSHED: Final = "pushed"
 _VERSION: Final = "pushed_version"
 _DESTINATION: Final = "pushed_destination"
 _RUN: Final = "pipeline_run"
-_MODEL_ID: Final = "current_model_id"  # TFX's, of a blessing
 _INPUT, _OUTPUT = mlmd.Event.INPUT, mlmd.Event.OUTPUT
 
 
@@ -277,8 +278,8 @@ def _producer(store: MetadataStore, artifact: int) -> mlmd.Execution:
 def _trained(store: MetadataStore, inputs: Sequence[int]) -> int | None:
     """The Trainer's artifact, which the blessing among a Pusher's inputs names."""
     for artifact in store.get_artifacts_by_id(inputs):
-        if _MODEL_ID in artifact.custom_properties:
-            return int(artifact.custom_properties[_MODEL_ID].int_value)
+        if MODEL_ID in artifact.custom_properties:
+            return int(artifact.custom_properties[MODEL_ID].int_value)
     return None
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from tfx import types
 from tfx.components import Pusher
@@ -22,11 +22,9 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.lineage import BASE, LABEL, OVERRIDE, WITHDRAWN
+from components.lineage import BASE, LABEL, MODEL_ID, OVERRIDE, WITHDRAWN
 from components.push_terms import PushTerms
 from components.version_folder import label_of, push, push_in_place_of
-
-_MODEL_ID: Final = "current_model_id"
 
 
 class Executor(executor.Executor):
@@ -52,7 +50,7 @@ class Executor(executor.Executor):
         # What was made of a pushed version has a gate of its own, and no Evaluator.
         is_due, withdrawal = True, ""
         for blessing in input_dict.get(standard_component_specs.MODEL_BLESSING_KEY, ()):
-            model_id = str(blessing.get_int_custom_property(_MODEL_ID))
+            model_id = str(blessing.get_int_custom_property(MODEL_ID))
             withdrawal = terms.withdrawn.get(model_id, "")
             is_due = model_utils.is_model_blessed(blessing) and not withdrawal
         if not self._is_servable(input_dict) or not (is_due or terms.override):

@@ -10,16 +10,14 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import os
-import re
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from components.ingestion.folder import INTERACTIONS, DataFile, open_folder
+from components.ingestion.folder import INTERACTIONS, SPAN, DataFile, open_folder
 from components.locks import held
+from components.whole_folders import clear, written_beside
 from models.errors import BadInput
 from models.pseudonyms import MARK, pseudonym
 from serving.feedback.events import Action, Event, Impression
@@ -27,7 +25,6 @@ from serving.feedback.reading import BadLine, read_events, sealed_files
 
 SOURCES: Final = "feedback.json"  # what a span was made of
 BAD_LINES: Final = "feedback-bad-lines.jsonl"
-_SPAN: Final = re.compile(r"span-(\d+)")
 _COLUMNS: Final = ("user_id", "item_id", "timestamp", "event", "propensity")
 
 Place = tuple[str | None, str]  # id of a list, and an item
@@ -95,23 +92,20 @@ def _export(log: Path, data: Path, key: bytes, kinds: Collection[str]) -> NewSpa
             f"{known[0].name} has ratings, and a log of clicks and purchases has none. Spans have "
             "ratings in all or in none of them."
         )
-    spans = [path for path in data.iterdir() if _SPAN.fullmatch(path.name)]
+    spans = [path for path in data.iterdir() if SPAN.fullmatch(path.name)]
     done = {name for span in spans for name in _sources(span)}
     sealed = sealed_files(log)
     files = [file for file in sealed if file.name not in done]
     target = data / f"span-{folder.span + 1}"
-    hidden = data / f".{target.name}.incoming"
-    shutil.rmtree(hidden, ignore_errors=True)
-    hidden.mkdir()
-    try:
+    clear(data)
+    with written_beside(data) as hidden:
+        hidden.mkdir()
         propensities = _propensities(sealed, {(a.list, a.item) for a in _actions(files, kinds)})
         made = _write(files, hidden, kinds, _users(known, key), propensities)
         if not made.events:
             return made
         (hidden / SOURCES).write_text(json.dumps({"files": [file.name for file in files]}))
-        os.rename(hidden, target)
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+        hidden.rename(target)
     return made._replace(folder=target)
 
 

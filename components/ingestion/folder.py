@@ -37,7 +37,8 @@ REQUIRED_COLUMNS: Final = {
 }
 _ID_COLUMNS: Final = ("user_id", "item_id", "group_id")
 _SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
-_SPAN: Final = re.compile(r"span-(\d+)")
+SPAN: Final = re.compile(r"span-(\d+)")
+"""Names of the folders of spans."""
 _UNREADABLE: Final = (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException)
 
 
@@ -162,7 +163,7 @@ def _reachable(path: Path) -> Iterator[None]:
 def _span_folders(root: Path) -> list[tuple[int, Path]]:
     spans: dict[int, Path] = {}
     for folder in sorted(root.iterdir()):
-        if folder.is_dir() and (match := _SPAN.fullmatch(folder.name)):
+        if folder.is_dir() and (match := SPAN.fullmatch(folder.name)):
             number = int(match[1])
             if not number:
                 raise BadInput(f"{root} holds {folder.name}. Spans count from 1: rename it.")

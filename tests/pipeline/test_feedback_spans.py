@@ -107,12 +107,12 @@ def test_nothing_counts_twice(data, log):
 
 
 def test_what_an_interrupted_export_left_is_not_seen_and_goes(data, log):
-    left = data / ".span-2.incoming"
+    left = data / ".incoming-1-2"
     left.mkdir()
     (left / "interactions.csv.gz").write_bytes(b"half")
     assert open_folder(data).span == 1
     export_span(log, data, key=KEY, kinds=PURCHASES)
-    assert sorted(path.name for path in data.glob("*span-*")) == ["span-1", "span-2"]
+    assert sorted(path.name for path in data.iterdir()) == [".export.lock", "span-1", "span-2"]
     assert len(rows(data / "span-2")) == 2
 
 
