@@ -12,23 +12,21 @@ from components.lineage import ITEMS_ADD, ITEMS_REFRESH
 from components.shelf_change import Check
 from components.whole_folders import write_at_once
 from pipeline.candidate import Candidate
-from pipeline.changing import push_changed
+from pipeline.changing import Made, push_changed
 from pipeline.layout import metadata_file, set_aside_folder
 from pipeline.pushed import read_terms
 
 
 class Pushed(NamedTuple):
-    """A version that was made of another one.
+    """What `change_items` did.
 
     Attributes:
-        version: its folder.
-        base: folder of the version it was made of.
-        updated: what was done.
+        made: the version.
+        updated: what was changed.
         set_aside_file: where the rows are listed that could not be used, None without any.
     """
 
-    version: Path
-    base: Path
+    made: Made
     updated: Updated
     set_aside_file: Path | None
 
@@ -60,7 +58,7 @@ def change_items(candidate: Candidate, change: Change, *, beam_args: Sequence[st
         told=lambda done: _told(change, done),
     )
     set_aside = _write(updated.set_aside, candidate.root, made.version)
-    return Pushed(made.version, made.base, updated, set_aside)
+    return Pushed(made, updated, set_aside)
 
 
 def _told(change: Change, updated: Updated) -> dict[str, str]:

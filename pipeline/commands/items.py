@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from pipeline.commands.configuring import configuration_options, root_option
-from pipeline.commands.failures import FailingGroup, debug_option, debugging
+from pipeline.commands.failures import debug_option, debugging
 
 if TYPE_CHECKING:
     from pipeline.adding import Pushed
@@ -20,7 +20,6 @@ _REASONS: Final = 3
 
 
 @click.group(
-    cls=FailingGroup,
     epilog="""\b
 Examples:
   debut items add --root runs --items new.csv
@@ -168,4 +167,4 @@ def _told(pushed: Pushed) -> list[str]:
             for (column, reason), count in counts.most_common(_REASONS)
         )
         told.append(f"{len(done.set_aside):,} rows set aside: {most}. See {pushed.set_aside_file}.")
-    return [*told, f"Pushed {pushed.version}, made of version {pushed.base.name}."]
+    return [*told, f"Pushed {pushed.made.version}, made of version {pushed.made.base.name}."]
