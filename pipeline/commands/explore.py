@@ -13,7 +13,7 @@ from pipeline.commands.configuring import (
     override_option,
     root_option,
 )
-from pipeline.commands.failures import FailingCommand, debug_option, debugging
+from pipeline.commands.failures import debug_option, debugging
 
 if TYPE_CHECKING:
     from components.exploration.update import Explored
@@ -22,7 +22,6 @@ _PATH: Final = click.Path(path_type=Path)
 
 
 @click.command(
-    cls=FailingCommand,
     epilog="""\b
 Examples:
   debut explore --root runs --set explore.policy=thompson

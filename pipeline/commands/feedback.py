@@ -8,13 +8,12 @@ from typing import Final
 import click
 
 from models.pseudonyms import read_key
-from pipeline.commands.failures import FailingGroup, debug_option
+from pipeline.commands.failures import debug_option
 
 _PATH: Final = click.Path(path_type=Path)
 
 
 @click.group(
-    cls=FailingGroup,
     epilog="""\b
 Example:
   debut feedback export --log feedback --data shop --key SHOP_KEY""",

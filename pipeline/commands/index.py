@@ -8,13 +8,12 @@ from typing import Final
 import click
 
 from pipeline.commands.configuring import root_option
-from pipeline.commands.failures import FailingGroup, debug_option, debugging
+from pipeline.commands.failures import debug_option, debugging
 
 _PATH: Final = click.Path(path_type=Path)
 
 
 @click.group(
-    cls=FailingGroup,
     epilog="""\b
 Example:
   debut index export --root runs --output index""",
