@@ -18,19 +18,18 @@ from tfx.types import BaseChannel, standard_artifacts
 from components.catalogue.component import CatalogueUpdater
 from components.catalogue.update import Change, DataTerms
 from components.exploration.component import ExplorationUpdater
-from components.infra_validator import EmbeddedInfraValidator
 from components.metadata_store import read_store
 from components.push_terms import PushTerms
-from components.pusher import AtomicPusher
 from models.options import ExploreOptions
 from pipeline.abandoned import clear_abandoned
 from pipeline.beam_profiles import PROFILES
 from pipeline.derived import terms_of
-from pipeline.layout import MODEL_NAME, metadata_file
+from pipeline.into_service import create_infra_validator, create_pusher
+from pipeline.layout import metadata_file
 from pipeline.lock import alone, one_at_a_time
 from pipeline.model_card import write_card
 from pipeline.newest import newest_version
-from pipeline.pipeline import SERVING_TAG, Places
+from pipeline.pipeline import Places
 from pipeline.pushed import read_terms
 from pipeline.runner import places
 
@@ -88,23 +87,13 @@ def _changing(
         source_uri=base, artifact_type=standard_artifacts.PushedModel
     ).with_id("BaseVersion")
     updater = create_updater(version.outputs["result"])
-    # The version has its warm-up requests already: loading it asks every signature.
-    infra_validator = EmbeddedInfraValidator(
-        model=updater.outputs["model"],
-        serving_spec=tfx.proto.ServingSpec(
-            tensorflow_serving=tfx.proto.TensorFlowServing(tags=[SERVING_TAG]),
-            local_docker=tfx.proto.LocalDockerConfig(),
-            model_name=MODEL_NAME,
-        ),
-        validation_spec=tfx.proto.ValidationSpec(max_loading_time_seconds=120, num_tries=2),
-    )
-    pusher = AtomicPusher(
-        model=updater.outputs["model"],
+    model = updater.outputs["model"]
+    infra_validator = create_infra_validator(model)
+    pusher = create_pusher(
+        model=model,
         infra_blessing=infra_validator.outputs["blessing"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=places.serving)
-        ),
-        custom_config=push.to_config(),
+        serving=places.serving,
+        terms=push,
     )
     return tfx.dsl.Pipeline(
         pipeline_name=name,

@@ -6,39 +6,26 @@ interactions' lane handles ids. Runners decide where the graph runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any
 
-import tensorflow_data_validation as tfdv
 from ml_metadata.proto import metadata_store_pb2
-from tensorflow_metadata.proto.v0 import path_pb2
 from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
-from tfx.proto import distribution_validator_pb2
 
-from components.accounted import AccountedEvaluator, AccountedStatisticsGen, AccountedTransform
-from components.drift_validator import BY_SPAN_AGE, DriftValidator
-from components.example_validator import StrictDistributionValidator, StrictExampleValidator
-from components.infra_validator import EmbeddedInfraValidator
+from components.accounted import AccountedEvaluator, AccountedTransform
 from components.ingestion.component import DataFolderExampleGen
 from components.push_terms import PushTerms
-from components.pusher import AtomicPusher
-from components.schema_gen import CuratedSchemaGen
 from components.trainer import TwoTowerTrainer
 from components.tuner import TwoTowerTuner
 from models import features
-from models.digests import file_digest
 from models.rules import Rules
 from pipeline.config import Configuration
 from pipeline.evaluation import evaluation_config
-from pipeline.layout import MODEL_NAME
+from pipeline.into_service import create_infra_validator, create_pusher
+from pipeline.lanes import SCHEMAS, Lane, create_lane
 from pipeline.lookups import Lookups, MetadataLookups
-
-SCHEMAS: Final = Path(__file__).parent / "schema"
-# The client protocol that InfraValidator speaks; see `EmbeddedInfraValidator`.
-SERVING_TAG: Final = "2.16.1"
 
 
 @dataclass(frozen=True)
@@ -98,35 +85,83 @@ def create_pipeline(
     """
     exceptions = exceptions or Exceptions()
     lookups = lookups or MetadataLookups()
-    nodes: list[BaseNode] = []
     ingestion = DataFolderExampleGen(
         data=data, options=config.data.options(), fingerprint=fingerprints.data
     )
-    nodes.append(ingestion)
+    interactions = ingestion.outputs["interactions"]
     lanes = {
-        lane: _validated(
+        lane: create_lane(
             ingestion.outputs[lane], lane, config, by_span=by_span, lookups=lookups,
             schemas=places.schemas,
         )
         for lane in ("catalogue", "interactions")
     }  # fmt: skip
-    nodes += [node for lane in lanes.values() for node in lane.nodes]
-
-    transform_options = {
-        "encoder": config.encoder.name,
-        "encoder_fingerprint": fingerprints.encoder,
-        **config.features.model_dump(),
+    transforms = _transforms(ingestion, lanes, config, fingerprints)
+    options = training_options(config, encoder_fingerprint=fingerprints.encoder, rules=rules)
+    goes_on = by_span and config.continual.start == "warm"
+    training = _training(
+        _prepared(ingestion, *transforms), options, config,
+        base=lookups.served_model_of_older_span(interactions) if goes_on else None,
+    )  # fmt: skip
+    model = training[-1].outputs["model"]
+    baseline = lookups.served_model()
+    evaluator, infra_validator = judges = _judges(
+        model, baseline.outputs["model"], interactions, config, by_span=by_span
+    )
+    blessings = {
+        "model_blessing": evaluator.outputs["blessing"],
+        "infra_blessing": infra_validator.outputs["blessing"],
     }
-    catalogue_transform = AccountedTransform(
+    terms = PushTerms(
+        keep=config.push.keep,
+        canary=config.push.canary,
+        override=exceptions.override,
+        withdrawn=exceptions.withdrawn,
+    )
+    pusher = create_pusher(**blessings, serving=places.serving, terms=terms)
+    registration = lookups.registration(
+        {
+            "pushed_model": pusher.outputs["pushed_model"],
+            **blessings,
+            "model": model,
+            "examples": interactions,
+            **{f"statistics_{lane}": found.statistics for lane, found in lanes.items()},
+        }
+    )
+    return tfx.dsl.Pipeline(
+        pipeline_name=config.run.name,
+        pipeline_root=places.artifacts,
+        components=[
+            ingestion, *(node for lane in lanes.values() for node in lane.nodes), *transforms,
+            *training, baseline, *judges, pusher, *registration,
+        ],
+        metadata_connection_config=places.metadata,
+        enable_cache=config.run.enable_cache,
+        beam_pipeline_args=config.run.beam_pipeline_args,
+    )  # fmt: skip
+
+
+def _transforms(
+    ingestion: BaseNode,
+    lanes: Mapping[str, Lane],
+    config: Configuration,
+    fingerprints: Fingerprints,
+) -> tuple[BaseNode, BaseNode]:
+    """Transform of the catalogue and of the interactions, after every validator."""
+    catalogue = AccountedTransform(
         examples=ingestion.outputs["catalogue"],
         schema=lanes["catalogue"].schema,
         preprocessing_fn="models.preprocessing.preprocess_catalogue",
         splits_config=tfx.proto.SplitsConfig(analyze=[features.ALL], transform=[features.ALL]),
-        custom_config=transform_options,
+        custom_config={
+            "encoder": config.encoder.name,
+            "encoder_fingerprint": fingerprints.encoder,
+            **config.features.model_dump(),
+        },
         disable_statistics=True,  # over token ids they cost more than they tell
     ).with_id("TransformCatalogue")
     # Only analysed: nothing about an id has to be transformed, so nothing is written again.
-    interactions_transform = tfx.components.Transform(
+    interactions = tfx.components.Transform(
         examples=ingestion.outputs["interactions"],
         schema=lanes["interactions"].schema,
         preprocessing_fn="models.preprocessing.preprocess_interactions",
@@ -136,51 +171,66 @@ def create_pipeline(
         disable_statistics=True,
     ).with_id("TransformInteractions")
     # Nothing is computed from data that a validator has not passed.
-    for validator in [node for node in nodes if "Validator" in node.id]:
-        catalogue_transform.add_upstream_node(validator)
-        interactions_transform.add_upstream_node(validator)
+    for validator in [n for lane in lanes.values() for n in lane.nodes if "Validator" in n.id]:
+        catalogue.add_upstream_node(validator)
+        interactions.add_upstream_node(validator)
+    return catalogue, interactions
 
-    inputs = {
+
+def _prepared(
+    ingestion: BaseNode, catalogue: BaseNode, interactions: BaseNode
+) -> dict[str, tfx.types.BaseChannel]:
+    """What Tuner and Trainer read, of ingestion and the two Transforms."""
+    return {
         "interactions": ingestion.outputs["interactions"],
-        "interactions_graph": interactions_transform.outputs["transform_graph"],
-        "catalogue": catalogue_transform.outputs["transformed_examples"],
-        "catalogue_graph": catalogue_transform.outputs["transform_graph"],
+        "interactions_graph": interactions.outputs["transform_graph"],
+        "catalogue": catalogue.outputs["transformed_examples"],
+        "catalogue_graph": catalogue.outputs["transform_graph"],
     }
-    options = training_options(config, encoder_fingerprint=fingerprints.encoder, rules=rules)
+
+
+def _training(
+    prepared: Mapping[str, tfx.types.BaseChannel],
+    options: dict[str, Any],
+    config: Configuration,
+    *,
+    base: BaseNode | None,
+) -> list[BaseNode]:
+    """The Trainer, last, after the Tuner and the node that finds the model to go on from."""
     tuner = (
-        TwoTowerTuner(**inputs, options=options, trials=config.tuner.trials)
+        TwoTowerTuner(**prepared, options=options, trials=config.tuner.trials)
         if config.tuner.enabled
         else None
     )
-    base = (
-        lookups.served_model_of_older_span(ingestion.outputs["interactions"])
-        if by_span and config.continual.start == "warm"
-        else None
-    )
     trainer = TwoTowerTrainer(
-        **inputs,
+        **prepared,
         options=options,
         hyperparameters=tuner and tuner.outputs["best_hyperparameters"],
         base_model=base and base.outputs["model"],
     )
-    baseline = lookups.served_model()
+    return [node for node in (tuner, base, trainer) if node is not None]
+
+
+def _judges(
+    model: tfx.types.BaseChannel,
+    baseline: tfx.types.BaseChannel,
+    interactions: tfx.types.BaseChannel,
+    config: Configuration,
+    *,
+    by_span: bool,
+) -> tuple[BaseNode, BaseNode]:
+    """Evaluator and infra validator of the candidate."""
     evaluator = AccountedEvaluator(
-        examples=ingestion.outputs["interactions"],
+        examples=interactions,
         example_splits=[features.EVAL, features.NEW_ITEMS],
-        model=trainer.outputs["model"],
-        baseline_model=baseline.outputs["model"],
+        model=model,
+        baseline_model=baseline,
         eval_config=evaluation_config(config.gates.model, by_span=by_span),
     ).with_id("Evaluator")
-    infra_validator = EmbeddedInfraValidator(
-        model=trainer.outputs["model"],
-        examples=ingestion.outputs["interactions"],
-        serving_spec=tfx.proto.ServingSpec(
-            tensorflow_serving=tfx.proto.TensorFlowServing(tags=[SERVING_TAG]),
-            local_docker=tfx.proto.LocalDockerConfig(),
-            model_name=MODEL_NAME,
-        ),
-        validation_spec=tfx.proto.ValidationSpec(max_loading_time_seconds=120, num_tries=2),
-        request_spec=tfx.proto.RequestSpec(
+    infra_validator = create_infra_validator(
+        model,
+        examples=interactions,
+        requests=tfx.proto.RequestSpec(
             tensorflow_serving=tfx.proto.TensorFlowServingRequestSpec(
                 signature_names=["serving_default"]
             ),
@@ -189,41 +239,7 @@ def create_pipeline(
             split_name=features.TRAIN,  # the one split that is never empty
         ),
     )
-    pusher = AtomicPusher(
-        model_blessing=evaluator.outputs["blessing"],
-        infra_blessing=infra_validator.outputs["blessing"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=places.serving)
-        ),
-        custom_config=PushTerms(
-            keep=config.push.keep,
-            canary=config.push.canary,
-            override=exceptions.override,
-            withdrawn=exceptions.withdrawn,
-        ).to_config(),
-    )
-    registration = lookups.registration(
-        {
-            "pushed_model": pusher.outputs["pushed_model"],
-            "model_blessing": evaluator.outputs["blessing"],
-            "infra_blessing": infra_validator.outputs["blessing"],
-            "model": trainer.outputs["model"],
-            "examples": ingestion.outputs["interactions"],
-            **{f"statistics_{lane}": found.statistics for lane, found in lanes.items()},
-        }
-    )
-    return tfx.dsl.Pipeline(
-        pipeline_name=config.run.name,
-        pipeline_root=places.artifacts,
-        components=[
-            *nodes, catalogue_transform, interactions_transform, *([tuner] if tuner else []),
-            *([base] if base else []), trainer, baseline, evaluator, infra_validator, pusher,
-            *registration,
-        ],
-        metadata_connection_config=places.metadata,
-        enable_cache=config.run.enable_cache,
-        beam_pipeline_args=config.run.beam_pipeline_args,
-    )  # fmt: skip
+    return evaluator, infra_validator
 
 
 def training_options(
@@ -242,87 +258,3 @@ def training_options(
         "splits": config.data.options().splits(),
         "rules": rules and rules.model_dump(mode="json"),
     }  # fmt: skip
-
-
-class _Lane(NamedTuple):
-    nodes: list[BaseNode]
-    statistics: tfx.types.BaseChannel
-    schema: tfx.types.BaseChannel
-
-
-def _validated(
-    examples: tfx.types.BaseChannel,
-    lane: str,
-    config: Configuration,
-    *,
-    by_span: bool,
-    lookups: Lookups,
-    schemas: str,
-) -> _Lane:
-    """Statistics, curated schema and validators of one lane."""
-    name = lane.capitalize()
-    previous = lookups.previous_statistics(lane)
-    statistics = AccountedStatisticsGen(
-        examples=examples, stats_options=statistics_options(lane, by_span=by_span)
-    ).with_id(f"Statistics{name}")
-    file = f"{lane}.pbtxt"
-    schema = CuratedSchemaGen(
-        schema_file=f"{schemas}/{file}", fingerprint=file_digest(SCHEMAS / file)
-    ).with_id(f"Schema{name}")
-    validator = StrictExampleValidator(
-        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
-    ).with_id(f"Validator{name}")
-    compared = [features.PRICE, features.CATEGORY] if lane == "catalogue" else [features.RATING]
-    drift = DriftValidator(
-        statistics=statistics.outputs["statistics"],
-        baseline_statistics=previous.outputs["statistics"],
-        config=_comparison(compared, config.gates.drift),
-    ).with_id(f"DriftValidator{name}")
-    nodes = [previous, statistics, schema, validator, drift]
-    if lane == "interactions":
-        nodes.append(
-            StrictDistributionValidator(
-                statistics=statistics.outputs["statistics"],
-                baseline_statistics=statistics.outputs["statistics"],
-                config=_comparison(compared, config.gates.skew),
-                include_split_pairs=[(features.EVAL, features.TRAIN)],
-            ).with_id(f"SkewValidator{name}")
-        )
-    return _Lane(nodes, statistics.outputs["statistics"], schema.outputs["schema"])
-
-
-def _comparison(
-    compared: Sequence[str], threshold: float
-) -> distribution_validator_pb2.DistributionValidatorConfig:
-    config = distribution_validator_pb2.DistributionValidatorConfig()
-    for feature in compared:
-        entry = config.default_slice_config.feature.add()
-        entry.path.CopyFrom(path_pb2.Path(step=[feature]))
-        entry.distribution_comparator.jensen_shannon_divergence.threshold = threshold
-    return config
-
-
-def statistics_options(lane: str, *, by_span: bool) -> tfdv.StatsOptions:
-    """Of one lane's statistics.
-
-    Statistics over a history would count each interaction up to `history_length` times.
-
-    Args:
-        lane: `catalogue` or `interactions`.
-        by_span: whether interactions of the newest span are told apart, for drift.
-    """
-    allowed = {
-        "catalogue": [
-            features.ITEM_ID, *features.ITEM_TEXT, features.PRICE, features.AVAILABLE,
-            features.INTERACTIONS,
-        ],
-        "interactions": [
-            features.USER_ID, features.ITEM_ID, features.RATING, features.TIMESTAMP,
-            features.PROFILE, features.ITEM_STATE, features.SPAN, features.SPAN_AGE,
-            features.USER_GROUP, features.ITEM_GROUP,
-        ],
-    }  # fmt: skip
-    return tfdv.StatsOptions(
-        feature_allowlist=allowed[lane],
-        slicing_config=BY_SPAN_AGE if by_span and lane == "interactions" else None,
-    )

@@ -21,8 +21,9 @@ from pipeline.kubeflow.lookups import RegistryLookups
 from pipeline.kubeflow.paths import Volume, in_image
 from pipeline.kubeflow.tasks import Spec, platform_spec, set_options
 from pipeline.kubeflow.tfx_compiler import ENTRY_POINT, compile_job
+from pipeline.lanes import SCHEMAS
 from pipeline.layout import SAMPLE
-from pipeline.pipeline import SCHEMAS, Fingerprints, Places, create_pipeline
+from pipeline.pipeline import Fingerprints, Places, create_pipeline
 
 Runner = Literal["kubeflow", "vertex"]
 

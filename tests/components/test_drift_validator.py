@@ -20,7 +20,7 @@ from components.accounted import StatisticsExecutor
 from components.accounting import note_rows
 from components.drift_validator import FEWEST, DriftExecutor
 from models.errors import BadInput
-from pipeline.pipeline import statistics_options
+from pipeline.lanes import statistics_options
 from tests.components.ingestion.helpers import IN_MEMORY
 from tests.portable.protos import recorded, unportable
 

@@ -13,7 +13,8 @@ from models.digests import file_digest
 from models.errors import BadInput
 from pipeline.config import load_configuration
 from pipeline.kubeflow.compiling import compile_pipeline
-from pipeline.pipeline import SCHEMAS, Fingerprints, Places, create_pipeline
+from pipeline.lanes import SCHEMAS
+from pipeline.pipeline import Fingerprints, Places, create_pipeline
 from pipeline.runner import define_pipeline
 from tests.components.ingestion.helpers import write_shop
 from tests.tiny_bert import LAYERS, write_tiny_bert
