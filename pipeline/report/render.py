@@ -7,39 +7,32 @@ and its own content security policy keeps it so, whatever the shop's titles hold
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from components.whole_folders import write_at_once
-from models.curves import RECALL
-from models.metrics import SQUARED_ERROR
-from models.record import MeasuredPoint, TrainingRecord
 from pipeline.config import Configuration
-from pipeline.evaluation import (
-    EVEN_METRICS,
-    EXPOSURE_METRICS,
-    GROUP_SLICES,
-    HEADLINE_METRICS,
-    LOWER_IS_BETTER,
-    SLICES,
-    evaluation_metrics,
-    span_slice,
-)
 from pipeline.outcome import Outcome
+from pipeline.report.measured import exposure_curve, more_data
 from pipeline.report.plots import curve_svg
 from pipeline.report.reached import NewProduct
+from pipeline.report.tables import (
+    all_metrics,
+    even_metrics,
+    exposure_metrics,
+    group_metrics,
+    headline_metrics,
+    span_metrics,
+)
 from serving.version_labels import CANARY
 
 INDEX: Final = "index.html"
 _VERDICT: Final = "debut-verdict"  # name of the `meta` element that the index reads
-_ORDER: Final = tuple(evaluation_metrics())
 _CURVES: Final = (
     ("Squared error of ratings on the eval split", ("squared_error",)),
     ("Profile loss of the training batch", ("profile_loss",)),
@@ -53,80 +46,6 @@ class Verdict(NamedTuple):
     pushed: bool
     headline: str
     reasons: tuple[str, ...]
-
-
-class Comparison(NamedTuple):
-    """A metric in a slice; None where it was not measured."""
-
-    metric: str
-    slice: str
-    candidate: float | None
-    baseline: float | None
-
-    @property
-    def difference(self) -> float | None:
-        """Candidate minus baseline."""
-        if self.candidate is None or self.baseline is None:
-            return None
-        return self.candidate - self.baseline
-
-    @property
-    def judgement(self) -> str:
-        """Whether the candidate is better, worse, or neither."""
-        if not self.difference or self.metric not in _ORDER:
-            return ""
-        return "better" if (self.difference < 0) == (self.metric in LOWER_IS_BETTER) else "worse"
-
-
-class MetricTable(NamedTuple):
-    """Metrics in slices.
-
-    Attributes:
-        corner: what the rows are.
-        columns: their names.
-        rows: by name, of each column a cell; None where nobody asks for it.
-    """
-
-    corner: str
-    columns: Sequence[str]
-    rows: Mapping[str, Sequence[Comparison | None]]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A table of measured points and their drawings.
-
-    Attributes:
-        title: of the table.
-        along: what the points are numbered by.
-        points: in their order.
-        series: values that are drawn together, by the name of the drawing.
-        is_logarithmic: the drawings' axis.
-    """
-
-    title: str
-    along: str
-    points: Sequence[MeasuredPoint]
-    series: Mapping[str, Sequence[str]]
-    is_logarithmic: bool
-
-    @property
-    def names(self) -> list[str]:
-        """The values' names, in order."""
-        return list(dict.fromkeys(name for point in self.points for name in point.values))
-
-    @property
-    def plots(self) -> list[Markup]:
-        """The drawings that have something to show."""
-        curve = [(point.at, point.values) for point in self.points]
-        drawn = [
-            curve_svg(
-                curve, names, plot=plot, alt=f"{self.title}: {', '.join(names)}.",
-                along=self.along, is_logarithmic=self.is_logarithmic,
-            )
-            for plot, names in self.series.items()
-        ]  # fmt: skip
-        return [plot for plot in drawn if plot]
 
 
 def write_report(
@@ -180,10 +99,6 @@ def verdict(outcome: Outcome) -> Verdict:
 
 def _page(outcome: Outcome, config: Configuration, reached: Sequence[NewProduct]) -> str:
     training = outcome.training
-    every_metric = sorted(
-        {metric for values in outcome.metrics["candidate"].values() for metric in values},
-        key=_place,
-    )
     plots = [
         curve_svg(
             [(point.step, point.values) for point in training.curve], names, plot=names[0],
@@ -199,149 +114,19 @@ def _page(outcome: Outcome, config: Configuration, reached: Sequence[NewProduct]
         verdict=verdict(outcome),
         verdict_name=_VERDICT,
         has_baseline="baseline" in outcome.metrics,
-        main_metrics=_rows_of_metrics(
-            # In the other slices the true item is not among the cold ones.
-            cell
-            for cell in _comparisons(outcome, HEADLINE_METRICS)
-            if cell.slice == "new" or not cell.metric.startswith("cold_")
-        ),
-        all_metrics=_rows_of_metrics(_comparisons(outcome, every_metric)),
-        span_metrics=_rows_of_slices(_by_span(outcome)),
-        group_metrics=_rows_of_slices(_by_group(outcome)),
-        exposure_metrics=_rows_of_metrics(_exposure(outcome)),
-        even_metrics=_rows_of_metrics(_even(outcome)),
-        exposure_curve=_exposure_curve(training),
+        main_metrics=headline_metrics(outcome),
+        all_metrics=all_metrics(outcome),
+        span_metrics=span_metrics(outcome),
+        group_metrics=group_metrics(outcome),
+        exposure_metrics=exposure_metrics(outcome),
+        even_metrics=even_metrics(outcome),
+        exposure_curve=exposure_curve(training),
         plots=[plot for plot in plots if plot],
         curve_names=list(dict.fromkeys(n for point in training.curve for n in point.values)),
-        more_data=[measured for measured in _more_data(training) if measured.points],
+        more_data=[measured for measured in more_data(training) if measured.points],
         reached=reached,
         config=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )  # fmt: skip
-
-
-def _more_data(training: TrainingRecord) -> list[Measured]:
-    """What simulated new items gain from more data."""
-    first, share = training.first_interactions, training.labelled_share
-    return [
-        Measured(
-            "Recall at 20 by first interactions", "first interactions", first,
-            {"first-interactions": (RECALL,)}, is_logarithmic=False,
-        ),
-        Measured(
-            "By share of the interactions", "per cent of the interactions", share,
-            {f"share-{kind}": _of_kind(share, kind) for kind in (RECALL, SQUARED_ERROR)},
-            is_logarithmic=True,
-        ),
-    ]  # fmt: skip
-
-
-def _of_kind(points: Sequence[MeasuredPoint], kind: str) -> tuple[str, ...]:
-    names = dict.fromkeys(name for point in points for name in point.values)
-    return tuple(name for name in names if name.startswith(kind))
-
-
-def _by_span(outcome: Outcome) -> list[Comparison]:
-    """What was forgotten and gained in each span, nothing where there is only one."""
-    spans = outcome.summary.spans
-    if len(spans) < 2:
-        return []
-    every = [span_slice(span, is_new=False) for span in spans]
-    new = [span_slice(span, is_new=True) for span in spans]
-    return _each_in(
-        outcome,
-        {
-            "recall_at_20": every,
-            "cold_recall_at_20": new,
-            SQUARED_ERROR: every,
-            "example_count": every,
-        },
-    )
-
-
-def _by_group(outcome: Outcome) -> list[Comparison]:
-    """The same question asked for each group; of new items among new ones."""
-    seen, new = (
-        [name for name in GROUP_SLICES if name.startswith(state)] for state in ("seen", "new")
-    )
-    return _each_in(
-        outcome,
-        {"recall_at_20": seen, "cold_recall_at_20": new, "example_count": [*seen, *new]},
-    )
-
-
-def _exposure(outcome: Outcome) -> list[Comparison]:
-    return _measured(
-        outcome,
-        {
-            metric: ["new"] if cold else ["overall"]
-            for metric, (_, cold) in EXPOSURE_METRICS.items()
-        },
-    )
-
-
-def _even(outcome: Outcome) -> list[Comparison]:
-    """The plain recall beside its estimates, of items that sell and of new ones among new ones."""
-    slices = {metric: ["new"] if cold else ["seen"] for metric, (_, cold) in EVEN_METRICS.items()}
-    plain = {"recall_at_20": ["seen"], "cold_recall_at_20": ["new"]}
-    found = _measured(outcome, slices)
-    return _measured(outcome, plain) + found if found else []
-
-
-def _measured(outcome: Outcome, slices: Mapping[str, Sequence[str]]) -> list[Comparison]:
-    """Those of metrics in some slices that were measured."""
-    return [cell for cell in _each_in(outcome, slices) if cell.candidate is not None]
-
-
-def _each_in(outcome: Outcome, slices: Mapping[str, Sequence[str]]) -> list[Comparison]:
-    """Metrics, each in slices of its own."""
-    return [
-        cell for metric, names in slices.items() for cell in _comparisons(outcome, [metric], names)
-    ]
-
-
-def _rows_of_metrics(cells: Iterable[Comparison]) -> MetricTable:
-    """A table with a row for each metric and a column for each slice."""
-    return _table("Metric", {(cell.metric, cell.slice): cell for cell in cells})
-
-
-def _rows_of_slices(cells: Iterable[Comparison]) -> MetricTable:
-    """The same on its side, for many slices."""
-    return _table("Slice", {(cell.slice, cell.metric): cell for cell in cells})
-
-
-def _table(corner: str, cells: Mapping[tuple[str, str], Comparison]) -> MetricTable:
-    rows = dict.fromkeys(row for row, _ in cells)
-    columns = list(dict.fromkeys(column for _, column in cells))
-    return MetricTable(
-        corner, columns, {row: [cells.get((row, column)) for column in columns] for row in rows}
-    )
-
-
-def _exposure_curve(training: TrainingRecord) -> Measured:
-    """What more even exposure of new items costs."""
-    return Measured(
-        "Even exposure against recall at 20", "strength, hundredths of a logit", training.exposure,
-        {"exposure-curve": ("recall", "gini", "coverage")}, is_logarithmic=False,
-    )  # fmt: skip
-
-
-def _comparisons(
-    outcome: Outcome, metrics: Sequence[str], slices: Iterable[str] = SLICES
-) -> list[Comparison]:
-    def value(model: str, name: str, metric: str) -> float | None:
-        found = outcome.metrics.get(model, {}).get(name, {}).get(metric)
-        return None if found is None or math.isnan(found) else found
-
-    known = [name for name in slices if name in outcome.metrics["candidate"]]
-    return [
-        Comparison(metric, name, value("candidate", name, metric), value("baseline", name, metric))
-        for metric in metrics
-        for name in known
-    ]
-
-
-def _place(metric: str) -> tuple[int, str]:
-    return (_ORDER.index(metric) if metric in _ORDER else len(_ORDER), metric)
 
 
 def _environment() -> Environment:
