@@ -7,12 +7,8 @@ started from as its input. So each push leads back to the run that trained its m
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from ml_metadata.metadata_store import MetadataStore
@@ -39,9 +35,9 @@ BY: Final = "by"
 REASON: Final = "reason"
 INSTEAD_OF: Final = "instead_of"  # versions that a rollback took out of service, by commas
 
-_PUSHED: Final = "pushed"
-_VERSION: Final = "pushed_version"
-_DESTINATION: Final = "pushed_destination"
+PUSHED: Final = "pushed"
+VERSION: Final = "pushed_version"
+DESTINATION: Final = "pushed_destination"
 _RUN: Final = "pipeline_run"
 _INPUT, _OUTPUT = mlmd.Event.INPUT, mlmd.Event.OUTPUT
 
@@ -88,7 +84,7 @@ def read_pushes(store: MetadataStore) -> list[Push]:
         (
             artifact
             for artifact in store.get_artifacts_by_type(PUSHED_MODEL)
-            if artifact.custom_properties[_PUSHED].int_value == 1
+            if artifact.custom_properties[PUSHED].int_value == 1
         ),
         key=lambda artifact: (_version(artifact), artifact.id),
     )
@@ -168,61 +164,6 @@ def override_behind(pushes: Sequence[Push], push: Push) -> str:
     return ""
 
 
-def record_push(
-    store: MetadataStore,
-    version: Path,
-    *,
-    base: Path,
-    kind: str,
-    label: str,
-    details: Mapping[str, str],
-) -> None:
-    """Record a push that no run made.
-
-    Args:
-        store: the root's.
-        version: folder that was pushed.
-        base: folder that it was made of.
-        kind: `ITEMS_ADD`, `ITEMS_REFRESH`, `EXPLORE` or `ROLLBACK`.
-        label: of the version.
-        details: what else to note on the execution; an `OVERRIDE` is noted of the version too, as
-            the Pusher notes it.
-    """
-    pushed = mlmd.Artifact(
-        type_id=store.put_artifact_type(
-            mlmd.ArtifactType(name=PUSHED_MODEL, base_type=mlmd.ArtifactType.MODEL),
-            can_add_fields=True,
-            can_omit_fields=True,
-        ),
-        uri=str(version),
-        state=mlmd.Artifact.LIVE,
-    )
-    pushed.custom_properties[_PUSHED].int_value = 1
-    noted = {_VERSION: version.name, _DESTINATION: str(version), LABEL: label, BASE: base.name}
-    noted |= {name: details[name] for name in (OVERRIDE,) if name in details}
-    for name, value in noted.items():
-        pushed.custom_properties[name].string_value = value
-    origin = push_of(read_pushes(store), int(base.name))
-    inputs = store.get_artifacts_by_id([origin.artifact]) if origin else []
-    store.put_execution(
-        _execution(store, kind, details),
-        [*((artifact, _event(_INPUT)) for artifact in inputs), (pushed, _event(_OUTPUT))],
-        [],
-    )
-
-
-def record_promotion(store: MetadataStore, version: int, reason: str) -> None:
-    """Record that a canary became the stable version."""
-    push = push_of(read_pushes(store), version)
-    execution = _execution(store, PROMOTE, {"version": str(version), REASON: reason})
-    inputs = []
-    if push is not None:
-        [artifact] = store.get_artifacts_by_id([push.artifact])
-        artifact.custom_properties[LABEL].string_value = STABLE
-        inputs.append((artifact, _event(_INPUT)))
-    store.put_execution(execution, inputs, [])
-
-
 def _push(store: MetadataStore, artifact: mlmd.Artifact, earlier: Mapping[int, Push]) -> Push:
     execution = _producer(store, artifact.id)
     inputs = [
@@ -264,7 +205,7 @@ def _push(store: MetadataStore, artifact: mlmd.Artifact, earlier: Mapping[int, P
 
 
 def _version(artifact: mlmd.Artifact) -> int:
-    return int(artifact.custom_properties[_VERSION].string_value)
+    return int(artifact.custom_properties[VERSION].string_value)
 
 
 def _producer(store: MetadataStore, artifact: int) -> mlmd.Execution:
@@ -281,25 +222,3 @@ def _trained(store: MetadataStore, inputs: Sequence[int]) -> int | None:
         if MODEL_ID in artifact.custom_properties:
             return int(artifact.custom_properties[MODEL_ID].int_value)
     return None
-
-
-def _execution(store: MetadataStore, kind: str, details: Mapping[str, str]) -> mlmd.Execution:
-    execution = mlmd.Execution(
-        type_id=store.put_execution_type(mlmd.ExecutionType(name=kind)),
-        last_known_state=mlmd.Execution.COMPLETE,
-    )
-    for name, value in {**details, BY: _person()}.items():
-        execution.custom_properties[name].string_value = value
-    return execution
-
-
-def _event(kind: mlmd.Event.Type) -> mlmd.Event:
-    return mlmd.Event(type=kind)
-
-
-def _person() -> str:
-    try:
-        user = getpass.getuser()
-    except KeyError:  # as in a container, where the user's number has no name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"

@@ -9,9 +9,10 @@ from typing import Final
 
 from ml_metadata.metadata_store import MetadataStore
 
-from components.lineage import ROLLBACK, record_push
+from components.lineage import ROLLBACK
 from components.metadata_store import open_store, read_store
 from components.push_terms import PushTerms
+from components.recording import record_push
 from components.version_folder import KEEP, push, push_in_place_of
 from pipeline.layout import metadata_file
 from pipeline.model_card import write_card

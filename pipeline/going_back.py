@@ -13,9 +13,9 @@ from components.lineage import (
     INSTEAD_OF,
     REASON,
     ROLLBACK,
-    record_promotion,
 )
 from components.metadata_store import open_store
+from components.recording import record_promotion
 from components.version_folder import promote
 from models.errors import BadInput
 from models.rules import Rules

@@ -20,10 +20,9 @@ from components.lineage import (
     override_behind,
     push_of,
     read_pushes,
-    record_promotion,
-    record_push,
     withdrawn_models,
 )
+from components.recording import record_promotion, record_push
 from components.resolvers import (
     LastPushedStatisticsStrategy,
     ServedModelStrategy,
