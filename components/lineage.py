@@ -28,16 +28,16 @@ BASE: Final = "base"  # version that it was made of
 LABEL: Final = "label"
 OVERRIDE: Final = "override"  # why a gate's refusal was passed over
 WITHDRAWN: Final = "withdrawn"  # why the model was not pushed, though blessed
-# Of a blessing, TFX's own.
+# TFX's own, the last of a blessing.
+PUSHED: Final = "pushed"
+VERSION: Final = "pushed_version"
+DESTINATION: Final = "pushed_destination"
 MODEL_ID: Final = "current_model_id"
 # Of an execution outside TFX.
 BY: Final = "by"
 REASON: Final = "reason"
 INSTEAD_OF: Final = "instead_of"  # versions that a rollback took out of service, by commas
 
-PUSHED: Final = "pushed"
-VERSION: Final = "pushed_version"
-DESTINATION: Final = "pushed_destination"
 _RUN: Final = "pipeline_run"
 _INPUT, _OUTPUT = mlmd.Event.INPUT, mlmd.Event.OUTPUT
 

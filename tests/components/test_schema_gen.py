@@ -26,10 +26,12 @@ def run(root, schema):
 
 
 def test_an_edited_schema_is_read_in_a_root_that_has_run_before(tmp_path):
-    schema = tmp_path / "items.pbtxt"
+    root = tmp_path / "Läden & Söhne 𠮷"  # what a folder may be called
+    root.mkdir()
+    schema = root / "items.pbtxt"
     schema.write_text('feature { name: "price" type: FLOAT }')
-    assert run(tmp_path, schema)[0] == "COMPLETE"
-    assert run(tmp_path, schema)[0] == "CACHED"
+    assert run(root, schema)[0] == "COMPLETE"
+    assert run(root, schema)[0] == "CACHED"
     schema.write_text('feature { name: "weight" type: FLOAT }')
-    state, text = run(tmp_path, schema)
+    state, text = run(root, schema)
     assert state == "COMPLETE" and "weight" in text

@@ -24,10 +24,10 @@ BEFORE, AFTER = (50.0, 30.0, 20.0), (20.0, 30.0, 50.0)
 @pytest.fixture
 def root(tmp_path):
     """Two runs, the second one with other ratings."""
-    recorded = RecordedRoot(tmp_path / "runs")
+    recorded = RecordedRoot(tmp_path / "Läden & Söhne 𠮷")
     recorded.run(error=0.25, ratings=BEFORE)
     recorded.run(error=0.5, ratings=AFTER, divergence=0.125)
-    return tmp_path / "runs"
+    return tmp_path / "Läden & Söhne 𠮷"
 
 
 def gone(root, node):

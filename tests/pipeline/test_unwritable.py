@@ -1,7 +1,6 @@
 """Commands that change something, where they may not: bad input, by the folder's name."""
 
 import pytest
-import tensorflow as tf
 from click.testing import CliRunner
 
 from pipeline.cli import main
@@ -52,19 +51,3 @@ def test_a_data_folder_that_may_not_be_written_is_named_with_the_remedy(tmp_path
     monkeypatch.setenv("SHOP_KEY", "secret")
     code, said = debut("feedback", "export", "--log", tmp_path, "--data", data, "--key", "SHOP_KEY")
     assert code == 2 and f"{data} can't be written" in said
-
-
-def test_an_index_is_not_exported_below_a_file(root, monkeypatch):
-    class Shelf:
-        class served:
-            anchor_teacher = tf.constant([1])
-
-        item_id = tf.constant(["a", "b"])
-
-    class Model:
-        _shelf = Shelf
-
-    monkeypatch.setattr(tf.saved_model, "load", lambda version: Model)
-    (root / "file").write_text("")
-    code, said = debut("index", "export", "--root", root, "--output", root / "file" / "index")
-    assert code == 2 and "index can't be made (Not a directory). Give --output" in said
