@@ -28,7 +28,7 @@ def push_made_of(
     kind: str,
     details: Mapping[str, str],
 ) -> Path:
-    """Push `candidate` and record what it was made of.
+    """Push `candidate`, and record what it was made of before anybody sees it.
 
     It takes the place of `base`, which has to be the newest version; a rollback becomes stable.
 

@@ -3,9 +3,11 @@
 import pytest
 from click.testing import CliRunner
 
+from components.version_folder import refresh_labels
+from models.errors import BadInput
 from pipeline.cli import main
 from pipeline.layout import serving_folder
-from serving.version_labels import CANARY, STABLE, write_labels
+from serving.version_labels import CANARY, STABLE, config_file, write_labels
 from tests.components.ingestion.helpers import write_shop
 from tests.pipeline.recorded import RecordedRoot
 
@@ -43,6 +45,14 @@ def test_a_root_that_may_not_be_written_is_named_with_the_remedy(root, command, 
     code, said = debut(*command, "--root", root)
     assert code == 2, said
     assert f"{(root / lock).parent} can't be written (Is a directory). Give one that can." in said
+
+
+def test_labels_that_are_to_be_written_for_a_container_and_can_t_be_are_bad_input(root):
+    file = config_file(serving_folder(root))
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(BadInput, match=r"serving can't be written .*models\.config names"):
+        refresh_labels(serving_folder(root))
 
 
 def test_a_data_folder_that_may_not_be_written_is_named_with_the_remedy(tmp_path, monkeypatch):
