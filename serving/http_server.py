@@ -12,7 +12,6 @@ import socket
 import sys
 import threading
 import time
-import urllib.parse
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -26,6 +25,7 @@ import grpc
 from serving.access_log import Record
 from serving.gate import Gate
 from serving.http_body import Body, Unreadable
+from serving.http_target import Target
 from serving.limits import Limits
 from serving.rest import Answer, RestApi, failure
 from serving.status import StatusError
@@ -166,22 +166,22 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         accepted = self.server.enter()
         try:
-            path = _path(self.path)
+            # Not `self.path`: that has lost one of two slashes at the start.
+            target = Target.of(self.requestline.split()[1])
             body = Body(self.rfile, self.headers, version=self.request_version)
             if not accepted:
                 body.discard()
-                self._send(failure(_STOPPING), Connection="close")
-            elif page := self.server.pages.get(path):
-                self._send(Answer(200, page(), "text/plain"), **_after(body))
-            elif not _API.fullmatch(path):
+                self._send(failure(_STOPPING), **self.server.cors, Connection="close")
+            elif page := self.server.pages.get(target.path):
+                self._send(_page(target, page), **_after(body))
+            elif not _API.fullmatch(target.path):
                 body.discard()
                 self.send_error(HTTPStatus.NOT_FOUND)
             elif self.command == "OPTIONS":
-                origin = re.match("https?://", self.headers.get("Origin", ""))
-                answer = Answer(200 if origin else 400, "", "text/html; charset=ISO-8859-1")
-                self._send(answer, **_after(body))
+                answer = self.server.api.preflight(self.headers.get("Origin", ""))
+                self._send(answer, **self.server.cors, **_after(body))
             else:
-                self._answer(path, body)
+                self._answer(target, body)
             self.wfile.flush()
         finally:
             self.server.leave()
@@ -211,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _handle
 
-    def _answer(self, path: str, body: Body) -> None:
+    def _answer(self, target: Target, body: Body) -> None:
         """Answers one call of the API, and writes it into the access log."""
         gate, record = self.server.gate, Record()
         data, headers = b"", {}
@@ -220,9 +220,9 @@ class _Handler(BaseHTTPRequestHandler):
             if gate.tokens:
                 gate.tokens.check(self.headers.get("Authorization", ""))
             data = body.read(gate.limits)
-            if self.headers.get("Content-Encoding", "").lower() == "gzip":
+            if "gzip" in self.headers.get("Content-Encoding", ""):
                 data = _unpacked(data, gate.limits)
-            answer = self.server.api.answer(self.command, path, data, record)
+            answer = self.server.api.answer(self.command, target.whole, data, record)
         except StatusError as error:
             answer, headers = failure(error), _after(body)
             if error.code is grpc.StatusCode.UNAUTHENTICATED:
@@ -230,9 +230,9 @@ class _Handler(BaseHTTPRequestHandler):
         except (Unreadable, OSError):
             raise
         except Exception:
-            _log.exception("%s %s failed", self.command, path)
+            _log.exception("%s %s failed", self.command, target.path)
             answer, headers = failure(_INTERNAL), _after(body)
-        self._send(answer, **headers)
+        self._send(answer, **self.server.cors, **headers)
         if gate.access_log:
             gate.access_log.write(
                 record,
@@ -249,7 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = b""
         self.send_response_only(answer.status)
         self.send_header("Content-Type", answer.content_type)
-        for name, value in (self.server.cors | headers).items():
+        for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Date", self.date_time_string())
         self.send_header("Content-Length", str(len(body)))
@@ -315,9 +315,8 @@ def _unpacked(body: bytes, limits: Limits) -> bytes:
     return text if unpacker.eof else b""
 
 
-def _path(target: str) -> str:
-    """The path of a request target, still percent-encoded, without host and query."""
-    try:
-        return urllib.parse.urlsplit(target).path
-    except ValueError as error:  # brackets that hold no address
-        raise Unreadable from error
+def _page(target: Target, page: Callable[[], str]) -> Answer:
+    if target.whole != target.path:
+        text = f"Unexpected path: {target.whole}. Should be {target.path}"
+        return Answer(HTTPStatus.BAD_REQUEST, text, "text/plain")
+    return Answer(HTTPStatus.OK, page(), "text/plain")

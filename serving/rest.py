@@ -61,6 +61,11 @@ _HTTP = {
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
 _INT64_DIGITS = 19
+_WEB = re.compile("https?://")
+_NO_ORIGIN = StatusError(
+    grpc.StatusCode.FAILED_PRECONDITION, "Origin header is missing in CORS preflight"
+)
+_UNTYPED = "text/html; charset=ISO-8859-1"  # libevent's, where nobody names a type
 
 
 class _NoSuchNumber(StatusError):
@@ -100,7 +105,14 @@ class RestApi:
         }
 
     def answer(self, method: str, path: str, body: bytes, record: Record | None = None) -> Answer:
-        """The answer to a request, refused or not. Fills the record for the access log."""
+        """The answer to a request, refused or not.
+
+        Args:
+            method: of HTTP.
+            path: with query and fragment, percent-encoded.
+            body: unpacked.
+            record: to fill for the access log.
+        """
         try:
             text = self._dispatch(method, path, body, record or Record())
             return Answer(HTTPStatus.OK, text)
@@ -109,26 +121,39 @@ class RestApi:
         except StatusError as error:
             return failure(error)
 
+    def preflight(self, origin: str) -> Answer:
+        """The answer to OPTIONS: whether a page of that origin may ask."""
+        try:
+            with self._metrics.request("", "", "REST"):
+                if not _WEB.search(origin):
+                    raise _NO_ORIGIN
+        except StatusError as error:
+            return failure(error)._replace(body="", content_type=_UNTYPED)
+        return Answer(HTTPStatus.OK, "", _UNTYPED)
+
     def _dispatch(self, method: str, path: str, body: bytes, record: Record) -> str:
         pattern = {"POST": _POST, "GET": _GET}.get(method)
         match = pattern.fullmatch(path) if pattern else None
         name = urllib.parse.unquote(match["name"] or "") if match else ""
-        verb = match["verb"].lower() if match and method == "POST" else ""
+        verb = match["verb"] if match and method == "POST" else ""
+        malformed = invalid_argument(f"Malformed request: {method} {path}")
         with self._metrics.request(name, verb, "REST"):
             if match is None:
-                raise invalid_argument(f"Malformed request: {method} {path}")
-            return self._answered(match, verb, body, record)
-
-    def _answered(self, match: re.Match[str], verb: str, body: bytes, record: Record) -> str:
-        record.spec = spec = _spec(match)
-        if verb:
+                raise malformed
+            record.spec = spec = _spec(match)
+            if method == "GET":
+                return self._told(spec, record, of_metadata=match["metadata"] == "metadata")
+            if verb not in self._verbs:  # in capitals, in which the rest of a path may be
+                raise malformed
             record.method = verb.capitalize()
             with self._limits.slot():
                 return self._verbs[verb](spec, body, record)
-        record.method = "GetModelMetadata" if match["metadata"] else "GetModelStatus"
+
+    def _told(self, spec: model_pb2.ModelSpec, record: Record, *, of_metadata: bool) -> str:
+        record.method = "GetModelMetadata" if of_metadata else "GetModelStatus"
         if not spec.name:
             raise invalid_argument("Missing model name in request.")
-        if match["metadata"]:
+        if of_metadata:
             return self._metadata(spec, record)
         request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
         return _message_json(self._registry.status(request))

@@ -1,5 +1,6 @@
 """HTTP underneath REST, byte by byte: what a client's library may do that `requests` does not."""
 
+import gzip
 import json
 import logging
 import re
@@ -74,6 +75,22 @@ def test_same_request_in_any_form_gets_the_same_answer(connect, request_bytes):
     assert (status, headers["Content-Type"], body) == (200, "application/json", ANSWER)
 
 
+def test_two_slashes_begin_a_host_as_they_do_for_libevent(connect):
+    status, _, body = read_answer(connect(GET.replace(b"/v1", b"//v1") % b"scale"))
+    assert (status, body[:14]) == (404, b"<HTML><HEAD>\n<")
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"x-gzip, identity", b"deflate", b"GZIP"])
+def test_a_body_is_unpacked_where_its_encoding_names_gzip_in_small_letters(connect, encoding):
+    packed = gzip.compress(BODY)
+    headers = b"Content-Length: %d\r\nContent-Encoding: %s\r\n\r\n" % (len(packed), encoding)
+    status, _, body = read_answer(connect(POST + headers + packed))
+    if b"gzip" in encoding:
+        assert (status, body) == (200, ANSWER)
+    else:
+        assert (status, body[:30]) == (400, b'{\n    "error": "JSON Parse err')
+
+
 def test_client_that_waits_to_be_asked_for_its_body_is_asked(connect):
     file = connect(POST + LENGTH + b"Expect: 100-continue\r\n\r\n" + BODY)
     assert file.readline() == b"HTTP/1.1 100 Continue\r\n"
@@ -105,6 +122,8 @@ def test_body_without_a_length_is_empty_and_the_connection_stays(connect):
         (POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n[]x\r\n0\r\n\r\n", 400),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * 200, 400),
         (b"GET http://[::1/v1/models/scale HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (GET % b"scale|", 400),
+        (GET % b"scale%zz", 400),
     ],
     ids=[
         "no HTTP",
@@ -114,7 +133,9 @@ def test_body_without_a_length_is_empty_and_the_connection_stays(connect):
         "chunk size without end",
         "chunk longer than its size",
         "too many trailers",
-        "no URI",
+        "no host",
+        "no character of a URI",
+        "no percent-encoding",
     ],
 )
 def test_what_can_not_be_read_gets_a_page_and_a_closed_connection(

@@ -197,6 +197,18 @@ REST: dict[str, Any] = {
         count("nope", "NOT_FOUND"),
     ),
     "malformed": (("POST", "/v1/models/scale:nope", {}), count("", "INVALID_ARGUMENT")),
+    "verb in capitals": (
+        ("POST", "/v1/models/scale:PREDICT", {"instances": [1]}),
+        count("scale", "INVALID_ARGUMENT"),
+    ),
+    "preflight": (
+        ("OPTIONS", "/v1/models/scale", None, {"Origin": "http://shop"}),
+        count("") | time_of("", "", "REST"),
+    ),
+    "preflight without origin": (
+        ("OPTIONS", "/v1/models/scale", None),
+        count("", "FAILED_PRECONDITION"),
+    ),
     "outside": (("GET", "/foo", None), {}),
     "status": (("GET", "/v1/models/scale", None), count("scale") | time_of("scale", "", "REST")),
     "status of unknown model": (("GET", "/v1/models/nope", None), count("nope", "NOT_FOUND")),
@@ -219,9 +231,10 @@ REST: dict[str, Any] = {
 
 @pytest.mark.parametrize("call", REST)
 def test_rest_calls_change_the_counters_that_they_change_in_the_stock_server(server, call):
-    (method, path, body), changes = REST[call]
+    (method, path, body, *headers), changes = REST[call]
     before = samples(get(server).text)
-    requests.request(method, f"http://127.0.0.1:{server.rest_port}{path}", json=body, timeout=30)
+    url = f"http://127.0.0.1:{server.rest_port}{path}"
+    requests.request(method, url, json=body, headers=dict(*headers), timeout=30)
     assert changed(before, server) == changes
 
 
@@ -314,6 +327,12 @@ def test_page_is_where_the_config_says(start_server, models, tmp_path, config, f
         posted = requests.post(f"http://127.0.0.1:{server.rest_port}{path}", timeout=30)
         assert posted.text.startswith("# TYPE :tensorflow:")
     assert [get(server, path).status_code for path in missing] == [404] * len(missing)
+
+
+def test_page_is_asked_for_without_a_query(server):
+    answer = get(server, PATH + "?x=1")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (400, "text/plain")
+    assert answer.text == f"Unexpected path: {PATH}?x=1. Should be {PATH}"
 
 
 def test_config_that_can_not_be_used_ends_the_start(tmp_path):

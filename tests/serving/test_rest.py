@@ -65,7 +65,7 @@ def test_not_a_number_and_infinity_pass(ask):
     assert answer.text == '{\n    "predictions": [NaN, Infinity, -Infinity\n    ]\n}'
 
 
-def test_status_and_metadata(ask):
+def test_status_names_states_and_metadata_names_signatures(ask):
     [entry] = ask("/v1/models/scale/versions/2").json()["model_version_status"]
     assert entry == {
         "version": "2",
@@ -78,7 +78,7 @@ def test_status_and_metadata(ask):
     assert signatures["serving_default"]["inputs"]["x"]["dtype"] == "DT_FLOAT"
 
 
-def test_classify_and_regress(ask):
+def test_examples_get_a_label_and_score_each_or_a_number_each(ask):
     body = {"signature_name": "regress", "examples": [{"x": 1.5}, {"x": [2.0]}]}
     assert ask("/v1/models/examples:regress", body).text == '{\n    "results": [3.0, 4.0]\n}'
     body["signature_name"] = "classify"
@@ -163,9 +163,19 @@ def test_compressed_and_chunked_bodies_are_read(ask):
     assert answer.json() == {"predictions": [30.0]}
 
 
-def test_cors_headers_only_where_asked_for(ask, start_server, models):
+def test_cors_headers_only_where_asked_for_and_only_below_v1(ask, start_server, models, tmp_path):
     assert "Access-Control-Allow-Origin" not in ask("/v1/models/scale").headers
-    server = start_server(f"--model_base_path={models / 'scale'}", "--rest_api_enable_cors_support")
+    monitoring = tmp_path / "monitoring.config"
+    monitoring.write_text('prometheus_config { enable: true path: "/page" }')
+    server = start_server(
+        f"--model_base_path={models / 'scale'}",
+        "--rest_api_enable_cors_support",
+        f"--monitoring_config_file={monitoring}",
+    )
+    for path, status in (("/page", 200), ("/page?x", 400), ("/elsewhere", 404)):
+        page = requests.get(f"http://127.0.0.1:{server.rest_port}{path}", timeout=10)
+        assert page.status_code == status
+        assert "Access-Control-Allow-Origin" not in page.headers
     url = f"http://127.0.0.1:{server.rest_port}/v1/models/default"
     assert requests.get(url, timeout=10).headers["Access-Control-Allow-Origin"] == "*"
     preflight = requests.options(url, headers={"Origin": "https://shop"}, timeout=10)
