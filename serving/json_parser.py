@@ -1,7 +1,7 @@
 """Parsing a REST body as the stock server does, which is RapidJSON's way.
 
-The first of equal keys counts, NaN and Infinity are numbers, and errors carry RapidJSON's text and
-byte offset. What the standard library reads alike it parses; the rest is `rapid_json`'s.
+Equal keys stay, NaN and Infinity are numbers, and errors carry RapidJSON's text and byte offset.
+What the standard library reads alike it parses; the rest is `rapid_json`'s.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _is_plain(body: bytes) -> bool:
 def _parse(text: str, *, is_plain: bool) -> Any:
     if is_plain:
         try:
-            return json.loads(text, object_pairs_hook=_first_wins)
+            return json.loads(text, object_pairs_hook=rapid_json.to_object)
         except json.JSONDecodeError:
             pass  # RapidJSON says why in other words, or reads it after all
     return rapid_json.parse(text)
@@ -76,12 +76,3 @@ def _parse(text: str, *, is_plain: bool) -> Any:
 
 def _parse_error(text: str) -> StatusError:
     return invalid_argument(f"JSON Parse error: {text}")
-
-
-def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        members = {}
-        for key, value in pairs:
-            members.setdefault(key, value)
-    return members

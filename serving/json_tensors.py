@@ -154,7 +154,8 @@ def decode_base64(value: Mapping[str, Any]) -> bytes:
 
 def is_base64(value: Any) -> bool:
     """Whether a value is an object with a string under `b64` and nothing else."""
-    return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
+    is_alone = isinstance(value, dict) and value.keys() == {"b64"} and len(value.items()) == 1
+    return is_alone and isinstance(value["b64"], str)
 
 
 def _type_error(value: Any, dtype: int) -> StatusError:

@@ -21,6 +21,19 @@ _MAX_BEFORE_A_DIGIT = 1.7976931348623157e307
 _Read = tuple[Any, int]  # a value, and the place behind it
 
 
+class Repeated(dict[str, Any]):
+    """An object in which keys repeat: the first one is found, and `items` has them all."""
+
+    def __init__(self, members: list[tuple[str, Any]]) -> None:
+        """Keeps the members in their order."""
+        super().__init__(reversed(members))
+        self._members = members
+
+    def items(self) -> Any:
+        """Every member."""
+        return self._members
+
+
 class Malformed(Exception):
     """The text is no JSON; the message says why, `at` is the character where."""
 
@@ -31,7 +44,7 @@ class Malformed(Exception):
 
 
 def parse(text: str) -> Any:
-    """The value of a text, of whose equal keys the first counts.
+    """The value of a text; an object is what `to_object` makes of its members.
 
     Bytes that are no UTF-8 are surrogate escapes, before and after.
 
@@ -47,6 +60,17 @@ def parse(text: str) -> Any:
     if at < len(text):
         raise Malformed("The document root must not be followed by other values.", at)
     return value
+
+
+def to_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of its members."""
+    found = dict(members)
+    return found if len(found) == len(members) else Repeated(members)
+
+
+def c_string(text: str) -> str:
+    """A text as C takes it where its length is not given: up to the first zero."""
+    return text.partition("\0")[0]
 
 
 def _skip(text: str, at: int) -> int:
@@ -82,10 +106,10 @@ def _expect(text: str, at: int, word: str) -> int:
 
 
 def _object(text: str, at: int) -> _Read:
-    members: dict[str, Any] = {}
+    members: list[tuple[str, Any]] = []
     at = _skip(text, at)
     if text[at : at + 1] == "}":
-        return members, at + 1
+        return {}, at + 1
     while True:
         if text[at : at + 1] != '"':
             raise Malformed("Missing a name for object member.", at)
@@ -94,10 +118,10 @@ def _object(text: str, at: int) -> _Read:
         if text[at : at + 1] != ":":
             raise Malformed("Missing a colon after a name of object member.", at)
         value, at = _value(text, _skip(text, at + 1))
-        members.setdefault(name, value)
+        members.append((name, value))
         at = _skip(text, at)
         if text[at : at + 1] == "}":
-            return members, at + 1
+            return to_object(members), at + 1
         if text[at : at + 1] != ",":
             raise Malformed("Missing a comma or '}' after an object member.", at)
         at = _skip(text, at + 1)

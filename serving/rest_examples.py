@@ -11,6 +11,7 @@ from tensorflow.core.example import example_pb2, feature_pb2
 from serving.json_parser import encode
 from serving.json_tensors import decode_base64, is_base64
 from serving.json_writer import PrettyWriter, debug_string, decimal, quote, type_name
+from serving.rapid_json import c_string
 from serving.status import StatusError, invalid_argument
 
 
@@ -70,8 +71,10 @@ def _example(value: Any) -> example_pb2.Example:
     if not isinstance(value, dict):
         raise invalid_argument(f"Example must be JSON object but got JSON {type_name(value)}")
     example = example_pb2.Example()
-    for name, content in value.items():
+    for key, content in value.items():
+        name = c_string(key)
         feature = example.features.feature[name]
+        feature.Clear()  # of equal keys the last counts
         for element in content if isinstance(content, list) else [content]:
             _add_to_feature(feature, name, element)
     return example

@@ -17,6 +17,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from serving.json_tensors import FIELDS, INTEGERS, JsonTensor, is_base64
 from serving.json_writer import PrettyWriter, debug_string, decimal, quote
+from serving.rapid_json import c_string
 from serving.status import StatusError, invalid_argument
 from serving.tensors import dtype_name
 
@@ -89,7 +90,10 @@ def _fill_rows(
 
 
 def _add_named_row(tensors: Mapping[str, JsonTensor], row: Mapping[str, Any], at: int) -> None:
-    for alias, value in row.items():
+    given = set()
+    for key, value in row.items():  # of equal keys each adds its value, and the shape cuts the rest
+        alias = c_string(key)
+        given.add(alias)
         try:
             if alias not in tensors:
                 raise invalid_argument(f"JSON object: does not have named input: {alias}")
@@ -98,7 +102,7 @@ def _add_named_row(tensors: Mapping[str, JsonTensor], row: Mapping[str, Any], at
             raise invalid_argument(
                 f"Failed to process element: {at} key: {alias} of 'instances' list. Error: {error}"
             ) from error
-    if row.keys() != tensors.keys():
+    if given != tensors.keys():
         raise invalid_argument(
             f"Failed to process element: {at} of 'instances' list. JSON object:"
             f" {debug_string(row)} keys must be equal to: {','.join(sorted(tensors))}"

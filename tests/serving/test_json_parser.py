@@ -97,7 +97,7 @@ def test_what_is_no_json_is_refused_with_the_reason_and_the_place(body):
         (b'{"b":[null,true,false,{}]}', {"b": [None, True, False, {}]}),
     ],
 )
-def test_what_is_read(text, value):
+def test_numbers_texts_and_lists_are_read_as_rapidjson_reads_them(text, value):
     assert parse_object(b'{"a":' + text + b"}") == {"a": value}
 
 
@@ -111,8 +111,10 @@ def test_byte_order_mark_is_skipped_and_what_follows_a_zero_byte_is_not_read(mar
 
 
 @pytest.mark.parametrize("last", [b"2", b"Inf"])
-def test_first_of_equal_keys_counts(last):
-    assert parse_object(b'{"a":1,"a":' + last + b"}") == {"a": 1}
+def test_first_of_equal_keys_is_found_and_the_others_are_kept(last):
+    found = parse_object(b'{"a":1,"b":[],"a":' + last + b"}")
+    assert (found["a"], found.get("a"), found.keys()) == (1, 1, {"a", "b"})
+    assert list(found.items()) == [("a", 1), ("b", []), ("a", float(last))]
 
 
 def test_too_deep_a_document_is_refused_whole_or_broken():
