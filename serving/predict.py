@@ -10,21 +10,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import grpc
-from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis import predict_pb2
 
 from serving.servable import Array, Servable
 from serving.status import StatusError, invalid_argument
-from serving.tensors import TensorError, fill_proto, to_array
+from serving.tensors import ARRAYLESS, TensorError, check_arrayless, fill_proto, to_array
 
 DEFAULT_SIGNATURE = "serving_default"
 PREDICT_METHOD = "tensorflow/serving/predict"
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"
 _METHODS = (PREDICT_METHOD, CLASSIFY_METHOD, REGRESS_METHOD)
-
-_UNFED = (types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT)  # they parse, but can not be fed
 
 
 def predict(
@@ -115,10 +112,11 @@ def _feeds(
 
 
 def _array(alias: str, proto: Any) -> Array | int:
-    if proto.dtype in _UNFED:
-        dtype: int = proto.dtype
-        return dtype
     try:
+        if proto.dtype in ARRAYLESS:
+            check_arrayless(proto)
+            dtype: int = proto.dtype
+            return dtype
         return to_array(proto)
     except TensorError as error:
         raise invalid_argument(f"tensor parsing error: {alias}") from error

@@ -241,6 +241,11 @@ def _check_dtype(place: int, expected: int, value: Array | int) -> None:
         raise invalid_argument(
             f"Expects arg[{place}] to be {dtype_name(expected)} but {dtype_name(given)} is provided"
         )
+    if isinstance(value, int):
+        raise StatusError(
+            grpc.StatusCode.UNIMPLEMENTED,
+            f"The embedded server feeds no {dtype_name(given)}; tensorflow_model_server does.",
+        )
 
 
 def _check_is_folder(path: str, *, model: str, version: int) -> None:

@@ -8,15 +8,18 @@ give zeros, too many are cut. Written: typed fields only, as the stock server do
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import ml_dtypes
 import numpy as np
+from google.protobuf.message import DecodeError
 from tensorflow.core.framework import types_pb2
-from tensorflow.core.framework.tensor_pb2 import TensorProto
+from tensorflow.core.framework.resource_handle_pb2 import ResourceHandleProto
+from tensorflow.core.framework.tensor_pb2 import TensorProto, VariantTensorDataProto
 
 _MAX_DECODED_BYTES = 2**31 - 1  # of one tensor; no gRPC message can hold more
-_MAX_RANK = 32  # numpy's
+_MAX_RANK = 254  # TensorFlow's
+_MAX_ARRAY_RANK = 32  # numpy's
 
 
 class TensorError(ValueError):
@@ -50,6 +53,21 @@ _KINDS: dict[int, _Kind] = {
     types_pb2.DT_UINT64: _Kind(np.uint64, "uint64_val", np.uint64),
 }
 
+ARRAYLESS: Final[dict[int, Any]] = {
+    types_pb2.DT_QINT8: 1,
+    types_pb2.DT_QUINT8: 1,
+    types_pb2.DT_QINT16: 2,
+    types_pb2.DT_QUINT16: 2,
+    types_pb2.DT_QINT32: 4,
+    types_pb2.DT_INT4: 1,
+    types_pb2.DT_UINT4: 1,
+    types_pb2.DT_FLOAT8_E5M2: 1,
+    types_pb2.DT_FLOAT8_E4M3FN: 1,
+    types_pb2.DT_RESOURCE: ResourceHandleProto,
+    types_pb2.DT_VARIANT: VariantTensorDataProto,
+}
+"""Dtypes that parse but are not fed here: how many bytes an element has, or what message it is."""
+
 # Tag bytes (field number, length-delimited) of the packed fields whose values lie in the message
 # exactly as in memory: those are written with one copy instead of one Python float a value.
 _PACKED_TAG = {
@@ -75,29 +93,66 @@ def to_array(proto: TensorProto) -> np.ndarray[Any, Any]:
     """The tensor as an array of the proto's shape; strings are an object array of bytes.
 
     Raises:
-        TensorError: where TensorFlow's `Tensor::FromProto` refuses.
+        TensorError: where TensorFlow's `Tensor::FromProto` refuses, or there can be no such array.
     """
     kind = _KINDS.get(proto.dtype)
     if kind is None:
         raise TensorError(f"no array form for dtype {proto.dtype}")
     shape = [dim.size for dim in proto.tensor_shape.dim]
-    if len(shape) > _MAX_RANK or any(size < 0 for size in shape):
-        raise TensorError(f"bad shape {shape}")
-    count = math.prod(shape)
+    count = _count(shape)
     # Zeros left out: an empty tensor may have sizes that numpy has no array for.
     extent = math.prod(size for size in shape if size) * np.dtype(kind.numpy).itemsize
-    if extent >= 2**63 or count * np.dtype(kind.numpy).itemsize > _MAX_DECODED_BYTES:
+    if len(shape) > _MAX_ARRAY_RANK or extent >= 2**63:
+        raise TensorError(f"no array has shape {shape}")
+    if count * np.dtype(kind.numpy).itemsize > _MAX_DECODED_BYTES:
         raise TensorError(f"shape {shape} is too large")
-    if proto.tensor_content:
+    if count and proto.tensor_content:
         return _from_content(proto.tensor_content, kind, count).reshape(shape)
     return _from_values(getattr(proto, kind.field), kind, count).reshape(shape)
+
+
+def check_arrayless(proto: TensorProto) -> None:
+    """Raises as `to_array` does, for one of the dtypes in `ARRAYLESS`."""
+    count = _count([dim.size for dim in proto.tensor_shape.dim])
+    if count and proto.tensor_content:
+        element = ARRAYLESS[proto.dtype]
+        if isinstance(element, int):
+            _check_size(proto.tensor_content, count * element)
+        else:
+            _check_messages(_decode_strings(proto.tensor_content, count), element)
+
+
+def _count(shape: list[int]) -> int:
+    """Elements of a shape, multiplied one by one: a zero saves only what comes after it."""
+    count = 1
+    for size in shape:
+        count *= size
+        if size < 0 or count >= 2**63:
+            raise TensorError(f"bad shape {shape}")
+    if len(shape) > _MAX_RANK:
+        raise TensorError(f"{len(shape)} dimensions")
+    return count
+
+
+def _check_size(content: bytes, size: int) -> None:
+    if len(content) != size:
+        raise TensorError("tensor_content has another size than the shape")
+
+
+def _check_messages(elements: list[bytes], message: Any) -> None:
+    try:
+        for element in elements:
+            message.FromString(element)
+    except DecodeError as error:
+        raise TensorError("tensor_content holds no such messages") from error
 
 
 def _from_content(content: bytes, kind: _Kind, count: int) -> np.ndarray[Any, Any]:
     if kind.numpy is np.object_:
         return _object_array(_decode_strings(content, count))
-    if len(content) != count * np.dtype(kind.numpy).itemsize:
-        raise TensorError("tensor_content has another size than the shape")
+    _check_size(content, count * np.dtype(kind.numpy).itemsize)
+    if kind.numpy is np.bool_ and np.frombuffer(content, np.uint8).max() > 1:
+        raise TensorError("tensor_content holds more than true and false")
     return np.frombuffer(content, kind.numpy)
 
 

@@ -6,6 +6,9 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
+from serving.predict import predict
+from serving.servable import Servable
+from serving.status import StatusError
 from tests.serving.saved_models import float_request
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -193,3 +196,17 @@ def test_metadata_fields_are_checked(suite, fields, text):
     message = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)
     message.model_spec.name = "scale"
     assert failure(suite.prediction.GetModelMetadata, message) == (INVALID, text)
+
+
+def test_an_input_of_a_dtype_that_is_not_fed_here_is_refused_in_words(tmp_path):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        x = tf.compat.v1.placeholder(tf.qint8, [None])
+        tf.compat.v1.saved_model.simple_save(
+            session, str(tmp_path / "1"), {"x": x}, {"y": tf.bitcast(x, tf.int8)}
+        )
+    servable = Servable(str(tmp_path / "1"), model="quantized", version=1)
+    message = predict_pb2.PredictRequest()
+    message.inputs["x"].dtype = tf.qint8.as_datatype_enum
+    with pytest.raises(StatusError, match="UNIMPLEMENTED: The embedded server feeds no qint8"):
+        predict(servable, message)
+    servable.close()

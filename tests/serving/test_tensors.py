@@ -1,3 +1,7 @@
+import itertools
+from contextlib import nullcontext
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -5,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from serving.tensors import TensorError, dtype_name, fill_proto, to_array
+from serving.tensors import (
+    ARRAYLESS,
+    TensorError,
+    check_arrayless,
+    dtype_name,
+    fill_proto,
+    to_array,
+)
 
 DTYPES = (
     tf.float32, tf.float64, tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint16, tf.uint32,
@@ -76,6 +87,34 @@ def test_string_content_is_accepted_exactly_where_the_runtime_accepts_it(size, c
             to_array(proto)
     else:
         assert to_array(proto).tolist() == expected
+
+
+SIZES = ([2], [0], [-1], [0, -1], [2**40, 2**40], [2**62, 4, 0], [1] * 255)
+BEYOND_NUMPY = [0, 2**62, 4]
+CONTENTS = (b"", b"\0", b"\0\0", b"\0\1", b"\1\2", b"\0" * 3, b"\1" * 4, b"\2\0\x12\0", b"a" * 8)
+
+
+@pytest.mark.parametrize("dtype", [types_pb2.DT_BOOL, *ARRAYLESS], ids=types_pb2.DataType.Name)
+def test_proto_is_refused_exactly_where_the_runtime_refuses_it(dtype):
+    shapes = [*SIZES, BEYOND_NUMPY] if dtype in ARRAYLESS else SIZES
+    for sizes, content in itertools.product(shapes, CONTENTS):
+        proto = tensor_pb2.TensorProto(dtype=dtype, tensor_content=content)
+        for size in sizes:
+            proto.tensor_shape.dim.add(size=size)
+        try:
+            tf.io.parse_tensor(proto.SerializeToString(), tf.as_dtype(dtype))
+            expected: Any = nullcontext()
+        except tf.errors.InvalidArgumentError:
+            expected = pytest.raises(TensorError)
+        with expected:
+            (check_arrayless if dtype in ARRAYLESS else to_array)(proto)
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, tf.string], ids=lambda dtype: dtype.name)
+def test_content_of_an_empty_tensor_is_not_looked_at(dtype):
+    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum, tensor_content=b"abc")
+    proto.tensor_shape.dim.add(size=0)
+    np.testing.assert_array_equal(to_array(proto), runtime_parse(proto))
 
 
 @pytest.mark.parametrize(
