@@ -92,17 +92,15 @@ class Metrics:
         self._loads.labels(path, "success").inc()
         self._load_latency.labels(path).inc(_since(start))
 
-    @contextmanager
-    def warm_up(self, path: str) -> Iterator[None]:
-        """Times the block, the warm-up of the version in a folder."""
-        start, status = time.perf_counter(), "OK"
-        try:
-            yield
-        except Exception as error:
-            status = _status(error)
-            raise
-        finally:
-            self._warm_up_latency.labels(path, status).observe(_since(start))
+    def warm_up(self, path: str, start: float, *, status: str) -> None:
+        """Times the warm-up of the version in a folder, unless one of its requests failed.
+
+        Args:
+            path: of the folder.
+            start: by `time.perf_counter`.
+            status: `OK`, or code and text of what ended the reading.
+        """
+        self._warm_up_latency.labels(path, status).observe(_since(start))
 
     def examples(self, model: str, count: int) -> None:
         """Counts the examples of a MultiInference request."""

@@ -16,8 +16,9 @@ from tensorflow_serving.config import model_server_config_pb2 as config_pb2
 
 from serving import model_config
 from serving.servable import Servable
-from serving.served_model import LoadOptions, ServedModel, VersionState
+from serving.served_model import ServedModel, VersionState
 from serving.status import StatusError, invalid_argument, not_found
+from serving.version_loading import LoadOptions
 
 _WAIT_SECONDS = 0.1
 
@@ -44,14 +45,14 @@ class ModelRegistry:
         config: config_pb2.ModelServerConfig,
         *,
         keep_waiting: Callable[[], bool] = lambda: True,
-        noun: str = "model",
+        at_start: bool = False,
     ) -> None:
-        """Takes over a configuration and waits until the models new in it are available.
+        """Takes over a configuration and waits for a version of each model new in it.
 
         Args:
             config: a `model_config_list`.
             keep_waiting: asked again and again while a new model has no version yet.
-            noun: what the error text counts.
+            at_start: of the server.
 
         Raises:
             StatusError: refused (nothing has changed), or UNKNOWN: a new model failed to load.
@@ -65,10 +66,12 @@ class ModelRegistry:
                 is_available=self._is_available,
                 allow_unavailable=self._labels_for_unavailable,
             )
-            new = self._apply(model_config.sources(config))
-        _wait(new, keep_waiting, noun)
+            new = self._apply(model_config.sources(config), at_start=at_start)
+        _wait(new, keep_waiting, noun="servable" if at_start else "model")
 
-    def _apply(self, sources: list[model_config.ModelSource]) -> list[ServedModel]:
+    def _apply(
+        self, sources: list[model_config.ModelSource], *, at_start: bool
+    ) -> list[ServedModel]:
         """Starts, changes and drops models; returns those that were not served before."""
         new = []
         for source in sources:
@@ -78,7 +81,7 @@ class ModelRegistry:
                 self._models = {**self._models, source.name: model}
             if source.name not in self._served:
                 new.append(model)
-            model.serve(source)
+            model.serve(source, at_start=at_start)
         names = frozenset(source.name for source in sources)
         for name in self._served - names:
             self._models[name].serve(None)
@@ -161,14 +164,15 @@ class ModelRegistry:
         return model is not None and model.is_available(version)
 
 
-def _wait(models: list[ServedModel], keep_waiting: Callable[[], bool], noun: str) -> None:
+def _wait(models: list[ServedModel], keep_waiting: Callable[[], bool], *, noun: str) -> None:
     for model in models:
         while not model.wait_until_settled(_WAIT_SECONDS):
             if not keep_waiting():
                 raise StatusError(
                     grpc.StatusCode.CANCELLED, f"Stopped waiting for model {model.name}"
                 )
-    failed = [(model.name, state) for model in models if (state := model.first_error())]
+    named = sorted(models, key=lambda model: model.name)
+    failed = [(model.name, state) for model in named if (state := model.failure())]
     if failed:
         raise StatusError(
             grpc.StatusCode.UNKNOWN,

@@ -1,60 +1,29 @@
 """`ServedModel`: the life of one model's versions, in a thread of its own.
 
 The thread polls the base path and moves versions through START, LOADING, AVAILABLE, UNLOADING, END.
-A new version is AVAILABLE before the old one unloads, and while no wanted version can be loaded the
-old one keeps serving. Loading and unloading block only this model's thread, never a request.
+A version that failed to load is tried again later, while others come and go. The last version that
+answers leaves only for one that does. Loading and unloading block this thread, never a request.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import grpc
-from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import get_model_status_pb2
 
-from serving.batch_options import Batching
 from serving.loaded_graphs import LoadedGraphs
-from serving.metrics import Metrics
 from serving.model_config import ModelSource
 from serving.servable import Servable
 from serving.status import StatusError
 from serving.version_folders import BasePathError, wanted_versions
-from serving.warmup import warm_up
+from serving.version_loading import LoadOptions, load
 
 State = get_model_status_pb2.ModelVersionStatus
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """How versions are found and loaded; the defaults are the stock server's.
-
-    Attributes:
-        poll_seconds: between looks at the base path; 0 looks once, negative never.
-        max_retries: further attempts after a failed load.
-        retry_seconds: between attempts.
-        tags: of the MetaGraph to load.
-        warm_up: replay the warm-up file before a version is available.
-        warm_up_iterations: how often each record is replayed.
-        session_config: threads and devices of the runtime.
-        batching: how requests are brought together; None: each runs by itself.
-        metrics: where loads, warm-ups and runs are counted.
-    """
-
-    poll_seconds: float = 1
-    max_retries: int = 5
-    retry_seconds: float = 60
-    tags: Sequence[str] = ("serve",)
-    warm_up: bool = True
-    warm_up_iterations: int = 1
-    session_config: config_pb2.ConfigProto | None = None
-    batching: Batching | None = None
-    metrics: Metrics = field(default_factory=Metrics)
 
 
 @dataclass(frozen=True)
@@ -64,6 +33,16 @@ class VersionState:
     version: int
     state: int
     error: StatusError | None = None
+
+
+@dataclass
+class _Attempts:
+    """To load one version: how many have failed, why the last one did, and when the next is due."""
+
+    path: str
+    failed: int = 0
+    error: StatusError | None = None
+    due: float = 0.0
 
 
 class ServedModel:
@@ -77,18 +56,28 @@ class ServedModel:
         self._lock = threading.Lock()
         self._available: dict[int, Servable] = {}
         self._states: dict[int, VersionState] = {}
+        self._loading: dict[int, _Attempts] = {}  # this one and the next: the thread's own
         self._failed: set[int] = set()
         self._source: ModelSource | None = None
+        self._in_turn = True
         self._wake = threading.Event()
         self._stopping = False
         self._settled = threading.Event()
+        self._outcome: VersionState | None = None
         self._thread = threading.Thread(target=self._watch, name=f"model-{name}", daemon=True)
         self._thread.start()
 
-    def serve(self, source: ModelSource | None) -> None:
-        """Changes what is served; None unloads every version. Returns at once."""
+    def serve(self, source: ModelSource | None, *, at_start: bool = False) -> None:
+        """Changes what is served; returns at once.
+
+        Args:
+            source: None unloads every version.
+            at_start: of the server, when older versions don't wait for a newer one's retries; the
+                stock server has many threads to load with then, and one afterwards.
+        """
         if self._source is None:
             self._settled.clear()
+            self._in_turn = not at_start
         self._source = source
         self._wake.set()
 
@@ -99,8 +88,16 @@ class ServedModel:
         self._thread.join()
 
     def wait_until_settled(self, seconds: float) -> bool:
-        """Waits until every wanted version was loaded or has failed; False after `seconds`."""
+        """Waits until a version is available or given up; False after `seconds`.
+
+        The first one of a model that was not served before decides whether it became available.
+        """
         return self._settled.wait(seconds)
+
+    def failure(self) -> VersionState | None:
+        """The version that decided, where it was given up."""
+        outcome = self._outcome
+        return outcome if outcome and outcome.error else None
 
     def lease(self, version: int | None) -> Servable | None:
         """An available version (None: the highest), counted as in use until it is released."""
@@ -122,112 +119,100 @@ class ServedModel:
         with self._lock:
             return version in self._available
 
-    def first_error(self) -> VersionState | None:
-        """The newest failed version where no version is available; None where one is."""
-        with self._lock:
-            if self._available:
-                return None
-        return next((state for state in self.states() if state.error), None)
-
     def _watch(self) -> None:
-        period = self._options.poll_seconds if self._options.poll_seconds > 0 else None
+        seconds = self._options.poll_seconds
+        wanted: dict[int, str] = {}
+        look_at = 0.0
         while not self._stopping:
-            if self._options.poll_seconds >= 0:
-                wanted = self._wanted()
-                if wanted is not None:
-                    self._reconcile(wanted)
-            self._wake.wait(period)
-            self._wake.clear()  # before what it stands for is looked at, else it could be lost
+            if look_at <= time.monotonic():
+                wanted = self._look(wanted)
+                look_at = time.monotonic() + seconds if seconds > 0 else math.inf
+            self._reconcile(wanted)
+            if self._wait_until(min([look_at, *(self._loading[v].due for v in self._turn())])):
+                look_at = 0.0
         self._reconcile({})
 
-    def _wanted(self) -> dict[int, str] | None:
-        """Versions to serve; None where the base path can't be read, which changes nothing."""
+    def _wait_until(self, then: float) -> bool:
+        """Whether something changed before that time."""
+        left = then - time.monotonic()
+        changed = self._wake.wait(None if math.isinf(left) else max(left, 0))
+        self._wake.clear()  # before what it stands for is looked at, else it could be lost
+        return changed
+
+    def _look(self, before: dict[int, str]) -> dict[int, str]:
+        """Versions to serve; those of before where the base path can't be read."""
         source = self._source
-        if source is None:
+        if source is None or self._options.poll_seconds < 0:
             return {}
         try:
             return wanted_versions(source)
         except BasePathError as error:
             _log.warning("File system access error: %s", error)
-            return None
+            return before
 
     def _reconcile(self, wanted: dict[int, str]) -> None:
         self._failed &= wanted.keys()
-        new = [v for v in wanted if v not in self._failed and not self.is_available(v)]
-        for version in new:
-            self._set_state(version, State.START)
-        for version in sorted(new, reverse=True):
-            self._load(version, wanted[version])
-        if wanted:
+        for version in self._loading.keys() - wanted.keys():
+            self._set_state(version, State.END, self._loading.pop(version).error)
+        for version in wanted.keys() - self._failed - self._loading.keys():
+            if not self.is_available(version):
+                self._set_state(version, State.START)
+                self._loading[version] = _Attempts(wanted[version])
+        self._unload_all_but(wanted)
+        for version in self._turn():
+            if self._loading[version].due <= time.monotonic() and not self._stopping:
+                self._load(version)
+                self._unload_all_but(wanted)
+        if wanted and not self._loading:
+            self._settle(max(wanted))
+
+    def _turn(self) -> list[int]:
+        """Versions that may be loaded now, newest first."""
+        versions = sorted(self._loading, reverse=True)
+        return versions[:1] if self._in_turn and not self._settled.is_set() else versions
+
+    def _load(self, version: int) -> None:
+        """Makes one attempt."""
+        attempts, options = self._loading[version], self._options
+        self._set_state(version, State.LOADING)
+        try:
+            servable = load(
+                attempts.path,
+                model=self.name,
+                version=version,
+                graphs=self._graphs,
+                options=options,
+            )
+        except StatusError as error:
+            _log.error("Loading {name: %s version: %d} failed: %s", self.name, version, error)
+            attempts.failed += 1
+            attempts.error = error
+            attempts.due = time.monotonic() + options.retry_seconds
+            if attempts.failed <= options.max_retries:
+                return
+            self._failed.add(version)
+            self._set_state(version, State.END, error)
+        else:
+            with self._lock:
+                self._available[version] = servable
+                self._states[version] = VersionState(version, State.AVAILABLE)
+            _log.info("Loaded {name: %s version: %d}", self.name, version)
+        del self._loading[version]
+        self._settle(version)
+
+    def _settle(self, version: int) -> None:
+        if not self._settled.is_set():
+            with self._lock:
+                self._outcome = self._states[version]
             self._settled.set()
-        if wanted and not any(self.is_available(version) for version in wanted):
-            return
+
+    def _unload_all_but(self, wanted: dict[int, str]) -> None:
+        """Lowest first; of versions that are in place of the wanted ones, the highest stays."""
         with self._lock:
             unwanted = sorted(self._available.keys() - wanted.keys())
-        for version in unwanted:
+            in_place = bool(wanted) and wanted.keys().isdisjoint(self._available)
+        for version in unwanted[:-1] if in_place else unwanted:
             self._unload(version)
-
-    def _load(self, version: int, path: str) -> None:
-        self._set_state(version, State.LOADING)
-        attempt = 0
-        while True:
-            try:
-                servable = self._open(version, path)
-            except StatusError as error:
-                _log.error("Loading {name: %s version: %d} failed: %s", self.name, version, error)
-                attempt += 1
-                if attempt > self._options.max_retries or not self._retry_later(version):
-                    self._failed.add(version)
-                    self._set_state(version, State.END, error)
-                    return
-            else:
-                with self._lock:
-                    self._available[version] = servable
-                    self._states[version] = VersionState(version, State.AVAILABLE)
-                _log.info("Loaded {name: %s version: %d}", self.name, version)
-                return
-
-    def _open(self, version: int, path: str) -> Servable:
-        options = self._options
-        try:
-            with options.metrics.load(path):
-                servable = Servable(
-                    path,
-                    model=self.name,
-                    version=version,
-                    tags=options.tags,
-                    graphs=self._graphs,
-                    batching=options.batching.for_version(path) if options.batching else None,
-                    metrics=options.metrics,
-                )
-            if options.warm_up:
-                try:
-                    warm_up(servable, iterations=options.warm_up_iterations)
-                except BaseException:
-                    servable.close()
-                    raise
-        except StatusError:
-            raise
-        except Exception as error:  # whatever a damaged file makes a library raise, a load failed
-            _log.exception("Loading %s", path)
-            text = f"{type(error).__name__}: {error}"
-            raise StatusError(grpc.StatusCode.INTERNAL, text) from error
-        return servable
-
-    def _retry_later(self, version: int) -> bool:
-        """Waits before the next attempt; False where the version is no longer wanted by then."""
-        due = time.monotonic() + self._options.retry_seconds
-        while not self._stopping:
-            left = due - time.monotonic()
-            if left <= 0:
-                return True
-            self._wake.wait(min(left, max(self._options.poll_seconds, 0.1)))
-            self._wake.clear()
-            wanted = self._wanted()
-            if wanted is not None and version not in wanted:
-                break
-        self._wake.set()  # for the watch loop: this may have taken the signal meant for it
-        return False
 
     def _unload(self, version: int) -> None:
         with self._lock:

@@ -26,9 +26,9 @@ from serving.model_registry import ModelRegistry
 from serving.model_service import ModelService
 from serving.prediction_service import PredictionService
 from serving.rest import RestApi
-from serving.served_model import LoadOptions
 from serving.status import StatusError, invalid_argument
 from serving.tls import read_credentials
+from serving.version_loading import LoadOptions
 
 DRAIN_SECONDS = 30.0
 # Threads of one core that hold requests while their batch fills, at most.
@@ -53,8 +53,7 @@ class ModelServer:
         self._flags = flags
         self._config = _first_config(flags)
         self._stopping = stopping
-        monitoring = flags.text("monitoring_config_file")
-        self._metrics_path = read_path(monitoring) if monitoring else ""
+        self._metrics_path = _metrics_path(flags)
         self._metrics = Metrics()
         options = _load_options(flags, self._metrics)
         self._registry = ModelRegistry(
@@ -79,7 +78,7 @@ class ModelServer:
         """
         try:
             self._registry.reload(
-                self._config, keep_waiting=lambda: not self._stopping.is_set(), noun="servable"
+                self._config, keep_waiting=lambda: not self._stopping.is_set(), at_start=True
             )
         except StatusError:
             if self._stopping.is_set():
@@ -146,6 +145,13 @@ def _first_config(flags: Parsed) -> Any:
     return config
 
 
+def _metrics_path(flags: Parsed) -> str:
+    """The page's path; without REST there is none, and nobody reads the file."""
+    file = flags.text("monitoring_config_file")
+    has_rest = flags.number("rest_api_port") not in (0, flags.number("port"))
+    return read_path(file) if file and has_rest else ""
+
+
 def _load_options(flags: Parsed, metrics: Metrics) -> LoadOptions:
     return LoadOptions(
         poll_seconds=flags.number("file_system_poll_wait_seconds"),
@@ -154,6 +160,7 @@ def _load_options(flags: Parsed, metrics: Metrics) -> LoadOptions:
         tags=tuple(flags.text("saved_model_tags").split(",")),
         warm_up=flags.switch("enable_model_warmup"),
         warm_up_iterations=max(flags.number("num_request_iterations_for_warmup"), 1),
+        check_method=flags.switch("enable_signature_method_name_check"),
         metrics=metrics,
         batching=read_batching(
             enabled=flags.switch("enable_batching"),

@@ -1,6 +1,7 @@
 """Which versions a model's base path asks for: folder names, and the version policy over them.
 
-Names that are no integers are ignored (so a push may write beside and rename); `007` is 7.
+Names that are no integers are ignored (so a push may write beside and rename); `007` is 7, and `+7`
+is none.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 
 from serving.model_config import ModelSource
 
-_INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*", re.ASCII)
+_INTEGER = re.compile(r"\s*-?[0-9]+\s*", re.ASCII)
 _INT64 = range(-(2**63), 2**63)
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 import tensorflow as tf
@@ -24,11 +25,22 @@ from serving.status import StatusError, invalid_argument
 
 WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 MAX_RECORDS = 1000
+_METHODS: dict[str, Callable[..., Any]] = {
+    "predict_log": predict,
+    "classify_log": inference.classify,
+    "regress_log": inference.regress,
+    "multi_inference_log": inference.multi_inference,
+}
 _log = logging.getLogger(__name__)
 
 
-def warm_up(servable: Servable, *, iterations: int = 1) -> int:
-    """Runs every record, each `iterations` times.
+def warm_up(servable: Servable, *, iterations: int = 1, check_method: bool = False) -> int:
+    """Runs every record.
+
+    Args:
+        servable: the version whose folder has the file.
+        iterations: how often to run each.
+        check_method: refuse signatures whose method name is another one.
 
     Returns:
         the number of records; 0 where there is no file.
@@ -41,54 +53,52 @@ def warm_up(servable: Servable, *, iterations: int = 1) -> int:
         _log.info("No warmup data file found at %s", path)
         return 0
     _log.info("Starting to read warmup data for model at %s", path)
-    start, count = time.monotonic(), 0
-    with servable.metrics.warm_up(servable.path):
+    start, count = time.perf_counter(), 0
+    try:
         for record in _records(path):
             for _ in range(iterations):
-                _replay(servable, record)
+                _replay(servable, record, check_method=check_method)
             count += 1
             if count > MAX_RECORDS:
                 raise invalid_argument(
                     f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}"
                 )
+    except tf.errors.DataLossError as error:
+        servable.metrics.warm_up(servable.path, start, status=f"DATA_LOSS: {error.message}")
+        raise StatusError(
+            grpc.StatusCode.DATA_LOSS,
+            f"{error.message}. Please verify your warmup data is in TFRecord format.",
+        ) from error
+    servable.metrics.warm_up(servable.path, start, status="OK")
     _log.info(
         "Finished reading warmup data for model at %s. Number of warmup records read: %d."
         " Elapsed time (microseconds): %d.",
         path,
         count,
-        (time.monotonic() - start) * 1e6,
+        (time.perf_counter() - start) * 1e6,
     )
     return count
 
 
 def _records(path: str) -> Iterator[prediction_log_pb2.PredictionLog]:
-    try:
-        for record in tf.compat.v1.io.tf_record_iterator(path):
-            try:
-                yield prediction_log_pb2.PredictionLog.FromString(record)
-            except DecodeError as error:
-                text = record.decode("utf-8", "replace")
-                raise invalid_argument(
-                    f"Failed to parse warmup record: {text} from {path}"
-                ) from error
-    except tf.errors.DataLossError as error:
-        raise StatusError(
-            grpc.StatusCode.DATA_LOSS,
-            f"{error.message}. Please verify your warmup data is in TFRecord format.",
-        ) from error
+    for record in tf.compat.v1.io.tf_record_iterator(path):
+        try:
+            yield prediction_log_pb2.PredictionLog.FromString(record)
+        except DecodeError as error:
+            text = record.decode("utf-8", "replace")
+            raise invalid_argument(f"Failed to parse warmup record: {text} from {path}") from error
 
 
-def _replay(servable: Servable, record: prediction_log_pb2.PredictionLog) -> None:
+def _replay(
+    servable: Servable, record: prediction_log_pb2.PredictionLog, *, check_method: bool
+) -> None:
     kind = record.WhichOneof("log_type")
-    if kind == "predict_log":
-        predict(servable, record.predict_log.request)
-    elif kind == "classify_log":
-        inference.classify(servable, record.classify_log.request)
-    elif kind == "regress_log":
-        inference.regress(servable, record.regress_log.request)
-    elif kind == "multi_inference_log":
-        inference.multi_inference(servable, record.multi_inference_log.request)
-    elif kind == "session_run_log":
+    if kind is None:
+        return
+    ask = _METHODS.get(kind)
+    if ask is None:
+        number = record.DESCRIPTOR.fields_by_name[kind].number
         raise StatusError(
-            grpc.StatusCode.UNIMPLEMENTED, "Unsupported log_type for warmup: session_run_log"
+            grpc.StatusCode.UNIMPLEMENTED, f"Unsupported log_type for warmup: {number}"
         )
+    ask(servable, getattr(record, kind).request, check_method=check_method)

@@ -12,7 +12,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
 from serving.access_log import AccessLog, Record
 from serving.model_registry import ModelRegistry
-from serving.served_model import LoadOptions
+from serving.version_loading import LoadOptions
 
 FIELDS = {
     "time",

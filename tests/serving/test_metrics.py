@@ -335,7 +335,9 @@ def test_page_is_asked_for_without_a_query(server):
     assert answer.text == f"Unexpected path: {PATH}?x=1. Should be {PATH}"
 
 
-def test_config_that_can_not_be_used_ends_the_start(tmp_path):
-    parsed = flags.parse(["--model_base_path=/x", monitoring(tmp_path, "prometheus { }")])
+def test_config_that_can_not_be_used_ends_the_start_of_a_server_with_rest(tmp_path):
+    parsed = ["--model_base_path=/x", monitoring(tmp_path, "prometheus { }")]
     with pytest.raises(StatusError, match="Invalid protobuf file"):
-        ModelServer(parsed, threading.Event())
+        ModelServer(flags.parse([*parsed, "--rest_api_port=8501"]), threading.Event())
+    for without in ([], ["--rest_api_port=8500"]):
+        ModelServer(flags.parse([*parsed, *without]), threading.Event())

@@ -10,7 +10,7 @@ def wanted(folder, policy=None):
 
 @pytest.fixture
 def base(tmp_path):
-    for name in ("1", "2", "10", "009", "-3", "4.part", "x5", "99999999999999999999"):
+    for name in ("1", "2", "10", "009", "-3", "+4", "4.part", "x5", "99999999999999999999"):
         (tmp_path / name).mkdir()
     return tmp_path
 
@@ -25,7 +25,7 @@ def test_default_is_the_highest_number_not_the_last_name(base):
     assert wanted(base) == [10]
 
 
-def test_policies(base):
+def test_policy_chooses_all_or_some_or_so_many_of_the_highest(base):
     every, specific = VersionPolicy(), VersionPolicy()
     every.all.SetInParent()
     specific.specific.versions.extend([1, 9, 77])

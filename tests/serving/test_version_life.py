@@ -243,6 +243,43 @@ def test_reload_of_a_model_that_can_not_be_loaded_says_why(start_server, base, t
     assert server.states("corrupt")[1] == ("END", 11, "Read less bytes than requested")
 
 
+def test_reload_of_a_model_fails_with_its_newest_version_and_loads_the_older_one_then(
+    start_server, base, tmp_path
+):
+    """The stock server loads one version after the other, and looks at the newest that ended."""
+    server = start_server(
+        "--model_name=scale",
+        f"--model_base_path={base}",
+        "--max_num_load_retries=2",
+        "--load_retry_interval_micros=100000",
+    )
+    shutil.copytree(base, tmp_path / "other")
+    (tmp_path / "other" / "2").mkdir()
+    request = config(("scale", base), ("other", tmp_path / "other"))
+    request.config.model_config_list.config[1].model_version_policy.all.SetInParent()
+    with pytest.raises(grpc.RpcError) as caught:
+        server.models.HandleReloadConfigRequest(request, timeout=60)
+    assert (caught.value.code().name, caught.value.details()) == (
+        "UNKNOWN",
+        "1 model(s) did not become available: {{{name: other version: 2} due to error:"
+        f" NOT_FOUND: {MISSING}{tmp_path}/other/2}}, }}",
+    )
+    server.wait_for("other", 1, "AVAILABLE")
+    assert server.states("other")[2][0] == "END"
+
+
+def test_of_several_versions_in_place_of_a_broken_one_the_newest_stays(start_server, base):
+    saved_models.save_scale(str(base), 2, 20)
+    server = serve(start_server, base)
+    reload(server, ("scale", base), versions=[1, 2])
+    server.wait_for("scale", 1, "AVAILABLE")
+    (base / "3").mkdir()
+    reload(server, ("scale", base), versions=[3])
+    server.wait_for("scale", 3, "END")
+    states = {version: state[0] for version, state in server.states("scale").items()}
+    assert states == {3: "END", 2: "AVAILABLE", 1: "END"}
+
+
 def test_reload_waiting_for_an_absent_path_does_not_block_the_next_one(
     start_server, base, tmp_path
 ):

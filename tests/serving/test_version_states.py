@@ -6,6 +6,7 @@ import time
 import grpc
 import pytest
 
+from serving.status import StatusError
 from tests.serving import saved_models
 from tests.serving.conftest import Servers
 from tests.serving.saved_models import float_request
@@ -89,13 +90,51 @@ def test_version_that_vanished_and_returns_serves_again(start_server, base):
     assert factor(server) == 30.0
 
 
+@pytest.mark.parametrize("good", [1, 2])
+def test_server_starts_with_the_first_version_that_loads_whatever_others_try_again(
+    start_server, base, good
+):
+    """By default a broken version is tried again for five minutes."""
+    saved_models.save_scale(str(base), good, 10)
+    (base / str(3 - good)).mkdir()
+    server = serve(start_server, base, policy=EVERY)
+    assert factor(server) == 10.0
+    server.wait_for("scale", 3 - good, "LOADING")
+
+
+def test_server_does_not_start_where_the_newest_version_is_given_up_first(start_server, base):
+    saved_models.save_scale(str(base), 1, 10)
+    (base / "2").mkdir()
+    with pytest.raises(StatusError) as caught:
+        serve(start_server, base, "--max_num_load_retries=0", policy=EVERY)
+    assert str(caught.value).startswith(
+        "UNKNOWN: 1 servable(s) did not become available: {{{name: scale version: 2} due to error:"
+    )
+
+
+def test_an_unwanted_version_leaves_before_a_new_one_comes_where_another_wanted_one_answers(
+    start_server, base
+):
+    for version in (1, 2):
+        saved_models.save_scale(str(base), version, 10 * version)
+    two = "model_version_policy { latest { num_versions: 2 } }"
+    server = serve(start_server, base, policy=two)
+    server.wait_for("scale", 1, "AVAILABLE")
+    saved_models.save_scale(str(base), "3.part", 30)
+    (base / "3.part").rename(base / "3")
+    for states in seen_until(server, 3, "AVAILABLE"):
+        assert states[2] == "AVAILABLE"
+        if states.get(3) in ("LOADING", "AVAILABLE"):
+            assert states[1] == "END"
+
+
 def test_numbers_of_every_kind_are_versions_and_a_plain_file_is_a_broken_one(start_server, base):
     saved_models.save_scale(str(base), 0, 10)
     server = serve(start_server, base, "--max_num_load_retries=0", policy=EVERY)
     assert factor(server) == 10.0
     for name, value in (("-3", 30), ("1700000000123", 40)):
         saved_models.save_scale(str(base), name, value)
-    for name in ("abc", "2.tmp", "3x", "v4", ".5"):
+    for name in ("abc", "2.tmp", "3x", "v4", ".5", "+8"):
         (base / name).mkdir()
     (base / "6").write_text("no folder")
     for version in (-3, 1700000000123):

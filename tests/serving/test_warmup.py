@@ -3,8 +3,9 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.servable import Servable
-from serving.served_model import LoadOptions, ServedModel
+from serving.served_model import ServedModel
 from serving.status import StatusError
+from serving.version_loading import LoadOptions
 from serving.warmup import MAX_RECORDS, warm_up
 from tests.serving import saved_models
 from tests.serving.conformance import models as conformance
@@ -70,6 +71,12 @@ def test_as_many_records_as_are_allowed_are_replayed(version):
     assert replay(version, [GOOD] * MAX_RECORDS) == MAX_RECORDS
 
 
+def log_of(kind):
+    log = prediction_log_pb2.PredictionLog()
+    getattr(log, kind).SetInParent()
+    return log.SerializeToString()
+
+
 def wrong_input():
     request = float_request([1.0])
     request.inputs["zz"].CopyFrom(request.inputs.pop("x"))
@@ -96,13 +103,24 @@ def wrong_dtype():
             " in request and no default value provided. Inputs expected to be in the request {zz},",
         ),
         ([wrong_dtype()], "INVALID_ARGUMENT: Expects arg[0] to be float but int32 is provided"),
+        ([log_of("session_run_log")], "UNIMPLEMENTED: Unsupported log_type for warmup: 5"),
+        ([log_of("predict_streamed_log")], "UNIMPLEMENTED: Unsupported log_type for warmup: 7"),
         ([GOOD] * MAX_RECORDS + [wrong_dtype()], "INVALID_ARGUMENT: Expects arg[0] to be float"),
         (
             [GOOD] * (MAX_RECORDS + 1),
             "INVALID_ARGUMENT: Number of warmup records exceeds the maximum (1000) at",
         ),
     ],
-    ids=["no record", "no signature", "wrong input", "wrong dtype", "last one bad", "too many"],
+    ids=[
+        "no record",
+        "no signature",
+        "wrong input",
+        "wrong dtype",
+        "session run",
+        "stream",
+        "last one bad",
+        "too many",
+    ],
 )
 def test_bad_file_fails_with_the_reason(version, records, text):
     with pytest.raises(StatusError) as caught:
@@ -122,8 +140,11 @@ def test_file_that_was_cut_fails_after_its_whole_records(version):
     file = version / "assets.extra" / "tf_serving_warmup_requests"
     content = file.read_bytes()
     file.write_bytes(content[:-5])
+    servable = Servable(str(version), model="scale", version=1)
     with pytest.raises(StatusError) as caught:
-        warm_up(Servable(str(version), model="scale", version=1))
+        warm_up(servable)
+    status = f"DATA_LOSS: truncated record at {len(content) // 2}' failed with Read less bytes than"
+    assert f'status="{status} requested",le="+Inf"}} 1\n' in servable.metrics.text()
     assert str(caught.value) == (
         f"DATA_LOSS: truncated record at {len(content) // 2}' failed with Read less bytes than"
         " requested. Please verify your warmup data is in TFRecord format."
@@ -142,6 +163,24 @@ def test_version_with_a_bad_record_never_serves_and_the_old_one_stays(start_serv
     server.wait_for("scale", 2, "END")
     assert server.states("scale")[2] == ("END", 9, 'Serving signature key "nope" not found.')
     assert server.prediction.Predict(float_request([1.0])).model_spec.version.value == 1
+
+
+def test_warm_up_of_a_request_that_failed_is_not_timed(version):
+    write_warm_up(str(version), [GOOD, wrong_dtype()])
+    servable = Servable(str(version), model="scale", version=1)
+    with pytest.raises(StatusError):
+        warm_up(servable)
+    assert "model_warmup_latency_count" not in servable.metrics.text()
+
+
+def test_warm_up_heeds_the_check_of_method_names(start_server, tmp_path):
+    conformance.save_line(tmp_path, 1)
+    odd = predict_record(float_request([1.0], signature="odd_method"))
+    write_warm_up(str(tmp_path / "1"), [odd])
+    flags = (f"--model_base_path={tmp_path}", "--max_num_load_retries=0")
+    start_server(*flags)
+    with pytest.raises(StatusError, match="INTERNAL: Expected prediction signature method_name"):
+        start_server(*flags, "--enable_signature_method_name_check")
 
 
 def test_warm_up_can_be_switched_off(version):
