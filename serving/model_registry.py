@@ -73,6 +73,8 @@ class ModelRegistry:
         self, sources: list[model_config.ModelSource], *, at_start: bool
     ) -> list[ServedModel]:
         """Starts, changes and drops models; returns those that were not served before."""
+        # First: a version that a label leaves may be gone as soon as its model knows.
+        self._labels = {source.name: source.labels for source in sources}
         new = []
         for source in sources:
             model = self._models.get(source.name)
@@ -86,7 +88,6 @@ class ModelRegistry:
         for name in self._served - names:
             self._models[name].serve(None)
         self._served = names
-        self._labels = {source.name: source.labels for source in sources}
         return new
 
     def stop(self) -> None:

@@ -8,6 +8,7 @@ import grpc
 import pytest
 from tensorflow_serving.apis import model_management_pb2
 
+from serving.served_model import ServedModel
 from tests.serving import saved_models
 from tests.serving.saved_models import float_request
 
@@ -200,6 +201,26 @@ def test_labels_point_to_versions_that_answer(start_server, models):
         " which is not currently available for inference",
     )
     assert server.prediction.Predict(request).model_spec.version.value == 1
+
+
+def test_label_moves_before_the_version_that_it_leaves_can_go(start_server, models, monkeypatch):
+    server = start_server("--model_name=scale", f"--model_base_path={models / 'scale'}")
+    source = ("scale", models / "scale")
+    reload(server, source, versions=[2, 3])
+    server.wait_for("scale", 2, "AVAILABLE")
+    reload(server, source, versions=[2, 3], labels={"stable": 2})
+    request = float_request([1.0])
+    request.model_spec.version_label = "stable"
+    answers = []
+    serve = ServedModel.serve
+
+    def asked(model, *arguments, **options):
+        answers.append(server.prediction.Predict(request).model_spec.version.value)
+        serve(model, *arguments, **options)
+
+    monkeypatch.setattr(ServedModel, "serve", asked)
+    reload(server, source, versions=[3], labels={"stable": 3})
+    assert answers == [3]
 
 
 def test_refused_reload_changes_nothing(start_server, base, models):
