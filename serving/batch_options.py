@@ -9,8 +9,8 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any
 
-from serving.config_messages import BatchingParameters
-from serving.model_config import read_text_proto
+from serving.config.messages import BatchingParameters
+from serving.config.text_proto import read_text_proto
 from serving.status import invalid_argument
 
 PER_MODEL_FILE = "batching_params.pbtxt"

@@ -16,8 +16,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import Metric
 
-from serving.config_messages import MonitoringConfig
-from serving.model_config import read_text_proto
+from serving.config.messages import MonitoringConfig
+from serving.config.text_proto import read_text_proto
 from serving.status import StatusError
 
 DEFAULT_PATH = "/monitoring/prometheus/metrics"

@@ -16,12 +16,13 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from serving.batch_options import Batching, read_batching
+from serving.config.model_config import read_config, single_model
+from serving.config.text_proto import read_text_proto
 from serving.flags import CPUS, Parsed
 from serving.gate import Gate
 from serving.health import HealthService, Reflection, add_reflection
 from serving.http_server import RestServer
 from serving.metrics import Metrics, read_path
-from serving.model_config import read_config, read_text_proto, single_model
 from serving.model_registry import ModelRegistry
 from serving.model_service import ModelService
 from serving.prediction_service import PredictionService

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import grpc
 
-from serving.config_messages import SSLConfig
-from serving.model_config import read_text_proto
+from serving.config.messages import SSLConfig
+from serving.config.text_proto import read_text_proto
 
 
 def read_credentials(path: str) -> grpc.ServerCredentials:

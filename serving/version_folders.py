@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 
-from serving.model_config import ModelSource
+from serving.config.model_config import ModelSource
 
 _INTEGER = re.compile(r"\s*-?[0-9]+\s*", re.ASCII)
 _INT64 = range(-(2**63), 2**63)

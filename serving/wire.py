@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving.messages import Schema, build
+from serving.message_classes import Schema, build
 
 SCHEMA: Schema = {
     "Dim": {"size": (1, "int64")},

@@ -23,7 +23,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from serving import flags, launcher, session_config
 from serving.client import Client
 from serving.client_credentials import Tls
-from serving.config_messages import BatchingParameters, MonitoringConfig, SSLConfig
+from serving.config.messages import BatchingParameters, MonitoringConfig, SSLConfig
 from serving.ports import free_port
 from serving.server import ModelServer
 from tests.serving import saved_models

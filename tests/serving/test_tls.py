@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from serving import flags
-from serving.config_messages import SSLConfig
+from serving.config.messages import SSLConfig
 from serving.ports import free_port
 from serving.server import ModelServer
 from serving.status import StatusError

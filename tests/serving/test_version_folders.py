@@ -1,6 +1,6 @@
 import pytest
 
-from serving.model_config import ModelSource, VersionPolicy
+from serving.config.model_config import ModelSource, VersionPolicy
 from serving.version_folders import BasePathError, wanted_versions
 
 

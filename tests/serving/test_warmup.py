@@ -184,7 +184,7 @@ def test_warm_up_heeds_the_check_of_method_names(start_server, tmp_path):
 
 
 def test_warm_up_can_be_switched_off(version):
-    from serving.model_config import ModelSource
+    from serving.config.model_config import ModelSource
 
     write_warm_up(str(version), [b"\xff\xff"])
     model = ServedModel("scale", LoadOptions(warm_up=False, max_retries=0))

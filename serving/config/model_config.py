@@ -7,7 +7,6 @@ ones).
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Mapping
@@ -15,15 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2 as config_pb2
 from tensorflow_serving.config.file_system_storage_path_source_pb2 import (
     FileSystemStoragePathSourceConfig,
 )
 
-from serving.status import StatusError, invalid_argument, not_found
+from serving.config.text_proto import read_text_proto
+from serving.status import StatusError, invalid_argument
 
-_log = logging.getLogger(__name__)
 VersionPolicy = FileSystemStoragePathSourceConfig.ServableVersionPolicy
 PLATFORM = "tensorflow"
 _FILE_URI = "file://"
@@ -52,30 +50,6 @@ def single_model(name: str, base_path: str) -> config_pb2.ModelServerConfig:
     config = config_pb2.ModelServerConfig()
     config.model_config_list.config.add(name=name, base_path=base_path, model_platform=PLATFORM)
     return config
-
-
-def read_text_proto(path: str, message: Any) -> Any:
-    """Fills the message from a text-proto file and returns it.
-
-    Raises:
-        StatusError: NOT_FOUND for a missing file, INVALID_ARGUMENT for an empty or unfit one.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except OSError as error:
-        raise not_found(f"{path}; {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise invalid_argument(f"{path}; not a text file") from error
-    if not text:
-        raise invalid_argument(f"{path}; Invalid argument")
-    try:
-        return text_format.Parse(text, message)
-    except text_format.ParseError as error:
-        # Scripts look for this line of the C++ parser on standard error.
-        place = str(error).replace(" : ", ": ", 1)
-        _log.error("Error parsing text-format %s: %s", message.DESCRIPTOR.full_name, place)
-        raise invalid_argument(f"Invalid protobuf file: '{path}'") from error
 
 
 def read_config(path: str) -> config_pb2.ModelServerConfig:

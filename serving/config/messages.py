@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from serving.messages import Schema, build
+from serving.message_classes import Schema, build
 
 _SCHEMA: Final[Schema] = {
     "Int64Value": {"value": (1, "int64")},

@@ -1,0 +1,1 @@
+"""Configuration files of the stock server: text protos, read and checked."""
