@@ -8,8 +8,8 @@ from google.protobuf import text_format
 from tensorflow.core.protobuf import config_pb2
 
 from pipeline.layout import MODEL_NAME
-from serving.loaded_graphs import LoadedGraphs
-from serving.servable import Servable
+from serving.runtime.loaded_graphs import LoadedGraphs
+from serving.runtime.servable import Servable
 from serving.session_config import FILE
 
 

@@ -16,7 +16,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis import classification_pb2, inference_pb2, input_pb2, regression_pb2
 
 from serving.predict import CLASSIFY_METHOD, DEFAULT_SIGNATURE, REGRESS_METHOD
-from serving.servable import Array, Servable
+from serving.runtime.servable import Array, Servable
 from serving.status import StatusError, invalid_argument
 
 _INPUT = "inputs"

@@ -16,8 +16,8 @@ from tensorflow.core.framework import types_pb2
 
 from serving.json_parser import encode
 from serving.json_writer import debug_string, type_name
+from serving.runtime.tensors import dtype_name
 from serving.status import StatusError, invalid_argument
-from serving.tensors import dtype_name
 
 # As in Abseil: white space counts nowhere, padding is whole or absent, and a full stop does for it.
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*")

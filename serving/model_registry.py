@@ -15,7 +15,7 @@ from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 from tensorflow_serving.config import model_server_config_pb2 as config_pb2
 
 from serving.config import model_config
-from serving.servable import Servable
+from serving.runtime.servable import Servable
 from serving.served_model import ServedModel, VersionState
 from serving.status import StatusError, invalid_argument, not_found
 from serving.version_loading import LoadOptions

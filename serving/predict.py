@@ -13,9 +13,9 @@ import grpc
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis import predict_pb2
 
-from serving.servable import Array, Servable
+from serving.runtime.servable import Array, Servable
+from serving.runtime.tensors import ARRAYLESS, TensorError, check_arrayless, fill_proto, to_array
 from serving.status import StatusError, invalid_argument
-from serving.tensors import ARRAYLESS, TensorError, check_arrayless, fill_proto, to_array
 
 DEFAULT_SIGNATURE = "serving_default"
 PREDICT_METHOD = "tensorflow/serving/predict"

@@ -21,7 +21,7 @@ from serving.metrics import Metrics
 from serving.model_registry import ModelRegistry
 from serving.predict import predict
 from serving.rpc import answers
-from serving.servable import Servable
+from serving.runtime.servable import Servable
 from serving.status import invalid_argument
 
 SIGNATURE_DEF = "signature_def"

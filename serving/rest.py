@@ -33,7 +33,7 @@ from serving.metrics import Metrics
 from serving.model_registry import ModelRegistry
 from serving.predict import DEFAULT_SIGNATURE, predict
 from serving.prediction_service import SIGNATURE_DEF, metadata
-from serving.servable import Servable
+from serving.runtime.servable import Servable
 from serving.status import StatusError, invalid_argument
 
 _MODEL = r"(?:(?:/versions/(?P<version>\d+))|(?:/labels/(?P<label>[^/:]+)))?"

@@ -18,8 +18,8 @@ from tensorflow_serving.apis import predict_pb2
 from serving.json_tensors import FIELDS, INTEGERS, JsonTensor, is_base64
 from serving.json_writer import PrettyWriter, debug_string, decimal, quote
 from serving.rapid_json import c_string
+from serving.runtime.tensors import dtype_name
 from serving.status import StatusError, invalid_argument
-from serving.tensors import dtype_name
 
 
 def fill_request(

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from tensorflow_serving.apis import get_model_status_pb2
 
 from serving.config.model_config import ModelSource
-from serving.loaded_graphs import LoadedGraphs
-from serving.servable import Servable
+from serving.runtime.loaded_graphs import LoadedGraphs
+from serving.runtime.servable import Servable
 from serving.status import StatusError
 from serving.version_folders import BasePathError, wanted_versions
 from serving.version_loading import LoadOptions, load

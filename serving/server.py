@@ -15,7 +15,6 @@ import grpc
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from serving.batch_options import Batching, read_batching
 from serving.config.model_config import read_config, single_model
 from serving.config.text_proto import read_text_proto
 from serving.flags import CPUS, Parsed
@@ -27,6 +26,7 @@ from serving.model_registry import ModelRegistry
 from serving.model_service import ModelService
 from serving.prediction_service import PredictionService
 from serving.rest import RestApi
+from serving.runtime.batch_options import Batching, read_batching
 from serving.status import StatusError, invalid_argument
 from serving.tls import read_credentials
 from serving.version_loading import LoadOptions

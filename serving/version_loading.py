@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import grpc
 from tensorflow.core.protobuf import config_pb2
 
-from serving.batch_options import Batching
-from serving.loaded_graphs import LoadedGraphs
 from serving.metrics import Metrics
-from serving.servable import Servable
+from serving.runtime.batch_options import Batching
+from serving.runtime.loaded_graphs import LoadedGraphs
+from serving.runtime.servable import Servable
 from serving.status import StatusError
 from serving.warmup import warm_up
 

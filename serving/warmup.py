@@ -20,7 +20,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from serving import inference
 from serving.predict import predict
-from serving.servable import Servable
+from serving.runtime.servable import Servable
 from serving.status import StatusError, invalid_argument
 
 WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")

@@ -2,7 +2,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.servable import Servable
+from serving.runtime.servable import Servable
 from serving.served_model import ServedModel
 from serving.status import StatusError
 from serving.version_loading import LoadOptions

@@ -14,10 +14,10 @@ import tensorflow_text  # noqa: F401  (registers the text ops that served graphs
 from tensorflow.core.protobuf import config_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
-# See `serving.loaded_graphs`.
+# See `serving.runtime.loaded_graphs`.
 from tensorflow.python.saved_model.loader_impl import SavedModelLoader
 
-from serving.variable_slots import SLOTS, add_slots
+from serving.runtime.variable_slots import SLOTS, add_slots
 
 MAX_CALLS: Final = 128
 """Of compiled fetches: a client that varies its output_filter must not fill the memory."""

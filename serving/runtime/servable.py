@@ -22,13 +22,13 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
-from serving.batch_options import BatchOptions
-from serving.batching import BatchableCall, Batcher
-from serving.loaded_graph import MAX_CALLS
-from serving.loaded_graphs import LoadedGraphs
 from serving.metrics import Metrics
+from serving.runtime.batch_options import BatchOptions
+from serving.runtime.batching import BatchableCall, Batcher
+from serving.runtime.loaded_graph import MAX_CALLS
+from serving.runtime.loaded_graphs import LoadedGraphs
+from serving.runtime.tensors import dtype_name
 from serving.status import StatusError, invalid_argument, not_found
-from serving.tensors import dtype_name
 
 Array = np.ndarray[Any, Any]
 # Aliases and the names of their tensors, in the order of the aliases.

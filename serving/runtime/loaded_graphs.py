@@ -19,7 +19,7 @@ from tensorflow.core.protobuf import config_pb2
 # The public `load` imports the graph and reads variables in one go.
 from tensorflow.python.saved_model.loader_impl import SavedModelLoader
 
-from serving.loaded_graph import LoadedGraph, PlacedVersion
+from serving.runtime.loaded_graph import LoadedGraph, PlacedVersion
 
 _log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2, predict_pb2
 
 from serving import flags
-from serving.batch_options import BatchOptions
 from serving.predict import predict
-from serving.servable import Servable
+from serving.runtime.batch_options import BatchOptions
+from serving.runtime.servable import Servable
 from serving.server import ModelServer
 from serving.status import StatusError
 from tests.serving import saved_models

@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 
-from serving.batch_options import BatchOptions
+from serving.runtime.batch_options import BatchOptions
 from serving.status import StatusError, invalid_argument
 
 Array = np.ndarray[Any, Any]

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.loaded_graphs import LoadedGraphs
 from serving.predict import predict
-from serving.servable import Servable
+from serving.runtime.loaded_graphs import LoadedGraphs
+from serving.runtime.servable import Servable
+from serving.runtime.variable_slots import SLOTS
 from serving.status import StatusError
-from serving.variable_slots import SLOTS
 from tests.serving import saved_models
 from tests.serving.saved_models import Spec, float_request
 

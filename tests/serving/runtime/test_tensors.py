@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from serving.tensors import (
+from serving.runtime.tensors import (
     ARRAYLESS,
     TensorError,
     check_arrayless,

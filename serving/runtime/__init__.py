@@ -1,0 +1,1 @@
+"""A loaded version's graph: how it is loaded, fed and run, alone or in batches."""
