@@ -17,7 +17,7 @@ from benchmarks.load import measure
 from benchmarks.memory import resident_mib
 from components.warmup import predict_request
 from pipeline.layout import MODEL_NAME
-from serving.predict import predict
+from serving.inference.predict import predict
 
 _TITLE: Final = "RED RETROSPOT GLASS TEAPOT"
 _CALLS: Final = 200

@@ -35,9 +35,9 @@ from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import MODEL_NAME, serving_folder
 from pipeline.newest import newest_version
 from serving.client import Client
+from serving.inference.predict import predict
 from serving.launcher import command
 from serving.ports import free_port
-from serving.predict import predict
 
 _K: Final = 10
 _WARM_UP: Final = 30

@@ -25,7 +25,7 @@ from components.warmup import predict_request
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import MODEL_NAME, serving_folder
 from pipeline.newest import newest_version
-from serving.predict import predict
+from serving.inference.predict import predict
 
 _HISTORY: Final = 20
 _REQUESTS: Final = 200

@@ -20,9 +20,9 @@ from typing import Any
 import grpc
 from tensorflow_serving.apis import model_pb2
 
+from serving.inference.predict import DEFAULT_SIGNATURE
 from serving.limits import rows
 from serving.model_registry import ModelRegistry
-from serving.predict import DEFAULT_SIGNATURE
 from serving.rpc import with_behavior
 from serving.status import StatusError
 

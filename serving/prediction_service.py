@@ -16,10 +16,10 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import inference
+from serving.inference import examples
+from serving.inference.predict import predict
 from serving.metrics import Metrics
 from serving.model_registry import ModelRegistry
-from serving.predict import predict
 from serving.rpc import answers
 from serving.runtime.servable import Servable
 from serving.status import invalid_argument
@@ -46,20 +46,20 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def Classify(self, request: classification_pb2.ClassificationRequest, context: Any) -> Any:
         """Examples in, labels and scores out."""
         with self._counted(request, "Classify") as servable:
-            return inference.classify(servable, request, check_method=self._check_method)
+            return examples.classify(servable, request, check_method=self._check_method)
 
     @answers
     def Regress(self, request: regression_pb2.RegressionRequest, context: Any) -> Any:
         """Examples in, one float each out."""
         with self._counted(request, "Regress") as servable:
-            return inference.regress(servable, request, check_method=self._check_method)
+            return examples.regress(servable, request, check_method=self._check_method)
 
     @answers
     def MultiInference(self, request: inference_pb2.MultiInferenceRequest, context: Any) -> Any:
         """Several signatures over the same examples; the first task names the version."""
         spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
         with self._registry.lease(spec) as servable:
-            return inference.multi_inference(servable, request, check_method=self._check_method)
+            return examples.multi_inference(servable, request, check_method=self._check_method)
 
     @answers
     def GetModelMetadata(

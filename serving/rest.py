@@ -24,14 +24,15 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import inference, rest_examples, rest_predict
+from serving import rest_examples, rest_predict
 from serving.access_log import Record
+from serving.inference import examples
+from serving.inference.predict import DEFAULT_SIGNATURE, predict
 from serving.json_parser import parse_object
 from serving.json_writer import PrettyWriter, debug_string
 from serving.limits import Limits, rows
 from serving.metrics import Metrics
 from serving.model_registry import ModelRegistry
-from serving.predict import DEFAULT_SIGNATURE, predict
 from serving.prediction_service import SIGNATURE_DEF, metadata
 from serving.runtime.servable import Servable
 from serving.status import StatusError, invalid_argument
@@ -194,7 +195,7 @@ class RestApi:
         request = classification_pb2.ClassificationRequest(model_spec=spec)
         rest_examples.fill_input(request.input, document)
         with self._running(request, record) as servable:
-            response = inference.classify(
+            response = examples.classify(
                 servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
             )
         return rest_examples.classification_json(response.result)
@@ -205,7 +206,7 @@ class RestApi:
         request = regression_pb2.RegressionRequest(model_spec=spec)
         rest_examples.fill_input(request.input, document)
         with self._running(request, record) as servable:
-            response = inference.regress(
+            response = examples.regress(
                 servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
             )
         return rest_examples.regression_json(response.result)

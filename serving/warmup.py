@@ -18,8 +18,8 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving import inference
-from serving.predict import predict
+from serving.inference import examples
+from serving.inference.predict import predict
 from serving.runtime.servable import Servable
 from serving.status import StatusError, invalid_argument
 
@@ -27,9 +27,9 @@ WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 MAX_RECORDS = 1000
 _METHODS: dict[str, Callable[..., Any]] = {
     "predict_log": predict,
-    "classify_log": inference.classify,
-    "regress_log": inference.regress,
-    "multi_inference_log": inference.multi_inference,
+    "classify_log": examples.classify,
+    "regress_log": examples.regress,
+    "multi_inference_log": examples.multi_inference,
 }
 _log = logging.getLogger(__name__)
 

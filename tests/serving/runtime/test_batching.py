@@ -17,7 +17,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2, predict_pb2
 
 from serving import flags
-from serving.predict import predict
+from serving.inference.predict import predict
 from serving.runtime.batch_options import BatchOptions
 from serving.runtime.servable import Servable
 from serving.server import ModelServer

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.predict import predict
+from serving.inference.predict import predict
 from serving.runtime.loaded_graphs import LoadedGraphs
 from serving.runtime.servable import Servable
 from serving.runtime.variable_slots import SLOTS

@@ -66,7 +66,9 @@ def test_multi_inference_answers_every_task(suite):
         ("regress", [example(q=1)], "Name: <unknown>, Feature: x (data type: float) is required"),
     ],
 )
-def test_regress_refusals(suite, signature, examples, begins):
+def test_regress_refuses_what_it_can_not_answer_in_the_stock_servers_words(
+    suite, signature, examples, begins
+):
     with pytest.raises(grpc.RpcError) as caught:
         suite.prediction.Regress(fill(regression_pb2.RegressionRequest(), signature, examples))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
-from serving.predict import predict
+from serving.inference.predict import predict
 from serving.runtime.servable import Servable
 from serving.status import StatusError
 from tests.serving.saved_models import float_request

@@ -1,0 +1,1 @@
+"""The methods over a loaded version: Predict, and those over examples."""
