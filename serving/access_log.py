@@ -22,9 +22,9 @@ from tensorflow_serving.apis import model_pb2
 
 from serving.inference.predict import DEFAULT_SIGNATURE
 from serving.limits import rows
-from serving.model_registry import ModelRegistry
 from serving.rpc import with_behavior
 from serving.status import StatusError
+from serving.versions.model_registry import ModelRegistry
 
 _PREFIX = "/tensorflow.serving."
 _INFERENCE = ("Predict", "Classify", "Regress", "MultiInference")

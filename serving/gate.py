@@ -9,8 +9,8 @@ from serving.access_log import AccessLog, AccessLogInterceptor
 from serving.auth import AuthInterceptor, Tokens, read_tokens
 from serving.flags import Parsed
 from serving.limits import SPARE_THREADS, Limits, LimitsInterceptor
-from serving.model_registry import ModelRegistry
 from serving.status import invalid_argument
+from serving.versions.model_registry import ModelRegistry
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from tensorflow_serving.apis import (
     model_service_pb2_grpc,
 )
 
-from serving.model_registry import ModelRegistry
 from serving.rpc import answers
+from serving.versions.model_registry import ModelRegistry
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):

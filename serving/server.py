@@ -22,14 +22,14 @@ from serving.gate import Gate
 from serving.health import HealthService, Reflection, add_reflection
 from serving.http_server import RestServer
 from serving.metrics import Metrics, read_path
-from serving.model_registry import ModelRegistry
 from serving.model_service import ModelService
 from serving.prediction_service import PredictionService
 from serving.rest import RestApi
 from serving.runtime.batch_options import Batching, read_batching
 from serving.status import StatusError, invalid_argument
 from serving.tls import read_credentials
-from serving.version_loading import LoadOptions
+from serving.versions.loading import LoadOptions
+from serving.versions.model_registry import ModelRegistry
 
 DRAIN_SECONDS = 30.0
 # Threads of one core that hold requests while their batch fills, at most.

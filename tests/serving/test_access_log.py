@@ -11,8 +11,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
 from serving.access_log import AccessLog, Record
-from serving.model_registry import ModelRegistry
-from serving.version_loading import LoadOptions
+from serving.versions.loading import LoadOptions
+from serving.versions.model_registry import ModelRegistry
 
 FIELDS = {
     "time",

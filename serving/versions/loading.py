@@ -17,7 +17,7 @@ from serving.runtime.batch_options import Batching
 from serving.runtime.loaded_graphs import LoadedGraphs
 from serving.runtime.servable import Servable
 from serving.status import StatusError
-from serving.warmup import warm_up
+from serving.versions.warmup import warm_up
 
 _log = logging.getLogger(__name__)
 

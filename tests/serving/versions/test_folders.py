@@ -1,7 +1,7 @@
 import pytest
 
 from serving.config.model_config import ModelSource, VersionPolicy
-from serving.version_folders import BasePathError, wanted_versions
+from serving.versions.folders import BasePathError, wanted_versions
 
 
 def wanted(folder, policy=None):

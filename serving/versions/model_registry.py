@@ -16,9 +16,9 @@ from tensorflow_serving.config import model_server_config_pb2 as config_pb2
 
 from serving.config import model_config
 from serving.runtime.servable import Servable
-from serving.served_model import ServedModel, VersionState
 from serving.status import StatusError, invalid_argument, not_found
-from serving.version_loading import LoadOptions
+from serving.versions.loading import LoadOptions
+from serving.versions.served_model import ServedModel, VersionState
 
 _WAIT_SECONDS = 0.1
 

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from tensorflow_serving.apis import model_management_pb2
 
-from serving.served_model import ServedModel
+from serving.versions.served_model import ServedModel
 from tests.serving import saved_models
 from tests.serving.saved_models import float_request
 

@@ -19,8 +19,8 @@ from serving.config.model_config import ModelSource
 from serving.runtime.loaded_graphs import LoadedGraphs
 from serving.runtime.servable import Servable
 from serving.status import StatusError
-from serving.version_folders import BasePathError, wanted_versions
-from serving.version_loading import LoadOptions, load
+from serving.versions.folders import BasePathError, wanted_versions
+from serving.versions.loading import LoadOptions, load
 
 State = get_model_status_pb2.ModelVersionStatus
 _log = logging.getLogger(__name__)

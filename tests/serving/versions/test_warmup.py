@@ -3,10 +3,10 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.runtime.servable import Servable
-from serving.served_model import ServedModel
 from serving.status import StatusError
-from serving.version_loading import LoadOptions
-from serving.warmup import MAX_RECORDS, warm_up
+from serving.versions.loading import LoadOptions
+from serving.versions.served_model import ServedModel
+from serving.versions.warmup import MAX_RECORDS, warm_up
 from tests.serving import saved_models
 from tests.serving.conformance import models as conformance
 from tests.serving.saved_models import float_request, predict_record, write_warm_up
