@@ -22,7 +22,7 @@ from tensorflow_serving.apis import model_pb2
 
 from serving.inference.predict import DEFAULT_SIGNATURE
 from serving.limits import rows
-from serving.rpc import with_behavior
+from serving.rpc.answering import with_behavior
 from serving.status import StatusError
 from serving.versions.model_registry import ModelRegistry
 

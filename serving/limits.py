@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 
-from serving.rpc import abort, with_behavior
+from serving.rpc.answering import abort, with_behavior
 from serving.status import StatusError
 
 INFERENCE = frozenset(

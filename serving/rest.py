@@ -32,7 +32,7 @@ from serving.json_parser import parse_object
 from serving.json_writer import PrettyWriter, debug_string
 from serving.limits import Limits, rows
 from serving.metrics import Metrics
-from serving.prediction_service import SIGNATURE_DEF, metadata
+from serving.rpc.prediction_service import SIGNATURE_DEF, metadata
 from serving.runtime.servable import Servable
 from serving.status import StatusError, invalid_argument
 from serving.versions.model_registry import ModelRegistry

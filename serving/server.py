@@ -19,12 +19,12 @@ from serving.config.model_config import read_config, single_model
 from serving.config.text_proto import read_text_proto
 from serving.flags import CPUS, Parsed
 from serving.gate import Gate
-from serving.health import HealthService, Reflection, add_reflection
 from serving.http_server import RestServer
 from serving.metrics import Metrics, read_path
-from serving.model_service import ModelService
-from serving.prediction_service import PredictionService
 from serving.rest import RestApi
+from serving.rpc.health import HealthService, Reflection, add_reflection
+from serving.rpc.model_service import ModelService
+from serving.rpc.prediction_service import PredictionService
 from serving.runtime.batch_options import Batching, read_batching
 from serving.status import StatusError, invalid_argument
 from serving.tls import read_credentials

@@ -10,9 +10,10 @@ from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from serving import flags, health
+from serving import flags
 from serving import server as server_module
 from serving.ports import free_port
+from serving.rpc import health
 from serving.server import ModelServer
 from tests.serving.conftest import endpoint
 from tests.serving.saved_models import Held

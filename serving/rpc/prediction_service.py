@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
 from serving.inference import examples
 from serving.inference.predict import predict
 from serving.metrics import Metrics
-from serving.rpc import answers
+from serving.rpc.answering import answers
 from serving.runtime.servable import Servable
 from serving.status import invalid_argument
 from serving.versions.model_registry import ModelRegistry

@@ -10,7 +10,7 @@ from tensorflow_serving.apis import (
     model_service_pb2_grpc,
 )
 
-from serving.rpc import answers
+from serving.rpc.answering import answers
 from serving.versions.model_registry import ModelRegistry
 
 

@@ -1,0 +1,1 @@
+"""The gRPC services, and how a handler's failure becomes a status."""
