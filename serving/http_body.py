@@ -13,7 +13,7 @@ from email.message import Message
 from http import HTTPStatus
 from io import BufferedIOBase
 
-from serving.limits import Limits
+from serving.access.limits import Limits
 
 _PIECE = 1 << 20
 _DISCARDED = 1 << 24

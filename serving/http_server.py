@@ -22,11 +22,11 @@ from typing import Any, cast
 
 import grpc
 
-from serving.access_log import Record
-from serving.gate import Gate
+from serving.access.access_log import Record
+from serving.access.gate import Gate
+from serving.access.limits import Limits
 from serving.http_body import Body, Unreadable
 from serving.http_target import Target
-from serving.limits import Limits
 from serving.rest import Answer, RestApi, failure
 from serving.status import StatusError
 

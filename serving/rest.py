@@ -25,12 +25,12 @@ from tensorflow_serving.apis import (
 )
 
 from serving import rest_examples, rest_predict
-from serving.access_log import Record
+from serving.access.access_log import Record
+from serving.access.limits import Limits, rows
 from serving.inference import examples
 from serving.inference.predict import DEFAULT_SIGNATURE, predict
 from serving.json_parser import parse_object
 from serving.json_writer import PrettyWriter, debug_string
-from serving.limits import Limits, rows
 from serving.metrics import Metrics
 from serving.rpc.prediction_service import SIGNATURE_DEF, metadata
 from serving.runtime.servable import Servable

@@ -15,10 +15,11 @@ import grpc
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from serving.access.gate import Gate
+from serving.access.tls import read_credentials
 from serving.config.model_config import read_config, single_model
 from serving.config.text_proto import read_text_proto
 from serving.flags import CPUS, Parsed
-from serving.gate import Gate
 from serving.http_server import RestServer
 from serving.metrics import Metrics, read_path
 from serving.rest import RestApi
@@ -27,7 +28,6 @@ from serving.rpc.model_service import ModelService
 from serving.rpc.prediction_service import PredictionService
 from serving.runtime.batch_options import Batching, read_batching
 from serving.status import StatusError, invalid_argument
-from serving.tls import read_credentials
 from serving.versions.loading import LoadOptions
 from serving.versions.model_registry import ModelRegistry
 

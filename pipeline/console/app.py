@@ -25,7 +25,7 @@ from models.errors import BadInput, DebutError, Unreachable
 from pipeline.console.desk import Desk, Json
 from pipeline.console.overview import overview
 from pipeline.layout import CARDS
-from serving.auth import Tokens
+from serving.access.auth import Tokens
 
 if TYPE_CHECKING:
     from pipeline.console.records import Records

@@ -19,7 +19,7 @@ from models.errors import BadInput, DebutError
 from pipeline.console.app import Console
 from pipeline.console.desk import Desk
 from pipeline.layout import report_folder, serving_folder
-from serving.auth import Tokens, read_tokens
+from serving.access.auth import Tokens, read_tokens
 from serving.client import Client
 from serving.status import StatusError
 from serving.version_labels import versions_on_disk

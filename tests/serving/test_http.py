@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from serving import http_server
-from serving.access_log import AccessLog
-from serving.gate import Gate
+from serving.access.access_log import AccessLog
+from serving.access.gate import Gate
+from serving.access.limits import Limits
 from serving.http_server import RestServer
-from serving.limits import Limits
 from serving.ports import free_port
 
 BODY = b'{"instances":[1.0]}'

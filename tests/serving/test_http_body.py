@@ -6,8 +6,8 @@ from email.message import Message
 import grpc
 import pytest
 
+from serving.access.limits import Limits
 from serving.http_body import Body
-from serving.limits import Limits
 from serving.status import StatusError
 
 MIB = 1 << 20

@@ -10,7 +10,7 @@ import requests
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import get_model_status_pb2
 
-from serving.auth import Tokens, read_tokens
+from serving.access.auth import Tokens, read_tokens
 from serving.status import StatusError
 from tests.serving.saved_models import float_request
 
@@ -118,7 +118,7 @@ def test_comparison_looks_at_every_token_in_constant_time(monkeypatch):
         compared.append(right)
         return left == right
 
-    monkeypatch.setattr("serving.auth.hmac.compare_digest", compare)
+    monkeypatch.setattr("serving.access.auth.hmac.compare_digest", compare)
     digests = [hashlib.sha256(token.encode()).digest() for token in TOKENS]
     assert Tokens(digests).accepts(f"Bearer {TOKENS[0]}")
     assert compared == digests

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.access_log import AccessLog, AccessLogInterceptor
-from serving.auth import AuthInterceptor, Tokens, read_tokens
+from serving.access.access_log import AccessLog, AccessLogInterceptor
+from serving.access.auth import AuthInterceptor, Tokens, read_tokens
+from serving.access.limits import SPARE_THREADS, Limits, LimitsInterceptor
 from serving.flags import Parsed
-from serving.limits import SPARE_THREADS, Limits, LimitsInterceptor
 from serving.status import invalid_argument
 from serving.versions.model_registry import ModelRegistry
 

@@ -20,8 +20,8 @@ from typing import Any
 import grpc
 from tensorflow_serving.apis import model_pb2
 
+from serving.access.limits import rows
 from serving.inference.predict import DEFAULT_SIGNATURE
-from serving.limits import rows
 from serving.rpc.answering import with_behavior
 from serving.status import StatusError
 from serving.versions.model_registry import ModelRegistry

@@ -10,7 +10,7 @@ import requests
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
-from serving.access_log import AccessLog, Record
+from serving.access.access_log import AccessLog, Record
 from serving.versions.loading import LoadOptions
 from serving.versions.model_registry import ModelRegistry
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import inference_pb2, predict_pb2, regression_pb2
 
-from serving.limits import rows
+from serving.access.limits import rows
 from tests.serving.saved_models import Held, float_request
 
 
