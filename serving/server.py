@@ -20,9 +20,9 @@ from serving.access.tls import read_credentials
 from serving.config.model_config import read_config, single_model
 from serving.config.text_proto import read_text_proto
 from serving.flags import CPUS, Parsed
-from serving.http_server import RestServer
 from serving.metrics import Metrics, read_path
-from serving.rest import RestApi
+from serving.rest.api import RestApi
+from serving.rest.http_server import RestServer
 from serving.rpc.health import HealthService, Reflection, add_reflection
 from serving.rpc.model_service import ModelService
 from serving.rpc.prediction_service import PredictionService

@@ -14,8 +14,8 @@ from typing import Any
 import grpc
 from tensorflow.core.framework import types_pb2
 
-from serving.json_parser import encode
-from serving.json_writer import debug_string, type_name
+from serving.rest.json_parser import encode
+from serving.rest.json_writer import debug_string, type_name
 from serving.runtime.tensors import dtype_name
 from serving.status import StatusError, invalid_argument
 

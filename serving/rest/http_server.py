@@ -25,9 +25,9 @@ import grpc
 from serving.access.access_log import Record
 from serving.access.gate import Gate
 from serving.access.limits import Limits
-from serving.http_body import Body, Unreadable
-from serving.http_target import Target
-from serving.rest import Answer, RestApi, failure
+from serving.rest.api import Answer, RestApi, failure
+from serving.rest.http_body import Body, Unreadable
+from serving.rest.http_target import Target
 from serving.status import StatusError
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE)

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from serving.access.limits import Limits
-from serving.http_body import Body
+from serving.rest.http_body import Body
 from serving.status import StatusError
 
 MIB = 1 << 20

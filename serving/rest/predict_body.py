@@ -15,9 +15,9 @@ import numpy as np
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from serving.json_tensors import FIELDS, INTEGERS, JsonTensor, is_base64
-from serving.json_writer import PrettyWriter, debug_string, decimal, quote
-from serving.rapid_json import c_string
+from serving.rest.json_tensors import FIELDS, INTEGERS, JsonTensor, is_base64
+from serving.rest.json_writer import PrettyWriter, debug_string, decimal, quote
+from serving.rest.rapid_json import c_string
 from serving.runtime.tensors import dtype_name
 from serving.status import StatusError, invalid_argument
 

@@ -10,8 +10,8 @@ import json
 import re
 from typing import Any
 
-from serving import rapid_json
-from serving.json_writer import debug_string
+from serving.rest import rapid_json
+from serving.rest.json_writer import debug_string
 from serving.status import StatusError, invalid_argument
 
 # RapidJSON takes each of the mark's bytes by itself.

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from tensorflow.core.example import example_pb2, feature_pb2
 
-from serving.json_parser import encode
-from serving.json_tensors import decode_base64, is_base64
-from serving.json_writer import PrettyWriter, debug_string, decimal, quote, type_name
-from serving.rapid_json import c_string
+from serving.rest.json_parser import encode
+from serving.rest.json_tensors import decode_base64, is_base64
+from serving.rest.json_writer import PrettyWriter, debug_string, decimal, quote, type_name
+from serving.rest.rapid_json import c_string
 from serving.status import StatusError, invalid_argument
 
 

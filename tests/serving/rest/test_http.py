@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from serving import http_server
 from serving.access.access_log import AccessLog
 from serving.access.gate import Gate
 from serving.access.limits import Limits
-from serving.http_server import RestServer
 from serving.ports import free_port
+from serving.rest import http_server
+from serving.rest.http_server import RestServer
 
 BODY = b'{"instances":[1.0]}'
 ANSWER = b'{\n    "predictions": [30.0\n    ]\n}'
@@ -251,7 +251,7 @@ def test_a_failure_that_nobody_expects_is_answered_and_logged_as_over_grpc(faili
 
 
 def test_a_client_that_breaks_off_leaves_no_trace_of_its_address(failing, caplog, capfd):
-    caplog.set_level(logging.DEBUG, "serving.http_server")
+    caplog.set_level(logging.DEBUG, "serving.rest.http_server")
     address, _ = failing
     with socket.create_connection(address, timeout=20) as raw:
         raw.sendall(POST + b"Content-Length: 100\r\n\r\n{")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from serving.http_body import Unreadable
+from serving.rest.http_body import Unreadable
 
 _CHARACTER = r"[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2}"
 _HOST = rf"\[[\w.:]+\]|(?:{_CHARACTER})*"

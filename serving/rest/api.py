@@ -24,14 +24,14 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import rest_examples, rest_predict
 from serving.access.access_log import Record
 from serving.access.limits import Limits, rows
 from serving.inference import examples
 from serving.inference.predict import DEFAULT_SIGNATURE, predict
-from serving.json_parser import parse_object
-from serving.json_writer import PrettyWriter, debug_string
 from serving.metrics import Metrics
+from serving.rest import example_body, predict_body
+from serving.rest.json_parser import parse_object
+from serving.rest.json_writer import PrettyWriter, debug_string
 from serving.rpc.prediction_service import SIGNATURE_DEF, metadata
 from serving.runtime.servable import Servable
 from serving.status import StatusError, invalid_argument
@@ -182,34 +182,34 @@ class RestApi:
                     f"Failed to get input map for signature: {spec.signature_name or 'DEFAULT'}"
                 )
             request = predict_pb2.PredictRequest(model_spec=spec)
-            in_rows = rest_predict.fill_request(request, document, inputs)
+            in_rows = predict_body.fill_request(request, document, inputs)
             self._admit(request, servable, record)
             response = predict(
                 servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
             )
-        return rest_predict.response_json(response, rows=in_rows)
+        return predict_body.response_json(response, rows=in_rows)
 
     def _classify(self, spec: model_pb2.ModelSpec, body: bytes, record: Record) -> str:
         document = parse_object(body)
         spec.signature_name = _signature_name(document)
         request = classification_pb2.ClassificationRequest(model_spec=spec)
-        rest_examples.fill_input(request.input, document)
+        example_body.fill_input(request.input, document)
         with self._running(request, record) as servable:
             response = examples.classify(
                 servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
             )
-        return rest_examples.classification_json(response.result)
+        return example_body.classification_json(response.result)
 
     def _regress(self, spec: model_pb2.ModelSpec, body: bytes, record: Record) -> str:
         document = parse_object(body)
         spec.signature_name = _signature_name(document)
         request = regression_pb2.RegressionRequest(model_spec=spec)
-        rest_examples.fill_input(request.input, document)
+        example_body.fill_input(request.input, document)
         with self._running(request, record) as servable:
             response = examples.regress(
                 servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
             )
-        return rest_examples.regression_json(response.result)
+        return example_body.regression_json(response.result)
 
     @contextmanager
     def _running(self, request: Any, record: Record) -> Iterator[Servable]:

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow_serving.apis import predict_pb2
 
-from serving.json_tensors import decode_base64
-from serving.json_writer import debug_string, decimal
-from serving.rest_predict import response_json
+from serving.rest.json_tensors import decode_base64
+from serving.rest.json_writer import debug_string, decimal
+from serving.rest.predict_body import response_json
 from serving.status import StatusError
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving import rapid_json
-from serving.json_parser import encode, parse_object
+from serving.rest import rapid_json
+from serving.rest.json_parser import encode, parse_object
 from serving.status import StatusError
 
 COMMA = "Missing a comma or '}' after an object member. at offset: "
