@@ -10,9 +10,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import grpc
 
-from serving import questions
-from serving.connection import OPTIONS, Attempts, Connection
-from serving.questions import Question
+from serving.asking import questions
+from serving.asking.connection import OPTIONS, Attempts, Connection
+from serving.asking.questions import Question
 
 Answer = TypeVar("Answer")
 Arguments = ParamSpec("Arguments")

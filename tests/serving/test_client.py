@@ -8,9 +8,9 @@ import pytest
 
 from models.errors import BadInput, DebutError, Unreachable
 from serving.answers import Audience, Explanation, Ranking, TensorSpec
+from serving.asking.connection import Attempts
 from serving.async_client import AsyncClient
 from serving.client import Client
-from serving.connection import Attempts
 from serving.ports import free_port
 from tests.serving.clients import CLIENTS
 from tests.serving.scripted_server import ScriptedServer, ranking

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import grpc
 
 from models.errors import BadInput, DebutError, Unreachable
+from serving.asking.questions import RESPONSES, STATUS, Question
+from serving.asking.wire import MESSAGES
 from serving.client_credentials import Tls, bearer_metadata
-from serving.questions import RESPONSES, STATUS, Question
-from serving.wire import MESSAGES
 
 Answer = TypeVar("Answer")
 Self = TypeVar("Self", bound="Connection")

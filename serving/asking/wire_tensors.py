@@ -1,4 +1,4 @@
-"""Python lists to the `Tensor` messages of `serving.wire`, and back.
+"""Python lists to the `Tensor` messages of `serving.asking.wire`, and back.
 
 Only the four dtypes of the served signatures; values travel in typed fields, row-major.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from models.errors import BadInput
-from serving.wire import MESSAGES
+from serving.asking.wire import MESSAGES
 
 FLOAT, INT32, STRING, BOOL = 1, 3, 7, 10  # DataType values
 _FIELDS = {FLOAT: "float_val", INT32: "int_val", STRING: "string_val", BOOL: "bool_val"}

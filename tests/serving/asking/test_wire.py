@@ -15,7 +15,7 @@ from tensorflow_serving.apis import (
     status_pb2,
 )
 
-from serving import wire
+from serving.asking import wire
 
 REAL = {
     "Dim": tensor_shape_pb2.TensorShapeProto.Dim,

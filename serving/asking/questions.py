@@ -22,8 +22,8 @@ from serving.answers import (
     TensorSpec,
     VersionStatus,
 )
-from serving.wire import MESSAGES
-from serving.wire_tensors import BOOL, count, floats, nested, padded, scalar, strings, values
+from serving.asking.wire import MESSAGES
+from serving.asking.wire_tensors import BOOL, count, floats, nested, padded, scalar, strings, values
 
 Answer = TypeVar("Answer")
 Value = TypeVar("Value")
