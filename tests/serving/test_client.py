@@ -43,12 +43,12 @@ def test_recommend_sends_each_users_history_and_profile(client):
     assert second.scores == [8.0, 7.0, 6.0, 5.0, 4.0]
 
 
-def test_recommend_new_only(client):
+def test_new_items_alone_are_recommended_where_asked_for(client):
     [ranking] = client.recommend(["u1"], new_only=True)
     assert ranking.item_ids == ["dill", "egg"]
 
 
-def test_score_of_pairs(client):
+def test_pairs_get_a_score_and_a_rating_each(client):
     scores = client.score(["u", "user"], ["egg", "cake"], history=[["egg"], ["egg", "dill"]])
     assert scores.ratings == pytest.approx([0.1, 0.4])
     assert scores.scores == [3.0, 6.0]
@@ -71,7 +71,7 @@ def test_a_version_is_asked_by_its_number_whatever_the_label(suite):
             client.recommend(["u1"])
 
 
-def test_similar_items(client):
+def test_similar_items_are_named_as_the_model_ranks_them(client):
     assert client.similar_items(["egg"], k=2)[0].item_ids == ["apple", "bread"]
 
 
@@ -98,7 +98,7 @@ def test_an_audience_is_of_items_or_of_products(client, asked):
         client.audience(**asked)
 
 
-def test_status_and_metadata(client):
+def test_status_names_the_states_and_metadata_the_tensors(client):
     assert [(s.version, s.state, s.error) for s in client.status()] == [(1, "AVAILABLE", "")]
     signature = client.metadata()["recommend"]
     assert signature.inputs["history"] == TensorSpec("string", [-1, -1])
