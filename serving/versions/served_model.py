@@ -77,6 +77,7 @@ class ServedModel:
         """
         if self._source is None:
             self._settled.clear()
+            self._outcome = None
             self._in_turn = not at_start
         self._source = source
         self._wake.set()
@@ -90,12 +91,12 @@ class ServedModel:
     def wait_until_settled(self, seconds: float) -> bool:
         """Waits until a version is available or given up; False after `seconds`.
 
-        The first one of a model that was not served before decides whether it became available.
+        At the start of the server each version was tried then, be it in vain.
         """
         return self._settled.wait(seconds)
 
     def failure(self) -> VersionState | None:
-        """The version that decided, where it was given up."""
+        """The version that was available or given up first, where it was given up."""
         outcome = self._outcome
         return outcome if outcome and outcome.error else None
 
@@ -164,7 +165,9 @@ class ServedModel:
                 self._load(version)
                 self._unload_all_but(wanted)
         if wanted and not self._loading:
-            self._settle(max(wanted))
+            self._decide(max(wanted))
+        if self._outcome:
+            self._settled.set()
 
     def _turn(self) -> list[int]:
         """Versions that may be loaded now, newest first."""
@@ -198,13 +201,13 @@ class ServedModel:
                 self._states[version] = VersionState(version, State.AVAILABLE)
             _log.info("Loaded {name: %s version: %d}", self.name, version)
         del self._loading[version]
-        self._settle(version)
+        self._decide(version)
 
-    def _settle(self, version: int) -> None:
-        if not self._settled.is_set():
+    def _decide(self, version: int) -> None:
+        """The first version to end its loading decides whether the model became available."""
+        if self._outcome is None:
             with self._lock:
                 self._outcome = self._states[version]
-            self._settled.set()
 
     def _unload_all_but(self, wanted: dict[int, str]) -> None:
         """Lowest first; of versions that are in place of the wanted ones, the highest stays."""

@@ -102,6 +102,13 @@ def test_server_starts_with_the_first_version_that_loads_whatever_others_try_aga
     server.wait_for("scale", 3 - good, "LOADING")
 
 
+def test_versions_of_the_start_answer_when_the_ports_open(start_server, base):
+    for version in (1, 2, 3):
+        saved_models.save_scale(str(base), version, 10 * version)
+    server = serve(start_server, base, policy=EVERY)
+    assert {state for state, _, _ in server.states("scale").values()} == {"AVAILABLE"}
+
+
 def test_server_does_not_start_where_the_newest_version_is_given_up_first(start_server, base):
     saved_models.save_scale(str(base), 1, 10)
     (base / "2").mkdir()
