@@ -12,12 +12,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from google.protobuf import text_format
 
-from serving.version_labels import POLL_SECONDS, config_file, read_labels, write_labels
+from serving.version_labels import config_file, read_labels, write_labels
 
 _log = logging.getLogger(__name__)
+# Often, because the server reads the copy in steps of its own after that.
+_POLL_SECONDS: Final = 0.2
 
 
 @contextmanager
@@ -43,7 +46,7 @@ def own_labels(base: Path) -> Iterator[Path]:
 
 
 def _follow(base: Path, seen: Path, stopping: threading.Event) -> None:
-    while not stopping.wait(POLL_SECONDS):
+    while not stopping.wait(_POLL_SECONDS):
         try:
             labels = read_labels(base)
             if labels:  # none where a volume is away for a moment

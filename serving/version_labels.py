@@ -2,8 +2,10 @@
 
 The stock server gives a label only to a version that answers, unless
 `--allow_version_labels_for_unavailable_models` lets a *new* label point elsewhere; a label that
-moves must always wait. So the version that a label leaves has to stay loaded until the server has
-read the file again: the file asks for one version more than the labels reach back to.
+moves must always wait, and with it the whole file. So a file for any number of servers can't name
+the versions to load: a server that loads those alone which the last file named would refuse the
+next one for ever. The file asks for the newest, and for one more than the labels reach back to: the
+version that a label leaves has to stay loaded until the server has read the file again.
 """
 
 from __future__ import annotations
