@@ -65,6 +65,17 @@ def test_clock_that_was_set_back_makes_no_older_version(model, base, monkeypatch
     assert push(model, base).name == "2000000001"
 
 
+def test_an_old_version_goes_when_no_label_names_it_any_more(model, base, monkeypatch):
+    old, labels = push(model, base), []
+
+    def remove(folder):
+        labels.append((folder, read_labels(base)))
+
+    monkeypatch.setattr(version_folder, "remove_at_once", remove)
+    new = push(model, base, keep=1)
+    assert labels == [(old, {STABLE: int(new.name)})]
+
+
 def test_crash_while_copying_leaves_nothing(model, base):
     old = push(model, base)
     # Like a full disk, a file that can't be copied fails the copy when others are there already.
