@@ -90,14 +90,14 @@ def ablation(
 ) -> None:
     """Train once for each option of training and compare."""
     console = open_console()
-    shared = [*(() if data is None else (f"data.path={data}",)), *settings]
     try:
         configs = {
-            name: load_configuration(config, [*shared, *ROWS[name]]) for name in only or ROWS
+            name: load_configuration(config, [*settings, *ROWS[name]], data=data)
+            for name in only or ROWS
         }
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(root or scratch)
-            arguments = transformed(load_configuration(config, shared), folder)
+            arguments = transformed(load_configuration(config, settings, data=data), folder)
             measured = measure(arguments, configs, console)
     except DebutError as error:
         raise click.ClickException(str(error)) from error

@@ -8,7 +8,6 @@ by the code of `debut explore`, gate included; its lists, never the purchases, d
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -180,7 +179,7 @@ def cut(data: Path, train: Path, *, seed: int) -> Replay:
 def train(data: Path, version: Path, settings: Sequence[str]) -> None:
     """Train on a data folder as a run does, without gates."""
     training = [setting for setting in settings if not setting.startswith("explore.")]
-    config = load_configuration(None, [f"data.path={json.dumps(str(data))}", *training])
+    config = load_configuration(None, training, data=data)
     with tempfile.TemporaryDirectory() as scratch:
         arguments = transformed(config, Path(scratch) / "root")
         given = {OPTIONS: training_options(config, encoder_fingerprint="")}

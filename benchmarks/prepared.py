@@ -42,7 +42,7 @@ def prepare(
         keep: where what Transform makes is kept, or taken from; None to keep nothing.
         settings: of the configuration.
     """
-    config = load_configuration(None, [*settings, *([f"data.path={data}"] if data else [])])
+    config = load_configuration(None, settings, data=data)
     options = TrainerOptions.model_validate(training_options(config, encoder_fingerprint=""))
     with tempfile.TemporaryDirectory() as scratch:
         shop = ShopData.read(transformed(config, keep or Path(scratch)), options.history_length)

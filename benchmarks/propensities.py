@@ -139,7 +139,7 @@ def propensities(seed: int) -> None:
     console = open_console()
     with tempfile.TemporaryDirectory() as scratch:
         truth = write_exposed_shop(Path(scratch) / "shop", seed)
-        config = load_configuration(None, [f"data.path={scratch}/shop"])
+        config = load_configuration(None, data=f"{scratch}/shop")
         options = TrainerOptions.model_validate(training_options(config, encoder_fingerprint=""))
         arguments = transformed(config, Path(scratch) / "root")
         data = ShopData.read(arguments, options.history_length)

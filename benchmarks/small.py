@@ -86,11 +86,14 @@ def small(
 ) -> None:
     """Make the encoder small in several ways and compare."""
     console = open_console()
-    shared = [*(() if data is None else (f"data.path={data}",)), *settings]
     try:
-        configs = {name: load_configuration(None, [*shared, *ROWS[name]]) for name in only or ROWS}
+        configs = {
+            name: load_configuration(None, [*settings, *ROWS[name]], data=data)
+            for name in only or ROWS
+        }
         with tempfile.TemporaryDirectory() as scratch:
-            arguments = transformed(load_configuration(None, shared), Path(root or scratch))
+            shared = load_configuration(None, settings, data=data)
+            arguments = transformed(shared, Path(root or scratch))
             options = {
                 name: TrainerOptions.model_validate(
                     training_options(config, encoder_fingerprint="")

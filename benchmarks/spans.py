@@ -80,7 +80,7 @@ def spans(data: Path, seed: int, keep: Path | None, settings: tuple[str, ...]) -
             )
         arguments = {
             name: transformed(
-                load_configuration(None, [f"data.path={work / name}", *settings]),
+                load_configuration(None, settings, data=work / name),
                 work / f"root-{name}",
             )
             for name in (FIRST, BOTH)
