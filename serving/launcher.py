@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
+from pathlib import Path
 from types import FrameType
 from typing import Literal
 
@@ -26,7 +27,7 @@ from models.errors import BadInput, DebutError
 from serving.client import Client
 from serving.dependent import dependent
 from serving.session_config import FILE, FLAG
-from serving.version_labels import POLL_SECONDS
+from serving.version_labels import POLL_SECONDS, versions_on_disk
 
 Engine = Literal["binary", "docker", "embedded"]
 BINARY = "tensorflow_model_server"
@@ -121,7 +122,7 @@ def _what(base_path: str, model_name: str, model_config: str) -> list[str]:
 
 
 def serve(
-    engine: str,
+    engine: Engine,
     *,
     base_path: str,
     model_name: str = "debut",
@@ -139,16 +140,15 @@ def serve(
         0 after a signal ended it.
 
     Raises:
-        BadInput: nothing to serve, no such engine here, or a port that is taken.
+        BadInput: nothing to serve, or a port that is taken.
         DebutError: the server ended by itself.
     """
     _check_versions(base_path)
-    chosen = choose(engine)
-    listening = ANY_ADDRESS if chosen == "binary" else host
+    listening = ANY_ADDRESS if engine == "binary" else host
     _check_ports(listening, grpc_port, rest_port)
     stopping = threading.Event()
     line = command(
-        chosen,
+        engine,
         base_path=base_path,
         model_name=model_name,
         host=host,
@@ -157,7 +157,7 @@ def serve(
         model_config=model_config,
     )
     # The others are no Python, and so can't look themselves whether somebody killed this process.
-    process = subprocess.Popen(dependent(line) if chosen == "embedded" else line)
+    process = subprocess.Popen(dependent(line) if engine == "embedded" else line)
 
     def stop(number: int, frame: FrameType | None) -> None:
         stopping.set()
@@ -170,7 +170,7 @@ def serve(
         if version is not None:
             if not _answers_over_rest(process, address, rest_port, model_name):
                 rest_port = 0
-            say(_ready_line(chosen, model_name, version, host, grpc_port, rest_port))
+            say(_ready_line(engine, model_name, version, host, grpc_port, rest_port))
         code = process.wait()
     finally:
         for number, handler in previous.items():
@@ -180,14 +180,14 @@ def serve(
             process.wait()
     if not stopping.is_set():
         raise DebutError(
-            f"The model server ({chosen}) ended by itself with exit code {code}; what it printed"
+            f"The model server ({engine}) ended by itself with exit code {code}; what it printed"
             " above says why."
         )
     return 0
 
 
 def _check_versions(base_path: str) -> None:
-    if not os.path.isdir(base_path) or not any(n.isdecimal() for n in os.listdir(base_path)):
+    if not versions_on_disk(Path(base_path)):
         raise BadInput(
             f"Nothing was pushed to {base_path} yet: it holds no version folder. Run `debut run`"
             " first, with the same --root."
