@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -190,32 +189,28 @@ class RestApi:
         return predict_body.response_json(response, rows=in_rows)
 
     def _classify(self, spec: model_pb2.ModelSpec, body: bytes, record: Record) -> str:
-        document = parse_object(body)
-        spec.signature_name = _signature_name(document)
-        request = classification_pb2.ClassificationRequest(model_spec=spec)
-        example_body.fill_input(request.input, document)
-        with self._running(request, record) as servable:
-            response = examples.classify(
-                servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
-            )
-        return example_body.classification_json(response.result)
+        request = classification_pb2.ClassificationRequest
+        result = self._over_examples(request, examples.classify, spec, body, record)
+        return example_body.classification_json(result)
 
     def _regress(self, spec: model_pb2.ModelSpec, body: bytes, record: Record) -> str:
+        request = regression_pb2.RegressionRequest
+        result = self._over_examples(request, examples.regress, spec, body, record)
+        return example_body.regression_json(result)
+
+    def _over_examples(
+        self, kind: Any, method: Any, spec: model_pb2.ModelSpec, body: bytes, record: Record
+    ) -> Any:
+        """The result of a method over examples, which takes requests of a kind."""
         document = parse_object(body)
         spec.signature_name = _signature_name(document)
-        request = regression_pb2.RegressionRequest(model_spec=spec)
+        request = kind(model_spec=spec)
         example_body.fill_input(request.input, document)
-        with self._running(request, record) as servable:
-            response = examples.regress(
-                servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
-            )
-        return example_body.regression_json(response.result)
-
-    @contextmanager
-    def _running(self, request: Any, record: Record) -> Iterator[Servable]:
-        with self._registry.lease(request.model_spec) as servable:
+        with self._registry.lease(spec) as servable:
             self._admit(request, servable, record)
-            yield servable
+            return method(
+                servable, request, check_method=self._check_method, timeout_ms=self._timeout_ms
+            ).result
 
     def _admit(self, request: Any, servable: Servable, record: Record) -> None:
         """Records what is asked of which version; raises where it is too much."""
