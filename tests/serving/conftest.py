@@ -111,16 +111,10 @@ def models(tmp_path_factory):
 @pytest.fixture(scope="session")
 def suite(models, tmp_path_factory):
     """One server of all models; `scale` has every version."""
-    config = tmp_path_factory.mktemp("config") / "models.config"
-    policy = {"scale": "model_version_policy { all {} }"}
-    config.write_text(
-        "model_config_list {"
-        + "".join(
-            f'config {{ name: "{name}" base_path: "{models / name}" model_platform: "tensorflow"'
-            f" {policy.get(name, '')} }}"
-            for name in ("scale", "probe", "shop", "examples")
-        )
-        + "}"
+    config = saved_models.write_config(
+        tmp_path_factory.mktemp("config") / "models.config",
+        {name: models / name for name in ("scale", "probe", "shop", "examples")},
+        {"scale": "model_version_policy { all {} }"},
     )
     servers = Servers()
     yield servers(f"--model_config_file={config}")

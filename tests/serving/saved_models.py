@@ -217,6 +217,28 @@ def save_examples(base):
         builder.save()
 
 
+def write_config(file, base_paths, policies=()):
+    """A `--model_config_file` of models by name; with the policy of some of them."""
+    entries = "".join(
+        f'config {{ name: "{name}" base_path: "{path}" model_platform: "tensorflow"'
+        f" {dict(policies).get(name, '')} }}"
+        for name, path in base_paths.items()
+    )
+    file.write_text(f"model_config_list {{ {entries} }}")
+    return file
+
+
+def examples_request(kind, signature, *values):
+    """A request of a kind over examples for the model `examples`."""
+    request = kind()
+    request.model_spec.name = "examples"
+    request.model_spec.signature_name = signature
+    for value in values:
+        example = request.input.example_list.examples.add()
+        example.features.feature["x"].float_list.value.append(value)
+    return request
+
+
 def float_request(values, *, model="scale", signature="", version=None):
     """A Predict for `Scale`."""
     request = predict_pb2.PredictRequest()

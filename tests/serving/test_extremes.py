@@ -16,7 +16,7 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from tests.serving.saved_models import float_request
+from tests.serving.saved_models import examples_request, float_request
 
 MEGABYTE = 2**20
 HUGE = 50 * MEGABYTE
@@ -147,12 +147,8 @@ def test_thousands_of_tasks_fields_and_models_are_refused(suite):
 
 
 def test_thousands_of_examples_are_answered(suite):
-    request = classification_pb2.ClassificationRequest()
-    request.model_spec.name = "examples"
-    request.model_spec.signature_name = "classify"
-    example = request.input.example_list.examples.add()
-    example.features.feature["x"].float_list.value.append(1.5)
-    request.input.example_list.examples.extend([example] * 19_999)
+    values = [1.5] * 20_000
+    request = examples_request(classification_pb2.ClassificationRequest, "classify", *values)
     answer = suite.prediction.Classify(request, timeout=120)
     assert len(answer.result.classifications) == 20_000
 

@@ -24,6 +24,7 @@ from tests.serving.saved_models import (
     float_request,
     predict_record,
     save_scale,
+    write_config,
     write_warm_up,
 )
 
@@ -169,12 +170,7 @@ def test_config_file_is_polled(start_server, models, tmp_path, caplog):
     config = tmp_path / "models.config"
 
     def write(*names):
-        entries = "".join(
-            f'config {{ name: "{n}" base_path: "{models / n}" model_platform: "tensorflow" }}'
-            for n in names
-        )
-        beside = tmp_path / "beside"
-        beside.write_text(f"model_config_list {{ {entries} }}")
+        beside = write_config(tmp_path / "beside", {name: models / name for name in names})
         beside.rename(config)
 
     write("scale")

@@ -25,7 +25,12 @@ from serving.server import ModelServer
 from serving.status import StatusError, invalid_argument
 from tests.serving import saved_models
 from tests.serving.conftest import Servers
-from tests.serving.saved_models import float_request, predict_record, write_warm_up
+from tests.serving.saved_models import (
+    examples_request,
+    float_request,
+    predict_record,
+    write_warm_up,
+)
 
 PATH = "/monitoring/prometheus/metrics"
 REQUESTS = "request_count_total"  # the parser adds `_total` to the name of a counter
@@ -60,14 +65,8 @@ def expected(name, **labels):
 def server(models, tmp_path_factory):
     """Every test model, and the page."""
     folder = tmp_path_factory.mktemp("config")
-    config = folder / "models.config"
-    config.write_text(
-        "model_config_list {"
-        + "".join(
-            f'config {{ name: "{n}" base_path: "{models / n}" model_platform: "tensorflow" }}'
-            for n in ("scale", "probe", "examples")
-        )
-        + "}"
+    config = saved_models.write_config(
+        folder / "models.config", {name: models / name for name in ("scale", "probe", "examples")}
     )
     servers = Servers()
     yield servers(
@@ -88,15 +87,6 @@ def time_of(model, api, entrypoint):
 def run_of(model, api):
     labels = {"model_name": model, "API": api, "runtime": "TF1"}
     return {expected("runtime_latency_count", **labels): 1}
-
-
-def examples_request(kind, signature="classify"):
-    request = kind()
-    request.model_spec.name = "examples"
-    request.model_spec.signature_name = signature
-    example = request.input.example_list.examples.add()
-    example.features.feature["x"].float_list.value.append(1.5)
-    return request
 
 
 def negative():
@@ -148,13 +138,13 @@ GRPC = {
     ),
     "failing op": (lambda s: s.prediction.Predict(negative()), count("probe", "INVALID_ARGUMENT")),
     "classify": (
-        lambda s: s.prediction.Classify(examples_request(Classification)),
+        lambda s: s.prediction.Classify(examples_request(Classification, "classify", 1.5)),
         count("examples")
         | time_of("examples", "Classify", "GRPC")
         | run_of("examples", "Classify"),
     ),
     "regress": (
-        lambda s: s.prediction.Regress(examples_request(Regression, "regress")),
+        lambda s: s.prediction.Regress(examples_request(Regression, "regress", 1.5)),
         count("examples") | time_of("examples", "Regress", "GRPC") | run_of("examples", "Regress"),
     ),
     "multi inference": (

@@ -20,7 +20,7 @@ from serving.server import ModelServer
 from tests.serving import saved_models
 from tests.serving.conformance import models as conformance
 from tests.serving.conftest import endpoint
-from tests.serving.saved_models import float_request
+from tests.serving.saved_models import float_request, write_config
 
 
 def failure(call, *arguments, **options):
@@ -81,13 +81,8 @@ def test_unix_socket_answers_beside_the_port(start_server, models, tmp_path):
 
 
 def test_no_port_is_open_while_one_model_has_no_version(models, tmp_path):
-    later, config = tmp_path / "later", tmp_path / "models.config"
-    config.write_text(
-        "model_config_list {"
-        f' config {{ name: "scale" base_path: "{models / "scale"}" model_platform: "tensorflow" }}'
-        f' config {{ name: "later" base_path: "{later}" model_platform: "tensorflow" }}'
-        "}"
-    )
+    later = tmp_path / "later"
+    config = write_config(tmp_path / "models.config", {"scale": models / "scale", "later": later})
     port, stopping = free_port(), threading.Event()
     parsed = flags.parse(
         [f"--port={port}", "--bind_address=127.0.0.1", f"--model_config_file={config}"]

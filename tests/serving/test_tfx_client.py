@@ -15,7 +15,13 @@ from tfx.components.infra_validator.model_server_clients.tensorflow_serving_clie
 
 from serving.ports import free_port
 from tests.serving import saved_models
-from tests.serving.saved_models import float_request, predict_record, write_warm_up
+from tests.serving.saved_models import (
+    examples_request,
+    float_request,
+    predict_record,
+    write_config,
+    write_warm_up,
+)
 
 SECONDS = 300  # for a slow machine; a start takes some ten
 
@@ -24,14 +30,8 @@ SECONDS = 300  # for a slow machine; a start takes some ten
 def process(models, tmp_path_factory):
     """(gRPC address, access log) of a server that is only just starting."""
     folder = tmp_path_factory.mktemp("tfx")
-    config = folder / "models.config"
-    config.write_text(
-        "model_config_list {"
-        + "".join(
-            f'config {{ name: "{n}" base_path: "{models / n}" model_platform: "tensorflow" }}'
-            for n in ("scale", "examples")
-        )
-        + "}"
+    config = write_config(
+        folder / "models.config", {name: models / name for name in ("scale", "examples")}
     )
     port, log = free_port(), folder / "access.log"
     command = [
@@ -60,15 +60,6 @@ def from_warm_up_file(folder, *requests):
     return [log.predict_log.request for log in logs]
 
 
-def about_examples(kind, signature):
-    request = kind()
-    request.model_spec.name = "examples"
-    request.model_spec.signature_name = signature
-    example = request.input.example_list.examples.add()
-    example.features.feature["x"].float_list.value.append(1.5)
-    return request
-
-
 def test_it_waits_until_the_model_is_loaded_and_gets_every_request_answered(process, tmp_path):
     address, log = process
     client = loaded(address, "scale")
@@ -76,8 +67,8 @@ def test_it_waits_until_the_model_is_loaded_and_gets_every_request_answered(proc
     client.SendRequests(
         [
             *predicts,
-            about_examples(classification_pb2.ClassificationRequest, "classify"),
-            about_examples(regression_pb2.RegressionRequest, "regress"),
+            examples_request(classification_pb2.ClassificationRequest, "classify", 1.5),
+            examples_request(regression_pb2.RegressionRequest, "regress", 1.5),
         ]
     )
     lines = [json.loads(line) for line in log.read_text().splitlines()]

@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import inference_pb2, predict_pb2, regression_pb2
 
 from serving.access.limits import rows
-from tests.serving.saved_models import Held, float_request
+from tests.serving.saved_models import Held, examples_request, float_request
 
 
 def refusal(call, *arguments, **options):
@@ -45,12 +45,7 @@ def test_examples_are_rows_too(start_server, models):
     server = start_server(
         "--model_name=examples", f"--model_base_path={models / 'examples'}", "--max_request_rows=1"
     )
-    request = regression_pb2.RegressionRequest()
-    request.model_spec.name = "examples"
-    request.model_spec.signature_name = "regress"
-    for value in (1.0, 2.0):
-        example = request.input.example_list.examples.add()
-        example.features.feature["x"].float_list.value.append(value)
+    request = examples_request(regression_pb2.RegressionRequest, "regress", 1.0, 2.0)
     text = "The request has 2 rows, and at most 1 are taken."
     assert refusal(server.prediction.Regress, request) == text
     url = f"http://127.0.0.1:{server.rest_port}/v1/models/examples:regress"

@@ -404,26 +404,17 @@ def test_a_batch_fills_with_as_many_requests_as_it_has_rows(start_server, models
 def test_server_batches_classify_and_answers_rest_in_the_stock_servers_words(
     start_server, models, tmp_path
 ):
-    config = tmp_path / "models.config"
-    config.write_text(
-        "model_config_list {"
-        + "".join(
-            f'config {{ name: "{n}" base_path: "{models / n}" model_platform: "tensorflow" }}'
-            for n in ("scale", "examples")
-        )
-        + "}"
+    config = saved_models.write_config(
+        tmp_path / "models.config", {name: models / name for name in ("scale", "examples")}
     )
     server = start_server(
         f"--model_config_file={config}",
         "--enable_batching",
         write_parameters(tmp_path / "batching", FOUR % 0),
     )
-    request = classification_pb2.ClassificationRequest()
-    request.model_spec.name = "examples"
-    request.model_spec.signature_name = "classify"
-    for value in (1.0, 2.5):
-        example = request.input.example_list.examples.add()
-        example.features.feature["x"].float_list.value.append(value)
+    request = saved_models.examples_request(
+        classification_pb2.ClassificationRequest, "classify", 1.0, 2.5
+    )
     answer = server.prediction.Classify(request, timeout=30)
     assert [c.classes[0].score for c in answer.result.classifications] == [2, 5]
     refused = requests.post(
@@ -441,11 +432,10 @@ def test_parameters_beside_the_model_count_and_without_them_it_is_not_batched(
     saved_models.save_scale(str(tmp_path), 1, 10)
     saved_models.save_scale(str(tmp_path), 2, 20)
     (tmp_path / "2" / "batching_params.pbtxt").write_text("max_batch_size { value: 2 }")
-    config = tmp_path / "models.config"
-    config.write_text(
-        f'model_config_list {{ config {{ name: "scale" base_path: "{tmp_path}"'
-        ' model_platform: "tensorflow" model_version_policy { all {} } } }'
-    )
+    config = saved_models.write_config(
+        tmp_path / "models.config", {"scale": tmp_path},
+        {"scale": "model_version_policy { all {} }"},
+    )  # fmt: skip
     server = start_server(
         f"--model_config_file={config}",
         "--enable_batching",

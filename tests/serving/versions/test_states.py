@@ -22,10 +22,8 @@ def base(tmp_path):
 
 
 def serve(start_server, base, *flags, policy=""):
-    config = base.parent / "models.config"
-    config.write_text(
-        f'model_config_list {{ config {{ name: "scale" base_path: "{base}"'
-        f' model_platform: "tensorflow" {policy} }} }}'
+    config = saved_models.write_config(
+        base.parent / "models.config", {"scale": base}, {"scale": policy}
     )
     return start_server(f"--model_config_file={config}", *flags)
 
@@ -176,14 +174,8 @@ def left_alone(tmp_path_factory):
     for name, version in (("newest", 5), ("repaired", 1), ("once", 1)):
         (folder / name).mkdir()
         saved_models.save_scale(str(folder / name), version, 10 * version)
-    config = folder / "models.config"
-    config.write_text(
-        "model_config_list {"
-        + "".join(
-            f'config {{ name: "{name}" base_path: "{folder / name}" model_platform: "tensorflow" }}'
-            for name in ("newest", "repaired")
-        )
-        + "}"
+    config = saved_models.write_config(
+        folder / "models.config", {name: folder / name for name in ("newest", "repaired")}
     )
     servers = Servers()
     retries = ("--max_num_load_retries=1", "--load_retry_interval_micros=200000")
