@@ -171,7 +171,7 @@ def serve(
             if not _answers_over_rest(process, address, rest_port, model_name):
                 rest_port = 0
             say(_ready_line(engine, model_name, version, host, grpc_port, rest_port))
-        code = process.wait()
+        code = _wait_until_ended(process)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -242,6 +242,19 @@ def _wait_until_available(
             except subprocess.TimeoutExpired:
                 continue
     return None
+
+
+def _wait_until_ended(process: subprocess.Popen[bytes]) -> int:
+    """The exit code of a server that ended, by itself or because a signal was passed on to it.
+
+    It waits in steps: Python runs no handler before a system call that waits returns, and a signal
+    that came a moment before the call doesn't interrupt it.
+    """
+    while True:
+        try:
+            return process.wait(_POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
 
 
 def _answers_over_rest(

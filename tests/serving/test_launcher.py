@@ -145,12 +145,15 @@ def test_one_port_for_both_is_refused(models):
         launcher.serve("embedded", base_path=str(models / "shop"), grpc_port=port, rest_port=port)
 
 
-def serve(models, port, *, rest_port=0, rest_seconds=60, engine="embedded", path=None):
+SAYS = "lambda line: print(line, flush=True)"
+
+
+def serve(models, port, *, rest_port=0, rest_seconds=60, engine="embedded", path=None, say=SAYS):
     code = (
-        "import sys; from serving import launcher; "
+        "import signal, sys, threading; from serving import launcher; "
         f"launcher._REST_SECONDS = {rest_seconds};"
         f"sys.exit(launcher.serve({engine!r}, base_path={str(models / 'shop')!r},"
-        f" grpc_port={port}, rest_port={rest_port}, say=lambda line: print(line, flush=True)))"
+        f" grpc_port={port}, rest_port={rest_port}, say={say}))"
     )
     environment = os.environ | ({"PATH": path} if path else {})
     return subprocess.Popen(
@@ -171,6 +174,20 @@ def test_serve_says_when_it_is_ready_and_passes_the_signal_on(models):
         assert client.recommend(["u"], k=1)[0].item_ids == ["apple"]
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_signal_that_does_not_interrupt_the_waiting_is_passed_on_too(models):
+    # Nor does one that comes between the last look for signals and the system call that waits.
+    to_another_thread = (
+        "lambda line: threading.Timer(1, lambda: "
+        "signal.pthread_kill(threading.get_ident(), signal.SIGTERM)).start()"
+    )
+    process = serve(models, free_port(), say=to_another_thread)
+    try:
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 0
 
 
