@@ -75,16 +75,15 @@ def folder_of(place: str, options: str, data: Sequence[npt.NDArray[Any]]) -> Pat
 
 
 def _agree(strategy: tf.distribute.Strategy, step: int, folder: Path) -> None:
-    @tf.function
-    def sums() -> tf.Tensor:
-        own = tf.constant(step, tf.float32)
-        return summed(own), summed(own * own)
+    replicas = strategy.num_replicas_in_sync
 
-    replicas = float(strategy.num_replicas_in_sync)
-    total, squares = (
-        float(strategy.experimental_local_results(value)[0]) for value in strategy.run(sums)
-    )
-    if replicas * squares != total * total:
+    @tf.function
+    def apart() -> tf.Tensor:
+        """How far all are from their mean; in whole numbers, which float32 holds up to 2^24."""
+        own = tf.constant(step, tf.float32)
+        return summed(tf.abs(replicas * own - summed(own)))
+
+    if float(strategy.experimental_local_results(strategy.run(apart))[0]):
         raise BadInput(
             f"This worker found step {step} in {folder}, another one something else. Set "
             "training.checkpoints to a folder that all workers share, or empty it."

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras
 from rich.console import Console
 
-from models.devices.checkpoints import EVERY, folder_of
+from models.devices.checkpoints import EVERY, Checkpoints, folder_of
 from models.devices.fitting import fit
 from models.devices.precision import set_precision
 from models.devices.strategy import make_strategy
@@ -84,6 +84,17 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path):
     np.testing.assert_allclose(rest, losses[EVERY:], rtol=1e-5)
     # The average of the weights, which takes their place at the end, was kept too.
     np.testing.assert_allclose(again.weight, whole.weight, rtol=1e-5)
+
+
+def test_a_training_goes_on_however_far_it_got(tmp_path):
+    model = line()
+    model.optimizer.build([model.weight])
+    model.optimizer.iterations.assign(8210)  # its square is no number of float32
+    Checkpoints(model, tmp_path, steps=10_000).on_train_batch_end(0)
+    again = line()
+    again.optimizer.build([again.weight])
+    Checkpoints(again, tmp_path, steps=10_000)
+    assert again.optimizer.iterations == 8210
 
 
 def test_a_training_has_a_folder_of_its_own_among_the_checkpoints():
