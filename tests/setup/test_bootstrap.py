@@ -46,15 +46,19 @@ def bin_folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def bootstrap(tmp_path: Path, bin_folder: Path) -> Machine:
     """Runs a copy of the script on a machine that has `bin_folder` and the given variables only."""
-    (tmp_path / "clone" / "scripts").mkdir(parents=True)
-    script = shutil.copy(ROOT / "scripts" / "bootstrap", tmp_path / "clone" / "scripts")
+    clone = tmp_path / "clone"
+    (clone / "scripts").mkdir(parents=True)
+    for name in ("scripts/bootstrap", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, clone / name)
 
     def run(**variables: str) -> Result:
         environment = {"PATH": str(bin_folder), "HOME": str(tmp_path), **variables}
+        before = sorted(clone.glob(".venv/**"))
         result = subprocess.run(
-            ["/bin/sh", script], env=environment, capture_output=True, text=True, check=False
-        )
-        assert not (tmp_path / "clone" / ".venv").exists()
+            ["/bin/sh", clone / "scripts" / "bootstrap"],
+            env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert sorted(clone.glob(".venv/**")) == before
         return result
 
     return run
@@ -136,3 +140,13 @@ def test_a_full_disk_is_named_before_the_download(bootstrap: Machine, bin_folder
     result = bootstrap(PYTHON=str(REAL_PYTHON))
     assert result.returncode == 1
     assert "199 MB free" in result.stderr
+
+
+def test_what_another_one_has_finished_meanwhile_is_left_alone(
+    bootstrap: Machine, bin_folder: Path, tmp_path: Path
+) -> None:
+    executable(bin_folder / "g++", "#!/bin/sh\n")
+    (tmp_path / "clone" / ".venv").mkdir()
+    (tmp_path / "clone" / ".venv" / ".ready").touch()
+    result = bootstrap(PYTHON=str(REAL_PYTHON))
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
