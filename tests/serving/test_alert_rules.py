@@ -87,10 +87,12 @@ CASES = {
     "only probes are slow": (UP | latency("", 0, 0, 10) | latency("Predict", 100, 0, 0), None),
     "a version does not load": (UP | loads("debut/7", "fail", "_x55 1 2 3 4 5"), "DebutLoadFails"),
     "versions load": (UP | loads("debut/7", "success", "_x55 1 2 3 4 5"), None),
-    "a version did not load half an hour ago": (
+    "a version was tried once": (UP | loads("debut/7", "fail", "_x55 1x5"), "DebutLoadFails"),
+    "a version was given up half an hour ago": (
         UP | loads("debut/7", "fail", "_x20 1 2 3 4 5 6x40"),
-        None,
+        "DebutLoadFails",
     ),
+    "a version was given up long ago": (UP | loads("debut/7", "fail", "6x60"), None),
     "another model does not load": (UP | loads("other/7", "fail", "_x55 1 2 3 4 5"), None),
     "ratings drift": (UP | {"debut_rating_stability_index": "0.25x60"}, "DebutRatingsDrift"),
     "ratings are noticed": (UP | {"debut_rating_stability_index": "0.24x60"}, None),
