@@ -28,6 +28,7 @@ from components.ingestion.summary import (
 )
 from components.ingestion.tfrecords import WriteExamples
 from components.ingestion.transforms import COUNTS, QUARANTINE, Ingest
+from components.object_stores import remote_uri
 from models.errors import BadInput
 from models.features import ALL, EVAL, NEW_ITEMS, TRAIN
 from models.tracing import seldom_collected
@@ -49,7 +50,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         Raises:
           BadInput: the folder can't be used, or too many of its rows were set aside; the message
-            then names where they are kept.
+            then says where to look into them.
           DebutError: rows were lost on the way.
           Any error makes TFX remove the outputs.
         """
@@ -83,12 +84,21 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         try:
             check_quarantine(summary, options.max_quarantined_share)
         except BadInput as refusal:
-            kept = keep_rows(Path(quarantine.uri), "rows-*.jsonl.gz")
-            raise BadInput(f"{refusal} What was set aside lies in {kept}.") from refusal
+            raise BadInput(f"{refusal} {_where_to_look(quarantine.uri)}") from refusal
         write_summary(quarantine.uri, summary)
         note_rows(catalogue, {ALL: summary.items})
         note_rows(interactions, summary.splits)
         _log(summary)
+
+
+def _where_to_look(quarantine: str) -> str:
+    if remote_uri(quarantine) != quarantine:
+        return (
+            "Of a task that failed nothing is uploaded: `debut run` with this data folder and "
+            "these options leaves what was set aside where it can be looked into."
+        )
+    kept = keep_rows(Path(quarantine), "rows-*.jsonl.gz")
+    return f"What was set aside lies in {kept}."
 
 
 def _describe(examples: types.Artifact, splits: tuple[str, ...], *, span: int) -> None:

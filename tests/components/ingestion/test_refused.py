@@ -5,6 +5,9 @@ import shutil
 import pytest
 
 from components.ingestion.refused import keep_rows
+from components.object_stores import MOUNTS
+from models.errors import BadInput
+from tests.components.ingestion.helpers import ingest, write_csv
 
 ROWS = "rows-*.jsonl.gz"
 
@@ -46,3 +49,15 @@ def test_those_of_an_earlier_one_stay_whole_until_all_are_copied(quarantine, mon
     with pytest.raises(OSError, match="No space"):
         keep_rows(quarantine, ROWS)
     assert contents(quarantine.parent / "refused") == before
+
+
+def test_in_a_task_whose_outputs_go_to_an_object_store_no_folder_is_promised(tmp_path, monkeypatch):
+    monkeypatch.setenv(MOUNTS, str(tmp_path))
+    data = tmp_path / "data"
+    data.mkdir()
+    write_csv(data / "items.csv", "item_id,title,price", ("a", "Apple", "x"))
+    write_csv(data / "interactions.csv", "user_id,item_id,timestamp", ("u", "a", 1))
+    root = tmp_path / "s3" / "bucket"
+    with pytest.raises(BadInput, match="nothing is uploaded: `debut run` with this data folder"):
+        ingest(data, root, max_quarantined_share=0.25)
+    assert not (root / "refused").exists()
