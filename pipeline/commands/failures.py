@@ -16,6 +16,7 @@ from models.errors import DebutError
 
 INTERRUPTED: Final = 130  # what a shell reports for a process that SIGINT ended
 _DEBUG: Final = "pipeline.debug"
+_ADVICE: Final = "Run it again with --debug to see where it comes from."
 _LONGEST: Final = 1000  # characters of a message that is not ours
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -64,17 +65,19 @@ class FailingGroup(FailingCommand, click.Group):
     """A group whose commands do so."""
 
 
-def describe(error: BaseException) -> tuple[int, str]:
-    """The exit code and the paragraph for an error that ended a command."""
+def describe(error: BaseException, advice: str = _ADVICE) -> tuple[int, str]:
+    """The exit code and the paragraph for an error that ended a command.
+
+    Args:
+        error: what ended it.
+        advice: how to find out more of an error that is not ours.
+    """
     for link in _chain(error):
         if isinstance(link, KeyboardInterrupt):
             return INTERRUPTED, "Interrupted."
         if isinstance(link, DebutError):
             return link.exit_code, f"Error: {_paragraph(str(link))}"
-    return 1, (
-        f"Error: unexpected {type(error).__name__}: {_last_words(str(error))} "
-        "Run it again with --debug to see where it comes from."
-    )
+    return 1, f"Error: unexpected {type(error).__name__}: {_last_words(str(error))} {advice}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

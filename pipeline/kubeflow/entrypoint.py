@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         # The log of a task is all that there is to look at: the traceback first, the remedy last.
         logging.exception("The task ended here")
-        code, text = describe(error)
+        code, text = describe(error, "The traceback stands above.")
         print(text, file=sys.stderr)
         return code
     return 0
