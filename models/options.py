@@ -6,9 +6,9 @@ They have no defaults here: each value comes from the documented configuration f
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from models.rules import Rules
 
@@ -38,6 +38,19 @@ Policy = Literal["none", "linucb", "thompson"]
 Search = Literal["auto", "exact", "index"]
 
 
+def _no_uri(path: str) -> str:
+    if "://" in path:
+        raise ValueError(
+            "no URI is read here; give the path that the store is mounted at, such as "
+            "/gcs/BUCKET/FOLDER on Vertex"
+        )
+    return path
+
+
+Folder = Annotated[str, AfterValidator(_no_uri)]
+"""The path of a folder, on this machine or as the containers of a compiled pipeline see it."""
+
+
 class _Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,7 +58,7 @@ class _Options(BaseModel):
 class EncoderOptions(_Options):
     """Which BERT reads the texts, and how much of it is fine-tuned."""
 
-    name: str = Field(
+    name: Folder = Field(
         min_length=1, description="Packaged name, `scratch`, local folder, or hub name."
     )
     shared: bool = Field(description="One encoder for items and profiles, or one for each.")
@@ -177,7 +190,7 @@ class TrainingOptions(_Options):
     patience: int = Field(ge=1, description="Steps without improvement before stopping.")
     strategy: Strategy = Field(description="How training is distributed (tf.distribute).")
     precision: Precision = Field(description="Of the encoder's arithmetic.")
-    checkpoints: str | None = Field(
+    checkpoints: Folder | None = Field(
         min_length=1, description="Folder from which a killed training of the encoder goes on."
     )
     seed: int = Field(ge=0, lt=2**32)

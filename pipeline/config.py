@@ -23,6 +23,7 @@ from models.options import (
     ExposureOptions,
     FeatureOptions,
     FineTuningOptions,
+    Folder,
     IndexOptions,
     ModelOptions,
     PretrainingOptions,
@@ -65,7 +66,7 @@ class RunOptions(_Section):
 class DataConfig(DataOptions):
     """The data folder and how it is read."""
 
-    path: str | None = Field(description="The data folder; null is the shipped sample.")
+    path: Folder | None = Field(description="The data folder; null is the shipped sample.")
 
     def options(self) -> DataOptions:
         """All but the path: what ingestion is given beside it."""
@@ -143,7 +144,7 @@ class KubeflowOptions(_Section):
     pipeline_root: str | None = Field(
         pattern=r"^(gs|s3|minio)://.+", description="Folder of an object store for artifacts."
     )
-    claim: str | None = Field(description="Persistent volume claim that every task mounts.")
+    claim: str = Field(min_length=1, description="Persistent volume claim that every task mounts.")
     mount: str = Field(pattern=r"^/.+", description="Folder of pushed versions and the registry.")
     spans: bool = Field(description="Whether the data has several spans.")
     backoff: int = Field(ge=0, description="Seconds before the first retry.")

@@ -19,7 +19,7 @@ from models.rules import read_rules
 from pipeline.config import Configuration
 from pipeline.kubeflow.lookups import RegistryLookups
 from pipeline.kubeflow.paths import Volume, in_image
-from pipeline.kubeflow.tasks import Spec, platform_spec, set_options
+from pipeline.kubeflow.tasks import Spec, check_constants, platform_spec, set_options
 from pipeline.kubeflow.tfx_compiler import ENTRY_POINT, compile_job
 from pipeline.lanes import SCHEMAS
 from pipeline.layout import SAMPLE
@@ -28,6 +28,8 @@ from pipeline.pipeline import Fingerprints, Places, create_pipeline
 Runner = Literal["kubeflow", "vertex"]
 
 _BUCKETS: Final = "/gcs/"
+# Beam's runners whose workers are in the task's container, where its outputs are.
+_INSIDE: Final = ("direct", "multi_process", "prism")
 
 
 def compile_pipeline(config: Configuration, runner: Runner) -> str:
@@ -35,13 +37,15 @@ def compile_pipeline(config: Configuration, runner: Runner) -> str:
 
     Raises:
         BadInput: `kubeflow.tasks` names what is not there, the encoder or the rules can't be used,
-            or Vertex could not run it.
+            or the runner could not run it.
     """
+    _check_beam(config)
     if runner == "vertex":
         _check_for_vertex(config)
     job = compile_job(_graph(config), image=config.kubeflow.image, commands=ENTRY_POINT)
     spec = job["pipelineSpec"]
     set_options(spec, config.kubeflow)
+    check_constants(spec)
     if runner == "vertex":
         return json.dumps(job, indent=1, sort_keys=True) + "\n"
     return _yaml_documents(spec, config)
@@ -82,6 +86,17 @@ def _encoder_fingerprint(config: Configuration) -> str:
     return folder.fingerprint()
 
 
+def _check_beam(config: Configuration) -> None:
+    runner = config.run.beam_runner
+    if runner not in _INSIDE:
+        raise BadInput(
+            f"run.beam_runner is {runner!r}, whose workers are other machines. What they write is "
+            "not in the container of the task, from which Kubeflow and Vertex take its outputs. "
+            f"Set it to {', '.join(_INSIDE[:-1])} or {_INSIDE[-1]}, and give a task more with "
+            "kubeflow.tasks."
+        )
+
+
 def _check_for_vertex(config: Configuration) -> None:
     root, mount = config.kubeflow.pipeline_root, config.kubeflow.mount
     if root is None or not root.startswith("gs://"):
@@ -99,8 +114,5 @@ def _check_for_vertex(config: Configuration) -> None:
 def _yaml_documents(spec: Spec, config: Configuration) -> str:
     if config.kubeflow.pipeline_root is not None:
         spec["defaultPipelineRoot"] = config.kubeflow.pipeline_root
-    documents = [spec]
-    platform = platform_spec(spec, config.kubeflow)
-    if platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]:
-        documents.append(platform)
+    documents = [spec, platform_spec(spec, config.kubeflow)]
     return str(yaml.safe_dump_all(documents, sort_keys=True, width=100))

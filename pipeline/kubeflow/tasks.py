@@ -5,6 +5,8 @@ What TFX's compiler has no words for is written into the compiled spec afterward
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -18,7 +20,11 @@ Spec = dict[str, Any]
 
 _READS_OUTSIDE: Final = ("DataFolderExampleGen", "PreviousStatistics", "ServedModel")
 _WRITES_OUTSIDE: Final = ("AtomicPusher", REGISTRATION)
-_JUDGES: Final = ("Validator", "DriftValidator", "SkewValidator", REGISTRATION)
+_JUDGES: Final = ("Validator", "DriftValidator", "SkewValidator")
+# Linux takes 131,071 bytes as one argument (MAX_ARG_STRLEN), and Kubeflow adds the artifacts.
+_MOST_CONSTANTS: Final = 100_000
+# Beam would start a worker for each core of the node, whatever the limit of the task.
+_A_WORKER_FOR_EACH_CORE: Final = "--direct_num_workers=0"
 
 
 def options_by_task(entries: Sequence[TaskOptions], tasks: Iterable[str]) -> dict[str, TaskOptions]:
@@ -62,17 +68,38 @@ def set_options(spec: Spec, options: KubeflowOptions) -> None:
                 "backoffDuration": f"{options.backoff}s",
                 "backoffFactor": 2.0,
             }
+        container = _executors(spec)[_label(spec, name)]["container"]
         if resources := _resources(wanted):
-            _executors(spec)[_label(spec, name)]["container"]["resources"] = resources
+            container["resources"] = resources
+        if wanted.cpu is not None:
+            workers = f"--direct_num_workers={math.ceil(wanted.cpu)}"
+            container["args"] = [
+                workers if argument == _A_WORKER_FOR_EACH_CORE else argument
+                for argument in container["args"]
+            ]
+
+
+def check_constants(spec: Spec) -> None:
+    """Refuse what no container can be started with: all constants of a task are one argument.
+
+    Raises:
+        BadInput: a task has too many.
+    """
+    for name, task in spec["root"]["dag"]["tasks"].items():
+        size = len(json.dumps(task.get("inputs", {}).get("parameters", {})).encode())
+        if size > _MOST_CONSTANTS:
+            raise BadInput(
+                f"What is compiled into the task {name} has {size:,} bytes, and a container takes "
+                f"{_MOST_CONSTANTS:,}. List fewer ids in the file that rules.file names: rules by "
+                "category or price say the same of many."
+            )
 
 
 def platform_spec(spec: Spec, options: KubeflowOptions) -> Spec:
     """What only Kubernetes knows: volumes, nodes and taints (kfp_kubernetes' PlatformSpec)."""
     by_task = options_by_task(options.tasks, spec["root"]["dag"]["tasks"])
     executors = {
-        _label(spec, name): found
-        for name, wanted in by_task.items()
-        if (found := _on_kubernetes(wanted, options))
+        _label(spec, name): _on_kubernetes(wanted, options) for name, wanted in by_task.items()
     }
     return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
 
@@ -100,9 +127,7 @@ def _resources(wanted: TaskOptions) -> Spec:
 
 
 def _on_kubernetes(wanted: TaskOptions, options: KubeflowOptions) -> Spec:
-    found: Spec = {}
-    if options.claim is not None:
-        found["pvcMount"] = [{"constant": options.claim, "mountPath": options.mount}]
+    found: Spec = {"pvcMount": [{"constant": options.claim, "mountPath": options.mount}]}
     if wanted.node_labels:
         found["nodeSelector"] = {"labels": dict(wanted.node_labels)}
     if wanted.tolerations:
