@@ -19,6 +19,7 @@ from models.shelf.shelf import Shelf
 from tests.components.ingestion.helpers import IN_MEMORY
 from tests.models.conftest import MODEL_OPTIONS, fill
 from tests.models.shop import NUM_USERS, SIZE, item_id, user_id
+from tests.portable.protos import recorded, unportable
 
 ANCHORS, WIDTH, SCANNED = 12, 3, 14
 FEW = MODEL_OPTIONS.model_copy(update={"max_anchors": ANCHORS})
@@ -35,7 +36,10 @@ def data(shop, served):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(beam_heads, "_PART", 20)
         patch.setattr(building, "_NARROWEST", WIDTH)
-        index = build_index(filled.served, OPTIONS, beam_args=IN_MEMORY)
+        with recorded() as protos:
+            index = build_index(filled.served, OPTIONS, beam_args=IN_MEMORY)
+    # A cluster could build it too.
+    assert [unportable(proto) for proto in protos] == [[]]
     return replace(filled, index=index)
 
 
