@@ -15,14 +15,13 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.cold_split import Event, draw_new_items
+from benchmarks.cold_split import Event, draw_new_items, write_events
 from components.ingestion.folder import INTERACTIONS, DataFile
 from models.errors import BadInput
 
 FIRST: Final = "first"
 BOTH: Final = "both"
 SPANS: Final = (1, 2)
-_COLUMNS: Final = ("user_id", "item_id", "rating", "timestamp")
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def cut(data: Path, out: Path, *, seed: int) -> dict[int, Question]:
                 if table != INTERACTIONS:
                     of = user_span if "item_id" not in file.columns else item_span
                     _copy(file, target / f"{table}.csv", of, number)
-            _write(target / "interactions.csv", (e for e in left if span(e) == number))
+            write_events(target / "interactions.csv", (e for e in left if span(e) == number))
     return {
         number: _question(
             [e for e in events if e.item in new and span(e) == number],
@@ -110,10 +109,3 @@ def _copy(file: DataFile, target: Path, span_of: Mapping[str, int], span: int) -
         for row in file.rows():
             if row.fields is not None and span_of.get(row.fields[key], SPANS[-1]) == span:
                 writer.writerow(row.fields)
-
-
-def _write(file: Path, events: Iterable[Event]) -> None:
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(_COLUMNS)
-        writer.writerows((e.user, e.item, f"{e.rating:g}", e.timestamp) for e in events)
