@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -23,12 +24,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.serving import embedded_server
 from components.version_folder import refresh_labels
 from models.errors import DebutError
-from pipeline.layout import MODEL_NAME, serving_folder
-from serving import launcher
+from pipeline.layout import serving_folder
 from serving.client import Client
-from serving.ports import free_port
 from serving.version_labels import versions_on_disk
 
 _ASK_SECONDS: Final = 0.1
@@ -55,7 +55,8 @@ class Round(NamedTuple):
         seconds: that it took.
         pushed: versions that came in this round.
         broken: versions that the server could not load.
-        failures: requests that failed.
+        asked: requests that clients sent.
+        failures: those that failed.
         changed: versions whose answer was not always the same.
     """
 
@@ -66,6 +67,7 @@ class Round(NamedTuple):
     seconds: float
     pushed: int
     broken: int
+    asked: int
     failures: int
     changed: int
 
@@ -75,6 +77,7 @@ class Round(NamedTuple):
         return (
             self.code == 0
             and self.pushed >= 1
+            and self.asked >= 1
             and not (self.broken or self.failures or self.changed)
         )
 
@@ -84,10 +87,11 @@ class _Questions:
 
     def __init__(self, client: Client) -> None:
         self.answers: dict[int | None, set[tuple[str, ...]]] = {}
+        self.asked = 0
         self.failures = 0
         self._client = client
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._ask)
+        self._beside = ThreadPoolExecutor(1)
 
     @property
     def changed(self) -> int:
@@ -95,15 +99,17 @@ class _Questions:
         return sum(len(lists) > 1 for lists in list(self.answers.values()))
 
     def __enter__(self) -> _Questions:
-        self._thread.start()
+        self._asking = self._beside.submit(self._ask)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
+        self._beside.shutdown()
+        self._asking.result()
 
     def _ask(self) -> None:
         while not self._stop.wait(_ASK_SECONDS):
+            self.asked += 1
             try:
                 [ranking] = self._client.recommend(["u1"])
             except DebutError:
@@ -146,7 +152,8 @@ def measure(
 def _round(
     root: Path, settings: Sequence[str], client: Client, questions: _Questions, *, after: float
 ) -> Round:
-    failures, before = questions.failures, versions_on_disk(serving_folder(root))
+    asked, failures = questions.asked, questions.failures
+    before = versions_on_disk(serving_folder(root))
     killed = _start(root, settings)
     start = time.monotonic()
     try:
@@ -173,6 +180,7 @@ def _round(
         seconds=seconds,
         pushed=len(versions) - len(before),
         broken=broken,
+        asked=questions.asked - asked,
         failures=questions.failures - failures,
         changed=questions.changed,
     )
@@ -191,19 +199,12 @@ def _start(root: Path, settings: Sequence[str]) -> subprocess.Popen[str]:
 
 @contextmanager
 def _server(base: Path) -> Iterator[Client]:
-    port = free_port()
-    line = launcher.command(
-        "embedded", base_path=str(base), model_name=MODEL_NAME, host="127.0.0.1", grpc_port=port,
-        rest_port=0, model_config=str(refresh_labels(base)),
-    )  # fmt: skip
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        with Client(f"127.0.0.1:{port}", timeout=30) as client:
-            _wait_until_seen(client, versions_on_disk(base)[0])
-            yield client
-    finally:
-        process.terminate()
-        process.wait(60)
+    labels = str(refresh_labels(base))
+    with (
+        embedded_server(base, version=versions_on_disk(base)[0], model_config=labels) as server,
+        Client(f"127.0.0.1:{server.grpc_port}", timeout=30) as client,
+    ):
+        yield client
 
 
 def _wait_until_seen(client: Client, version: int) -> None:
@@ -224,13 +225,13 @@ def table(rounds: Sequence[Round]) -> Table:
     """The rounds, one a row."""
     shown = Table(title=f"{sum(r.is_good for r in rounds)} of {len(rounds)} rounds ended well")
     for name in ("killed after s", "after node", "exit", "from cache", "resumed in s", "pushed",
-                 "broken", "failed requests", "changed answers"):  # fmt: skip
+                 "broken", "requests", "failed", "changed answers"):  # fmt: skip
         shown.add_column(name, justify="left" if name == "after node" else "right")
     for done in rounds:
         shown.add_row(
             f"{done.killed_at:.1f}", done.node, str(done.code), str(done.cached),
-            f"{done.seconds:.1f}", str(done.pushed), str(done.broken), str(done.failures),
-            str(done.changed),
+            f"{done.seconds:.1f}", str(done.pushed), str(done.broken), str(done.asked),
+            str(done.failures), str(done.changed),
         )  # fmt: skip
     return shown
 
