@@ -15,7 +15,7 @@ import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
 from rich.console import Console
 
 from benchmarks.generated import INDEX, in_a_process, with_items
-from benchmarks.load import Latencies, measure
+from benchmarks.load import Ask, Latencies, measure
 from benchmarks.serving import in_process, list_requests
 from models.arrays import Floats
 from models.candidates.search import LONGEST
@@ -66,7 +66,8 @@ def index(root: Path, items: int, length: int, users: int, scanned: tuple[int, .
         generated = Path(scratch) / "1"
         # It says itself how long the index took.
         in_a_process(with_items, pushed, generated, items)
-        served = in_process(generated, list_requests(pushed))
+        with in_process(generated, list_requests(pushed)) as ask_served:
+            served = _measured(ask_served)
         model = tf.saved_model.load(str(generated))
         shelf, ask = model._shelf, model.signatures["recommend"]
         with console.status("Exact search"):
@@ -146,4 +147,8 @@ def _latency(ask: Any, asked: Asked) -> Latencies:
         ask(**asked.requests[number % len(asked.requests)])["score"].numpy()
         return 0
 
-    return measure(call, calls=_CALLS, warm_up=_WARM_UP, most_seconds=_MOST_SECONDS)
+    return _measured(call)
+
+
+def _measured(ask: Ask) -> Latencies:
+    return measure(ask, calls=_CALLS, warm_up=_WARM_UP, most_seconds=_MOST_SECONDS)

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -34,6 +35,7 @@ _PREFIX: Final = "benchmark-"
 _POLL_SECONDS: Final = 0.02
 # A client without pause would take one of two cores.
 _PAUSE: Final = 0.01
+_MOST_SECONDS: Final = 120.0
 _SECONDS: Final = re.compile(r"([\d.]+) s for their texts, ([\d.]+) s for the shelf")
 
 
@@ -98,13 +100,9 @@ def _measured(root: Path, file: Path) -> tuple[_Addition, Load]:
     serving = serving_folder(root)
     base, done = newest_version(serving), threading.Event()
     old = int(base.name)
-    with embedded_server(serving, version=old) as server:
-        asked: list[Load] = []
+    with embedded_server(serving, version=old) as server, ThreadPoolExecutor(1) as beside:
         connect = functools.partial(grpc_client, server.grpc_port, list_requests(base))
-        client = threading.Thread(
-            target=lambda: asked.append(load(connect, clients=1, until=done.is_set, pause=_PAUSE))
-        )
-        client.start()
+        client = beside.submit(load, connect, clients=1, until=done.is_set, pause=_PAUSE)
         try:
             start = time.monotonic()
             command = subprocess.Popen(
@@ -117,11 +115,11 @@ def _measured(root: Path, file: Path) -> tuple[_Addition, Load]:
             whole = time.monotonic() - start
         finally:
             done.set()
-            client.join()
+        asked = client.result()
     found = _SECONDS.search(output)
     if command.returncode or found is None:
         raise DebutError(f"debut items add ended with {command.returncode}: {output}")
-    return _Addition(float(found[1]), float(found[2]), whole, visible), asked[0]
+    return _Addition(float(found[1]), float(found[2]), whole, visible), asked
 
 
 def _seconds_to_visible(
@@ -135,6 +133,8 @@ def _seconds_to_visible(
     pushed = time.monotonic()
     with Client(f"127.0.0.1:{port}", timeout=60.0) as client:
         while not any(item.startswith(_PREFIX) for item in _new_items(client)):
+            if time.monotonic() - pushed > _MOST_SECONDS:
+                raise DebutError(f"No answer named a new product within {_MOST_SECONDS:g} s.")
             time.sleep(_POLL_SECONDS)
     return time.monotonic() - pushed
 

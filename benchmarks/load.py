@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -105,34 +105,27 @@ def load(
         until: whether to stop.
         pause: seconds between a client's answer and its next question.
     """
-    found, lock = Load(), threading.Lock()
 
-    def client(first: int) -> None:
-        answers, went_back, latest, failures = 0, 0, 0, []
+    def client(first: int) -> Load:
+        seen, latest, number = Load(), 0, first
         with connect() as ask:
-            number = first
             while not until():
                 try:
                     version = ask(number)
                 except (grpc.RpcError, OSError, http.client.HTTPException) as error:
-                    failures.append(repr(error))
+                    seen.failures.append(repr(error))
                 else:
-                    answers += 1
-                    went_back += version < latest
+                    seen.answers += 1
+                    seen.went_back += version < latest
                     latest = version
                 number += clients
                 time.sleep(pause)
-        with lock:
-            found.answers += answers
-            found.went_back += went_back
-            found.failures += failures
+        return seen
 
-    threads = [threading.Thread(target=client, args=(at,)) for at in range(clients)]
-    start = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    found, start = Load(), time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        for seen in pool.map(client, range(clients)):
+            found += seen
     found.seconds = time.perf_counter() - start
     return found
 

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from benchmarks.as_served import load_as_served
 from benchmarks.generated import in_a_process, with_items
-from benchmarks.load import Ask, Latencies, Load, grpc_client, load, measure, rest_client
+from benchmarks.load import Ask, Latencies, Load, grpc_client, load, measure_in_turns, rest_client
 from benchmarks.memory import resident_mib
 from components.warmup import predict_request
 from models.errors import DebutError
@@ -135,14 +136,16 @@ def _bodies(requests: Sequence[predict_pb2.PredictRequest]) -> list[bytes]:
 
 
 @contextmanager
-def embedded_server(base: Path, *flags: str, version: int = 1) -> Iterator[Server]:
+def embedded_server(
+    base: Path, *flags: str, version: int = 1, model_config: str = ""
+) -> Iterator[Server]:
     """A server of a folder of versions, ready when the version is available."""
     grpc_port, rest_port = free_port(), free_port()
     process = subprocess.Popen(
         [
             *command(
                 "embedded", base_path=str(base), model_name=MODEL_NAME, host="127.0.0.1",
-                grpc_port=grpc_port, rest_port=rest_port,
+                grpc_port=grpc_port, rest_port=rest_port, model_config=model_config,
             ),
             *flags,
         ],
@@ -170,8 +173,9 @@ def _wait(process: subprocess.Popen[bytes], port: int, version: int) -> None:
     raise DebutError(f"The model server ended with exit code {process.returncode}.")
 
 
-def in_process(model: Path, requests: Sequence[predict_pb2.PredictRequest]) -> Latencies:
-    """Ask a version that is loaded into this process."""
+@contextmanager
+def in_process(model: Path, requests: Sequence[predict_pb2.PredictRequest]) -> Iterator[Ask]:
+    """Asks a version that is loaded into this process."""
     servable = load_as_served(model)
 
     def ask(number: int) -> int:
@@ -180,25 +184,43 @@ def in_process(model: Path, requests: Sequence[predict_pb2.PredictRequest]) -> L
         return version
 
     try:
-        return _measured(ask)
+        yield ask
     finally:
         servable.close()
 
 
-def _measured(ask: Ask) -> Latencies:
-    return measure(ask, calls=_CALLS, warm_up=_WARM_UP, most_seconds=_MOST_SECONDS)
+def _latencies(
+    model: Path, server: Server, requests: Sequence[predict_pb2.PredictRequest]
+) -> dict[str, Latencies]:
+    """Of one client, by the way that it asks."""
+    path = f"/v1/models/{MODEL_NAME}:predict"
+    with (
+        in_process(model, requests) as here,
+        grpc_client(server.grpc_port, requests) as by_grpc,
+        rest_client(server.rest_port, path, _bodies(requests)) as by_rest,
+    ):
+        ways = {"in process": here, "gRPC": by_grpc, "REST": by_rest}
+        found = measure_in_turns(
+            [*ways.values()], calls=_CALLS, warm_up=_WARM_UP, most_seconds=_MOST_SECONDS
+        )
+    return dict(zip(ways, found, strict=True))
 
 
 def _loads_in_turns(
     servers: Sequence[Server], requests: Sequence[predict_pb2.PredictRequest], clients: int
 ) -> list[Load]:
-    """Ask one server after the other, several times, so that all see one machine."""
+    """Ask one server after the other, several times, so that all see one machine.
+
+    Of the first time nothing counts: a server does more at its first batches of a size.
+    """
     found = [Load() for _ in servers]
-    for _ in range(_LOAD_ROUNDS):
+    for number in range(1 + _LOAD_ROUNDS):
         for server, total in zip(servers, found, strict=True):
             connect = functools.partial(grpc_client, server.grpc_port, requests)
             end = time.monotonic() + _LOAD_SECONDS
-            total += load(connect, clients=clients, until=functools.partial(_is_over, end))
+            seen = load(connect, clients=clients, until=functools.partial(_is_over, end))
+            if number:
+                total += seen
     return found
 
 
@@ -222,17 +244,11 @@ def _report(
 ) -> float:
     """Latency and throughput of one size; returns the server's resident memory in MiB."""
     shown = f"{size:,} items" if size else "The catalogue's own items"
-    with console.status(f"{shown}: one client"):
-        rows = {"in process": in_process(base / "1", requests)}
-        with embedded_server(base) as server:
-            with grpc_client(server.grpc_port, requests) as ask:
-                rows["gRPC"] = _measured(ask)
-            path = f"/v1/models/{MODEL_NAME}:predict"
-            with rest_client(server.rest_port, path, _bodies(requests)) as ask:
-                rows["REST"] = _measured(ask)
-            memory = server.resident_mib()
-            with embedded_server(base, *_batching(base, wait)) as batching:
-                loads = [_loads_in_turns((server, batching), requests, n) for n in _CLIENTS]
+    with console.status(f"{shown}: one client"), embedded_server(base) as server:
+        rows = _latencies(base / "1", server, requests)
+        memory = server.resident_mib()
+        with embedded_server(base, *_batching(base, wait)) as batching:
+            loads = [_loads_in_turns((server, batching), requests, n) for n in _CLIENTS]
     table = new_table("one client, milliseconds", "median", "p99", "median over in process")
     for name, latencies in rows.items():
         over = latencies.median - rows["in process"].median
@@ -281,12 +297,15 @@ def _report_swaps(
         finally:
             done.set()
 
-    with console.status(f"{swaps} versions under load"), embedded_server(base) as server:
-        pushing = threading.Thread(target=swap, args=(server,))
-        pushing.start()
+    with (
+        console.status(f"{swaps} versions under load"),
+        embedded_server(base) as server,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        pushing = beside.submit(swap, server)
         connect = functools.partial(grpc_client, server.grpc_port, requests)
         found = load(connect, clients=_SWAP_CLIENTS, until=done.is_set, pause=_SWAP_PAUSE)
-        pushing.join()
+        pushing.result()
     early = memory[min(4, len(memory) - 1)]
     console.print(
         f"{swaps} swaps under load: {found.answers:,} answers, "
