@@ -22,13 +22,12 @@ from models.inheritance.quality import USER_SHRINKAGE, Ratings, item_quality
 from models.inheritance.simulation import SimulatedLaunch
 from models.interactions import Interactions
 from models.ranking import PLACES, ranking_quality
-from models.record import MeasuredPoint
+from models.record import SQUARED_ERROR, MeasuredPoint
 from models.sampling import at_most
 
 FIRST: Final = (0, 1, 2, 5, 10)
 SHARES: Final = (1, 5, 20, 100)  # per cent
 RECALL: Final = "recall"
-SQUARED_ERROR: Final = "squared_error"
 _USERS: Final = 2048
 _SEED: Final = 0
 

@@ -14,6 +14,7 @@ from models.rules import RuleCount
 from models.tracking import Trackers
 
 RECORD_FILE: Final = "training.json"
+SQUARED_ERROR: Final = "squared_error"
 
 
 class CurvePoint(BaseModel):
@@ -68,7 +69,7 @@ class Compressed:
 
 
 class TrainingRecord(BaseModel):
-    """One training in numbers; `before` and `after` are measured on simulated new items.
+    """One training in numbers, `before` and `after` it; `measured_on` says what these are of.
 
     `start` is "warm", or "fresh" with the reason where a base model did not fit; `replayed` counts
     the interactions of older spans that gradient descent drew from;
@@ -106,6 +107,11 @@ class TrainingRecord(BaseModel):
     rules: list[RuleCount] = []
     untracked: list[str] = []
     tuned: dict[str, float]
+
+
+def measured_on(metric: str) -> str:
+    """What a training's values before and after are measured on, in words."""
+    return "eval split" if metric == SQUARED_ERROR else "simulated new items, at 20"
 
 
 class TrainingRecorder:

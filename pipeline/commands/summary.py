@@ -11,7 +11,7 @@ from rich.table import Table
 
 from components.ingestion.summary import IngestionSummary
 from models.metrics import SQUARED_ERROR
-from models.record import TrainingRecord
+from models.record import TrainingRecord, measured_on
 from pipeline.commands.terminal import new_table, print_table
 from pipeline.evaluation import HEADLINE_METRICS, SLICES, span_slice
 from pipeline.outcome import GateDecision, Outcome
@@ -35,7 +35,7 @@ def print_summary(console: Console, outcome: Outcome, *, report: Path, root: Pat
     compared = "baseline in brackets" if "baseline" in outcome.metrics else "no baseline yet"
     step = outcome.training.kept_step
     for title, table in {
-        f"Simulated new items, training kept step {step}": _training_table(outcome.training),
+        f"Before and after training, which kept step {step}": _training_table(outcome.training),
         f"Held-out interactions by slice, {compared}": _metrics_table(outcome.metrics),
         **_span_tables(outcome, compared),
         "Gates": _decisions_table(outcome.decisions),
@@ -84,12 +84,16 @@ def _data_lines(summary: IngestionSummary) -> list[str]:
 
 
 def _training_table(training: TrainingRecord) -> Table:
-    table = new_table("metric", "before training", "after training")
+    table = new_table("metric", "measured on", "before", "after", numbers_from=2)
+    rows = [
+        (name, measured_on(name), training.before.get(name), after)
+        for name, after in training.after.items()
+    ]
     if tuned := training.fine_tuned:
-        name = f"recall of new items (fine-tuning {'kept' if tuned.kept else 'undone'})"
-        table.add_row(name, _number(tuned.before), _number(tuned.after))
-    for name, after in training.after.items():
-        table.add_row(_words(name), _number(training.before.get(name)), _number(after))
+        name = f"recall (fine-tuning {'kept' if tuned.kept else 'undone'})"
+        rows.insert(0, (name, measured_on("recall"), tuned.before, tuned.after))
+    for name, of, before, after in rows:
+        table.add_row(_words(name), of, _number(before), _number(after))
     return table
 
 

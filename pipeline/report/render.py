@@ -16,6 +16,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from components.whole_folders import write_at_once
+from models.record import measured_on
 from pipeline.config import Configuration
 from pipeline.outcome import Outcome
 from pipeline.report.measured import exposure_curve, more_data
@@ -111,6 +112,7 @@ def _page(outcome: Outcome, config: Configuration, reached: Sequence[NewProduct]
         outcome=outcome,
         summary=outcome.summary,
         training=training,
+        measured_on=measured_on,
         verdict=verdict(outcome),
         verdict_name=_VERDICT,
         has_baseline="baseline" in outcome.metrics,

@@ -288,8 +288,8 @@ def outcome(version, **changes):
         ),
         training=TrainingRecord(
             start="fresh", replayed=0,
-            before={"recall": 0.3111, "ndcg": 0.2, "score": 0.25555},
-            after={"recall": 0.4777, "ndcg": 0.3, "score": 0.38885},
+            before={"recall": 0.3111, "ndcg": 0.2, "score": 0.25555, "squared_error": 0.5},
+            after={"recall": 0.4777, "ndcg": 0.3, "score": 0.38885, "squared_error": 0.25},
             kept_step=75, curve=[CurvePoint(step=0, values={"recall": 0.3111})], fine_tuned=None,
             kernel={"ridge": 0.25, "order": 2.0, "side": 0.02}, items=1234, users=50,
             interactions=900, implicit=True, parameters=10, tuned={},
@@ -401,7 +401,8 @@ def test_a_pushed_run_prints_what_it_measured_decided_and_pushed(finished, tmp_p
     shown = result.stdout
     assert "1,234 items (7 new), 50 users" in shown
     assert "interactions.csv: 10 of 1,000 rows were set aside: empty id (10)" in shown
-    assert re.search(r"recall +0\.3111 +0\.4777", shown)
+    assert re.search(r"recall +simulated new items, at 20 +0\.3111 +0\.4777", shown)
+    assert re.search(r"squared error +eval split +0\.5000 +0\.2500", shown)
     assert re.search(r"recall@20 +0\.2000 \(0\.2100\) +0\.2000 \(0\.2100\) +0\.2000", shown)
     assert re.search(r"cold recall@20 +0\.4000 \(0\.4100\)\s*\n", shown)
     gate = load_configuration().gates.model[0]
@@ -438,7 +439,8 @@ def test_fine_tuning_is_shown_with_whether_it_was_kept(finished, tmp_path):
         tuned = FineTuned(before=0.4, after=after, trainable=10)
         training = made.training.model_copy(update={"fine_tuned": tuned})
         shown = finished(dataclasses.replace(made, training=training))[0].stdout
-        assert re.search(rf"fine-tuning {verdict}\) +0\.4000 +{after:.4f}", shown)
+        of = "simulated new items, at 20"
+        assert re.search(rf"fine-tuning {verdict}\) +{of} +0\.4000 +{after:.4f}", shown)
 
 
 def test_a_refused_model_ends_with_3_and_names_metric_slice_and_both_values(finished, tmp_path):

@@ -76,8 +76,8 @@ SUMMARY = IngestionSummary(
 )  # fmt: skip
 TRAINING = TrainingRecord(
     start="fresh", replayed=0,
-    before={"recall": 0.311, "ndcg": 0.152, "score": 0.2315},
-    after={"recall": 0.4205, "ndcg": 0.223, "score": 0.32175},
+    before={"recall": 0.311, "ndcg": 0.152, "score": 0.2315, "squared_error": 0.25},
+    after={"recall": 0.4205, "ndcg": 0.223, "score": 0.32175, "squared_error": 0.22},
     kept_step=75,
     kernel={"ridge": 0.25, "order": 2.0, "side": 0.02},
     curve=[
@@ -378,11 +378,12 @@ def test_every_row_of_the_data_is_accounted_for(page):
     assert facts["Feedback"] == "ratings 1 to 5"
 
 
-def test_training_shows_before_after_and_the_kept_step(page):
-    assert table(page, "Before and after")[1:] == [
-        ["recall", "0.3110", "0.4205", "+0.1095"],
-        ["ndcg", "0.1520", "0.2230", "+0.0710"],
-        ["score", "0.2315", "0.3217", "+0.0902"],
+def test_training_shows_before_after_what_they_are_of_and_the_kept_step(page):
+    assert table(page, "Before and after training")[1:] == [
+        ["recall", "simulated new items, at 20", "0.3110", "0.4205", "+0.1095"],
+        ["ndcg", "simulated new items, at 20", "0.1520", "0.2230", "+0.0710"],
+        ["score", "simulated new items, at 20", "0.2315", "0.3217", "+0.0902"],
+        ["squared_error", "eval split", "0.2500", "0.2200", "-0.0300"],
     ]
     steps = table(page, "Values by validated step")
     assert steps[0][0] == "Step" and [row[0] for row in steps[1:]] == ["0", "25", "50", "75", "100"]
