@@ -289,6 +289,12 @@ def test_first_run_has_no_baseline_and_says_why(page):
     assert "no model was blessed before" in page.text_content()
 
 
+def test_metrics_say_that_the_eval_split_chose_the_step_that_was_kept(page):
+    [section] = page.xpath("//section[@aria-labelledby='metrics']")
+    text = " ".join(section.text_content().split())
+    assert "kept the step with the least squared error on those of the eval split" in text
+
+
 def test_metrics_stand_beside_the_baseline_and_say_which_is_better(tmp_path):
     equal = {"ndcg_at_20": CANDIDATE["new"]["ndcg_at_20"]}
     baseline = {**BASELINE, "new": {**BASELINE["new"], **equal}}
