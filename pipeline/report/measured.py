@@ -10,7 +10,7 @@ from markupsafe import Markup
 from models.curves import RECALL
 from models.metrics import SQUARED_ERROR
 from models.record import MeasuredPoint, TrainingRecord
-from pipeline.report.plots import curve_svg
+from pipeline.report.plots import curve_figure
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Measured:
     """A table of measured points and their drawings.
 
     Attributes:
-        title: of the table.
+        title: of the table and of the drawings.
         along: what the points are numbered by.
         points: in their order.
         series: values that are drawn together, by the name of the drawing.
@@ -41,9 +41,9 @@ class Measured:
         """The drawings that have something to show."""
         curve = [(point.at, point.values) for point in self.points]
         drawn = [
-            curve_svg(
-                curve, names, plot=plot, alt=f"{self.title}: {', '.join(names)}.",
-                along=self.along, is_logarithmic=self.is_logarithmic,
+            curve_figure(
+                curve, names, plot=plot, title=self.title, along=self.along, from_zero=True,
+                is_logarithmic=self.is_logarithmic,
             )
             for plot, names in self.series.items()
         ]  # fmt: skip
@@ -59,7 +59,7 @@ def more_data(training: TrainingRecord) -> list[Measured]:
             {"first-interactions": (RECALL,)}, is_logarithmic=False,
         ),
         Measured(
-            "By share of the interactions", "per cent of the interactions", share,
+            "Quality by share of the interactions", "per cent of the interactions", share,
             {f"share-{kind}": _of_kind(share, kind) for kind in (RECALL, SQUARED_ERROR)},
             is_logarithmic=True,
         ),

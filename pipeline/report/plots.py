@@ -13,6 +13,7 @@ from typing import Final
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
@@ -47,29 +48,33 @@ _STYLE: Final = {
 }
 
 
-def curve_svg(
+def curve_figure(
     curve: Sequence[tuple[int, Mapping[str, float]]],
     names: Sequence[str],
     *,
     plot: str,
-    alt: str,
+    title: str,
     along: str,
     kept: int | None = None,
+    from_zero: bool = False,
     is_logarithmic: bool = False,
 ) -> Markup:
-    """Draw values along an axis.
+    """Draw values along an axis, under a title.
 
     Args:
         curve: places on the axis with what was measured there.
-        names: one to three of the values.
+        names: one to three of the values. "recall, words alone" is the series "words alone" where
+            the other names begin with "recall" too.
         plot: prefix of the ids in the drawing, unique in the page.
-        alt: what the drawing says, for those who don't see it.
+        title: for all; those who don't see the drawing are told its axes with it.
         along: what the axis counts.
         kept: the place of the model that was kept, which is marked.
+        from_zero: where the values' axis begins, so that a small gain looks small; else it shows
+            the values alone.
         is_logarithmic: the axis, which then has a tick at each place.
 
     Returns:
-        An `svg` element; empty where no place has any of the values.
+        A `figure` element; empty where no place has any of the values.
     """
     series = [
         (name, [(place, values[name]) for place, values in curve if name in values])
@@ -77,26 +82,21 @@ def curve_svg(
     ]
     if not any(points for _, points in series):
         return Markup()
+    measure = _measure(names)
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(4.2, 2.9), layout="constrained")
         axes = figure.subplots()
-        styles = zip(_SERIES, _DASHES, _MARKERS, strict=True)
-        for (name, points), (color, dash, marker) in zip(series, styles, strict=False):
-            axes.plot(
-                [place for place, _ in points], [value for _, value in points], color=color,
-                linestyle=dash, marker=marker, markersize=4, linewidth=2,
-                label=name.replace("_", " "),
-            )  # fmt: skip
+        _draw_series(axes, series)
         if kept is not None:
             axes.axvline(
                 kept, color=_TEXT, linewidth=1.2, linestyle=":", label=f"kept: {along} {kept}"
             )
         axes.set_xlabel(along)
+        axes.set_ylabel(measure)
+        if from_zero:
+            axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
         if is_logarithmic:
-            places = [place for place, _ in curve]
-            axes.set_xscale("log")
-            axes.set_xticks(places, [str(place) for place in places])
-            axes.xaxis.set_minor_locator(NullLocator())
+            _mark_places(axes, [place for place, _ in curve])
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y")
@@ -107,7 +107,32 @@ def curve_svg(
             document, format="svg", transparent=True,
             metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
         )  # fmt: skip
-    return _inline(document.getvalue(), plot=plot, alt=alt)
+    marked = "" if kept is None else f" {along.capitalize()} {kept} was kept."
+    svg = _inline(document.getvalue(), plot=plot, alt=f"{title}: {measure} by {along}.{marked}")
+    return Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(title, svg)
+
+
+def _measure(names: Sequence[str]) -> str:
+    """What values measure that differ only behind a comma."""
+    measures = {name.partition(", ")[0] for name in names}
+    return measures.pop().replace("_", " ") if len(measures) == 1 else "value"
+
+
+def _draw_series(axes: Axes, series: Sequence[tuple[str, Sequence[tuple[int, float]]]]) -> None:
+    styles = zip(_SERIES, _DASHES, _MARKERS, strict=True)
+    for (name, points), (color, dash, marker) in zip(series, styles, strict=False):
+        axes.plot(
+            [place for place, _ in points], [value for _, value in points], color=color,
+            linestyle=dash, marker=marker, markersize=4, linewidth=2,
+            # The whole name of a series does not fit beside another one.
+            label=name.rpartition(", ")[2].replace("_", " "),
+        )  # fmt: skip
+
+
+def _mark_places(axes: Axes, places: Sequence[int]) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(places, [str(place) for place in places])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _inline(document: str, *, plot: str, alt: str) -> Markup:

@@ -20,7 +20,7 @@ from models.record import measured_on
 from pipeline.config import Configuration
 from pipeline.outcome import Outcome
 from pipeline.report.measured import exposure_curve, more_data
-from pipeline.report.plots import curve_svg
+from pipeline.report.plots import curve_figure
 from pipeline.report.reached import NewProduct
 from pipeline.report.tables import (
     all_metrics,
@@ -101,10 +101,9 @@ def verdict(outcome: Outcome) -> Verdict:
 def _page(outcome: Outcome, config: Configuration, reached: Sequence[NewProduct]) -> str:
     training = outcome.training
     plots = [
-        curve_svg(
+        curve_figure(
             [(point.step, point.values) for point in training.curve], names, plot=names[0],
-            alt=f"{title}, by step. Step {training.kept_step} was kept.", along="step",
-            kept=training.kept_step,
+            title=title, along="step", kept=training.kept_step,
         )
         for title, names in _CURVES
     ]  # fmt: skip

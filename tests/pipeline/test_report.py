@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 import yaml
 from lxml import html  # type: ignore[import-untyped]
+from matplotlib.figure import Figure
 from prometheus_client.parser import text_string_to_metric_families
 
 from components.ingestion.folder import open_folder
@@ -104,10 +105,15 @@ TRAINING = TrainingRecord(
             values={
                 "recall, words alone": 0.2 + percent / 1000,
                 "recall, with encoder": 0.25 + percent / 1000,
+                "squared_error, words alone": 0.09 - percent / 10_000,
                 "squared_error, with encoder": 0.08 - percent / 10_000,
             },
         )
         for percent in (1, 5, 20, 100)
+    ],
+    exposure=[
+        MeasuredPoint(at=at, values={"recall": 0.4, "gini": 0.7 - at / 100, "coverage": 0.9})
+        for at in (0, 20)
     ],
 )  # fmt: skip
 REACHED = (
@@ -394,11 +400,24 @@ def test_training_shows_before_after_what_they_are_of_and_the_kept_step(page):
     steps = table(page, "Values by validated step")
     assert steps[0][0] == "Step" and [row[0] for row in steps[1:]] == ["0", "25", "50", "75", "100"]
     assert steps[1][-2:] == ["–", "–"]  # nothing is lost before the first step
-    plots = page.findall(".//svg")[:3]
-    curves = ({"squared error"}, {"profile loss"}, {"rating loss"})
-    for plot, names in zip(plots, curves, strict=True):
+    curves = {
+        "Squared error of ratings on the eval split": "squared error",
+        "Profile loss of the training batch": "profile loss",
+        "Rating loss of the training batch": "rating loss",
+    }
+    for title, measure in curves.items():
+        [plot] = drawn(page, title)
         assert plot.get("role") == "img" and "75" in plot.get("aria-label")
-        assert {*names, "kept: step 75"} <= {text.text for text in plot.iter("text")}
+        assert {measure, "step", "kept: step 75"} <= {text.text for text in plot.iter("text")}
+
+
+def drawn(page, title):
+    """The drawings below a title that everybody sees."""
+    return [
+        figure.find("svg")
+        for figure in page.iter("figure")
+        if figure.findtext("figcaption") == title
+    ]
 
 
 def test_more_data_is_drawn_and_stands_in_tables(page):
@@ -406,21 +425,51 @@ def test_more_data_is_drawn_and_stands_in_tables(page):
         ["First interactions", "recall"],
         ["0", "0.3100"], ["1", "0.3200"], ["2", "0.3300"], ["5", "0.3600"],
     ]  # fmt: skip
-    assert table(page, "By share of the interactions")[:2] == [
+    assert table(page, "Quality by share of the interactions")[:2] == [
         [
             "Per cent of the interactions", "recall, words alone", "recall, with encoder",
-            "squared error, with encoder",
+            "squared error, words alone", "squared error, with encoder",
         ],
-        ["1", "0.2010", "0.2510", "0.0799"],
+        ["1", "0.2010", "0.2510", "0.0899", "0.0799"],
     ]  # fmt: skip
-    first, recall, error = page.findall(".//svg")[3:]
+    [first] = drawn(page, "Recall at 20 by first interactions")
     assert {"recall", "first interactions"} <= {text.text for text in first.iter("text")}
-    shown = {text.text for text in recall.iter("text")}
-    # On a logarithmic axis, with the places that were measured as ticks.
-    assert {"recall, words alone", "recall, with encoder", "1", "5", "20", "100"} <= shown
-    assert "squared error, with encoder" in {text.text for text in error.iter("text")}
+    shares = drawn(page, "Quality by share of the interactions")
+    for plot, measure in zip(shares, ("recall", "squared error"), strict=True):
+        shown = {text.text for text in plot.iter("text")}
+        # On a logarithmic axis, with the places that were measured as ticks.
+        assert {measure, "words alone", "with encoder", "1", "5", "20", "100"} <= shown
     ids = [element.get("id") for element in page.iter() if element.get("id")]
     assert len(ids) == len(set(ids))
+
+
+@pytest.fixture
+def figures(tmp_path, monkeypatch):
+    """All drawings of a page, as Matplotlib has them."""
+    found, save = [], Figure.savefig
+
+    def keep(self, *arguments, **options):
+        found.append(self)
+        save(self, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    write(tmp_path)
+    return found
+
+
+def test_no_legend_is_cut_off(figures):
+    assert len(figures) == 7
+    for figure in figures:
+        figure.draw_without_rendering()  # saving left the places of another resolution
+        [legend] = figure.legends
+        for text in legend.get_texts():
+            box = text.get_window_extent()
+            assert box.x0 >= 0 and box.x1 <= figure.bbox.width, text.get_text()
+
+
+def test_a_small_gain_in_recall_looks_small(figures):
+    recalls = [figure for figure in figures if figure.axes[0].get_ylabel() == "recall"]
+    assert [figure.axes[0].get_ylim()[0] for figure in recalls] == [0, 0]
 
 
 def test_curves_that_nothing_was_measured_for_are_left_out(tmp_path):
@@ -455,7 +504,8 @@ def test_the_rules_of_a_run_are_listed_as_texts(tmp_path):
 
 def test_training_without_a_step_has_no_plot_of_losses(tmp_path):
     changes = {
-        "curve": TRAINING.curve[:1], "kept_step": 0, "first_interactions": [], "labelled_share": []
+        "curve": TRAINING.curve[:1], "kept_step": 0, "first_interactions": [], "labelled_share": [],
+        "exposure": [],
     }  # fmt: skip
     training = TRAINING.model_copy(update=changes)
     assert len(write(tmp_path, outcome(training=training)).findall(".//svg")) == 1
