@@ -26,6 +26,7 @@ SIGNATURE: Final = "evaluate"
 BASELINE: Final = "baseline"
 CANDIDATE: Final = "candidate"
 KS: Final = (10, 20, 50)
+COLD: Final = "cold_"  # begins the name of a metric that ranks among the items training never saw
 
 # What a person looks at first; the report holds the others too.
 HEADLINE_METRICS: Final = (
@@ -38,14 +39,14 @@ HEADLINE_METRICS: Final = (
 )
 # Of the lists that the true items are ranked in; the lower the better where it says so.
 EXPOSURE_METRICS: Final = {
-    f"{'cold_' if cold else ''}{measure}_at_{PLACES}": (measure, cold)
+    f"{COLD if cold else ''}{measure}_at_{PLACES}": (measure, cold)
     for measure, cold in (
         (GINI, False), (COVERAGE, False), (NEW_SHARE, False), (GINI, True), (COVERAGE, True),
     )
 }  # fmt: skip
 # Recall if every item were asked for equally often.
 EVEN_METRICS: Final = {
-    f"{'cold_' if cold else ''}{estimator}_recall_at_20": (estimator, cold)
+    f"{COLD if cold else ''}{estimator}_recall_at_20": (estimator, cold)
     for cold in (False, True)
     for estimator in ESTIMATORS
 }
@@ -99,13 +100,21 @@ def evaluation_metrics() -> dict[str, tfma.metrics.Metric]:
     for cold in (False, True):
         for gain in ("recall", "ndcg", "mrr"):
             for k in KS:
-                name = f"{'cold_' if cold else ''}{gain}_at_{k}"
+                name = f"{COLD if cold else ''}{gain}_at_{k}"
                 found[name] = metrics.RankingMetric(gain=gain, k=k, cold=cold, name=name)
     for name, (measure, cold) in EXPOSURE_METRICS.items():
         found[name] = ExposureMetric(measure=measure, cold=cold, name=name)
     for name, (estimator, cold) in EVEN_METRICS.items():
         found[name] = EvenRecall(estimator=estimator, cold=cold, name=name)
     return found
+
+
+def says_something(metric: str, slice_: str) -> bool:
+    """Whether a metric has a meaning in a slice: a cold one has it for new items alone.
+
+    Elsewhere the true item is not among the cold ones.
+    """
+    return not metric.startswith(COLD) or slice_.startswith("new") or slice_.endswith("new")
 
 
 def applicable_gates(gates: Iterable[Gate], *, by_span: bool) -> tuple[Gate, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -13,11 +12,9 @@ from components.ingestion.summary import IngestionSummary
 from models.metrics import SQUARED_ERROR
 from models.record import TrainingRecord, measured_on
 from pipeline.commands.terminal import new_table, print_table
-from pipeline.evaluation import HEADLINE_METRICS, SLICES, span_slice
+from pipeline.evaluation import COLD, HEADLINE_METRICS, SLICES, says_something, span_slice
 from pipeline.outcome import GateDecision, Outcome
 from serving.version_labels import CANARY
-
-_ON_COLD: Final = "cold_"  # only the new slice has its true item among the cold ones
 
 
 def print_summary(console: Console, outcome: Outcome, *, report: Path, root: Path) -> None:
@@ -103,10 +100,8 @@ def _metrics_table(found: dict[str, dict[str, dict[str, float]]]) -> Table:
     for name in HEADLINE_METRICS:
         cells = []
         for slice_name in SLICES:
-            if name.startswith(_ON_COLD) and slice_name != "new":
-                cells.append("")
-                continue
-            cells.append(_compared(candidate, baseline, slice_name, name))
+            told = says_something(name, slice_name)
+            cells.append(_compared(candidate, baseline, slice_name, name) if told else "")
         table.add_row(_words(name), *cells)
     return table
 
@@ -121,7 +116,7 @@ def _span_tables(outcome: Outcome, compared: str) -> dict[str, Table]:
     for name in (SQUARED_ERROR, "recall_at_20", "cold_recall_at_20"):
         cells = []
         for span in spans:
-            of = span_slice(span, is_new=name.startswith(_ON_COLD))
+            of = span_slice(span, is_new=name.startswith(COLD))
             cells.append(_compared(candidate, baseline, of, name))
         table.add_row(_words(name), *cells)
     return {f"Held-out interactions by span, {compared}": table}

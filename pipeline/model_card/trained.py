@@ -13,7 +13,7 @@ from components.ingestion.options import DataOptions
 from components.ingestion.summary import IngestionSummary, read_summary
 from components.lineage import Push
 from models.record import TrainingRecord, read_record
-from pipeline.evaluation import evaluation_metrics, read_metrics, recorded_gates
+from pipeline.evaluation import evaluation_metrics, read_metrics, recorded_gates, says_something
 from pipeline.outcome import GateDecision
 from pipeline.run_artifacts import RunArtifacts
 from pipeline.versions import interaction_days
@@ -58,7 +58,7 @@ def trained_card(run: RunArtifacts, push: Push) -> Json | None:
             "output_format": "Ranked ids with scores, ratings in [0, 1], embeddings, reasons.",
         },
         "quantitative_analysis": {
-            "performance_metrics": [*_gated(decisions), *_measured(metrics["candidate"])]
+            "performance_metrics": [*_gated(decisions), *measured(metrics["candidate"])]
         },
         "considerations": {
             "users": [{"description": "Engineers who own the recommendations of a shop."}],
@@ -139,13 +139,14 @@ def _gated(decisions: Iterable[GateDecision]) -> list[Json]:
     return found
 
 
-def _measured(metrics: Mapping[str, Mapping[str, float]]) -> list[Json]:
+def measured(metrics: Mapping[str, Mapping[str, float]]) -> list[Json]:
+    """The values of a model by slice that say something there."""
     order = [*evaluation_metrics(), _COUNT]
     return [
         {"type": name, "slice": slice_, "value": _told(name, values[name])}
         for slice_, values in metrics.items()
         for name in sorted(values, key=lambda name: order.index(name) if name in order else 99)
-        if not math.isnan(values[name])
+        if says_something(name, slice_) and not math.isnan(values[name])
     ]
 
 

@@ -15,6 +15,7 @@ from pipeline.evaluation import (
     LOWER_IS_BETTER,
     SLICES,
     evaluation_metrics,
+    says_something,
     span_slice,
 )
 from pipeline.outcome import Outcome
@@ -61,16 +62,11 @@ class MetricTable(NamedTuple):
 
 def headline_metrics(outcome: Outcome) -> MetricTable:
     """What a person looks at first."""
-    return _rows_of_metrics(
-        # In the other slices the true item is not among the cold ones.
-        cell
-        for cell in _comparisons(outcome, HEADLINE_METRICS)
-        if cell.slice == "new" or not cell.metric.startswith("cold_")
-    )
+    return _rows_of_metrics(_comparisons(outcome, HEADLINE_METRICS))
 
 
 def all_metrics(outcome: Outcome) -> MetricTable:
-    """Everything that was measured."""
+    """Everything that was measured and says something."""
     measured = {metric for values in outcome.metrics["candidate"].values() for metric in values}
     return _rows_of_metrics(_comparisons(outcome, sorted(measured, key=_place)))
 
@@ -158,6 +154,7 @@ def _comparisons(
         Comparison(metric, name, value("candidate", name, metric), value("baseline", name, metric))
         for metric in metrics
         for name in known
+        if says_something(metric, name)
     ]
 
 

@@ -14,6 +14,7 @@ from models.errors import BadInput
 from pipeline.beam_profiles import PROFILES
 from pipeline.config import Gate, load_configuration
 from pipeline.evaluation import (
+    GROUP_SLICES,
     SLICES,
     SPAN_SLICES,
     applicable_gates,
@@ -21,7 +22,9 @@ from pipeline.evaluation import (
     read_metrics,
     read_rating_counts,
     recorded_gates,
+    says_something,
     slice_name,
+    span_slice,
 )
 
 IN_MEMORY = list(PROFILES["direct"])
@@ -152,6 +155,17 @@ def test_without_an_earlier_span_only_the_other_gates_are_asked(tmp_path):
     assert set(recall) == set(SLICES)
     assert sum(read_rating_counts(tmp_path / "analysis")) == 20
     assert [one.slice for one in applicable_gates(gates, by_span=False)] == list(SLICES)
+
+
+def test_a_metric_among_cold_items_says_something_of_new_items_alone():
+    every = [*SLICES, *SPAN_SLICES, *GROUP_SLICES]
+    every += [span_slice(3, is_new=is_new) for is_new in (False, True)]
+    assert {name for name in every if says_something("cold_recall_at_20", name)} == {
+        "new", "earlier_new", "latest_new", "new_for_unknown_users", "new_for_light_users",
+        "new_for_heavy_users", "new_niche_items", "new_middle_items", "new_popular_items",
+        "span 3, new",
+    }  # fmt: skip
+    assert all(says_something("recall_at_20", name) for name in every)
 
 
 def test_a_gate_on_an_unknown_metric_is_named():

@@ -18,7 +18,7 @@ from models.record import TrainingRecord
 from models.rules import RuleCount
 from pipeline.config import load_configuration
 from pipeline.model_card.derived import change, derived_card
-from pipeline.model_card.trained import architecture
+from pipeline.model_card.trained import architecture, measured
 from pipeline.model_card.writing import card_file, render, write_card
 
 HOSTILE = "<script>alert(1)</script>"
@@ -142,6 +142,18 @@ def test_a_card_says_that_a_gate_refused_what_was_explored_and_why_that_was_pass
         "What lists have shown of new items was learned (policy thompson), though a gate refused "
         f"it: {reason}"
     )
+
+
+def test_a_card_leaves_out_what_says_nothing_in_a_slice():
+    values = {"cold_recall_at_20": 0.25, "recall_at_20": 0.5, "ips_recall_at_20": float("nan")}
+    told = measured({"overall": values, "new": values, "new_niche_items": values})
+    assert [(one["type"], one["slice"], one["value"]) for one in told] == [
+        ("recall_at_20", "overall", "0.5000"),
+        ("recall_at_20", "new", "0.5000"),
+        ("cold_recall_at_20", "new", "0.2500"),
+        ("recall_at_20", "new_niche_items", "0.5000"),
+        ("cold_recall_at_20", "new_niche_items", "0.2500"),
+    ]
 
 
 def test_the_page_holds_texts_as_texts_and_loads_nothing():
