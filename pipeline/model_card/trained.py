@@ -12,6 +12,7 @@ from components.artifacts import Quarantine
 from components.ingestion.options import DataOptions
 from components.ingestion.summary import IngestionSummary, read_summary
 from components.lineage import Push
+from models.metrics import EXAMPLE_COUNT
 from models.record import TrainingRecord, read_record
 from pipeline.evaluation import evaluation_metrics, read_metrics, recorded_gates, says_something
 from pipeline.outcome import GateDecision
@@ -22,7 +23,6 @@ Json = dict[str, Any]
 
 SCHEMA: Final = "0.0.2"
 _FEW: Final = 500  # held-out interactions of a slice, below which its values say little
-_COUNT: Final = "example_count"
 _EVALUATION: Final = standard_artifacts.ModelEvaluation.TYPE_NAME
 _READ: Final = (_EVALUATION, Quarantine.TYPE_NAME, standard_artifacts.ModelRun.TYPE_NAME)
 _LINEAGE: Final = (Quarantine.TYPE_NAME, standard_artifacts.Model.TYPE_NAME, _EVALUATION)
@@ -141,7 +141,7 @@ def _gated(decisions: Iterable[GateDecision]) -> list[Json]:
 
 def measured(metrics: Mapping[str, Mapping[str, float]]) -> list[Json]:
     """The values of a model by slice that say something there."""
-    order = [*evaluation_metrics(), _COUNT]
+    order = [*evaluation_metrics(), EXAMPLE_COUNT]
     return [
         {"type": name, "slice": slice_, "value": _told(name, values[name])}
         for slice_, values in metrics.items()
@@ -151,16 +151,16 @@ def measured(metrics: Mapping[str, Mapping[str, float]]) -> list[Json]:
 
 
 def _told(name: str, value: float) -> str:
-    return f"{value:.0f}" if name.endswith(_COUNT) else f"{value:.4f}"
+    return f"{value:.0f}" if name.endswith(EXAMPLE_COUNT) else f"{value:.4f}"
 
 
 def _limits(
     summary: IngestionSummary, metrics: Mapping[str, Mapping[str, float]], override: str
 ) -> list[str]:
     few = [
-        f"{name} ({values[_COUNT]:.0f})"
+        f"{name} ({values[EXAMPLE_COUNT]:.0f})"
         for name, values in metrics.items()
-        if 0 < values.get(_COUNT, 0) < _FEW
+        if 0 < values.get(EXAMPLE_COUNT, 0) < _FEW
     ]
     said = [
         "Scores of different users are not comparable, except in audiences.",

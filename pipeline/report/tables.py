@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from models.metrics import SQUARED_ERROR
+from models.debiasing.metrics import EvenRecall
+from models.metrics import EXAMPLE_COUNT, SQUARED_ERROR, RankingMetric
 from pipeline.evaluation import (
     EVEN_METRICS,
     EXPOSURE_METRICS,
@@ -20,16 +21,25 @@ from pipeline.evaluation import (
 )
 from pipeline.outcome import Outcome
 
-_ORDER: Final = tuple(evaluation_metrics())
+_METRICS: Final = evaluation_metrics()
+_ORDER: Final = tuple(_METRICS)
+_SHOWN: Final = 5e-5  # what rounds to 0 in four digits is less
+_ERRORS: Final = 1.96  # standard errors that chance stays within in 95 of 100 cases
 
 
 class Comparison(NamedTuple):
-    """A metric in a slice; None where it was not measured."""
+    """A metric in a slice of so many interactions; None where it was not measured."""
 
     metric: str
     slice: str
     candidate: float | None
     baseline: float | None
+    interactions: float | None
+
+    @property
+    def is_count(self) -> bool:
+        """Whether it counts interactions, which no model changes."""
+        return self.metric.endswith(EXAMPLE_COUNT)
 
     @property
     def difference(self) -> float | None:
@@ -40,10 +50,27 @@ class Comparison(NamedTuple):
 
     @property
     def judgement(self) -> str:
-        """Whether the candidate is better, worse, or neither."""
-        if not self.difference or self.metric not in _ORDER:
+        """Whether the candidate is better, worse, or neither as far as the data can tell."""
+        if self.difference is None or self.metric not in _ORDER:
+            return ""
+        if abs(self.difference) < max(_SHOWN, self._chance):
             return ""
         return "better" if (self.difference < 0) == (self.metric in LOWER_IS_BETTER) else "worse"
+
+    @property
+    def _chance(self) -> float:
+        """What two samples of as many interactions differ by; 0 where that is not known.
+
+        Both models answer the same interactions, so that chance makes less of a difference. How
+        much less is not recorded.
+        """
+        # Values in [0, 1] whose mean is m vary by m (1 - m) at most; weights only add to that.
+        if not isinstance(_METRICS[self.metric], RankingMetric | EvenRecall):
+            return 0.0
+        if not self.interactions or self.candidate is None or self.baseline is None:
+            return 0.0
+        variances = (max(mean * (1 - mean), 0.0) for mean in (self.candidate, self.baseline))
+        return _ERRORS * math.sqrt(sum(variances) / self.interactions)
 
 
 class MetricTable(NamedTuple):
@@ -62,7 +89,7 @@ class MetricTable(NamedTuple):
 
 def headline_metrics(outcome: Outcome) -> MetricTable:
     """What a person looks at first."""
-    return _rows_of_metrics(_comparisons(outcome, HEADLINE_METRICS))
+    return _rows_of_metrics(_comparisons(outcome, [*HEADLINE_METRICS, EXAMPLE_COUNT]))
 
 
 def all_metrics(outcome: Outcome) -> MetricTable:
@@ -82,7 +109,7 @@ def span_metrics(outcome: Outcome) -> MetricTable:
         "recall_at_20": every,
         "cold_recall_at_20": new,
         SQUARED_ERROR: every,
-        "example_count": every,
+        EXAMPLE_COUNT: every,
     }
     return _rows_of_slices(_each_in(outcome, slices))
 
@@ -92,7 +119,7 @@ def group_metrics(outcome: Outcome) -> MetricTable:
     seen, new = (
         [name for name in GROUP_SLICES if name.startswith(state)] for state in ("seen", "new")
     )
-    slices = {"recall_at_20": seen, "cold_recall_at_20": new, "example_count": [*seen, *new]}
+    slices = {"recall_at_20": seen, "cold_recall_at_20": new, EXAMPLE_COUNT: [*seen, *new]}
     return _rows_of_slices(_each_in(outcome, slices))
 
 
@@ -151,7 +178,13 @@ def _comparisons(
 
     known = [name for name in slices if name in outcome.metrics["candidate"]]
     return [
-        Comparison(metric, name, value("candidate", name, metric), value("baseline", name, metric))
+        Comparison(
+            metric,
+            name,
+            value("candidate", name, metric),
+            value("baseline", name, metric),
+            interactions=value("candidate", name, EXAMPLE_COUNT),
+        )
         for metric in metrics
         for name in known
         if says_something(metric, name)

@@ -43,7 +43,8 @@ CANDIDATE = {
         "cold_recall_at_20": 0.4123 + shift,
         "cold_ndcg_at_20": 0.2245 + shift,
         "recall_at_50": 0.3111 + shift,
-        "example_count": 41234.0,
+        "example_count": 91234.0,
+        "weighted_example_count": 91234.0,
     }
     for shift, name in zip((0.0, 0.01, 0.02), SLICES, strict=True)
 }
@@ -314,15 +315,47 @@ def test_metrics_stand_beside_the_baseline_and_say_which_is_better(tmp_path):
         ):
             shown = f"{value:.4f} {value - 0.005:.4f} before +0.0050 {word}"
             assert main[metric, name] == shown
+        assert main["example_count", name] == "91,234"
     assert main["ndcg_at_20", "new"] == "0.1256 0.1256 before +0.0000"
     # The true item of a seen slice is not among the cold items.
     assert {name for metric, name in main if metric.startswith("cold_")} == {"new"}
     everything = metric_cells(page, "All metrics")
+    assert everything["weighted_example_count", "new"] == "91,234"
     assert set(everything) == {
         (metric, name)
         for metric in CANDIDATE["new"]
         for name in (("new",) if metric.startswith("cold_") else SLICES)
     }
+
+
+@pytest.mark.parametrize(
+    ("metric", "candidate", "baseline", "interactions", "judged"),
+    [
+        ("squared_error", 0.1 + 0.2, 0.3, 15_000, ""),  # by the last bit of a double
+        ("squared_error", 0.29996, 0.3, 15_000, ""),
+        ("squared_error", 0.2999, 0.3, 15_000, "better"),
+        ("recall_at_20", 31 / 166, 30 / 166, 166, ""),  # one hit
+        # 1.96 standard errors of such a difference are 0.0391.
+        ("recall_at_20", 0.539, 0.5, 1250, ""),
+        ("recall_at_20", 0.54, 0.5, 1250, "better"),
+        ("recall_at_20", 0.46, 0.5, 1250, "worse"),
+        ("ips_recall_at_20", 0.539, 0.5, 1250, ""),
+        ("ips_recall_at_20", 1.2, 1.1, 1250, "better"),
+        # Of how evenly items are shown, nothing is known but the value.
+        ("gini_at_20", 0.51, 0.5, 166, "worse"),
+    ],
+)
+def test_no_difference_is_judged_that_the_data_can_not_tell(
+    tmp_path, metric, candidate, baseline, interactions, judged
+):
+    count = {"example_count": float(interactions)}
+    metrics = {
+        "candidate": CANDIDATE | {"overall": {metric: candidate, **count}},
+        "baseline": BASELINE | {"overall": {metric: baseline, **count}},
+    }
+    cells = metric_cells(write(tmp_path, outcome(metrics=metrics)), "All metrics")
+    shown = f"{candidate:.4f} {baseline:.4f} before {candidate - baseline:+.4f} {judged}"
+    assert cells[metric, "overall"] == shown.strip()
 
 
 def spans_of(values):
