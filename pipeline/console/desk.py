@@ -14,13 +14,14 @@ from typing import Any, Final
 from models.errors import BadInput, DebutError, Unreachable
 from pipeline.console.shelf import Item, ShelfReading, Shelves
 from pipeline.layout import serving_folder
+from pipeline.reasons import strongest
 from serving.answers import Explanation
 from serving.client import Client
 from serving.version_labels import read_labels
 
 FOUND: Final = 12  # hits of a search
 _HISTORY: Final = 40  # latest items of a customer
-_REASONS: Final = 3  # of each kind
+_LATEST: Final = 3  # items of a customer in an audience
 _LIST: Final = 100  # the longest list
 _STATUS_SECONDS: Final = 3.0  # so that the page soon says that nobody answers
 _AVAILABLE: Final = "AVAILABLE"
@@ -182,7 +183,7 @@ def _audience(shelf: ShelfReading, users: Sequence[str], scores: Sequence[float]
                 "user_id": user,
                 "score": score,
                 "bought": len(history),
-                "latest": [item.name for item in history[:_REASONS]],
+                "latest": [item.name for item in history[:_LATEST]],
             }
         )
     return found
@@ -194,18 +195,11 @@ def _reasons(shelf: ShelfReading, reason: Explanation) -> Json:
     And `rest`, the share that no word adds; null where no word is named.
     """
     total = reason.score - reason.base - reason.evidence
-
-    def strongest(parts: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
-        if total <= 0:  # the list is there for other reasons
-            return []
-        best = sorted(parts, key=lambda part: -part[1])[:_REASONS]
-        return [(text, score / total) for text, score in best if score > 0]
-
-    words = [{"word": word, "share": share} for word, share in strongest(reason.words)]
+    words = [{"word": word, "share": share} for word, share in strongest(reason.words, total)]
     return {
         "because": [
             {"item_id": item, "name": _named(shelf, item).name, "share": share}
-            for item, share in strongest(reason.history)
+            for item, share in strongest(reason.history, total)
         ],
         "words": words,
         "rest": reason.rest / total if words else None,

@@ -21,11 +21,12 @@ from components.ingestion.folder import INTERACTIONS, ITEMS, DataFolder
 from components.ingestion.options import DataOptions, read_pseudonym_key
 from components.ingestion.rows import good_records
 from components.shelf_change import users_of
+from pipeline.reasons import strongest
 
 _SAMPLED_USERS: Final = 200
 _LIST_LENGTH: Final = 10
 _SHOWN_HISTORY: Final = 5
-_EXPLAINED: Final = 3  # customers of a product, and reasons of each kind
+_EXPLAINED: Final = 3  # customers of a product
 _REST: Final = "(what no word adds)"
 
 
@@ -135,13 +136,10 @@ def _explained(
     total = found["score"] - found["base"] - found["evidence"]
 
     def reasons(texts: str, row: int) -> list[Reason]:
-        if total[row] <= 0:
-            return []
-        pairs = zip(
-            found[texts][row], found[f"{texts.removesuffix('_item')}_score"][row], strict=True
-        )
-        said = [Reason(text.decode(), float(score / total[row])) for text, score in pairs if text]
-        return sorted(said, key=lambda reason: -reason.share)[:_EXPLAINED]
+        scores = found[f"{texts.removesuffix('_item')}_score"][row]
+        pairs = zip(found[texts][row], scores, strict=True)
+        parts = [(text.decode(), float(score)) for text, score in pairs if text]
+        return [Reason(*said) for said in strongest(parts, float(total[row]))]
 
     def words(row: int) -> tuple[Reason, ...]:
         said = reasons("word", row)

@@ -738,14 +738,14 @@ class Lists(tf.Module):
         ]
     )
     def explain(self, user_id, history, profile, item_id):
-        """Half of the score is base; b adds three times as much as c, and padding nothing."""
+        """History adds 4 of 8, b three times as much as c, and padding nothing; a word takes 1."""
         rows = tf.ones([tf.size(user_id), 1])
-        words = tf.stack([item_id, tf.fill(tf.shape(item_id), "")], axis=1)
+        words = tf.stack([item_id, *(tf.fill(tf.shape(item_id), w) for w in ("", "dull"))], axis=1)
         return {
             "score": rows[:, 0] * 8.0, "base": rows[:, 0] * 3.0, "evidence": rows[:, 0],
             "history_item": tf.tile([["c", "b", ""]], [tf.size(user_id), 1]),
             "history_score": rows * [[1.0, 3.0, 0.0]],
-            "word": words, "word_score": rows * [[2.0, 0.0]], "rest": rows[:, 0] * 2.0,
+            "word": words, "word_score": rows * [[2.0, 0.0, -1.0]], "rest": rows[:, 0] * 3.0,
         }  # fmt: skip
 
 
@@ -782,7 +782,8 @@ ITEMS = (Reason("Bowl, blue", 0.75), Reason("Cup", 0.25))
 
 
 def words_of(item):
-    return Reason(item, 0.5), Reason("(what no word adds)", 0.5)
+    """What speaks against an item is no reason for it."""
+    return Reason(item, 0.5), Reason("(what no word adds)", 0.75)
 
 
 def test_reached_products_come_with_titles_prices_and_latest_histories(shop):
