@@ -24,7 +24,7 @@ from components.shelf_change import users_of
 from pipeline.reasons import strongest
 
 _SAMPLED_USERS: Final = 200
-_LIST_LENGTH: Final = 10
+LIST_LENGTH: Final = 10  # of new products, at most
 _SHOWN_HISTORY: Final = 5
 _EXPLAINED: Final = 3  # customers of a product
 _REST: Final = "(what no word adds)"
@@ -53,12 +53,16 @@ class ReachedCustomer(NamedTuple):
 
 @dataclass(frozen=True)
 class NewProduct:
-    """A product without any interaction, and whom it reached, the best rank first."""
+    """A product without any interaction, and whom it reached, the best rank first.
+
+    `sampled` customers were asked for.
+    """
 
     item_id: str
     title: str
     price: float | None
     customers: tuple[ReachedCustomer, ...]
+    sampled: int
 
 
 class _Listed(NamedTuple):
@@ -88,7 +92,8 @@ def new_products_reached(
         BadInput: the key for user ids is configured but not set.
     """
     model = tf.saved_model.load(str(served_model_dir))
-    lists = _lists(served_model_dir, model)
+    sample = _sample(served_model_dir)
+    lists = _lists(model, sample)
     picked = _pick(lists, count)
     users = {listed.user_id for item in picked for listed in lists[item]}
     histories = _histories(data, options, users)
@@ -111,6 +116,7 @@ def new_products_reached(
             title=title(item),
             price=described[item][1] if item in described else None,
             customers=reached(item),
+            sampled=len(sample),
         )
         for item in picked
     ]
@@ -157,13 +163,16 @@ def _explained(
     ]
 
 
-def _lists(served_model_dir: Path, model: Any) -> dict[str, list[_Listed]]:
-    """By new product, the lists of the sampled users that it is in."""
-    # By hash: the same users in every run, and no order of the file shows through.
-    users = nsmallest(
+def _sample(served_model_dir: Path) -> list[str]:
+    """Some known users, by hash: the same in every run, and no order of the file shows through."""
+    return nsmallest(
         _SAMPLED_USERS, users_of(served_model_dir),
         key=lambda user: (zlib.crc32(user.encode()), user),
     )  # fmt: skip
+
+
+def _lists(model: Any, users: Sequence[str]) -> dict[str, list[_Listed]]:
+    """By new product, the lists of the users that it is in."""
     found: dict[str, list[_Listed]] = defaultdict(list)
     if not users:
         return found
@@ -171,7 +180,7 @@ def _lists(served_model_dir: Path, model: Any) -> dict[str, list[_Listed]]:
         user_id=tf.constant(users),
         history=tf.zeros([len(users), 0], tf.string),
         profile=tf.fill([len(users)], ""),
-        k=tf.constant(_LIST_LENGTH),
+        k=tf.constant(LIST_LENGTH),
         new_only=tf.constant(True),
     )
     for user, items, scores in zip(

@@ -21,7 +21,7 @@ from pipeline.config import Configuration
 from pipeline.outcome import Outcome
 from pipeline.report.measured import exposure_curve, more_data
 from pipeline.report.plots import curve_figure
-from pipeline.report.reached import NewProduct
+from pipeline.report.reached import LIST_LENGTH, NewProduct
 from pipeline.report.tables import (
     all_metrics,
     even_metrics,
@@ -126,6 +126,7 @@ def _page(outcome: Outcome, config: Configuration, reached: Sequence[NewProduct]
         curve_names=list(dict.fromkeys(n for point in training.curve for n in point.values)),
         more_data=[measured for measured in more_data(training) if measured.points],
         reached=reached,
+        list_length=LIST_LENGTH,
         config=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )  # fmt: skip
 

@@ -135,8 +135,11 @@ REACHED = (
             ReachedCustomer("18074", 2, 2.25, ()),
             ReachedCustomer("17850", 9, 0.5, ("HAND WARMER",)),
         ),
+        sampled=200,
     ),
-    NewProduct("x<b>1", NASTY, None, (ReachedCustomer("<i>u</i>", 4, -1.0, (NASTY,)),)),
+    NewProduct(
+        "x<b>1", NASTY, None, (ReachedCustomer("<i>u</i>", 4, -1.0, (NASTY,)),), sampled=200
+    ),
 )
 
 
@@ -552,7 +555,8 @@ def test_new_products_stand_with_the_customers_they_reached(page):
     (product, _) = page.find_class("product")
     assert product.findtext("h3") == "AIRLINE BAG VINTAGE TOKYO 78"
     assert "22371" in product.findtext("p") and "1,234.50" in product.findtext("p")
-    rows = table(product, "In the lists of 4 sampled customers")
+    assert "in whose lists of 10 new products" in " ".join(page.text_content().split())
+    rows = table(product, "In the lists of 4 of 200 sampled customers; the 3 best")
     assert rows[1:] == [
         [
             "1",
@@ -791,6 +795,7 @@ def test_reached_products_come_with_titles_prices_and_latest_histories(shop):
     model = save({"u1": ["n1", "n2"], "u2": ["n1"]})
     first, second = new_products_reached(model, data, CONFIG.data.options())
     # The newest span's first row counts; a row that ingestion sets aside does not.
+    assert first.sampled == second.sampled == 2
     assert (first.item_id, first.title, first.price) == ("n1", "New title", 2.5)
     assert (second.item_id, second.title, second.price) == ("n2", "Second", None)
     assert first.customers == (
