@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from lxml import html  # type: ignore[import-untyped]
 
 from components.lineage import (
     EXPLORE,
@@ -161,6 +162,17 @@ def test_the_page_holds_texts_as_texts_and_loads_nothing():
     assert HOSTILE not in page and "&lt;script&gt;" in page
     assert "default-src 'none'" in page and not re.search(r"<script|https?://", page)
     assert "<code>recall_at_20</code></th><td>new</td><td>passed with 0.2000" in page
+
+
+def test_each_table_of_the_page_has_a_caption_and_a_name_of_its_own():
+    page = html.document_fromstring(render(card()))
+    assert [one.findtext("caption") for one in page.iter("table")] == [
+        "Model gates", "Metrics on new",
+    ]  # fmt: skip
+    regions = page.xpath("//*[@role='region']/@aria-label")
+    sections = [one.findtext("h2") for one in page.iter("section")]
+    names = [*regions, *sections]
+    assert "Gates" in sections and len(names) == len(set(names))
 
 
 def test_a_version_that_was_not_recorded_has_no_card(tmp_path):

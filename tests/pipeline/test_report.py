@@ -261,7 +261,7 @@ def test_exposure_shows_its_measures_the_groups_and_what_more_even_lists_cost(tm
     ]
     training = TRAINING.model_copy(update={"exposure": curve, "exposure_strength": 0.2})
     page = write(tmp_path, outcome(metrics={"candidate": metrics}, training=training))
-    assert metric_cells(page, "Exposure") == {
+    assert metric_cells(page, "Exposure by slice") == {
         ("gini_at_20", "overall"): "0.7000",
         ("cold_gini_at_20", "new"): "0.6000",
         ("cold_coverage_at_20", "new"): "0.8000",
@@ -618,6 +618,21 @@ def test_page_can_be_read_by_a_screen_reader(page):
     assert len(ids) == len(set(ids))
     references = page.xpath("//@aria-labelledby") + page.xpath("//@href[starts-with(., '#')]")
     assert {reference.lstrip("#") for reference in references} <= set(ids)
+
+
+def landmarks(page):
+    """The names of the regions that a screen reader jumps to."""
+    named = [page.get_element_by_id(one.get("aria-labelledby")) for one in page.iter("section")]
+    return [one.text_content() for one in named] + page.xpath("//*[@role='region']/@aria-label")
+
+
+def test_no_two_landmarks_of_a_page_have_the_same_name(tmp_path):
+    twice = [dataclasses.replace(REACHED[0], item_id=item) for item in ("1", "2")]
+    measured = CANDIDATE["overall"] | {"gini_at_20": 0.7}
+    run = outcome(metrics={"candidate": CANDIDATE | {"overall": measured}})
+    names = landmarks(write(tmp_path, run, reached=twice))
+    assert {"Exposure", "Exposure by slice"} <= set(names)
+    assert len(names) == len(set(names))
 
 
 def test_override_is_seen_at_once_with_its_reason_and_what_was_refused(tmp_path):
