@@ -30,8 +30,9 @@ What was killed in between is done by the same command once more, as if for the 
 
 
 def push(
-    model: Path, base: Path, *, canary: bool = False, keep: int = KEEP, record: Record | None = None
-) -> Path:
+    model: Path, base: Path, *, canary: bool = False, keep: int = KEEP,
+    record: Record | None = None, after: int | None = None,
+) -> Path:  # fmt: skip
     """Make `model` the newest version under `base`, and remove versions that are too old.
 
     The copy is written under a name that is no number, which model servers ignore, and renamed
@@ -44,11 +45,17 @@ def push(
             where there is no other version, it becomes `stable`, and no version is the canary.
         keep: how many of the newest versions stay; what a label names stays too.
         record: None where it is noted otherwise, as TFX does for its nodes.
+        after: the version that was the newest when this was decided; None where any may be.
 
     Returns:
         The folder of the new version.
+
+    Raises:
+        Refused: another version than `after` is the newest by now.
     """
     with _locked(base):
+        if after is not None:
+            _require_newest(base, after)
         return _add(model, base, canary=canary, keep=keep, record=record)
 
 
@@ -73,27 +80,32 @@ def push_in_place_of(
     """
     base = version.parent
     with _locked(base):
-        if versions_on_disk(base)[:1] != [int(version.name)]:
-            raise Refused(
-                f"Another version was pushed to {base} while {version.name} was being changed. "
-                "Nothing was pushed; give the command again."
-            )
+        _require_newest(base, int(version.name))
         is_canary = label_of(version) == CANARY
         return _add(model, base, canary=is_canary, keep=keep, record=record)
 
 
-def promote(base: Path, *, record: Record | None = None) -> int | None:
+def promote(base: Path, *, record: Record | None = None, meant: int | None = None) -> int | None:
     """Make the canary the stable version.
 
     Args:
         base: the folder of the version folders.
         record: as in `push`.
+        meant: the version that was the canary when this was decided; None where any may be.
 
     Returns:
         Its number; None where there is no canary.
+
+    Raises:
+        Refused: another version than `meant` is the canary by now, or none.
     """
     with _locked(base):
         canary = read_labels(base).get(CANARY)
+        if meant not in (None, canary):
+            raise Refused(
+                f"Version {meant} under {base} is not the canary any more: that is "
+                f"{canary or 'none'} now. Nothing was changed; look at it, then decide anew."
+            )
         if canary is not None:
             if record is not None:
                 record(base / str(canary), STABLE)
@@ -128,6 +140,15 @@ def label_of(version: Path) -> str:
 def _locked(base: Path) -> AbstractContextManager[None]:
     """Alone among the processes that change the folder."""
     return held(base.parent / f".{base.name}.lock")
+
+
+def _require_newest(base: Path, version: int) -> None:
+    newest = versions_on_disk(base)[:1]
+    if newest != [version]:
+        raise Refused(
+            f"Another version was pushed to {base} after {version}. Nothing was pushed; look at "
+            "it, then do the same again."
+        )
 
 
 def _add(model: Path, base: Path, *, canary: bool, keep: int, record: Record | None) -> Path:

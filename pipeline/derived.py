@@ -27,6 +27,7 @@ def push_made_of(
     root: Path,
     kind: str,
     details: Mapping[str, str],
+    after: int | None = None,
 ) -> Path:
     """Push `candidate`, and record what it was made of before anybody sees it.
 
@@ -38,6 +39,7 @@ def push_made_of(
         root: the run's.
         kind: `components.lineage.ITEMS_ADD`, `ITEMS_REFRESH`, `EXPLORE` or `ROLLBACK`.
         details: to be noted in ML Metadata.
+        after: of a rollback, as in `components.version_folder.push`.
 
     Returns:
         The folder of the new version.
@@ -54,7 +56,7 @@ def push_made_of(
 
     keep = terms_of(base, read_store(metadata)).keep
     if kind == ROLLBACK:
-        version = push(candidate, base.parent, keep=keep, record=record)
+        version = push(candidate, base.parent, keep=keep, record=record, after=after)
     else:
         version = push_in_place_of(base, candidate, keep=keep, record=record)
     write_card(root, int(version.name))

@@ -41,15 +41,22 @@ class RolledBack(NamedTuple):
     has_dates: bool
 
 
-def roll_back(root: Path, version: str, *, reason: str) -> RolledBack:
+def roll_back(root: Path, version: str, *, reason: str, newest: int | None = None) -> RolledBack:
     """Push the content of `version` again, as the stable version; a canary is dropped.
+
+    Args:
+        root: the run's.
+        version: to go back to.
+        reason: why; kept in ML Metadata.
+        newest: the version that was the newest when this was decided; None where any may be.
 
     Raises:
         BadInput: there is no such version, or it is what is served, or no reason is given.
+        Refused: another version than `newest` is the newest by now.
     """
     _require(reason)
     serving = serving_folder(root.resolve())
-    newest = newest_version(serving)
+    served = newest_version(serving)
     base = serving / version
     if not version.isdigit() or not (base / "saved_model.pb").is_file():
         known = ", ".join(map(str, versions_on_disk(serving)))
@@ -58,25 +65,31 @@ def roll_back(root: Path, version: str, *, reason: str) -> RolledBack:
             f"`debut versions --root {root}` says what they are."
         )
     labels = read_labels(serving)
-    if base == newest and labels[STABLE] == int(version):
+    if base == served and labels[STABLE] == int(version):
         raise BadInput(f"Version {version} is the newest and stable already; nothing to go back.")
     instead_of = tuple(sorted(set(labels.values())))
     pushed = push_made_of(
         base, base, root=root, kind=ROLLBACK,
-        details={REASON: reason, INSTEAD_OF: ",".join(map(str, instead_of))},
+        details={REASON: reason, INSTEAD_OF: ",".join(map(str, instead_of))}, after=newest,
     )  # fmt: skip
     rules = Rules.load(base)
     return RolledBack(pushed, base, instead_of, has_dates=bool(rules and rules.dates))
 
 
-def promote_canary(root: Path, *, reason: str) -> int:
+def promote_canary(root: Path, *, reason: str, meant: int | None = None) -> int:
     """Give the canary the label `stable`.
+
+    Args:
+        root: the run's.
+        reason: why; kept in ML Metadata.
+        meant: the version that was the canary when this was decided; None where any may be.
 
     Returns:
         Its version.
 
     Raises:
         BadInput: there is no canary, or nothing was pushed.
+        Refused: another version than `meant` is the canary by now, or none.
     """
     serving = serving_folder(root.resolve())
     newest_version(serving)
@@ -84,7 +97,7 @@ def promote_canary(root: Path, *, reason: str) -> int:
     def record(version: Path, _: str) -> None:
         record_promotion(open_store(metadata_file(root.resolve())), int(version.name), reason)
 
-    version = promote(serving, record=record)
+    version = promote(serving, record=record, meant=meant)
     if version is None:
         raise BadInput(
             f"No version under {serving} is a canary. `debut run --set push.canary=true` pushes "
@@ -95,4 +108,4 @@ def promote_canary(root: Path, *, reason: str) -> int:
 
 def _require(reason: str) -> None:
     if not reason.strip():
-        raise BadInput("--reason is empty. Say why, so that the next person knows.")
+        raise BadInput("No reason is given. Say why, so that the next person knows.")

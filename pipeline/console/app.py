@@ -21,7 +21,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from models.errors import BadInput, DebutError, Unreachable
+from models.errors import BadInput, DebutError, Refused, Unreachable
 from pipeline.console.desk import Desk, Json
 from pipeline.console.overview import overview
 from pipeline.layout import CARDS
@@ -59,13 +59,13 @@ _log = logging.getLogger(__name__)
 
 
 class Actions(Protocol):
-    """What the console may change."""
+    """What the console may change: only of the state that the page has shown."""
 
-    def promote(self, reason: str) -> int:
-        """Makes the canary the stable version, and returns its number."""
+    def promote(self, canary: int, reason: str) -> int:
+        """Makes this canary the stable version, and returns its number."""
 
-    def roll_back(self, version: str, reason: str) -> int:
-        """Pushes an earlier version again, and returns the new number."""
+    def roll_back(self, version: str, newest: int, reason: str) -> int:
+        """Pushes an earlier version again, after this newest one, and returns the new number."""
 
 
 class Console:
@@ -144,6 +144,8 @@ class Console:
             return _json({"error": error.description or error.name}, error.code or 500)
         except BadInput as error:
             return _json({"error": str(error)}, 400)
+        except Refused as error:
+            return _json({"error": str(error)}, 409)
         except Unreachable as error:
             return _json({"error": str(error)}, 503)
         except DebutError as error:
@@ -215,11 +217,13 @@ class Console:
 
     def _promote(self, request: Request) -> Response:
         actions, told = self._permitted(request)
-        return _json({"version": actions.promote(told.get("reason", ""))})
+        canary = _given_number(told, "version")
+        return _json({"version": actions.promote(canary, told.get("reason", ""))})
 
     def _roll_back(self, request: Request) -> Response:
         actions, told = self._permitted(request)
-        version = actions.roll_back(told.get("version", ""), told.get("reason", ""))
+        newest = _given_number(told, "newest")
+        version = actions.roll_back(told.get("version", ""), newest, told.get("reason", ""))
         return _json({"version": version})
 
     def _permitted(self, request: Request) -> tuple[Actions, Mapping[str, str]]:
@@ -263,6 +267,13 @@ def _number(query: Mapping[str, str], name: str) -> int | None:
     if not text.isdecimal() or len(text) > 18:
         raise BadRequest(f"{name} is {text!r}, which is no number.")
     return int(text)
+
+
+def _given_number(told: Mapping[str, str], name: str) -> int:
+    number = _number(told, name)
+    if number is None:
+        raise BadRequest(f"{name} is missing: what is changed names the version that was seen.")
+    return number
 
 
 def _price(text: str) -> float | None:

@@ -39,17 +39,18 @@ class RootActions:
         """Changes nothing yet."""
         self._root = root
 
-    def promote(self, reason: str) -> int:
+    def promote(self, canary: int, reason: str) -> int:
         """See `pipeline.going_back.promote_canary`."""
         from pipeline.going_back import promote_canary
 
-        return promote_canary(self._root, reason=reason)
+        return promote_canary(self._root, reason=reason, meant=canary)
 
-    def roll_back(self, version: str, reason: str) -> int:
+    def roll_back(self, version: str, newest: int, reason: str) -> int:
         """See `pipeline.going_back.roll_back`."""
         from pipeline.going_back import roll_back
 
-        return int(roll_back(self._root, version, reason=reason).version.name)
+        done = roll_back(self._root, version, reason=reason, newest=newest)
+        return int(done.version.name)
 
 
 def create_console(root: Path, client: Client, *, token_file: Path | None = None) -> Console:

@@ -17,7 +17,7 @@ from pipeline.console.records import Judged
 from pipeline.drift import Drift, FeatureDrift
 from pipeline.layout import report_folder, serving_folder
 from pipeline.outcome import GateDecision
-from serving.version_labels import CANARY, STABLE, read_labels, versions_on_disk
+from serving.version_labels import CANARY, STABLE, read_labels, versions_on_disk, write_labels
 from tests.console.conftest import TOKEN
 from tests.console.shop import BOUGHT, IS_NEW, NEW, OLD, TITLES, UNAVAILABLE, vector
 
@@ -219,7 +219,7 @@ class TestChanges:
     @pytest.mark.parametrize("token", [None, "guess", ""])
     def test_without_the_token_nothing_is_changed(self, own_root, place, token):
         http = Http(place.console(own_root, token_file=place.token_file))
-        response = tell(http, "promote", token)
+        response = tell(http, "promote", token, version=str(NEW))
         assert response.status_code == 401
         assert response.headers["WWW-Authenticate"] == "Bearer"
         assert http.get("/api/promote").status_code == 405
@@ -228,15 +228,47 @@ class TestChanges:
     def test_with_it_the_canary_is_promoted_and_a_version_taken_back(self, own_root, place):
         http = Http(place.console(own_root, token_file=place.token_file))
         assert not ask(http, "status")["read_only"]
-        assert tell(http, "promote", reason="it sells").json == {"version": NEW}
+        assert tell(http, "promote", version=str(NEW), reason="it sells").json == {"version": NEW}
         assert read_labels(serving_folder(own_root)) == {STABLE: NEW}
-        refused = tell(http, "rollback", version=str(OLD), reason=" ")
-        assert refused.status_code == 400 and "reason" in refused.json["error"]
-        made = tell(http, "rollback", version=str(OLD), reason="it does not").json["version"]
+        back = {"version": str(OLD), "newest": str(NEW)}
+        refused = tell(http, "rollback", **back, reason=" ")
+        assert refused.status_code == 400 and "No reason" in refused.json["error"]
+        made = tell(http, "rollback", **back, reason="it does not").json["version"]
         assert versions_on_disk(serving_folder(own_root)) == [made, NEW, OLD]
         newest, *_ = ask(http, "overview")["versions"]
         assert (newest["version"], newest["base"]) == (made, OLD)
         assert (newest["reason"], newest["labels"]) == ("it does not", ["stable"])
+
+    def test_nothing_is_pushed_twice_nor_over_a_version_that_was_not_seen(self, own_root, place):
+        http = Http(place.console(own_root, token_file=place.token_file))
+        back = {"version": str(OLD), "newest": str(NEW), "reason": "it does not sell"}
+        assert tell(http, "rollback", **back).status_code == 200
+        versions = versions_on_disk(serving_folder(own_root))
+        again = tell(http, "rollback", **back)
+        assert again.status_code == 409 and f"after {NEW}" in again.json["error"]
+        assert versions_on_disk(serving_folder(own_root)) == versions and len(versions) == 3
+
+    def test_a_canary_that_was_not_seen_is_not_promoted(self, own_root, place):
+        http = Http(place.console(own_root, token_file=place.token_file))
+        labels = {STABLE: NEW, CANARY: OLD}
+        write_labels(serving_folder(own_root), labels)
+        refused = tell(http, "promote", version=str(NEW))
+        assert refused.status_code == 409 and f"that is {OLD} now" in refused.json["error"]
+        assert read_labels(serving_folder(own_root)) == labels
+        write_labels(serving_folder(own_root), {STABLE: OLD})
+        assert "that is none now" in tell(http, "promote", version=str(NEW)).json["error"]
+        assert read_labels(serving_folder(own_root)) == {STABLE: OLD}
+
+    @pytest.mark.parametrize(
+        ("path", "body"), [("promote", {}), ("rollback", {"version": str(OLD), "reason": "why"})]
+    )
+    def test_a_change_that_names_no_version_that_was_seen_is_refused(
+        self, own_root, place, path, body
+    ):
+        http = Http(place.console(own_root, token_file=place.token_file))
+        refused = tell(http, path, **body)
+        assert refused.status_code == 400 and "is missing" in refused.json["error"]
+        assert read_labels(serving_folder(own_root)) == {STABLE: OLD, CANARY: NEW}
 
     @pytest.mark.parametrize("body", ["[]", "no JSON", '{"reason": 3}', "x" * 20_000])
     def test_a_body_that_is_none_is_refused(self, own_root, place, body):

@@ -87,11 +87,12 @@ function drift(found) {
 }
 
 function versions(found, done) {
-  const canary = found.some((version) => version.labels.includes("canary"));
+  const canary = found.find((version) => version.labels.includes("canary"));
+  const newest = found.find((version) => version.is_newest);
   return h("section", { class: "panel" }, h("h2", {}, "Versions"),
     done && canary ? h("p", { class: "act" }, change({
-      name: "Promote the canary", path: "promote", body: {}, done,
-      about: "The canary becomes the stable version.", needsReason: false })) : null,
+      name: "Promote the canary", path: "promote", body: { version: String(canary.version) }, done,
+      about: `Version ${canary.version}, the canary, becomes the stable version.`, needsReason: false })) : null,
     h("ol", { class: "versions" }, found.map((version) => h("li", {},
       h("div", { class: "row" },
         h("div", { class: "what" },
@@ -109,7 +110,8 @@ function versions(found, done) {
         version.has_card ? h("a", { href: `/reports/cards/${version.version}.html` }, "Model card") : null,
         h("span", { class: "verdict" }, version.gates ? `gates ${version.gates}` : ""),
         done && !version.is_newest ? change({
-          name: `Roll back to ${version.version}`, path: "rollback", body: { version: String(version.version) },
-          done, about: "Its content is pushed again under the newest number, as the stable version.",
+          name: `Roll back to ${version.version}`, path: "rollback", done,
+          body: { version: String(version.version), newest: String(newest.version) },
+          about: "Its content is pushed again under the newest number, as the stable version.",
           needsReason: true }) : null)))));
 }
