@@ -11,9 +11,11 @@ from pipeline.console.app import Console
 from pipeline.console.desk import Desk
 from pipeline.console.records import Judged, Records
 from pipeline.drift import Drift, FeatureDrift
+from pipeline.layout import serving_folder
 from pipeline.outcome import GateDecision
 from pipeline.versions import read_versions
 from serving.client import Client
+from serving.version_labels import STABLE, write_labels
 from tests.console.browser import DESK, PHONE, chromium, executable, keep_picture
 from tests.console.conftest import TOKEN
 from tests.console.shop import BOUGHT, HOSTILE, NEW, OLD, TITLES
@@ -66,6 +68,9 @@ def opened(browser):
     """Opens pages; in the end none has asked for anything elsewhere, and none has complained."""
     contexts, elsewhere, complaints = [], [], []
 
+    def complaint(text):
+        return [] if "status of 409" in text else [text]  # a refusal is told by the page
+
     def open_(address, view="", device=DESK):
         context = browser.new_context(**device)
         context.set_default_timeout(30_000)
@@ -79,7 +84,7 @@ def opened(browser):
                 else elsewhere.append(request.url)
             ),
         )
-        page.on("console", lambda message: complaints.append(message.text))
+        page.on("console", lambda message: complaints.extend(complaint(message.text)))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"{address}/{view}")
         return page
@@ -311,6 +316,7 @@ def test_with_the_token_the_canary_is_promoted(opened, own_root, place, listenin
     page = opened(listening(place.console(own_root, token_file=place.token_file)), "#/health")
     page.get_by_role("button", name="Promote the canary").click()
     dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"Version {NEW}, the canary,")
     keep_picture(page, "desk-dialog")
     assert serious(page) == []
     dialog.get_by_label("Token").fill(TOKEN)
@@ -318,6 +324,34 @@ def test_with_the_token_the_canary_is_promoted(opened, own_root, place, listenin
     expect(dialog).to_have_count(0)
     newest = page.locator(".versions > li").first
     expect(newest.locator(".badge").first).to_have_text("stable")
+    expect(page.get_by_role("button", name="Promote the canary")).to_have_count(0)
+
+
+def test_a_button_that_is_pressed_twice_asks_once(opened, own_root, place, listening):
+    page = opened(listening(place.console(own_root, token_file=place.token_file)), "#/health")
+    asked = []
+    page.on("request", lambda request: request.method == "POST" and asked.append(request.url))
+    page.get_by_role("button", name=f"Roll back to {OLD}").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("it sold nothing")
+    dialog.get_by_label("Token").fill(TOKEN)
+    dialog.get_by_role("button", name="Roll back").evaluate("it => { it.click(); it.click(); }")
+    expect(dialog).to_have_count(0)
+    expect(page.locator(".versions > li")).to_have_count(3)
+    assert len(asked) == 1
+
+
+def test_what_another_pushed_meanwhile_is_shown_after_the_refusal(
+    opened, own_root, place, listening
+):
+    page = opened(listening(place.console(own_root, token_file=place.token_file)), "#/health")
+    page.get_by_role("button", name="Promote the canary").click()
+    write_labels(serving_folder(own_root), {STABLE: NEW})
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Token").fill(TOKEN)
+    dialog.get_by_role("button", name="Promote the canary").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("not the canary any more")
+    dialog.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("button", name="Promote the canary")).to_have_count(0)
 
 

@@ -14,25 +14,37 @@ function ask({ name, about, path, body, needsReason, done }) {
   const secret = h("input", { id: "token", type: "password", autocomplete: "off", required: true });
   secret.value = token;
   const told = h("div", {});
+  const submit = h("button", { type: "submit" }, name);
+  let refused = false;
   const send = async (event) => {
     event.preventDefault();
+    if (submit.ariaDisabled === "true") return;
+    submit.ariaDisabled = "true"; // `disabled` would take the focus from it
     try {
       const { version } = await post(path, { ...body, reason: reason.value }, secret.value);
       token = secret.value;
+      refused = false;
       dialog.close();
       say(`Done. Version ${version} is stable.`);
       await done();
     } catch (error) {
+      refused = true;
       told.replaceChildren(alertBox(error));
+    } finally {
+      submit.ariaDisabled = "false";
     }
   };
-  const dialog = h("dialog", { "aria-labelledby": "change", onclose: () => dialog.remove() },
+  const close = () => {
+    dialog.remove();
+    if (refused) done(); // what was refused may have changed since it was shown
+  };
+  const dialog = h("dialog", { "aria-labelledby": "change", onclose: close },
     h("form", { onsubmit: send },
       h("h2", { id: "change" }, name), h("p", { class: "muted" }, about),
       field(needsReason ? "Reason" : "Reason (optional)", reason), field("Token", secret), told,
       h("div", { class: "buttons" },
         h("button", { type: "button", class: "plain", onclick: () => dialog.close() }, "Cancel"),
-        h("button", { type: "submit" }, name))));
+        submit)));
   document.body.append(dialog);
   dialog.showModal();
 }
