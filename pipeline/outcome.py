@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ from tfx.types import standard_artifacts
 from components.artifacts import Quarantine
 from components.ingestion.summary import IngestionSummary, read_summary
 from components.lineage import (
+    DESTINATION,
     LABEL,
     OVERRIDE,
     WITHDRAWN,
@@ -82,13 +83,12 @@ class GateDecision:
         )
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Everything a run produced that people ask for.
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """What became of a run's candidate.
 
     Attributes:
-        run_id: TFX's, the time the run started.
-        metrics: model ("candidate", "baseline") to slice to metric to value.
+        decisions: of the gates it was held to.
         blessed: Evaluator's decision.
         infra_blessed: InfraValidator's decision.
         version: folder of the pushed version, None where nothing was pushed.
@@ -96,9 +96,43 @@ class Outcome:
         override: why a refusal was passed over; empty where none was.
         withdrawn: why the model was not pushed though blessed: a rollback's reason; else empty.
         is_repeat: nothing had changed since an earlier run, which had pushed that version.
+        served: the newest version; another one than `version` where something was pushed since.
+        is_finished: whether the run came to its push.
+    """
+
+    decisions: tuple[GateDecision, ...]
+    blessed: bool
+    infra_blessed: bool
+    version: Path | None
+    is_repeat: bool
+    label: str = STABLE
+    override: str = ""
+    withdrawn: str = ""
+    served: str = ""
+    is_finished: bool = True
+
+    @property
+    def later(self) -> str:
+        """The newest version where something was pushed since `version`; else empty."""
+        return self.served if self.version and self.served != self.version.name else ""
+
+    def explain_repeat(self) -> str:
+        """What a run that pushed nothing, as nothing had changed, leaves in place; else empty."""
+        if self.version is None or not self.is_repeat:
+            return ""
+        since = f"Nothing has changed since the run that pushed version {self.version.name}"
+        return f"{since}, and version {self.later} came after it" if self.later else since
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Ending):
+    """Everything a run produced that people ask for.
+
+    Attributes:
+        run_id: TFX's, the time the run started.
+        metrics: model ("candidate", "baseline") to slice to metric to value.
         durations: seconds per node of this run.
         drift: from the last run that pushed.
-        served: the newest version; another one than `version` where something was pushed since.
         left_out: versions made without training after the run's data were read, whose changes
             `version` does not have.
     """
@@ -107,16 +141,7 @@ class Outcome:
     summary: IngestionSummary
     training: TrainingRecord
     metrics: dict[str, dict[str, dict[str, float]]]
-    decisions: tuple[GateDecision, ...]
-    blessed: bool
-    infra_blessed: bool
-    version: Path | None
-    is_repeat: bool
     durations: dict[str, float]
-    label: str = STABLE
-    override: str = ""
-    withdrawn: str = ""
-    served: str = ""
     left_out: tuple[int, ...] = ()
     drift: Drift = NO_DRIFT
 
@@ -149,32 +174,50 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
     metrics = read_metrics(evaluation)
     summary = read_summary(str(quarantine))
     gates = applicable_gates(config.gates.model, by_span=len(summary.spans) > 1)
-    blessing = run.artifact(standard_artifacts.ModelBlessing.TYPE_NAME)
-    infra = run.artifact(standard_artifacts.InfraBlessing.TYPE_NAME)
-    pushed = run.artifact(standard_artifacts.PushedModel.TYPE_NAME)
-    destination = pushed.custom_properties["pushed_destination"].string_value
-    version = Path(destination) if destination else None
-    is_repeat = run.is_cached(pushed)
+    ending = read_ending(run, tuple(GateDecision.of(gate, metrics) for gate in gates))
+    version, is_repeat = ending.version, ending.is_repeat
     if version is not None and is_repeat:
-        version = _standing(run, version)
+        ending = replace(ending, version=_standing(run, version))
     return Outcome(
+        **vars(ending),
         run_id=run.name,
         summary=summary,
         training=read_record(record),
         metrics=metrics,
-        decisions=tuple(GateDecision.of(gate, metrics) for gate in gates),
-        blessed=blessing.custom_properties["blessed"].int_value == 1,
-        infra_blessed=infra.custom_properties["blessed"].int_value == 1,
-        version=version,
-        is_repeat=is_repeat,
         durations=durations,
+        left_out=_left_out(run, version) if version and not is_repeat else (),
+        drift=read_drift(run),
+    )
+
+
+def read_ending(run: RunArtifacts, decisions: tuple[GateDecision, ...]) -> Ending:
+    """Read what became of the candidate of a run that Evaluator judged by these decisions."""
+    blessed = _is_blessed(run, standard_artifacts.ModelBlessing.TYPE_NAME)
+    infra = standard_artifacts.InfraBlessing.TYPE_NAME
+    infra_blessed = not run.has(infra) or _is_blessed(run, infra)
+    if not run.has(standard_artifacts.PushedModel.TYPE_NAME):
+        return Ending(
+            decisions=decisions, blessed=blessed, infra_blessed=infra_blessed, version=None,
+            is_repeat=False, is_finished=False,
+        )  # fmt: skip
+    pushed = run.artifact(standard_artifacts.PushedModel.TYPE_NAME)
+    destination = pushed.custom_properties[DESTINATION].string_value
+    version = Path(destination) if destination else None
+    return Ending(
+        decisions=decisions,
+        blessed=blessed,
+        infra_blessed=infra_blessed,
+        version=version,
+        is_repeat=run.is_cached(pushed),
         label=pushed.custom_properties[LABEL].string_value or STABLE,
         override=pushed.custom_properties[OVERRIDE].string_value,
         withdrawn=pushed.custom_properties[WITHDRAWN].string_value,
         served=_newest(version.parent) if version else "",
-        left_out=_left_out(run, version) if version and not is_repeat else (),
-        drift=read_drift(run),
     )
+
+
+def _is_blessed(run: RunArtifacts, type_name: str) -> bool:
+    return bool(run.artifact(type_name).custom_properties["blessed"].int_value == 1)
 
 
 def _folder(run: RunArtifacts, type_name: str) -> Path:

@@ -54,14 +54,15 @@ def print_summary(console: Console, outcome: Outcome, *, report: Path, root: Pat
 
 
 def _pushed(outcome: Outcome, version: str, root: Path) -> str:
-    if not outcome.is_repeat:
-        canary = f" as the canary; `debut promote --root {root}` makes it stable"
-        what = canary if outcome.label == CANARY else ""
-        return f"Pushed version {version}{what}; `debut serve --root {root}` serves it."
-    since = f"Nothing has changed since the run that pushed version {version}"
-    if outcome.served in ("", version):
-        return f"{since}; `debut serve --root {root}` serves it."
-    return f"{since}, and version {outcome.served} came after it; `debut versions --root {root}`."
+    if since := outcome.explain_repeat():
+        serve, versions = (
+            f"`debut serve --root {root}` serves it",
+            f"`debut versions --root {root}`",
+        )
+        return f"{since}; {versions if outcome.later else serve}."
+    canary = f" as the canary; `debut promote --root {root}` makes it stable"
+    what = canary if outcome.label == CANARY else ""
+    return f"Pushed version {version}{what}; `debut serve --root {root}` serves it."
 
 
 def _data_lines(summary: IngestionSummary) -> list[str]:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -30,7 +30,7 @@ from pipeline.report.tables import (
     headline_metrics,
     span_metrics,
 )
-from serving.version_labels import CANARY
+from pipeline.verdict import verdict
 
 INDEX: Final = "index.html"
 _VERDICT: Final = "debut-verdict"  # name of the `meta` element that the index reads
@@ -39,14 +39,6 @@ _CURVES: Final = (
     ("Profile loss of the training batch", ("profile_loss",)),
     ("Rating loss of the training batch", ("rating_loss",)),
 )
-
-
-class Verdict(NamedTuple):
-    """What became of the candidate, and why."""
-
-    pushed: bool
-    headline: str
-    reasons: tuple[str, ...]
 
 
 def write_report(
@@ -71,31 +63,6 @@ def write_report(
     rows = [(page.name, page.stem, _read_verdict(page)) for page in pages]
     write_at_once(folder / INDEX, _environment().get_template("index.html.j2").render(rows=rows))
     return report
-
-
-def verdict(outcome: Outcome) -> Verdict:
-    """Whether the candidate was pushed, and else which gate refused it, with the values."""
-    reasons = []
-    if not outcome.blessed:
-        refusing = [
-            f"{decision.explain()}." for decision in outcome.decisions if not decision.passed
-        ]
-        reasons += refusing or ["Evaluator refused the model, though it keeps the gates below."]
-    if outcome.withdrawn:
-        reasons.append(f"A rollback took this model out of service: {outcome.withdrawn}")
-    if outcome.version is not None:
-        place = " as the canary" if outcome.label == CANARY else ""
-        headline = f"Pushed version {outcome.version.name}{place}"
-        if not outcome.override:
-            return Verdict(True, headline, ())
-        return Verdict(
-            True, f"{headline}, over a refusal", (f"Reason: {outcome.override}", *reasons)
-        )
-    if not outcome.infra_blessed:
-        reasons.append("InfraValidator refused the model: a server with it did not answer.")
-    if not reasons:
-        return Verdict(False, "Not pushed", ("Every gate passed, but nothing was pushed.",))
-    return Verdict(False, "Refused: nothing was pushed", tuple(reasons))
 
 
 def _page(outcome: Outcome, config: Configuration, reached: Sequence[NewProduct]) -> str:

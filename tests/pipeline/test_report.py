@@ -651,6 +651,33 @@ def test_a_canary_and_a_withdrawn_model_are_called_so(tmp_path):
     assert "Refused" in banner(page) and "it sold nothing" in banner(page)
 
 
+@pytest.mark.parametrize(
+    ("served", "said"),
+    [
+        ("", "Nothing has changed since the run that pushed version 1795453738"),
+        (
+            "1795453800",
+            "Nothing has changed since the run that pushed version 1795453738, and version "
+            "1795453800 came after it",
+        ),
+    ],
+)
+def test_a_repeated_run_claims_no_push(tmp_path, served, said):
+    page = write(tmp_path, outcome(is_repeat=True, served=served))
+    assert banner(page) == said
+    assert "good" in page.find_class("banner")[0].classes
+    [row] = table(html.parse(tmp_path / "index.html").getroot(), "Newest first")[1:]
+    assert row[1] == said
+
+
+def test_a_repeated_run_names_the_refusal_that_was_passed_over(tmp_path):
+    run = outcome(is_repeat=True, blessed=False, override="the holiday week")
+    page = write(tmp_path, run)
+    assert banner(page).startswith("Nothing has changed since")
+    assert "Reason: the holiday week" in banner(page)
+    assert "bad" in page.find_class("banner")[0].classes
+
+
 def test_what_was_added_while_the_run_went_on_is_named_as_missing(tmp_path):
     page = write(tmp_path, outcome(left_out=(1795453700, 1795453710)))
     assert "1795453738 lacks" in banner(page) and "1795453700, 1795453710" in banner(page)
