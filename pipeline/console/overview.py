@@ -6,19 +6,21 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.console.judged import Judged, Lost, NewestRun
+from pipeline.verdict import verdict
+
 if TYPE_CHECKING:
-    from pipeline.console.records import Judged
     from pipeline.outcome import GateDecision
     from pipeline.versions import Version
 
 Json = dict[str, Any]
 
 
-def overview(versions: Sequence[Version], judged: Judged | None) -> Json:
+def overview(versions: Sequence[Version], run: NewestRun) -> Json:
     """The versions, newest first, and the newest judged run, as JSON."""
     return {
         "versions": [_version(version) for version in versions],
-        "judged": None if judged is None else _judged(judged),
+        "run": None if run is None else {"run_id": run.run_id, **_run(run)},
     }
 
 
@@ -41,13 +43,17 @@ def _version(version: Version) -> Json:
     }
 
 
+def _run(run: Judged | Lost) -> Json:
+    return {"lost": run.evaluation} if isinstance(run, Lost) else _judged(run)
+
+
 def _judged(judged: Judged) -> Json:
     drift = judged.drift
     return {
-        "run_id": judged.run_id,
-        "blessed": judged.blessed,
+        "lost": "",
+        "verdict": verdict(judged.ending)._asdict(),
         "report": judged.report,
-        "gates": [_gate(decision) for decision in judged.decisions],
+        "gates": [_gate(decision) for decision in judged.ending.decisions],
         "drift": {
             "since": drift.since,
             "ratings": _measured(drift.ratings),

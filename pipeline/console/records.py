@@ -4,37 +4,20 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from tfx.types import standard_artifacts
 
-from pipeline.drift import Drift, read_drift
+from pipeline.console.judged import Judged, Lost, NewestRun
+from pipeline.drift import read_drift
 from pipeline.evaluation import read_metrics, recorded_gates
 from pipeline.layout import metadata_file, report_folder, serving_folder
-from pipeline.outcome import GateDecision
+from pipeline.outcome import GateDecision, read_ending
 from pipeline.run_artifacts import newest_judged_run
 from pipeline.versions import Version, read_versions
 from serving.version_labels import config_file
 
 _EVALUATION: Final = standard_artifacts.ModelEvaluation.TYPE_NAME
-
-
-class Judged(NamedTuple):
-    """A run that Evaluator judged.
-
-    Attributes:
-        run_id: TFX's, the time it started.
-        decisions: of the gates it was held to.
-        blessed: Evaluator's decision.
-        drift: from the run before that pushed.
-        report: file name of its page under `report/`; empty where that isn't there.
-    """
-
-    run_id: str
-    decisions: tuple[GateDecision, ...]
-    blessed: bool
-    drift: Drift
-    report: str
 
 
 class Records:
@@ -44,10 +27,10 @@ class Records:
         """Reads nothing yet."""
         self._root = root.resolve()
         self._lock = threading.Lock()
-        self._read: tuple[object, tuple[list[Version], Judged | None]] | None = None
+        self._read: tuple[object, tuple[list[Version], NewestRun]] | None = None
 
-    def read(self) -> tuple[list[Version], Judged | None]:
-        """The versions, newest first, and the newest judged run; None before the first one.
+    def read(self) -> tuple[list[Version], NewestRun]:
+        """The versions, newest first, and the newest judged run.
 
         Raises:
             BadInput: nothing was pushed.
@@ -58,23 +41,19 @@ class Records:
                 self._read = state, (read_versions(self._root), self._judged())
             return self._read[1]
 
-    def _judged(self) -> Judged | None:
+    def _judged(self) -> NewestRun:
         run = newest_judged_run(metadata_file(self._root))
         if run is None:
             return None
         evaluation = run.folder(_EVALUATION)
         if evaluation is None:
-            return None
+            return Lost(run.name, run.artifact(_EVALUATION).uri)
         metrics = read_metrics(evaluation)
-        blessing = run.artifact(standard_artifacts.ModelBlessing.TYPE_NAME)
+        gates = recorded_gates(run.parameter(_EVALUATION, "eval_config"))
         report = report_folder(self._root) / f"{run.name}.html"
         return Judged(
             run_id=run.name,
-            decisions=tuple(
-                GateDecision.of(gate, metrics)
-                for gate in recorded_gates(run.parameter(_EVALUATION, "eval_config"))
-            ),
-            blessed=blessing.custom_properties["blessed"].int_value == 1,
+            ending=read_ending(run, tuple(GateDecision.of(gate, metrics) for gate in gates)),
             drift=read_drift(run),
             report=report.name if report.is_file() else "",
         )

@@ -1,5 +1,6 @@
 """The page in a real browser: by keyboard, on a phone, in the dark, and held to axe's rules."""
 
+import dataclasses
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -9,10 +10,11 @@ from playwright.sync_api import expect
 from pipeline.config import Gate
 from pipeline.console.app import Console
 from pipeline.console.desk import Desk
-from pipeline.console.records import Judged, Records
+from pipeline.console.judged import Judged, Lost
+from pipeline.console.records import Records
 from pipeline.drift import Drift, FeatureDrift
 from pipeline.layout import serving_folder
-from pipeline.outcome import GateDecision
+from pipeline.outcome import Ending, GateDecision
 from pipeline.versions import read_versions
 from serving.client import Client
 from serving.version_labels import STABLE, write_labels
@@ -36,8 +38,13 @@ RECALL = Gate(metric="recall_at_20", slice="new", direction="higher", bound=0.2,
 ERROR = Gate(metric="squared_error", slice="overall", direction="lower", bound=0.2, tolerance=0.01)
 JUDGED = Judged(
     "2026-11-27T19:43:42",
-    (GateDecision(RECALL, 0.15, 0.26), GateDecision(ERROR, 0.125, 0.12)),
-    False,
+    Ending(
+        decisions=(GateDecision(RECALL, 0.15, 0.26), GateDecision(ERROR, 0.125, 0.12)),
+        blessed=False,
+        infra_blessed=True,
+        version=None,
+        is_repeat=False,
+    ),
     Drift((FeatureDrift("price", "all", 0.05, 0.2),), 0.12, "2026-11-26T19:43:42"),
     "",
 )
@@ -46,15 +53,28 @@ JUDGED = Judged(
 class MadeUpRecords(Records):
     """The versions of a root, and a run that the root has no traces of."""
 
+    run = JUDGED
+
     def read(self):
-        return read_versions(self._root), JUDGED
+        return read_versions(self._root), self.run
 
 
 @pytest.fixture(scope="module")
-def address(place, listening):
-    desk = Desk(place.root, Client(place.target))
-    records = MadeUpRecords(place.root)
-    return listening(Console(desk, lambda: records, reports=place.root / "report"))
+def showing(place, listening):
+    """The address of a console whose newest judged run is given."""
+
+    def show(run):
+        records = MadeUpRecords(place.root)
+        records.run = run
+        desk = Desk(place.root, Client(place.target))
+        return listening(Console(desk, lambda: records, reports=place.root / "report"))
+
+    return show
+
+
+@pytest.fixture(scope="module")
+def address(showing):
+    return showing(JUDGED)
 
 
 @pytest.fixture(scope="module")
@@ -302,7 +322,10 @@ def test_the_version_that_is_chosen_is_asked(opened, address, place):
 
 def test_gates_and_drift_are_shown(opened, address):
     page = opened(address, "#/health")
-    expect(page.get_by_role("heading", name="1 gate refused the model")).to_be_visible()
+    banner = page.locator(".banner.bad")
+    expect(banner.get_by_role("heading")).to_have_text("Refused: nothing was pushed")
+    expect(banner).to_contain_text("recall_at_20 on slice new is 0.1500")
+    expect(banner).not_to_contain_text("squared_error")
     gates = page.locator("section", has=page.get_by_role("heading", name="Gates"))
     assert gates.locator(".verdict").all_inner_texts() == ["refused", "passed"]
     expect(gates).to_contain_text("at least 0.2, baseline 0.2600, tolerance 0.05")
@@ -310,6 +333,22 @@ def test_gates_and_drift_are_shown(opened, address):
     expect(drift).to_contain_text("stability index 0.120, notice")
     expect(drift).to_contain_text("price")
     expect(page.get_by_role("button", name="Roll back")).to_have_count(0)  # it only reads
+
+
+def test_a_run_that_passed_its_gates_but_pushed_nothing_is_not_shown_as_good(opened, showing):
+    kept = JUDGED.ending.decisions[1:]
+    refused = dataclasses.replace(JUDGED.ending, decisions=kept, blessed=True, infra_blessed=False)
+    page = opened(showing(JUDGED._replace(ending=refused)), "#/health")
+    expect(page.locator(".banner.bad")).to_contain_text("InfraValidator refused the model")
+    expect(page.locator(".banner.good")).to_have_count(0)
+
+
+def test_a_judged_run_whose_evaluation_is_gone_is_told_from_none(opened, showing):
+    page = opened(showing(Lost("2026-11-27", "/old/root/Evaluator/7")), "#/health")
+    expect(page.locator("main")).to_contain_text(
+        "Run 2026-11-27 was judged; its evaluation is gone from /old/root/Evaluator/7"
+    )
+    expect(page.locator("main")).not_to_contain_text("has been judged yet")
 
 
 def test_with_the_token_the_canary_is_promoted(opened, own_root, place, listening):
@@ -330,7 +369,7 @@ def test_with_the_token_the_canary_is_promoted(opened, own_root, place, listenin
 def test_a_button_that_is_pressed_twice_asks_once(opened, own_root, place, listening):
     page = opened(listening(place.console(own_root, token_file=place.token_file)), "#/health")
     asked = []
-    page.on("request", lambda request: request.method == "POST" and asked.append(request.url))
+    page.on("request", lambda request: asked.append(request.method))
     page.get_by_role("button", name=f"Roll back to {OLD}").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Reason").fill("it sold nothing")
@@ -338,7 +377,7 @@ def test_a_button_that_is_pressed_twice_asks_once(opened, own_root, place, liste
     dialog.get_by_role("button", name="Roll back").evaluate("it => { it.click(); it.click(); }")
     expect(dialog).to_have_count(0)
     expect(page.locator(".versions > li")).to_have_count(3)
-    assert len(asked) == 1
+    assert asked.count("POST") == 1
 
 
 def test_what_another_pushed_meanwhile_is_shown_after_the_refusal(

@@ -12,11 +12,11 @@ from werkzeug.test import Client as Http
 
 from pipeline.config import Gate
 from pipeline.console.app import PAGE
+from pipeline.console.judged import Judged
 from pipeline.console.overview import overview
-from pipeline.console.records import Judged
 from pipeline.drift import Drift, FeatureDrift
 from pipeline.layout import report_folder, serving_folder
-from pipeline.outcome import GateDecision
+from pipeline.outcome import Ending, GateDecision
 from serving.version_labels import CANARY, STABLE, read_labels, versions_on_disk, write_labels
 from tests.console.conftest import TOKEN
 from tests.console.shop import BOUGHT, IS_NEW, NEW, OLD, TITLES, UNAVAILABLE, vector
@@ -282,7 +282,10 @@ def test_gates_and_drift_are_told_with_their_bounds():
     gate = Gate(metric="recall_at_20", slice="new", direction="higher", bound=0.2, tolerance=0.05)
     drift = Drift((FeatureDrift("price", "all", 0.3, 0.2),), 0.3, "the run before")
     decisions = (GateDecision(gate, 0.1, 0.3), GateDecision(gate, float("nan"), None))
-    told = overview([], Judged("a run", decisions, False, drift, "a run.html"))["judged"]
+    ending = Ending(
+        decisions=decisions, blessed=False, infra_blessed=True, version=None, is_repeat=False
+    )
+    told = overview([], Judged("a run", ending, drift, "a run.html"))["run"]
     worse, unmeasured = told["gates"]
     assert (worse["candidate"], worse["baseline"], worse["passed"]) == (0.1, 0.3, False)
     assert (unmeasured["candidate"], unmeasured["passed"]) == (None, False)

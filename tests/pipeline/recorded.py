@@ -25,36 +25,41 @@ ERROR = "squared_error"
 class RecordedRoot:
     """A root that runs are added to; each pushes a version, the first one 1."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, versions: int = 0) -> None:
         self._root = root
         self._config = load_configuration()
-        self._versions = 0
+        self._versions = versions
 
     def run(
-        self, *, error: float = 0.25, ratings: tuple[float, ...] = (), divergence: float = 0.0
-    ) -> str:
+        self, *, error: float = 0.25, ratings: tuple[float, ...] = (), divergence: float = 0.0,
+        answers: bool = True, withdrawn: str = "", ends: bool = True, is_cached: bool = False,
+    ) -> str:  # fmt: skip
         """Record a run that pushed the next version, as the stable one.
 
         Args:
             error: of the candidate over all items.
             ratings: counts by bin of the predicted ones.
             divergence: of the price, from the run before.
+            answers: False where InfraValidator refused the model.
+            withdrawn: why the model was not pushed; empty where it was.
+            ends: False where the run came no further than to Evaluator.
+            is_cached: whether the push was taken from an earlier run.
 
         Returns:
             Its id.
         """
         self._versions += 1
         name = f"run-{self._versions}"
+        version = serving_folder(self._root) / str(self._versions)
         self._root.mkdir(parents=True, exist_ok=True)
         config = metadata.sqlite_metadata_connection_config(str(metadata_file(self._root)))
         with metadata.Metadata(config) as handle:
             context = context_lib.register_context_if_not_exists(handle, "pipeline_run", name)
 
-            def record(node, outputs, inputs=None, **parameters):
+            def record(node, outputs, inputs=None, state=mlmd.Execution.COMPLETE, **parameters):
                 execution = execution_lib.prepare_execution(
-                    handle, mlmd.ExecutionType(name=node), state=mlmd.Execution.COMPLETE,
-                    exec_properties=parameters,
-                )  # fmt: skip
+                    handle, mlmd.ExecutionType(name=node), state=state, exec_properties=parameters
+                )
                 execution_lib.put_execution(handle, execution, [context], inputs or {}, outputs)
 
             quarantine = self._placed(Quarantine(), "DataFolderExampleGen/quarantine")
@@ -80,14 +85,26 @@ class RecordedRoot:
                 "Evaluator", {"blessing": [blessing], "evaluation": [evaluation]},
                 eval_config=json_format.MessageToJson(gates),
             )  # fmt: skip
+            if not ends:
+                return name
+            infra = standard_artifacts.InfraBlessing()
+            infra.set_int_custom_property("blessed", int(answers))
+            record("EmbeddedInfraValidator", {"blessing": [infra]})
             pushed = standard_artifacts.PushedModel()
-            pushed.set_int_custom_property("pushed", 1)
-            pushed.set_string_custom_property("pushed_version", str(self._versions))
-            pushed.set_string_custom_property("label", "stable")
-            record("AtomicPusher", {"pushed_model": [pushed]}, {"model_blessing": [blessing]})
-        serving = serving_folder(self._root)
-        (serving / str(self._versions)).mkdir(parents=True)
-        write_labels(serving, {"stable": self._versions})
+            is_pushed = answers and not withdrawn
+            pushed.set_int_custom_property("pushed", int(is_pushed))
+            pushed.set_string_custom_property("withdrawn", withdrawn)
+            if is_pushed:
+                pushed.set_string_custom_property("pushed_version", version.name)
+                pushed.set_string_custom_property("pushed_destination", str(version))
+                pushed.set_string_custom_property("label", "stable")
+            record(
+                "AtomicPusher", {"pushed_model": [pushed]}, {"model_blessing": [blessing]},
+                state=mlmd.Execution.CACHED if is_cached else mlmd.Execution.COMPLETE,
+            )  # fmt: skip
+        if is_pushed:
+            version.mkdir(parents=True)
+            write_labels(version.parent, {"stable": self._versions})
         return name
 
     def _placed(self, artifact, place):

@@ -9,6 +9,8 @@ from models.errors import BadInput, DebutError
 from models.stability import stability_index
 from pipeline.cli import main
 from pipeline.config import load_configuration
+from pipeline.console.judged import Lost
+from pipeline.console.overview import overview
 from pipeline.console.records import Records
 from pipeline.drift import FeatureDrift, read_drift
 from pipeline.layout import artifacts_folder, metadata_file, serving_folder
@@ -68,7 +70,9 @@ def test_versions_are_listed_without_metrics_once_the_evaluations_are_removed(ro
     ]
     done = CliRunner().invoke(main, ["versions", "--root", str(root)])
     assert done.exit_code == 0, done.output
-    assert Records(root).read()[1] is None
+    assert Records(root).read()[1] == Lost(
+        "run-2", str(artifacts_folder(root) / "Evaluator" / "evaluation" / "2")
+    )
 
 
 def test_drift_compares_no_ratings_with_an_evaluation_that_was_removed(root):
@@ -96,3 +100,20 @@ def test_a_root_that_was_moved_is_told_from_one_that_tells_nothing(root, tmp_pat
     assert read_drift(newest_run(metadata_file(moved))).ratings is None
     with pytest.raises(BadInput, match="the root was moved"):
         read_terms(metadata_file(moved))
+
+
+@pytest.mark.parametrize(
+    ("run", "is_good", "headline", "reason"),
+    [
+        ({}, True, "Pushed version 3", ""),
+        ({"answers": False}, False, "Refused: nothing was pushed", "InfraValidator"),
+        ({"withdrawn": "it sold nothing"}, False, "Refused: nothing was pushed", "sold nothing"),
+        ({"ends": False}, False, "Not pushed", "did not come to its push"),
+        ({"is_cached": True}, True, "Nothing has changed since the run that pushed version 3", ""),
+    ],
+)
+def test_the_console_says_of_a_blessed_run_what_became_of_it(root, run, is_good, headline, reason):
+    RecordedRoot(root, versions=2).run(**run)
+    told = overview(*Records(root).read())["run"]["verdict"]
+    assert (told["is_good"], told["headline"]) == (is_good, headline)
+    assert reason in " ".join(told["reasons"])

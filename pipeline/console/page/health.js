@@ -15,7 +15,7 @@ export function health(main, _, { readOnly, refresh }) {
     (found) => {
       result.setAttribute("aria-busy", "false");
       const done = async () => { await refresh(); show(); };
-      result.replaceChildren(...judged(found.judged), versions(found.versions, readOnly() ? null : done));
+      result.replaceChildren(...newest(found.run), versions(found.versions, readOnly() ? null : done));
       say(`${count(found.versions.length, "version")}.`);
     },
     (error) => {
@@ -26,14 +26,17 @@ export function health(main, _, { readOnly, refresh }) {
   show();
 }
 
-function judged(run) {
+function newest(run) {
   if (!run) return [h("p", {}, "No run of this root has been judged yet.")];
-  const failed = run.gates.filter((gate) => !gate.passed).length;
+  if (run.lost) return [h("p", {}, `Run ${run.run_id} was judged; its evaluation is gone from ${run.lost}: it was `,
+    "removed, or the root was moved. Put it back there, or train anew with ",
+    h("code", {}, "debut run --set run.enable_cache=false"), ".")];
   const report = run.report
     ? h("p", {}, h("a", { href: `/reports/${encodeURIComponent(run.report)}` }, "The whole report of this run")) : null;
   return [
-    h("section", { class: `banner ${run.blessed ? "good" : "bad"}` },
-      h("h2", {}, run.blessed ? "Every gate passed" : `${count(failed, "gate")} refused the model`),
+    h("section", { class: `banner ${run.verdict.is_good ? "good" : "bad"}` },
+      h("h2", {}, run.verdict.headline),
+      run.verdict.reasons.map((reason) => h("p", {}, reason)),
       h("p", { class: "meta" }, `Run ${run.run_id}`), report),
     h("section", { class: "panel" }, h("h2", {}, "Gates"),
       h("p", { class: "muted" }, "The mark is the bound, the ring the baseline. A value may be worse than the baseline's by the tolerance."),
