@@ -55,7 +55,7 @@ class Version:
         base: the version it was made of; None where a run trained it.
         data: first and last day of the interactions of the run behind it; None where unknown.
         metrics: `metric slice` to value, of the gates of the run behind it.
-        gates: `passed`, or that they were overridden and why; empty where nothing is known.
+        gates: `passed`, or that they were overridden and why; empty of an unknown run.
         reason: of a rollback.
         labels: `stable`, `canary`, both or neither.
         is_newest: whether a request without version and label gets it.
@@ -176,7 +176,9 @@ def _gates(push: Push | None, pushes: Sequence[Push]) -> str:
     if push is None:
         return ""
     override = override_behind(pushes, push)
-    return f"overridden: {override}" if override else "passed"
+    if override:
+        return f"overridden: {override}"
+    return "passed" if push.run is not None else ""
 
 
 def _time(seconds: float) -> str:

@@ -9,6 +9,7 @@ from components.metadata_store import read_store
 from pipeline import derived, going_back
 from pipeline.cli import main
 from pipeline.layout import metadata_file, serving_folder
+from pipeline.versions import read_versions
 from serving.version_labels import CANARY, STABLE, read_labels, versions_on_disk, write_labels
 from tests.pipeline.recorded import RecordedRoot
 
@@ -40,6 +41,15 @@ def push(root, version):
     found = push_of(pushes(root), version)
     assert found is not None
     return found
+
+
+def test_nothing_is_claimed_of_the_gates_of_a_version_of_which_nothing_is_recorded(root):
+    unrecorded = serving_folder(root) / "3"
+    unrecorded.mkdir()
+    (unrecorded / "saved_model.pb").write_bytes(b"")
+    done = going_back.roll_back(root, "3", reason="it sold best")
+    gates = {version.version: version.gates for version in read_versions(root)}
+    assert gates == {int(done.version.name): "", 3: "", 2: "passed", 1: "passed"}
 
 
 def debut(*arguments):
