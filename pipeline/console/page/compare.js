@@ -2,6 +2,7 @@
 
 import { get, latest } from "./api.js";
 import { alertBox, badges, count, field, h, itemLink, say, userLink } from "./dom.js";
+import { options, pick } from "./versions.js";
 
 const asked = { what: "customer", id: "", a: "", b: "" };
 const LISTS = {
@@ -14,8 +15,9 @@ export function compare(main, _, { versions, note, choice }) {
   const loaded = versions();
   for (const name of Object.keys(asked)) if (choice) asked[name] = choice[name] ?? "";
   if (!(asked.what in LISTS)) asked.what = "customer";
-  asked.a = kept(asked.a, loaded, loaded.length - 1);
-  asked.b = kept(asked.b, loaded, 0);
+  if (!choice) forget(loaded);
+  asked.a ||= String(loaded.at(-1)?.version ?? "");
+  asked.b ||= String(loaded[0]?.version ?? "");
   const result = h("div", { class: "result", "aria-busy": "false" });
   const show = latest(
     async (signal) => {
@@ -47,14 +49,15 @@ export function compare(main, _, { versions, note, choice }) {
   if (asked.id && loaded.length) show();
 }
 
-const kept = (version, loaded, place) =>
-  loaded.some((one) => String(one.version) === version) ? version : String(loaded[place]?.version ?? "");
+/** Only an address keeps a version that is not loaded. */
+function forget(loaded) {
+  for (const name of ["a", "b"]) if (!loaded.some((one) => String(one.version) === asked[name])) asked[name] = "";
+}
 
 function form(loaded, show) {
-  const pick = (id, name, label) => {
-    const select = h("select", { id, onchange: () => { asked[name] = select.value; show(); } },
-      loaded.map((one) => h("option", { value: one.version }, [one.version, ...one.labels].join(" · "))));
-    select.value = asked[name];
+  const version = (name, label) => {
+    const select = h("select", { id: name, onchange: () => { asked[name] = select.value; show(); } }, options(loaded));
+    pick(select, asked[name]);
     return field(label, select);
   };
   const what = h("select", { id: "what", onchange: () => { asked.what = what.value; show(); } },
@@ -66,7 +69,7 @@ function form(loaded, show) {
     asked.id = id.value.trim();
     show();
   } },
-    pick("a", "a", "Version"), pick("b", "b", "and version"),
+    version("a", "Version"), version("b", "and version"),
     field("Ask for", what), field("Id", id), h("button", { type: "submit" }, "Compare"));
 }
 

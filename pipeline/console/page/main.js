@@ -7,6 +7,7 @@ import { compare } from "./compare.js";
 import { customers } from "./customers.js";
 import { health } from "./health.js";
 import { products } from "./products.js";
+import { options, pick } from "./versions.js";
 
 const VIEWS = {
   products: [products, "products"], product: [products, "products"], new: [products, "products"],
@@ -32,19 +33,12 @@ function note(chosen, name = read(location.hash).name, subject = read(location.h
   history.replaceState({ noted: true }, "", write(name || "products", subject, { ...chosen, version: select.value }));
 }
 
-function pick(version) {
-  if (version && ![...select.options].some((one) => one.value === version)) {
-    select.append(h("option", { value: version }, `${version} · not loaded`));
-  }
-  select.value = version;
-}
-
 function show() {
   const { name, subject, chosen } = read(location.hash);
   const [view, section] = VIEWS[name] ?? VIEWS.products;
   // A link to a view chooses nothing: there all stays as it was. Otherwise what is left out is the usual.
   const choice = Object.keys(chosen).length || history.state?.noted ? chosen : null;
-  if (choice) pick(choice.version ?? "");
+  if (choice) pick(select, choice.version ?? "");
   note(chosen);
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#/${section}`) link.setAttribute("aria-current", "page");
@@ -64,9 +58,9 @@ async function refreshed() {
   const kept = select.value;
   select.replaceChildren(
     h("option", { value: "" }, state.versions.length ? `newest: ${state.versions[0].version}` : "none"),
-    ...state.versions.map((one) => h("option", { value: one.version }, [one.version, ...one.labels].join(" · "))),
+    ...options(state.versions),
   );
-  if (state.versions.some((one) => String(one.version) === kept)) select.value = kept;
+  pick(select, kept);
 }
 
 async function started() {
