@@ -101,14 +101,16 @@ class Model(
 
     Attributes:
         asked: signature and version of every call.
+        newest: the version that answers where none is named.
     """
 
     asked: list[tuple[str, int]]
+    newest: int = NEW
 
     def Predict(self, request, context):
         signature = request.model_spec.signature_name
-        version = request.model_spec.version.value or NEW
-        if version not in (OLD, NEW):
+        version = request.model_spec.version.value or self.newest
+        if version not in (OLD, NEW, self.newest):
             context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found: debut {version}")
         self.asked.append((signature, version))
         response = predict_pb2.PredictResponse()
@@ -126,7 +128,7 @@ class Model(
 
     def GetModelStatus(self, request, context):
         response = get_model_status_pb2.GetModelStatusResponse()
-        for version in (NEW, OLD):
+        for version in sorted({self.newest, NEW, OLD}, reverse=True):
             response.model_version_status.add(version=version, state=30)
         return response
 

@@ -1,6 +1,7 @@
 """The page in a real browser: by keyboard, on a phone, in the dark, and held to axe's rules."""
 
 import dataclasses
+import shutil
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -329,6 +330,26 @@ def test_the_version_that_is_chosen_is_asked(opened, address, place):
     settled(page)
     page.get_by_label("Version").select_option(str(OLD))
     expect(page.locator(".ranks .name").first).to_have_text(TITLES["00009"])
+
+
+def test_an_answer_names_its_version_and_a_newer_one_is_told_at_once(opened, address, place):
+    page = opened(address, "#/customer/12347")
+    expect(page.locator(".subject")).to_contain_text(f"version {NEW}")
+    version = page.get_by_label("Version")
+    place.model.newest = NEW + 100
+    shutil.copytree(
+        serving_folder(place.root) / str(NEW), serving_folder(place.root) / str(NEW + 100)
+    )
+    try:
+        page.get_by_label("New products only").check()
+        expect(page.locator(".subject")).to_contain_text(f"version {NEW + 100}")
+        expect(version.locator("option").first).to_have_text(f"newest: {NEW + 100}")
+        expect(version).to_have_value("")
+        page.goto(f"{address}/#/product/00001")
+        expect(page.locator(".subject")).to_contain_text(f"version {NEW + 100}")
+    finally:
+        place.model.newest = NEW
+        shutil.rmtree(serving_folder(place.root) / str(NEW + 100))
 
 
 def test_gates_and_drift_are_shown(opened, address):

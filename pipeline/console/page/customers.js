@@ -1,6 +1,6 @@
 // Pick a customer: what was bought, and the list with the reasons for each item.
 
-import { get, latest } from "./api.js";
+import { latest } from "./api.js";
 import { alertBox, badges, bar, count, field, h, itemLink, lengths, number, percent, say, userLink } from "./dom.js";
 import { finder } from "./find.js";
 import { shown, sold } from "./products.js";
@@ -9,7 +9,7 @@ const LENGTHS = ["10", "20", "50"];
 let newOnly = false;
 let length = LENGTHS[0];
 
-export function customers(main, [kind, id], { version, go, note, choice }) {
+export function customers(main, [kind, id], { ask, go, note, choice }) {
   if (choice) {
     newOnly = choice.new_only === "1";
     length = LENGTHS.includes(choice.k) ? choice.k : LENGTHS[0];
@@ -22,7 +22,7 @@ export function customers(main, [kind, id], { version, go, note, choice }) {
       desk.classList.add("chosen");
       result.setAttribute("aria-busy", "true");
       note(chosen());
-      return get("customer", { user, version: version(), ...chosen() }, signal);
+      return ask("customer", { user, ...chosen() }, signal);
     },
     (found) => {
       result.setAttribute("aria-busy", "false");
@@ -39,7 +39,7 @@ export function customers(main, [kind, id], { version, go, note, choice }) {
       "div",
       { class: "rail" },
       finder({
-        id: "find", label: "Find a customer", hint: "A part of the id.", version,
+        id: "find", label: "Find a customer", hint: "A part of the id.", ask,
         rows: (found) => found.users.map(userLink),
         told: (found) => shown(found.users.length, found.user_count, "customer"),
       }),
@@ -81,7 +81,8 @@ function customer(found, controls) {
     h("header", { class: "subject" },
       h("h2", { dir: "auto" }, "Customer ", h("bdi", {}, found.user_id)),
       h("p", { class: "meta" }, found.is_known
-        ? `${count(found.bought, "item")} bought` : "Not known: popular items, with room for new ones")),
+        ? `${count(found.bought, "item")} bought` : "Not known: popular items, with room for new ones",
+      ` · version ${found.version}`)),
     h("div", { class: "columns uneven" },
       h("section", { class: "panel" }, h("h3", {}, "The list"), controls,
         found.list.length

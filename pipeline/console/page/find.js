@@ -1,11 +1,11 @@
 // A search field over links. Arrow keys move between them, Enter on the field opens the first.
 
-import { debounced, get, latest } from "./api.js";
+import { debounced, latest } from "./api.js";
 import { h, say } from "./dom.js";
 
 const remembered = new Map(); // what was searched for, by label, while views come and go
 
-export function finder({ id, label, hint, rows, told, version }) {
+export function finder({ id, label, hint, rows, told, ask }) {
   let openFirst = false;
   const input = h("input", {
     id, type: "search", autocomplete: "off", spellcheck: "false", enterkeyhint: "search",
@@ -14,7 +14,7 @@ export function finder({ id, label, hint, rows, told, version }) {
   const hits = h("ul", { class: "hits", id: `${id}-hits` });
   const about = h("p", { class: "muted", id: `${id}-hint` }, hint);
   const search = latest(
-    (signal, q) => get("search", { q, version: version() }, signal),
+    (signal, q) => ask("search", { q }, signal),
     (found) => {
       hits.replaceChildren(...rows(found).map((row) => h("li", {}, row)));
       about.textContent = told(found);

@@ -21,7 +21,7 @@ let state = { versions: [], read_only: true };
 
 const shared = {
   note,
-  version: () => select.value,
+  ask,
   versions: () => state.versions,
   readOnly: () => state.read_only,
   go: (address) => { location.hash = address; },
@@ -31,6 +31,14 @@ const shared = {
 /** Notes in the address what is shown, so that the way back, a reload or somebody else finds it. */
 function note(chosen, name = read(location.hash).name, subject = read(location.hash).subject) {
   history.replaceState({ noted: true }, "", write(name || "products", subject, { ...chosen, version: select.value }));
+}
+
+/** Asks the chosen version. An answer of one that the list lacks has the list read anew. */
+async function ask(name, parameters, signal) {
+  const found = await get(name, { ...parameters, version: select.value }, signal);
+  const known = state.versions.map((one) => one.version);
+  if (select.value ? !known.includes(found.version) : found.version !== known[0]) refreshed();
+  return found;
 }
 
 function show() {

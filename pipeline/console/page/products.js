@@ -1,12 +1,12 @@
 // Search the catalogue, or type what is not there yet: what is like it, and who will like it.
 
-import { debounced, get, latest } from "./api.js";
+import { debounced, latest } from "./api.js";
 import { alertBox, badges, bar, count, field, h, itemLink, lengths, number, say, title, userLink } from "./dom.js";
 import { finder } from "./find.js";
 
 const TEXTS = ["category", "brand", "description"];
 
-export function products(main, [kind, id], { version, note, choice }) {
+export function products(main, [kind, id], { ask, note, choice }) {
   const typed = kind === "new" ? { ...choice, title: id } : {};
   const result = h("div", { class: "result", "aria-busy": "false" });
   const desk = h("div", { class: "desk" });
@@ -14,7 +14,7 @@ export function products(main, [kind, id], { version, note, choice }) {
     (signal, asked) => {
       desk.classList.add("chosen");
       result.setAttribute("aria-busy", "true");
-      return get("product", { ...asked, version: version(), k: 12 }, signal);
+      return ask("product", { ...asked, k: 12 }, signal);
     },
     (found, asked) => {
       result.setAttribute("aria-busy", "false");
@@ -33,7 +33,7 @@ export function products(main, [kind, id], { version, note, choice }) {
       newProduct(typed, show, note),
       finder({
         id: "find", label: "Or search the catalogue", hint: "Words of the title, or an id.",
-        version, rows: (found) => found.items.map(hit),
+        ask, rows: (found) => found.items.map(hit),
         told: (found) => shown(found.items.length, found.item_count, "product"),
       }),
     ),
@@ -108,6 +108,7 @@ function product(found, typed) {
         { class: "meta" },
         item ? [`Item ${item.item_id} · `, sold(item), ...badges(item)]
              : ["Not on the shelf ", h("span", { class: "badge new" }, "New")],
+        ` · version ${found.version}`,
       ),
     ),
     h(
