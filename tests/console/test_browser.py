@@ -258,6 +258,11 @@ def test_a_search_that_failed_opens_nothing_later(opened, address):
     assert "#/products" in page.url
 
 
+def test_an_address_that_was_typed_by_hand_is_taken_as_it_stands(opened, address):
+    page = opened(address, "#/customer/50%")
+    expect(page.get_by_role("heading", name="Customer 50%")).to_be_visible()
+
+
 def test_a_title_that_is_markup_stays_a_text(opened, address):
     page = opened(address, "#/product/00007")
     expect(page.get_by_role("heading", name=HOSTILE, level=2)).to_be_visible()

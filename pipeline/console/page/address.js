@@ -4,7 +4,15 @@
 export function read(hash) {
   const [path, chosen = ""] = hash.replace(/^#\//, "").split("?", 2);
   const [name, ...subject] = path.split("/");
-  return { name, subject: decodeURIComponent(subject.join("/")), chosen: Object.fromEntries(new URLSearchParams(chosen)) };
+  return { name, subject: decoded(subject.join("/")), chosen: Object.fromEntries(new URLSearchParams(chosen)) };
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // typed by hand, as `50%`
+  }
 }
 
 /** The address of these parts; what is empty is left out. */
