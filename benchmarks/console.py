@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import waitress
 
 from benchmarks.load import Latencies
 from benchmarks.serving import embedded_server
 from models.errors import BadInput
 from pipeline.commands.terminal import new_table, open_console, print_table
-from pipeline.console.server import create_console
+from pipeline.console.server import create_console, listen
 from pipeline.console.shelf import read_shelf
 from pipeline.layout import serving_folder
 from pipeline.newest import newest_version
@@ -43,7 +42,7 @@ def console(root: Path, times: int) -> None:
     with embedded_server(serving, version=int(version.name)) as server:
         application = create_console(root, Client(f"127.0.0.1:{server.grpc_port}"))
         application.warm()
-        http = waitress.create_server(application, host="127.0.0.1", port=0, threads=8)
+        http = listen(application, host="127.0.0.1", port=0)
         threading.Thread(target=http.run, daemon=True).start()
         measured = _measure(
             browser,

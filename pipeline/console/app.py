@@ -53,7 +53,7 @@ _REPORT_POLICY: Final = (
     "form-action 'none'; frame-ancestors 'none'"
 )
 _REPORT_NAME: Final = re.compile(r"[\w.:+-]+\.html", re.ASCII)
-_LARGEST_BODY: Final = 16_384
+LARGEST_BODY: Final = 16_384
 _DEFAULT_LENGTH: Final = 10
 _log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class Console:
     ) -> Iterable[bytes]:
         """Answers one request."""
         request = Request(environ)
-        request.max_content_length = _LARGEST_BODY
+        request.max_content_length = LARGEST_BODY
         response = self._answer(request)
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)

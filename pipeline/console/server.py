@@ -11,12 +11,12 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import waitress
 
 from models.errors import BadInput, DebutError
-from pipeline.console.app import Console
+from pipeline.console.app import LARGEST_BODY, Console
 from pipeline.console.desk import Desk
 from pipeline.layout import report_folder, serving_folder
 from serving.access.auth import Tokens, read_tokens
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pipeline.console.records import Records
 
 _THREADS: Final = 8
-_WAITING: Final = 128
 _log = logging.getLogger(__name__)
 
 
@@ -97,21 +96,29 @@ def serve(console: Console, *, host: str, port: int, say: Callable[[int], None])
     Raises:
         BadInput: the port can't be had.
     """
-    listening = _listen(host, port)
-    server = waitress.create_server(
-        console, sockets=[listening], threads=_THREADS, ident=None,
-        clear_untrusted_proxy_headers=True,
-    )  # fmt: skip
+    server = listen(console, host=host, port=port)
     signal.signal(signal.SIGTERM, _stop)
-    say(listening.getsockname()[1])
+    say(int(server.effective_port))
     threading.Thread(target=_warm, args=(console,), name="warm", daemon=True).start()
     server.run()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(console: Console, *, host: str, port: int) -> Any:
+    """Waitress's server of a console, which accepts connections, and answers once it runs.
+
+    Raises:
+        BadInput: the port can't be had.
+    """
+    return waitress.create_server(
+        console, sockets=[_socket(host, port)], threads=_THREADS, ident=None,
+        clear_untrusted_proxy_headers=True, max_request_body_size=LARGEST_BODY,
+    )  # fmt: skip
+
+
+def _socket(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=_WAITING)
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         raise BadInput(
             f"Port {port} of {host} can't be had: {error.strerror}. Give another --port."

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import waitress
 
 from pipeline.console.server import create_console
+from pipeline.console.server import listen as server_of
 from serving.client import Client
 from tests.console.shop import Model, served, write_root
 
@@ -44,15 +44,15 @@ def own_root(place, tmp_path):
 
 @pytest.fixture(scope="module")
 def listening():
-    """Serves applications over HTTP until the module ends; returns their address."""
+    """Serves consoles over HTTP until the module ends; returns their address."""
     servers = []
 
-    def listen(application):
-        server = waitress.create_server(application, host="127.0.0.1", port=0, threads=8)
+    def listen(console):
+        server = server_of(console, host="127.0.0.1", port=0)
         threading.Thread(target=server.run, daemon=True).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.effective_port}"
 
     yield listen
     for server in servers:
-        server.close()
+        server.trigger.pull_trigger(server.close)  # in its own thread, which waits for its sockets
