@@ -106,7 +106,8 @@ class Console:
                     Rule(f"/api/{name}", endpoint=self._asked(answer), methods=["GET"])
                     for name, answer in {
                         "status": self._status,
-                        "search": self._search,
+                        "items": self._items,
+                        "users": self._users,
                         "product": self._product,
                         "customer": self._customer,
                         "overview": self._overview,
@@ -184,8 +185,11 @@ class Console:
     def _status(self, query: Mapping[str, str]) -> Json:
         return self._desk.status() | {"read_only": self._actions is None}
 
-    def _search(self, query: Mapping[str, str]) -> Json:
-        return self._desk.search(query.get("q", ""), _number(query, "version"))
+    def _items(self, query: Mapping[str, str]) -> Json:
+        return self._desk.items(query.get("q", ""), _number(query, "version"))
+
+    def _users(self, query: Mapping[str, str]) -> Json:
+        return self._desk.users(query.get("q", ""), _number(query, "version"))
 
     def _product(self, query: Mapping[str, str]) -> Json:
         k, version = _number(query, "k") or _DEFAULT_LENGTH, _number(query, "version")

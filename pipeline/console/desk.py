@@ -58,23 +58,23 @@ class Desk:
         }
 
     def warm(self) -> None:
-        """Reads the newest shelf ahead, where a server is there to be asked about it."""
+        """Makes the newest shelf ready ahead, where a server is there to be asked about it."""
         versions = self.status()["versions"]
         if versions:
-            self._shelves.of(versions[0]["version"])
+            for search in (self.items, self.users):
+                search("a", versions[0]["version"])
 
-    def search(self, text: str, version: int | None) -> Json:
-        """Items and customers that a text names."""
+    def items(self, text: str, version: int | None) -> Json:
+        """Items that a text names: the best, and how many there are."""
         shelf, version = self._shelf(version)
-        items, item_count = shelf.search_items(text, FOUND)
-        users, user_count = shelf.search_users(text, FOUND)
-        return {
-            "version": version,
-            "items": [_item(item) for item in items],
-            "item_count": item_count,
-            "users": users,
-            "user_count": user_count,
-        }
+        found, count = shelf.search_items(text, FOUND)
+        return {"version": version, "found": [_item(item) for item in found], "count": count}
+
+    def users(self, text: str, version: int | None) -> Json:
+        """Customers whose ids hold a text: the best, and how many there are."""
+        shelf, version = self._shelf(version)
+        found, count = shelf.search_users(text, FOUND)
+        return {"version": version, "found": found, "count": count}
 
     def product(self, item_id: str, *, k: int, version: int | None) -> Json:
         """An item of the shelf, the items most like it, and who will like it.

@@ -78,6 +78,12 @@ class ShelfReading:
             for item, name in zip(self.item_id, self.item_name, strict=True)
         ]
 
+    @cached_property
+    def _users_found_by(self) -> list[tuple[str, str]]:
+        """What each customer is found by, and the id; the shortest ids first."""
+        users = sorted(self.user_id, key=lambda user: (len(user), user))
+        return [(plain(user), user) for user in users]
+
     def item(self, item_id: str) -> Item | None:
         """The item with an id; None where there is none."""
         row = self._row.get(item_id)
@@ -124,9 +130,9 @@ class ShelfReading:
     def search_users(self, text: str, limit: int) -> tuple[list[str], int]:
         """Customers whose ids hold a text, those that begin with it first, and how many in all."""
         wanted = plain(text).strip()
-        found = [user for user in self.user_id if wanted in plain(user)]
-        found.sort(key=lambda user: (not plain(user).startswith(wanted), len(user), user))
-        return found[:limit], len(found)
+        found = [pair for pair in self._users_found_by if wanted in pair[0]]
+        best = nsmallest(limit, found, key=lambda pair: not pair[0].startswith(wanted))
+        return [user for _, user in best], len(found)
 
     def nearest(self, vector: Sequence[float], k: int) -> list[tuple[Item, float]]:
         """The available items with the largest cosine to an embedding of unit length."""
@@ -154,6 +160,8 @@ class ShelfReading:
 def plain(text: str) -> str:
     """A text as it is searched for: without case, accents and compatibility forms."""
     parts = unicodedata.normalize("NFKD", text.casefold())
+    if parts.isascii():  # as most ids are
+        return parts
     return "".join(part for part in parts if unicodedata.category(part) != "Mn")
 
 

@@ -246,13 +246,13 @@ def test_a_comparison_with_a_version_that_is_not_loaded_is_no_other_one(opened, 
 def test_a_search_that_failed_opens_nothing_later(opened, address):
     page = opened(address, "#/products")
     settled(page)
-    page.route("**/api/search*", lambda route: route.fulfill(json={}))
+    page.route("**/api/items*", lambda route: route.fulfill(json={}))
     find = page.get_by_label("Or search the catalogue")
     find.fill("benc")
     find.press("Enter")
     expect(page.locator(".hits a")).to_have_count(0)
     settled(page)
-    page.unroute("**/api/search*")
+    page.unroute("**/api/items*")
     find.fill("bench")
     expect(page.locator(".hits a")).to_have_count(1)
     assert "#/products" in page.url

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from unittest import mock
 
 import pytest
 from werkzeug.test import Client as Http
 
 from pipeline.config import Gate
+from pipeline.console import shelf
 from pipeline.console.app import PAGE
 from pipeline.console.judged import Judged
 from pipeline.console.overview import overview
@@ -106,19 +108,35 @@ class TestAnswers:
         ],
     )
     def test_search_finds_words_in_any_script(self, http, text, items):
-        found = ask(http, "search", q=text)
-        assert {item["item_id"] for item in found["items"]} == set(items)
-        assert found["item_count"] == len(items)
+        found = ask(http, "items", q=text)
+        assert {item["item_id"] for item in found["found"]} == set(items)
+        assert found["count"] == len(items)
         if text != "garden":
-            assert [item["item_id"] for item in found["items"]] == items
+            assert [item["item_id"] for item in found["found"]] == items
 
     def test_search_puts_names_that_begin_with_the_text_first(self, http):
-        assert ask(http, "search", q="garden")["items"][0]["item_id"] == "00008"
+        assert ask(http, "items", q="garden")["found"][0]["item_id"] == "00008"
 
     def test_search_finds_customers_those_that_begin_so_first(self, http):
-        assert ask(http, "search", q="9")["users"] == ["9"]
-        assert ask(http, "search", q="34")["users"] == ["12347", "12348"]
-        assert ask(http, "search")["user_count"] == len(BOUGHT)
+        assert ask(http, "users", q="9")["found"] == ["9"]
+        assert ask(http, "users", q="34")["found"] == ["12347", "12348"]
+        assert ask(http, "users", q="5") == {"version": NEW, "found": ["12350"], "count": 1}
+        assert ask(http, "users") == {
+            "version": NEW, "found": ["9", "12347", "12348", "12350"], "count": len(BOUGHT)
+        }  # fmt: skip
+
+    def test_customers_are_made_ready_for_a_search_once(self, place, monkeypatch):
+        http, plain = Http(place.console()), mock.Mock(side_effect=shelf.plain)
+        monkeypatch.setattr(shelf, "plain", plain)
+
+        def made_ready():
+            return sorted(call.args[0] for call in plain.mock_calls if call.args[0] in BOUGHT)
+
+        ask(http, "items", q="pot")
+        assert made_ready() == []
+        for text in ("1", "12", "123"):
+            ask(http, "users", q=text)
+        assert made_ready() == sorted(BOUGHT)
 
     def test_a_product_has_its_neighbours_and_audience_by_name(self, http):
         found = ask(http, "product", item="00001", k=3)

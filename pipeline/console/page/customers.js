@@ -3,7 +3,7 @@
 import { latest } from "./api.js";
 import { alertBox, badges, bar, count, field, h, itemLink, lengths, number, percent, say, userLink } from "./dom.js";
 import { finder } from "./find.js";
-import { shown, sold } from "./products.js";
+import { sold } from "./products.js";
 
 const LENGTHS = ["10", "20", "50"];
 let newOnly = false;
@@ -39,9 +39,8 @@ export function customers(main, [kind, id], { ask, go, note, choice }) {
       "div",
       { class: "rail" },
       finder({
-        id: "find", label: "Find a customer", hint: "A part of the id.", ask,
-        rows: (found) => found.users.map(userLink),
-        told: (found) => shown(found.users.length, found.user_count, "customer"),
+        id: "find", label: "Find a customer", hint: "A part of the id.",
+        ask, of: "users", row: userLink, one: "customer",
       }),
       unknown(go),
     ),

@@ -1,11 +1,11 @@
 // A search field over links. Arrow keys move between them, Enter on the field opens the first.
 
 import { debounced, latest } from "./api.js";
-import { h, say } from "./dom.js";
+import { count, h, say } from "./dom.js";
 
 const remembered = new Map(); // what was searched for, by label, while views come and go
 
-export function finder({ id, label, hint, rows, told, ask }) {
+export function finder({ id, label, hint, of, row, one, ask }) {
   let openFirst = false;
   const input = h("input", {
     id, type: "search", autocomplete: "off", spellcheck: "false", enterkeyhint: "search",
@@ -14,11 +14,11 @@ export function finder({ id, label, hint, rows, told, ask }) {
   const hits = h("ul", { class: "hits", id: `${id}-hits` });
   const about = h("p", { class: "muted", id: `${id}-hint` }, hint);
   const search = latest(
-    (signal, q) => ask("search", { q }, signal),
+    (signal, q) => ask(of, { q }, signal),
     (found) => {
-      hits.replaceChildren(...rows(found).map((row) => h("li", {}, row)));
-      about.textContent = told(found);
-      say(told(found));
+      hits.replaceChildren(...found.found.map((hit) => h("li", {}, row(hit))));
+      about.textContent = told(found, one);
+      say(about.textContent);
       if (openFirst) links()[0]?.click();
       openFirst = false;
     },
@@ -58,6 +58,9 @@ export function finder({ id, label, hint, rows, told, ask }) {
     hits,
   );
 }
+
+const told = ({ found, count: all }, one) =>
+  found.length < all ? `The first ${found.length} of ${count(all, one)}.` : `${count(all, one)}.`;
 
 function move(event, to) {
   if (!to) return;

@@ -33,8 +33,7 @@ export function products(main, [kind, id], { ask, note, choice }) {
       newProduct(typed, show, note),
       finder({
         id: "find", label: "Or search the catalogue", hint: "Words of the title, or an id.",
-        ask, rows: (found) => found.items.map(hit),
-        told: (found) => shown(found.items.length, found.item_count, "product"),
+        ask, of: "items", row: hit, one: "product",
       }),
     ),
     result,
@@ -83,7 +82,7 @@ function newProduct(typed, show, note) {
   );
 }
 
-export const hit = (item) =>
+const hit = (item) =>
   h(
     "a",
     { href: `#/product/${encodeURIComponent(item.item_id)}` },
@@ -92,9 +91,6 @@ export const hit = (item) =>
   );
 
 export const sold = (item) => (item.buyers ? count(item.buyers, "buyer") : "no buyer");
-
-export const shown = (there, all, one) =>
-  there < all ? `The first ${there} of ${count(all, one)}.` : `${count(all, one)}.`;
 
 function product(found, typed) {
   const item = found.item;
