@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from werkzeug.exceptions import BadRequest, HTTPException, NotFound
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, NotFound, Unauthorized
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
@@ -55,6 +56,11 @@ _REPORT_POLICY: Final = (
 _REPORT_NAME: Final = re.compile(r"[\w.:+-]+\.html", re.ASCII)
 LARGEST_BODY: Final = 16_384
 _DEFAULT_LENGTH: Final = 10
+_WHOLE_NUMBER: Final = re.compile(r"-?\d{1,18}", re.ASCII)
+_MISDIRECTED: Final = (
+    "This console does not answer to the name {!r}, which another site could have. Ask for it as "
+    "localhost, by an address or by the name of its machine."
+)
 _log = logging.getLogger(__name__)
 
 
@@ -136,13 +142,14 @@ class Console:
 
     def _answer(self, request: Request) -> Response:
         if not _is_this_machine(request.host):
-            return _json({"error": f"This console is not {request.host}."}, 421)
+            return _json({"error": _MISDIRECTED.format(request.host)}, 421)
         try:
             endpoint, values = self._routes.bind_to_environ(request.environ).match()
             response: Response = endpoint(request, **values)
             return response
         except HTTPException as error:
-            return _json({"error": error.description or error.name}, error.code or 500)
+            told = {"error": error.description or error.name}
+            return _json(told, error.code or 500, error.get_headers())
         except BadInput as error:
             return _json({"error": str(error)}, 400)
         except Refused as error:
@@ -192,7 +199,7 @@ class Console:
         return self._desk.users(query.get("q", ""), _number(query, "version"))
 
     def _product(self, query: Mapping[str, str]) -> Json:
-        k, version = _number(query, "k") or _DEFAULT_LENGTH, _number(query, "version")
+        k, version = _length(query), _number(query, "version")
         if "item" in query:
             return self._desk.product(query["item"], k=k, version=version)
         return self._desk.new_product(
@@ -208,7 +215,7 @@ class Console:
     def _customer(self, query: Mapping[str, str]) -> Json:
         return self._desk.customer(
             query.get("user", ""),
-            k=_number(query, "k") or _DEFAULT_LENGTH,
+            k=_length(query),
             new_only=query.get("new_only", "") == "1",
             version=_number(query, "version"),
         )
@@ -233,19 +240,16 @@ class Console:
     def _permitted(self, request: Request) -> tuple[Actions, Mapping[str, str]]:
         """The actions, and the body's texts, where the request may change something."""
         if self._actions is None:
-            raise _Failure(403, "This console only reads; `--auth-token-file` would change that.")
+            raise Forbidden("This console only reads; `--auth-token-file` would change that.")
         if not self._tokens.accepts(request.headers.get("Authorization", "")):
-            raise _Failure(401, "A valid token is required.")
+            raise Unauthorized(
+                "A valid token is required: one whose SHA-256 is in the file of tokens.",
+                www_authenticate=WWWAuthenticate("bearer"),
+            )
         told = request.get_json(force=True)
         if not isinstance(told, dict) or not all(isinstance(v, str) for v in told.values()):
             raise BadRequest("The body is a JSON object of texts.")
         return self._actions, told
-
-
-class _Failure(HTTPException):
-    def __init__(self, code: int, description: str) -> None:
-        super().__init__(description)
-        self.code = code
 
 
 def _is_this_machine(host: str) -> bool:
@@ -254,7 +258,7 @@ def _is_this_machine(host: str) -> bool:
     A page of another site can let its own name point here, and would then be of the same origin
     (DNS rebinding). It can't do so with an address, nor with this machine's name.
     """
-    name = re.sub(r":\d+$", "", host).strip("[]").lower()
+    name = re.sub(r":\d+$", "", host).strip("[]").lower().removesuffix(".")
     if name in ("localhost", socket.gethostname().lower()):
         return True
     try:
@@ -268,7 +272,7 @@ def _number(query: Mapping[str, str], name: str) -> int | None:
     text = query.get(name, "")
     if not text:
         return None
-    if not text.isdecimal() or len(text) > 18:
+    if not _WHOLE_NUMBER.fullmatch(text):
         raise BadRequest(f"{name} is {text!r}, which is no number.")
     return int(text)
 
@@ -292,9 +296,13 @@ def _price(text: str) -> float | None:
     return price
 
 
-def _json(answer: Json, status: int = 200) -> Response:
-    headers = {"Cache-Control": "no-store"}
-    if status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
+def _length(query: Mapping[str, str]) -> int:
+    k = _number(query, "k")
+    return _DEFAULT_LENGTH if k is None else k
+
+
+def _json(answer: Json, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> Response:
     text = json.dumps(answer, ensure_ascii=False, allow_nan=False)
-    return Response(text, status, headers, content_type="application/json")
+    response = Response(text, status, headers, content_type="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response

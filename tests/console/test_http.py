@@ -75,10 +75,14 @@ class TestPage:
     @pytest.mark.parametrize(
         ("host", "status"),
         [("localhost:8502", 200), ("127.0.0.1", 200), ("[::1]:8502", 200), ("10.0.0.7:80", 200),
-         ("evil.example", 421), ("localhost.evil.example:8502", 421)],
+         ("localhost.:8502", 200), ("evil.example", 421), ("evil.example.", 421), ("", 421),
+         ("localhost.evil.example:8502", 421)],
     )  # fmt: skip
     def test_only_names_that_no_other_site_can_have_are_answered(self, http, host, status):
-        assert http.get("/api/status", headers={"Host": host}).status_code == status
+        response = http.get("/api/status", headers={"Host": host})
+        assert response.status_code == status
+        if status == 421:
+            assert repr(host) in response.json["error"] and "as localhost" in response.json["error"]
 
     def test_no_other_site_may_read_answers(self, http):
         response = http.get("/api/status", headers={"Origin": "http://evil.example"})
@@ -194,7 +198,9 @@ class TestAnswers:
             ("product", {"title": "mug", "price": "cheap"}, 400, "'cheap'"),
             ("product", {"title": "mug", "price": "inf"}, 400, "no price"),
             ("product", {"item": "00001", "k": "101"}, 400, "1 to 100"),
-            ("customer", {"user": "9", "k": "-1"}, 400, "no number"),
+            ("customer", {"user": "9", "k": "-1"}, 400, "k is -1; the console shows 1 to 100"),
+            ("customer", {"user": "9", "k": "0"}, 400, "k is 0; the console shows 1 to 100"),
+            ("customer", {"user": "9", "k": "ten"}, 400, "'ten', which is no number"),
             ("customer", {"user": "9", "version": "7"}, 400, "--root"),
             ("nothing", {}, 404, ""),
         ],
@@ -240,7 +246,9 @@ class TestChanges:
         response = tell(http, "promote", token, version=str(NEW))
         assert response.status_code == 401
         assert response.headers["WWW-Authenticate"] == "Bearer"
-        assert http.get("/api/promote").status_code == 405
+        refused = http.get("/api/promote")
+        assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
+        assert refused.content_type == "application/json"
         assert read_labels(serving_folder(own_root)) == {STABLE: OLD, CANARY: NEW}
 
     def test_with_it_the_canary_is_promoted_and_a_version_taken_back(self, own_root, place):
