@@ -299,6 +299,13 @@ def test_everything_is_reached_by_keyboard(opened, address):
     page.get_by_label("New products only").focus()
     page.keyboard.press("Space")
     expect(page.locator(".ranks > li")).to_have_count(2)
+    settled(page)
+    expect(page.get_by_label("New products only")).to_be_focused()
+    page.get_by_label("Items").focus()
+    with page.expect_response("**/api/customer?*k=20*"):
+        page.keyboard.press("ArrowDown")
+    settled(page)
+    expect(page.get_by_label("Items")).to_be_focused()
 
 
 def test_a_list_shows_its_reasons(opened, address):
@@ -401,6 +408,9 @@ def test_with_the_token_the_canary_is_promoted(opened, own_root, place, listenin
     newest = page.locator(".versions > li").first
     expect(newest.locator(".badge").first).to_have_text("stable")
     expect(page.get_by_role("button", name="Promote the canary")).to_have_count(0)
+    expect(page.locator("main").get_by_text(f"Done. Version {NEW} is stable.")).to_be_visible()
+    expect(page.get_by_role("status")).to_have_text(f"Done. Version {NEW} is stable.")
+    expect(page.locator("main")).to_be_focused()
 
 
 def test_a_button_that_is_pressed_twice_asks_once(opened, own_root, place, listening):
@@ -414,6 +424,8 @@ def test_a_button_that_is_pressed_twice_asks_once(opened, own_root, place, liste
     dialog.get_by_role("button", name="Roll back").evaluate("it => { it.click(); it.click(); }")
     expect(dialog).to_have_count(0)
     expect(page.locator(".versions > li")).to_have_count(3)
+    settled(page)
+    expect(page.get_by_role("button", name=f"Roll back to {OLD}")).to_be_focused()
     assert asked.count("POST") == 1
 
 

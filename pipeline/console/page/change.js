@@ -1,12 +1,13 @@
 // What changes something: a button, and a dialog that asks for the reason and the token.
 
 import { post } from "./api.js";
-import { alertBox, field, h, say } from "./dom.js";
+import { alertBox, field, h } from "./dom.js";
 
 let token = ""; // in memory only, until the page is closed
 
-export function change({ name, about, path, body, needsReason, done }) {
-  return h("button", { type: "button", class: "plain", onclick: () => ask({ name, about, path, body, needsReason, done }) }, name);
+/** The button. `done` is told what was done, or an empty text where it was refused. */
+export function change({ id, name, ...asked }) {
+  return h("button", { id, type: "button", class: "plain", onclick: () => ask({ name, ...asked }) }, name);
 }
 
 function ask({ name, about, path, body, needsReason, done }) {
@@ -25,8 +26,7 @@ function ask({ name, about, path, body, needsReason, done }) {
       token = secret.value;
       refused = false;
       dialog.close();
-      say(`Done. Version ${version} is stable.`);
-      await done();
+      await done(`Done. Version ${version} is stable.`);
     } catch (error) {
       refused = true;
       told.replaceChildren(alertBox(error));
@@ -36,7 +36,7 @@ function ask({ name, about, path, body, needsReason, done }) {
   };
   const close = () => {
     dialog.remove();
-    if (refused) done(); // what was refused may have changed since it was shown
+    if (refused) done(""); // what was refused may have changed since it was shown
   };
   const dialog = h("dialog", { "aria-labelledby": "change", onclose: close },
     h("form", { onsubmit: send },

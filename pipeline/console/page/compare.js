@@ -1,7 +1,8 @@
 // The same question to two versions, side by side.
 
-import { get, latest } from "./api.js";
-import { alertBox, badges, count, field, h, itemLink, say, userLink } from "./dom.js";
+import { get } from "./api.js";
+import { badges, count, field, h, itemLink, say, userLink } from "./dom.js";
+import { answering } from "./result.js";
 import { options, pick } from "./versions.js";
 
 const asked = { what: "customer", id: "", a: "", b: "" };
@@ -18,25 +19,16 @@ export function compare(main, _, { versions, note, choice }) {
   if (!choice) forget(loaded);
   asked.a ||= String(loaded.at(-1)?.version ?? "");
   asked.b ||= String(loaded[0]?.version ?? "");
-  const result = h("div", { class: "result", "aria-busy": "false" });
-  const show = latest(
+  const [result, show] = answering(
     async (signal) => {
       note(asked);
-      result.setAttribute("aria-busy", "true");
       const list = LISTS[asked.what];
       const name = asked.what === "customer" ? "customer" : "product";
       const both = await Promise.all([asked.a, asked.b].map((version) =>
         get(name, { [list.parameter]: asked.id, version, k: 20 }, signal)));
       return both.map(list.rows);
     },
-    ([before, after]) => {
-      result.setAttribute("aria-busy", "false");
-      result.replaceChildren(table(before, after));
-    },
-    (error) => {
-      result.setAttribute("aria-busy", "false");
-      result.replaceChildren(alertBox(error));
-    },
+    (both) => [table(...both)],
   );
   main.replaceChildren(
     h("h1", {}, "Compare two versions"),

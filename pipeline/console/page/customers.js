@@ -1,9 +1,9 @@
 // Pick a customer: what was bought, and the list with the reasons for each item.
 
-import { latest } from "./api.js";
-import { alertBox, badges, bar, count, field, h, itemLink, lengths, number, percent, say, userLink } from "./dom.js";
+import { badges, bar, count, field, h, itemLink, lengths, number, percent, say, userLink } from "./dom.js";
 import { finder } from "./find.js";
 import { sold } from "./products.js";
+import { answering } from "./result.js";
 
 const LENGTHS = ["10", "20", "50"];
 let newOnly = false;
@@ -15,23 +15,16 @@ export function customers(main, [kind, id], { ask, go, note, choice }) {
     length = LENGTHS.includes(choice.k) ? choice.k : LENGTHS[0];
   }
   const chosen = () => ({ k: length, new_only: newOnly ? "1" : "" });
-  const result = h("div", { class: "result", "aria-busy": "false" });
   const desk = h("div", { class: "desk" });
-  const show = latest(
+  const [result, show] = answering(
     (signal, user) => {
       desk.classList.add("chosen");
-      result.setAttribute("aria-busy", "true");
       note(chosen());
       return ask("customer", { user, ...chosen() }, signal);
     },
-    (found) => {
-      result.setAttribute("aria-busy", "false");
-      result.replaceChildren(...customer(found, options(() => show(found.user_id))));
-      say(`The list of customer ${found.user_id}: ${count(found.list.length, "item")}.`);
-    },
-    (error, user) => {
-      result.setAttribute("aria-busy", "false");
-      result.replaceChildren(alertBox(error, () => show(user)));
+    (found, user) => {
+      say(`The list of customer ${user}: ${count(found.list.length, "item")}.`);
+      return customer(found, options(() => show(user)));
     },
   );
   desk.append(

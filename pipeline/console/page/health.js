@@ -1,29 +1,29 @@
 // Gates and drift of the newest judged run, and the versions with what may be done to them.
 
-import { get, latest } from "./api.js";
-import { alertBox, count, h, number, say } from "./dom.js";
+import { get } from "./api.js";
 import { change } from "./change.js";
+import { count, h, number, say } from "./dom.js";
+import { answering } from "./result.js";
 
 const TONES = { none: "good", notice: "", alert: "bad" };
 const VERDICTS = { none: "no drift", notice: "notice, from 0.1", alert: "alert, from 0.25" };
 
 export function health(main, _, { readOnly, refresh }) {
-  const result = h("div", { class: "result", "aria-busy": "true" }, h("p", { class: "muted" }, "Reading the records."));
-  main.replaceChildren(h("h1", {}, "Health"), result);
-  const show = latest(
+  const done = async (told) => { await refresh(); show(told); };
+  const [result, show] = answering(
     (signal) => get("overview", {}, signal),
-    (found) => {
-      result.setAttribute("aria-busy", "false");
-      const done = async () => { await refresh(); show(); };
-      result.replaceChildren(...newest(found.run), versions(found.versions, readOnly() ? null : done));
-      say(`${count(found.versions.length, "version")}.`);
-    },
-    (error) => {
-      result.setAttribute("aria-busy", "false");
-      result.replaceChildren(alertBox(error, show));
+    (found, told) => {
+      say(told || `${count(found.versions.length, "version")}.`);
+      return [
+        ...(told ? [h("p", { class: "panel" }, told)] : []),
+        ...newest(found.run),
+        versions(found.versions, readOnly() ? null : done),
+      ];
     },
   );
-  show();
+  result.append(h("p", { class: "muted" }, "Reading the records."));
+  main.replaceChildren(h("h1", {}, "Health"), result);
+  show("");
 }
 
 function newest(run) {
@@ -94,7 +94,7 @@ function versions(found, done) {
   const newest = found.find((version) => version.is_newest);
   return h("section", { class: "panel" }, h("h2", {}, "Versions"),
     done && canary ? h("p", { class: "act" }, change({
-      name: "Promote the canary", path: "promote", body: { version: String(canary.version) }, done,
+      id: "promote", name: "Promote the canary", path: "promote", body: { version: String(canary.version) }, done,
       about: `Version ${canary.version}, the canary, becomes the stable version.`, needsReason: false })) : null,
     h("ol", { class: "versions" }, found.map((version) => h("li", {},
       h("div", { class: "row" },
@@ -113,7 +113,7 @@ function versions(found, done) {
         version.has_card ? h("a", { href: `/reports/cards/${version.version}.html` }, "Model card") : null,
         h("span", { class: "verdict" }, version.gates ? `gates ${version.gates}` : ""),
         done && !version.is_newest ? change({
-          name: `Roll back to ${version.version}`, path: "rollback", done,
+          id: `rollback-${version.version}`, name: `Roll back to ${version.version}`, path: "rollback", done,
           body: { version: String(version.version), newest: String(newest.version) },
           about: "Its content is pushed again under the newest number, as the stable version.",
           needsReason: true }) : null)))));

@@ -1,29 +1,23 @@
 // Search the catalogue, or type what is not there yet: what is like it, and who will like it.
 
-import { debounced, latest } from "./api.js";
-import { alertBox, badges, bar, count, field, h, itemLink, lengths, number, say, title, userLink } from "./dom.js";
+import { debounced } from "./api.js";
+import { badges, bar, count, field, h, itemLink, lengths, number, say, title, userLink } from "./dom.js";
 import { finder } from "./find.js";
+import { answering } from "./result.js";
 
 const TEXTS = ["category", "brand", "description"];
 
 export function products(main, [kind, id], { ask, note, choice }) {
   const typed = kind === "new" ? { ...choice, title: id } : {};
-  const result = h("div", { class: "result", "aria-busy": "false" });
   const desk = h("div", { class: "desk" });
-  const show = latest(
+  const [result, show] = answering(
     (signal, asked) => {
       desk.classList.add("chosen");
-      result.setAttribute("aria-busy", "true");
       return ask("product", { ...asked, k: 12 }, signal);
     },
     (found, asked) => {
-      result.setAttribute("aria-busy", "false");
-      result.replaceChildren(...product(found, asked.title));
       say(`${count(found.neighbours.length, "item")} like it, ${count(found.audience.length, "customer")} who will like it.`);
-    },
-    (error, asked) => {
-      result.setAttribute("aria-busy", "false");
-      result.replaceChildren(alertBox(error, () => show(asked)));
+      return product(found, asked.title);
     },
   );
   desk.append(
