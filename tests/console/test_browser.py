@@ -21,7 +21,7 @@ from serving.client import Client
 from serving.version_labels import STABLE, write_labels
 from tests.console.browser import DESK, PHONE, chromium, executable, keep_picture
 from tests.console.conftest import TOKEN
-from tests.console.shop import BOUGHT, HOSTILE, NEW, OLD, TITLES
+from tests.console.shop import BOUGHT, HOSTILE, NEW, OLD, TITLES, vector
 
 pytestmark = pytest.mark.skipif(
     executable() is None, reason="no Chromium here (Debian package chromium-headless-shell)"
@@ -306,6 +306,29 @@ def test_everything_is_reached_by_keyboard(opened, address):
         page.keyboard.press("ArrowDown")
     settled(page)
     expect(page.get_by_label("Items")).to_be_focused()
+
+
+def bars(page, heading):
+    section = page.locator("section", has_text=heading)
+    return section.locator(".bar").evaluate_all(
+        "them => them.map(it => parseFloat(getComputedStyle(it, '::after').width) / it.offsetWidth)"
+    )
+
+
+def test_a_bar_is_as_long_as_its_cosine_and_scores_without_a_zero_have_none(opened, address):
+    page = opened(address, "#/product/00001")
+    settled(page)
+    of = {title: float(vector(title) @ vector(TITLES["00001"])) for title in TITLES.values()}
+    cosines = [of[name] for name in names(page, "Products like it")]
+    assert bars(page, "Products like it") == pytest.approx(cosines, abs=0.01)
+    assert cosines[0] < 1 and cosines[-1] == 0
+    assert bars(page, "Who will like it") == []
+
+
+def test_bars_of_what_is_like_nothing_are_empty(opened, address):
+    page = opened(address, "#/new/zzz")
+    settled(page)
+    assert set(bars(page, "Products like it")) == {0}
 
 
 def test_a_list_shows_its_reasons(opened, address):

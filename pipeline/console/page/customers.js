@@ -1,6 +1,6 @@
 // Pick a customer: what was bought, and the list with the reasons for each item.
 
-import { badges, bar, count, field, h, itemLink, lengths, number, percent, say, userLink } from "./dom.js";
+import { badges, count, field, h, itemLink, number, percent, say, userLink } from "./dom.js";
 import { finder } from "./find.js";
 import { sold } from "./products.js";
 import { answering } from "./result.js";
@@ -68,7 +68,6 @@ function options(again) {
 }
 
 function customer(found, controls) {
-  const bars = lengths(found.list.map((item) => item.score));
   return [
     h("header", { class: "subject" },
       h("h2", { dir: "auto" }, "Customer ", h("bdi", {}, found.user_id)),
@@ -78,7 +77,7 @@ function customer(found, controls) {
     h("div", { class: "columns uneven" },
       h("section", { class: "panel" }, h("h3", {}, "The list"), controls,
         found.list.length
-          ? h("ol", { class: "ranks" }, found.list.map((item, place) => listed(item, bars[place])))
+          ? h("ol", { class: "ranks" }, found.list.map(listed))
           : h("p", {}, "No candidate is left.")),
       h("section", { class: "panel" }, h("h3", {}, "Bought, latest first"),
         found.history.length
@@ -90,13 +89,12 @@ function customer(found, controls) {
   ];
 }
 
-function listed(item, share) {
+function listed(item) {
   return h("li", {},
     h("div", { class: "row" },
       h("div", { class: "what" }, itemLink(item),
         h("span", { class: "meta" }, item.item_id, " · ", sold(item), ...badges(item))),
       h("span", { class: "score" }, number(item.score, 2))),
-    bar(share),
     reasons(item));
 }
 

@@ -57,12 +57,6 @@ export const number = (value, digits = 4) =>
 
 export const percent = (share) => `${(100 * share).toFixed(0)} %`;
 
-/** Of each score, how long its bar is: from nothing at `floor` to all at the best. */
-export function lengths(scores, floor = null) {
-  const best = Math.max(...scores);
-  const least = floor === null ? Math.min(...scores) - 0.15 * (best - Math.min(...scores)) : floor;
-  return scores.map((score) => (best > least ? Math.max(0, (score - least) / (best - least)) : 1));
-}
-
+/** Of a share between 0 and 1; scores that have no zero have no bar. */
 export const bar = (share) =>
-  h("span", { class: "bar", "aria-hidden": "true", "--share": `${(100 * share).toFixed(1)}%` });
+  h("span", { class: "bar", "aria-hidden": "true", "--share": `${(100 * Math.max(0, share)).toFixed(1)}%` });

@@ -1,7 +1,7 @@
 // Search the catalogue, or type what is not there yet: what is like it, and who will like it.
 
 import { debounced } from "./api.js";
-import { badges, bar, count, field, h, itemLink, lengths, number, say, title, userLink } from "./dom.js";
+import { badges, bar, count, field, h, itemLink, number, say, title, userLink } from "./dom.js";
 import { finder } from "./find.js";
 import { answering } from "./result.js";
 
@@ -105,24 +105,25 @@ function product(found, typed) {
       "div",
       { class: "columns" },
       ranked("Who will like it", "Best first, without who bought it. The score compares customers.",
-        found.audience, lengths(found.audience.map((one) => one.score)), customer, 2),
-      ranked("Products like it", "By the cosine of their embeddings.",
-        found.neighbours, lengths(found.neighbours.map((one) => one.score), 0), neighbour, 3),
+        found.audience, "Nobody.", (one) => [row(customer(one), one.score, 2)]),
+      ranked("Products like it", "By the cosine of their embeddings, which is 1 where the bar is full.",
+        found.neighbours, "Nothing.", (item) => [row(neighbour(item), item.score, 3), bar(item.score)]),
     ),
   ];
 }
 
-function ranked(heading, about, rows, bars, render, digits) {
+const row = (what, score, digits) =>
+  h("div", { class: "row" }, what, h("span", { class: "score" }, number(score, digits)));
+
+function ranked(heading, about, rows, none, render) {
   return h(
     "section",
     { class: "panel" },
     h("h3", {}, heading),
     h("p", { class: "muted" }, about),
     rows.length
-      ? h("ol", { class: "ranks" }, rows.map((row, place) =>
-          h("li", {}, h("div", { class: "row" }, render(row), h("span", { class: "score" }, number(row.score, digits))),
-            bar(bars[place]))))
-      : h("p", {}, "Nobody."),
+      ? h("ol", { class: "ranks" }, rows.map((one) => h("li", {}, render(one))))
+      : h("p", {}, none),
   );
 }
 
