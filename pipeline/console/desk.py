@@ -124,7 +124,13 @@ class Desk:
         }
 
     def customer(self, user: str, *, k: int, new_only: bool, version: int | None) -> Json:
-        """What a customer bought, and the list with the reasons for each item."""
+        """What a customer bought, and the list with the reasons for each item.
+
+        Raises:
+            BadInput: the id is empty.
+        """
+        if not user.strip():
+            raise BadInput("A list needs the id of a customer, known or not.")
         shelf, version = self._shelf(version)
         client = self._client.at(version)
         [ranking] = client.recommend([user], k=_length(k), new_only=new_only)

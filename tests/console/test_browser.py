@@ -263,6 +263,33 @@ def test_an_address_that_was_typed_by_hand_is_taken_as_it_stands(opened, address
     expect(page.get_by_role("heading", name="Customer 50%")).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    ("view", "said"),
+    [
+        ("#/product/", "that nobody has bought yet"),
+        ("#/new/%20", "that nobody has bought yet"),
+        ("#/customer/", "What is a customer shown"),
+        ("#/customer/%20", "What is a customer shown"),
+    ],
+)
+def test_an_address_without_a_subject_shows_how_to_begin(opened, address, view, said):
+    page = opened(address, view)
+    settled(page)
+    expect(page.locator(".welcome")).to_contain_text(said)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.locator(".subject")).to_have_count(0)
+
+
+def test_a_product_that_nothing_is_like_has_nothing_and_nobody(opened, address):
+    page = opened(address)
+    page.route("**/api/product*", lambda route: route.fulfill(json={
+        "version": NEW, "item": None, "neighbours": [], "audience": []
+    }))  # fmt: skip
+    page.goto(f"{address}/#/new/zzz")
+    expect(page.locator("section", has_text="Products like it")).to_contain_text("Nothing.")
+    expect(page.locator("section", has_text="Who will like it")).to_contain_text("Nobody.")
+
+
 def test_a_title_that_is_markup_stays_a_text(opened, address):
     page = opened(address, "#/product/00007")
     expect(page.get_by_role("heading", name=HOSTILE, level=2)).to_be_visible()

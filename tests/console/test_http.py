@@ -199,6 +199,7 @@ class TestAnswers:
             ("product", {"title": "mug", "price": "inf"}, 400, "no price"),
             ("product", {"item": "00001", "k": "101"}, 400, "1 to 100"),
             ("customer", {"user": "9", "k": "-1"}, 400, "k is -1; the console shows 1 to 100"),
+            ("customer", {"user": " "}, 400, "needs the id of a customer"),
             ("customer", {"user": "9", "k": "0"}, 400, "k is 0; the console shows 1 to 100"),
             ("customer", {"user": "9", "k": "ten"}, 400, "'ten', which is no number"),
             ("customer", {"user": "9", "version": "7"}, 400, "--root"),

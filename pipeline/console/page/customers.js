@@ -40,7 +40,7 @@ export function customers(main, [kind, id], { ask, go, note, choice }) {
     result,
   );
   main.replaceChildren(h("h1", { class: "unseen" }, "Customers"), desk);
-  if (kind === "customer") show(id);
+  if (kind === "customer" && id.trim()) show(id);
   else result.append(h("div", { class: "welcome" },
     h("p", { class: "large" }, "What is a customer shown, and why?"),
     h("p", { class: "muted" }, "Pick one. The list names the purchases and the words behind each item.")));

@@ -33,8 +33,8 @@ export function products(main, [kind, id], { ask, note, choice }) {
     result,
   );
   main.replaceChildren(h("h1", { class: "unseen" }, "Products"), desk);
-  if (kind === "product") show({ item: id });
-  else if (typed.title) show(question(typed));
+  if (kind === "product" && id) show({ item: id });
+  else if (typed.title?.trim()) show(question(typed));
   else result.append(welcome());
 }
 
