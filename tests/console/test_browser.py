@@ -1,6 +1,7 @@
 """The page in a real browser: by keyboard, on a phone, in the dark, and held to axe's rules."""
 
 import dataclasses
+import json
 import shutil
 from urllib.parse import parse_qs, urlsplit
 
@@ -518,6 +519,47 @@ def test_no_view_keeps_anybody_out_or_is_wider_than_the_screen(opened, address, 
         assert len(keep_picture(page, f"{size}-{name}")) > 10_000
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == ("rgb(16, 19, 22)" if device is PHONE else "rgb(246, 247, 249)")
+
+
+def test_the_version_that_is_asked_is_read_whole_on_a_phone(opened, address):
+    page = opened(address, "#/products?version=1700000000", PHONE)
+    settled(page)
+    select = page.get_by_label("Version")
+    for chosen in ("", str(NEW), str(OLD)):
+        select.select_option(chosen)
+        needed = select.evaluate(
+            """it => {
+                const copy = it.cloneNode();
+                copy.append(it.selectedOptions[0].cloneNode(true));
+                copy.style.cssText = "position: absolute; width: max-content; max-width: none";
+                it.parentElement.append(copy);
+                const width = copy.offsetWidth;
+                copy.remove();
+                return width;
+            }"""
+        )
+        assert select.evaluate("it => it.offsetWidth") >= needed, chosen
+
+
+@pytest.mark.parametrize("device", [DESK, PHONE], ids=["desk", "phone"])
+def test_a_title_of_the_greatest_length_leaves_room_for_the_rest_of_a_list(opened, address, device):
+    page = opened(address, "", device)
+
+    def lengthened(route):
+        answer = json.loads(route.fetch().text().replace(TITLES["00003"], "long " * 800))
+        route.fulfill(json=answer)
+
+    page.route("**/api/**", lengthened)
+    for view, place in (("product/00001", ".ranks"), ("customer/12347", ".plainly"),
+                        ("customer/12347", ".reasons"), ("products", ".hits")):  # fmt: skip
+        page.goto(f"{address}/#/{view}")
+        settled(page)
+        long = page.locator(f"{place} li", has_text="long long")
+        expect(long.first).to_be_visible()
+        heights = long.evaluate_all(
+            "them => them.map(it => it.closest('.reasons') ?? it).map(it => it.offsetHeight)"
+        )
+        assert max(heights) < 300, (view, place)
 
 
 def test_axe_would_find_a_fault(opened, address):
