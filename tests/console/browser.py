@@ -12,13 +12,8 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-DESK = {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"}
-PHONE = {
-    "viewport": {"width": 360, "height": 740},
-    "color_scheme": "dark",
-    "is_mobile": True,
-    "has_touch": True,
-}
+DESK = {"viewport": {"width": 1280, "height": 860}}
+PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
 
 
 def executable() -> str | None:

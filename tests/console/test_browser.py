@@ -27,6 +27,7 @@ from tests.console.shop import BOUGHT, HOSTILE, NEW, OLD, TITLES, vector
 pytestmark = pytest.mark.skipif(
     executable() is None, reason="no Chromium here (Debian package chromium-headless-shell)"
 )
+GROUND = {"light": "rgb(246, 247, 249)", "dark": "rgb(16, 19, 22)"}
 VIEWS = {
     "products": "#/products",
     "new": "#/new/red%20garden%20teapot",
@@ -513,12 +514,13 @@ def test_no_view_keeps_anybody_out_or_is_wider_than_the_screen(opened, address, 
             page.get_by_label("Id", exact=True).fill("12347")
             page.get_by_role("button", name="Compare").click()
         settled(page)
-        assert serious(page) == [], name
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= device["viewport"]["width"], name
-        assert len(keep_picture(page, f"{size}-{name}")) > 10_000
-    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert ground == ("rgb(16, 19, 22)" if device is PHONE else "rgb(246, 247, 249)")
+        for scheme, ground in GROUND.items():
+            page.emulate_media(color_scheme=scheme)
+            assert page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
+            assert serious(page) == [], (name, scheme)
+            assert len(keep_picture(page, f"{size}-{name}-{scheme}")) > 10_000
 
 
 def test_the_version_that_is_asked_is_read_whole_on_a_phone(opened, address):

@@ -17,7 +17,7 @@ from pipeline.console.app import PAGE
 from pipeline.console.judged import Judged
 from pipeline.console.overview import overview
 from pipeline.drift import Drift, FeatureDrift
-from pipeline.layout import report_folder, serving_folder
+from pipeline.layout import CARDS, report_folder, serving_folder
 from pipeline.outcome import Ending, GateDecision
 from serving.version_labels import CANARY, STABLE, read_labels, versions_on_disk, write_labels
 from tests.console.conftest import TOKEN
@@ -232,6 +232,19 @@ class TestReports:
         assert "default-src 'none'" in report.headers["Content-Security-Policy"]
         for name in ("drift.prom", "..%2Ftokens", "../tokens", "absent.html", "%2e%2e/tokens"):
             assert http.get(f"/reports/{name}").status_code == 404, name
+
+    def test_the_model_card_of_a_version_is_handed_out_where_there_is_one(self, http, place):
+        folder = report_folder(place.root) / CARDS
+        folder.mkdir(parents=True)
+        (folder / f"{NEW}.html").write_text("<h1>Card</h1>")
+        (folder / f"{NEW}.json").write_text("secret")
+        has_card = {one["version"]: one["has_card"] for one in ask(http, "overview")["versions"]}
+        assert has_card == {NEW: True, OLD: False}
+        card = http.get(f"/reports/cards/{NEW}.html")
+        assert card.text == "<h1>Card</h1>"
+        assert "script-src" not in card.headers["Content-Security-Policy"]
+        for name in (f"{OLD}.html", f"{NEW}.json", "..%2F..%2Ftokens", "%2e%2e/tokens"):
+            assert http.get(f"/reports/cards/{name}").status_code == 404, name
 
 
 class TestChanges:
