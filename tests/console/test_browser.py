@@ -466,7 +466,9 @@ def test_with_the_token_the_canary_is_promoted(opened, own_root, place, listenin
 
 
 def test_a_button_that_is_pressed_twice_asks_once(opened, own_root, place, listening):
-    page = opened(listening(place.console(own_root, token_file=place.token_file)), "#/health")
+    address = listening(place.console(own_root, token_file=place.token_file))
+    page = opened(address, "#/health", PHONE)
+    page.set_viewport_size({"width": 360, "height": 320})
     asked = []
     page.on("request", lambda request: asked.append(request.method))
     page.get_by_role("button", name=f"Roll back to {OLD}").click()
@@ -478,6 +480,9 @@ def test_a_button_that_is_pressed_twice_asks_once(opened, own_root, place, liste
     expect(page.locator(".versions > li")).to_have_count(3)
     settled(page)
     expect(page.get_by_role("button", name=f"Roll back to {OLD}")).to_be_focused()
+    # From the button on, which is far down.
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    expect(page.locator("main").get_by_text("Done. Version ")).to_be_in_viewport()
     assert asked.count("POST") == 1
 
 

@@ -15,7 +15,7 @@ export function health(main, _, { readOnly, refresh }) {
     (found, told) => {
       say(told || `${count(found.versions.length, "version")}.`);
       return [
-        ...(told ? [h("p", { class: "panel" }, told)] : []),
+        ...(told ? [h("p", { class: "panel told" }, told)] : []),
         ...newest(found.run),
         versions(found.versions, readOnly() ? null : done),
       ];
