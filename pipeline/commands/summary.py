@@ -55,11 +55,9 @@ def print_summary(console: Console, outcome: Outcome, *, report: Path, root: Pat
 
 def _pushed(outcome: Outcome, version: str, root: Path) -> str:
     if since := outcome.explain_repeat():
-        serve, versions = (
-            f"`debut serve --root {root}` serves it",
-            f"`debut versions --root {root}`",
-        )
-        return f"{since}; {versions if outcome.later else serve}."
+        if outcome.later:
+            return f"{since}; `debut versions --root {root}`."
+        return f"{since}; `debut serve --root {root}` serves it."
     canary = f" as the canary; `debut promote --root {root}` makes it stable"
     what = canary if outcome.label == CANARY else ""
     return f"Pushed version {version}{what}; `debut serve --root {root}` serves it."
