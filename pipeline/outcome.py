@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,6 +72,11 @@ class GateDecision:
     def explain(self) -> str:
         """The metric, the slice and the values, in one phrase."""
         gate = self.gate
+        if math.isnan(self.candidate):
+            return (
+                f"{gate.metric} on slice {gate.slice} has no value, for no interaction of it was "
+                "held out (data.eval_user_share and data.new_item_share say how many are)"
+            )
         worse = "below" if gate.direction == "higher" else "above"
         compared = (
             ""

@@ -233,6 +233,13 @@ def test_refusal_names_gate_metric_slice_and_values(tmp_path):
     assert [row[2] for row in table(page, "Model gates")[1:]] == ["passed", "refused", "refused"]
 
 
+def test_refusal_for_want_of_held_out_interactions_says_where_to_hold_out_more(tmp_path):
+    unmeasured = GateDecision(CONFIG.gates.model[1], math.nan, None)
+    run = outcome(decisions=(unmeasured,), blessed=False, version=None)
+    said = banner(write(tmp_path, run))
+    assert "recall_at_20 on slice seen has no value" in said and "data.eval_user_share" in said
+
+
 def test_refusal_by_the_infra_validator_is_not_put_on_the_metrics(tmp_path):
     page = write(tmp_path, outcome(infra_blessed=False, version=None))
     assert banner(page).startswith("Refused") and "InfraValidator" in banner(page)
