@@ -9,6 +9,7 @@ from google.protobuf import json_format
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import compiler
 
+from components.push_terms import PushTerms
 from models.digests import file_digest
 from models.errors import BadInput
 from pipeline.config import load_configuration
@@ -123,14 +124,27 @@ def test_computing_waits_for_every_validator(folder):
     assert "ServedModel" in upstream["Evaluator"]
 
 
+def parameter(ir, node, name):
+    [found] = [
+        one.pipeline_node.parameters.parameters[name].field_value.string_value
+        for one in ir.nodes
+        if one.pipeline_node.node_info.id == node
+    ]
+    return found
+
+
 def test_the_cache_knows_a_schema_by_its_content(folder):
-    parameters = {
-        node.pipeline_node.node_info.id: node.pipeline_node.parameters.parameters
-        for node in compiled(folder).nodes
-    }
+    ir = compiled(folder)
     for lane in ("Catalogue", "Interactions"):
-        found = parameters[f"Schema{lane}"]["fingerprint"].field_value.string_value
+        found = parameter(ir, f"Schema{lane}", "fingerprint")
         assert found == file_digest(SCHEMAS / f"{lane.lower()}.pbtxt")
+
+
+@pytest.mark.parametrize(("keep", "canary"), [(3, True), (7, False)])
+def test_the_pusher_pushes_as_the_configuration_says(folder, keep, canary):
+    ir = compiled(folder, f"push.keep={keep}", f"push.canary={str(canary).lower()}")
+    terms = PushTerms(**json.loads(parameter(ir, "AtomicPusher", "custom_config")))
+    assert (terms.keep, terms.canary) == (keep, canary)
 
 
 def test_name_and_cache_are_those_of_the_configuration(folder):

@@ -162,30 +162,60 @@ def test_what_was_made_of_a_canary_takes_the_label_that_it_has_by_then(model, ba
     assert read_labels(base) == {STABLE: int(taken.name)}
 
 
-def test_a_pipeline_s_pusher_refuses_too_what_was_made_of_an_older_version(model, base, tmp_path):
-    served = tmp_path / "updated" / "Format-Serving"
-    shutil.copytree(model, served)
-    made, infra = standard_artifacts.Model(), standard_artifacts.InfraBlessing()
-    made.uri, infra.uri = str(served.parent), str(tmp_path)
-    infra.set_int_custom_property("blessed", 1)
+def run_pusher(model, base, terms, folder, *, infra=1, evaluator=None):
+    """A run of the pipeline's Pusher; returns what it pushed, None where it pushed nothing."""
+    served = folder / "updated" / "Format-Serving"
+    shutil.copytree(model, served, dirs_exist_ok=True)
+    made, judged = standard_artifacts.Model(), standard_artifacts.InfraBlessing()
+    made.uri, judged.uri = str(served.parent), str(folder)
+    judged.set_int_custom_property("blessed", infra)
+    inputs = {"model": [made], "infra_blessing": [judged]}
+    if evaluator is not None:
+        blessing = standard_artifacts.ModelBlessing()
+        blessing.set_int_custom_property("blessed", evaluator)
+        inputs["model_blessing"] = [blessing]
     destination = pusher_pb2.PushDestination()
     destination.filesystem.base_directory = str(base)
+    pushed = standard_artifacts.PushedModel()
+    pushed.uri = str(folder / "pushed")
+    Executor(BaseExecutor.Context(tmp_dir=str(folder), unique_id="1")).Do(
+        inputs,
+        {"pushed_model": [pushed]},
+        {
+            "custom_config": json.dumps(terms.to_config()),
+            "push_destination": proto_utils.proto_to_json(destination),
+        },
+    )
+    version = pushed.get_string_custom_property("pushed_version")
+    assert pushed.get_int_custom_property("pushed") == bool(version)
+    return base / version if version else None
 
-    def change(version):
-        pushed = standard_artifacts.PushedModel()
-        pushed.uri = str(tmp_path / "pushed")
-        Executor(BaseExecutor.Context(tmp_dir=str(tmp_path), unique_id="1")).Do(
-            {"model": [made], "infra_blessing": [infra]},
-            {"pushed_model": [pushed]},
-            {
-                "custom_config": json.dumps(PushTerms(base=version.name).to_config()),
-                "push_destination": proto_utils.proto_to_json(destination),
-            },
-        )
-        return base / pushed.get_string_custom_property("pushed_version")
 
+def test_a_pipeline_s_pusher_refuses_too_what_was_made_of_an_older_version(model, base, tmp_path):
     first = push(model, base)
-    second = change(first)
+    second = run_pusher(model, base, PushTerms(base=first.name), tmp_path)
     with pytest.raises(Refused):
-        change(first)
+        run_pusher(model, base, PushTerms(base=first.name), tmp_path)
     assert {path.name for path in base.iterdir()} == {first.name, second.name}
+
+
+@pytest.mark.parametrize("override", ["", "we need it today"])
+@pytest.mark.parametrize("evaluator", [None, 0, 1])
+def test_what_infra_validation_refused_is_never_pushed(model, base, tmp_path, override, evaluator):
+    first, terms = push(model, base), PushTerms(override=override)
+    assert run_pusher(model, base, terms, tmp_path, infra=0, evaluator=evaluator) is None
+    assert list(base.iterdir()) == [first] and read_labels(base) == {STABLE: int(first.name)}
+
+
+def test_what_evaluator_refused_is_pushed_for_a_reason_alone(model, base, tmp_path):
+    assert run_pusher(model, base, PushTerms(), tmp_path, evaluator=0) is None
+    assert not base.exists()
+    version = run_pusher(model, base, PushTerms(override="sale"), tmp_path, evaluator=0)
+    assert read_labels(base) == {STABLE: int(version.name)} and files(version) == files(model)
+
+
+def test_a_canary_by_the_terms_leaves_the_stable_version(model, base, tmp_path):
+    terms = PushTerms(canary=True)
+    first = push(model, base)
+    second = run_pusher(model, base, terms, tmp_path)
+    assert read_labels(base) == {STABLE: int(first.name), CANARY: int(second.name)}
