@@ -72,6 +72,13 @@ def test_a_promotion_that_was_killed_is_finished_by_the_command_once_more(root, 
     assert push(root, 2).label == STABLE
 
 
+def test_without_a_canary_nothing_is_promoted(root):
+    before = pushes(root)
+    refused = debut("promote", "--root", root)
+    assert refused.exit_code == 2 and "is a canary. `debut run --set" in refused.stderr
+    assert read_labels(serving_folder(root)) == {STABLE: 2} and pushes(root) == before
+
+
 @pytest.mark.parametrize("step", ["record_push", "write_labels"])
 def test_a_rollback_that_was_killed_is_finished_by_the_command_once_more(root, monkeypatch, step):
     serving, left = serving_folder(root), pushes(root)[-1]
