@@ -256,14 +256,20 @@ class TestChanges:
 
     @pytest.mark.parametrize("token", [None, "guess", ""])
     def test_without_the_token_nothing_is_changed(self, own_root, place, token):
-        http = Http(place.console(own_root, token_file=place.token_file))
-        response = tell(http, "promote", token, version=str(NEW))
-        assert response.status_code == 401
-        assert response.headers["WWW-Authenticate"] == "Bearer"
-        refused = http.get("/api/promote")
-        assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
-        assert refused.content_type == "application/json"
+        console = place.console(own_root, token_file=place.token_file)
+        http, before = Http(console), versions_on_disk(serving_folder(own_root))
+        paths = [rule.rule for rule in console._routes.iter_rules() if "POST" in rule.methods]
+        assert {"/api/promote", "/api/rollback"} <= set(paths)
+        body = {"version": str(OLD), "newest": str(NEW), "reason": "why"}
+        for path in paths:
+            response = tell(http, path.removeprefix("/api/"), token, **body)
+            assert response.status_code == 401, path
+            assert response.headers["WWW-Authenticate"] == "Bearer"
+            refused = http.get(path)
+            assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
+            assert refused.content_type == "application/json"
         assert read_labels(serving_folder(own_root)) == {STABLE: OLD, CANARY: NEW}
+        assert versions_on_disk(serving_folder(own_root)) == before
 
     def test_with_it_the_canary_is_promoted_and_a_version_taken_back(self, own_root, place):
         http = Http(place.console(own_root, token_file=place.token_file))

@@ -2,13 +2,15 @@
 
 import gzip
 import hashlib
+import itertools
 import socket
 
 import grpc
 import pytest
 import requests
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tensorflow_serving.apis import get_model_status_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 
 from serving.access.auth import Tokens, read_tokens
 from serving.status import StatusError
@@ -33,12 +35,14 @@ def hashes(tokens):
 
 @pytest.fixture
 def server(start_server, models, tmp_path):
-    path = tmp_path / "tokens"
-    path.write_text("# two clients\n\n" + hashes(TOKENS))
+    tokens, monitoring = tmp_path / "tokens", tmp_path / "monitoring.config"
+    tokens.write_text("# two clients\n\n" + hashes(TOKENS))
+    monitoring.write_text("prometheus_config { enable: true }")
     return start_server(
         "--model_name=scale",
         f"--model_base_path={models / 'scale'}",
-        f"--auth_token_file={path}",
+        f"--auth_token_file={tokens}",
+        f"--monitoring_config_file={monitoring}",
         "--enable_grpc_healthcheck_service",
     )
 
@@ -47,21 +51,35 @@ def metadata(value):
     return () if value is None else (("authorization", value),)
 
 
-def test_grpc_needs_a_token_for_every_method(server):
+def test_grpc_lets_each_token_in(server):
     for token in TOKENS:
         answer = server.prediction.Predict(
             float_request([1.0]), metadata=metadata(f"Bearer {token}"), timeout=20
         )
         assert list(answer.outputs["y"].float_val) == [30.0]
-    for value in WRONG:
-        for method, request in (
-            (server.prediction.Predict, float_request([1.0])),
-            (server.models.GetModelStatus, get_model_status_pb2.GetModelStatusRequest()),
-        ):
-            with pytest.raises(grpc.RpcError) as caught:
-                method(request, metadata=metadata(value), timeout=20)
-            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
-            assert caught.value.details() == "A valid bearer token is required."
+
+
+def test_grpc_needs_a_token_for_every_method(server):
+    services = [
+        *prediction_service_pb2.DESCRIPTOR.services_by_name.values(),
+        *model_service_pb2.DESCRIPTOR.services_by_name.values(),
+        *reflection_pb2.DESCRIPTOR.services_by_name.values(),
+    ]
+    methods = [
+        f"/{service.full_name}/{one.name}" for service in services for one in service.methods
+    ]
+    assert {method.rpartition("/")[2] for method in methods} == {
+        "Classify", "Regress", "Predict", "MultiInference", "GetModelMetadata", "GetModelStatus",
+        "HandleReloadConfigRequest", "ServerReflectionInfo",
+    }  # fmt: skip
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        for method in methods:
+            call = channel.unary_unary(method)
+            for value in WRONG:
+                with pytest.raises(grpc.RpcError) as caught:
+                    call(b"", metadata=metadata(value), timeout=20)
+                assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED, method
+                assert caught.value.details() == "A valid bearer token is required."
 
 
 def test_health_needs_no_token(server):
@@ -73,31 +91,37 @@ def test_health_needs_no_token(server):
 
 def test_rest_needs_a_token_for_every_path_of_the_api(server):
     base = f"http://127.0.0.1:{server.rest_port}"
-    body = b'{"instances": [1.0]}'
+    model, body = f"{base}/v1/models/scale", b'{"instances": [1.0]}'
+    asked = [("GET", path) for path in ("", "/metadata", "/versions/3", "/versions/3/metadata")]
+    asked += [("POST", path) for path in (":predict", ":classify", ":regress")]
     with requests.Session() as session:
-        for value in WRONG:
+        for (method, path), value in itertools.product(asked, WRONG):
             headers = {} if value is None else {"Authorization": value}
-            for answer in (
-                session.get(f"{base}/v1/models/scale", headers=headers, timeout=20),
-                session.post(
-                    f"{base}/v1/models/scale:predict",
-                    data=gzip.compress(body),
-                    headers=headers | {"Content-Encoding": "gzip"},
-                    timeout=20,
-                ),
-            ):
-                assert answer.status_code == 401
-                assert answer.json() == {"error": "A valid bearer token is required."}
-                assert answer.headers["WWW-Authenticate"] == "Bearer"
+            answer = session.request(
+                method,
+                model + path,
+                data=gzip.compress(body) if method == "POST" else None,
+                headers=headers | {"Content-Encoding": "gzip"},
+                timeout=20,
+            )
+            assert answer.status_code == 401, path
+            assert answer.json() == {"error": "A valid bearer token is required."}
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
         # The connection that was refused is still good.
         answer = session.post(
-            f"{base}/v1/models/scale:predict",
+            f"{model}:predict",
             data=body,
             headers={"Authorization": f"bearer {TOKENS[1]}"},
             timeout=20,
         )
         assert answer.json() == {"predictions": [30.0]}
         assert session.get(f"{base}/elsewhere", timeout=20).status_code == 404
+
+
+def test_metrics_need_no_token(server):
+    page = f"http://127.0.0.1:{server.rest_port}/monitoring/prometheus/metrics"
+    answer = requests.get(page, timeout=20)
+    assert answer.status_code == 200 and "# TYPE " in answer.text
 
 
 def test_a_body_without_a_token_is_not_read_without_end(server):
