@@ -1,16 +1,21 @@
 """What is learned of first interactions, on a made-up shop whose items sell at a lasting pace."""
 
+import dataclasses
+import functools
+
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from models.few_shot.adaptation import learn_adaptation
 from models.few_shot.clock import ShopClock
 from models.few_shot.evidence import FEATURES
-from models.few_shot.revealing import COUNTS
+from models.few_shot.revealing import COUNTS, Revealing
 from models.few_shot.weights import EvidenceWeights
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import SimulatedLaunch, purchase_matrix
 from models.interactions import Interactions
+from models.ranking import ranking_quality
 
 USERS, ITEMS, TARGETS = 150, 120, 60
 
@@ -84,3 +89,164 @@ def test_too_little_to_learn_from_leaves_the_text_alone(launches):
     none = EvidenceWeights.none()
     for name, column in vars(learned).items():
         np.testing.assert_array_equal(column, getattr(none, name))
+
+
+class Told:
+    """A launch whose targets have had their first interactions, by the definition: one at a time.
+
+    Attributes:
+        features: float64 [m, F], of the items that have at least three interactions more.
+        logits, inherit, own: float64 [n, m], of the users who bought some of these later.
+        wanted: bool [n, m], what they bought later.
+        had: bool [n, m], what they had by then.
+        level: log of how much more such items are bought than the text promises.
+    """
+
+    def __init__(self, interactions, aligned, k):
+        launch = aligned.launch
+        history = launch.history.toarray().astype(float)
+        lent = self._strongest(aligned.weights.T)
+        scores = np.maximum(history @ launch.teacher, 0.0)
+        active = history.any(axis=1)
+        leaning = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-9)
+        background = leaning[active].mean(axis=0)
+        lifts = np.log((leaning / background + 0.3) / 1.3)
+        logits = self._logits(history @ launch.teacher @ aligned.weights)
+        powers = np.exp(logits[active])
+        promised = (powers / powers.sum(axis=1, keepdims=True)).mean(axis=0) * TARGETS
+
+        order = np.lexsort((interactions.user, interactions.timestamp))
+        bought = [order[interactions.item[order] == item] for item in launch.targets]
+        count = np.array([len(rows) for rows in bought])
+        reached = np.flatnonzero(count >= k + 3)
+        share = [self._clock(interactions, row) for row in range(len(interactions))]
+        features, adapted = [], np.zeros_like(lent)
+        had, wanted = np.zeros((2, USERS, TARGETS), bool)
+        for item in reached:
+            first, later = bought[item][:k], bought[item][k:]
+            supporters, begin, end = interactions.user[first], share[first[0]], share[first[-1]]
+            adapted[item] = lent[item] * np.exp(lifts[supporters].sum(axis=0) / np.sqrt(k))
+            adapted[item] /= adapted[item].sum()
+            features.append(
+                [
+                    np.log(k - 1) - np.log(1000 * (end - begin) + 1) if k > 1 else 0.0,
+                    1 - end,
+                    np.log(1 - end + 0.02),
+                    np.log(promised[item]),
+                    np.log1p(history[supporters].sum(axis=1)).mean(),
+                    interactions.rating[first].mean(),
+                ]
+            )
+            had[supporters, item] = wanted[interactions.user[later], item] = True
+        self.features = np.array(features)
+        users = wanted.any(axis=1) & active
+        shown = np.ix_(users, reached)
+        self.had, self.wanted, self.logits = had[shown], wanted[shown], logits[shown]
+        self.inherit, self.own = (
+            self._ratio(values, adapted, lent)[shown] for values in (scores, history)
+        )
+        more = (count[count >= k].mean() - k + 0.5) / (count.mean() + 0.5)
+        self.level = np.log(more * promised.mean() / promised[count >= k].mean())
+
+    def _strongest(self, weights):
+        """The eight positive weights of each target, with sum 1."""
+        kept = np.zeros(weights.shape)
+        for item, row in enumerate(weights):
+            best = np.argsort(-row)[:8]
+            kept[item, best] = row[best] / row[best].sum()
+        return kept
+
+    def _logits(self, inherited):
+        mean = np.maximum(inherited.mean(axis=1, keepdims=True), 0.0)
+        return np.log(np.maximum(inherited, 0.0) / (mean + 1e-4) + 0.1)
+
+    def _clock(self, interactions, row):
+        """Share of the shop's interactions by then, those of the same second in the middle."""
+        times, now = interactions.timestamp, interactions.timestamp[row]
+        return (times < now).mean() + (times == now).mean() / 2
+
+    def _ratio(self, values, adapted, lent):
+        floor = 0.05 * (values @ lent.mean(axis=0))[:, np.newaxis] + 1e-9
+        return np.log((values @ adapted.T + floor) / (values @ lent.T + floor))
+
+    def added(self, scaled, weights):
+        """By weights of the features and of the two ratios."""
+        return scaled @ weights[:-2] + weights[-2] * self.inherit + weights[-1] * self.own
+
+    def quality(self, logits):
+        """Mean of the users' recall and NDCG at 20."""
+        return np.mean(ranking_quality(logits - 100.0 * self.had, self.wanted, 20))
+
+
+def two_launches():
+    """Each half of a shop's items is launched once, and people give ratings."""
+    interactions, aligned = make(pace=True)
+    random = np.random.default_rng(1)
+    rating = random.uniform(size=len(interactions)).astype(np.float32)
+    interactions = dataclasses.replace(interactions, rating=rating)
+    purchases = purchase_matrix(interactions.user, interactions.item, (USERS, ITEMS))
+    other = SimulatedLaunch.hide(
+        purchases, targets=np.arange(TARGETS, ITEMS), anchors=np.arange(TARGETS),
+        regularization=20.0,
+    )  # fmt: skip
+    weights = random.random((TARGETS, ITEMS - TARGETS)).astype(np.float32)
+    return interactions, [aligned, AlignedLaunch(other, weights)]
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_what_a_launch_reveals_is_what_the_definition_says(k):
+    interactions, launches = two_launches()
+    clock = ShopClock.of(interactions.timestamp)
+    for aligned in launches:
+        revealed = Revealing(aligned, interactions, clock, 8).reveal(k)
+        told = Told(interactions, aligned, k)
+        for name in ("logits", "inherit", "own", "features", "level"):
+            np.testing.assert_allclose(
+                getattr(revealed, name), getattr(told, name), atol=2e-3, err_msg=name
+            )
+        np.testing.assert_array_equal(revealed.wanted, told.wanted)
+        np.testing.assert_array_equal(revealed.struck, -100.0 * told.had)
+
+
+def test_what_is_learned_is_the_best_multiple_of_what_explains_later_purchases_best():
+    k = 5
+    interactions, launches = two_launches()
+    learned = learn(interactions, launches).at(k)
+    parts = [Told(interactions, aligned, k) for aligned in launches]
+    features = np.concatenate([part.features for part in parts])
+    center, spread = features.mean(axis=0), features.std(axis=0)
+    np.testing.assert_allclose(learned.center[0], center, atol=1e-3)
+    np.testing.assert_allclose(learned.precision[0], 1 / spread, rtol=1e-2)
+    scaled = [np.clip((part.features - center) / spread, -3, 3) for part in parts]
+
+    def loss(w):
+        """Of every user's choices, in the mean."""
+        value = (w[1:] ** 2).sum() / len(features) / 2
+        for part, own in zip(parts, scaled, strict=True):
+            logits = w[0] * part.logits + part.added(own, w[1:]) - 100.0 * part.had
+            logits = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+            target = part.wanted / part.wanted.sum(axis=1, keepdims=True)
+            value -= (target * logits).sum(axis=1).mean() / len(parts)
+        return value
+
+    fitted = minimize(loss, np.r_[1.0, np.zeros(8)]).x
+    weights, text = fitted[1:] / fitted[0], fitted[0]
+    quality = {
+        strength: np.mean(
+            [
+                part.quality(part.logits + part.added(own, strength * weights))
+                for part, own in zip(parts, scaled, strict=True)
+            ]
+        )
+        for strength in (0.0, 0.3, 0.6, 0.8)
+    }
+    # Of two that give lists as good, the fit's rounding decides.
+    strength = min(quality, key=lambda one: abs(learned.weight[0, 0] - one * weights[0]))
+    assert quality[strength] > max(quality.values()) - 0.001 > quality[0.0] + 0.1
+    # Each of these would else be within what the fit leaves open.
+    assert abs(text - 1) > 0.2 and abs(weights[-2] - weights[-1]) > 0.1
+    level = strength * np.mean([part.level for part in parts]) / text
+    close = functools.partial(np.testing.assert_allclose, rtol=0.1, atol=0.01)
+    close(learned.weight[0], strength * weights[:-2])
+    close([learned.inherit[0], learned.own[0]], strength * weights[-2:])
+    close(learned.level[0], level)
