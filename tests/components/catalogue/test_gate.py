@@ -14,17 +14,20 @@ USERS, ITEMS = ["ann", "bob", "eve"], ["a", "b", "c", "d"]
 
 @dataclass
 class Table:
-    """A score for each item, and the same list for everybody."""
+    """A score for each item, and the same list for everybody; of some users other ones."""
 
     score: dict[str, float]
     listed: list[str] = field(default_factory=list)
     similar: list[str] = field(default_factory=list)
+    scores_of: dict[str, dict[str, float]] = field(default_factory=dict)
+    lists_of: dict[str, list[str]] = field(default_factory=dict)
 
     def scores(self, users, items):
-        return np.array([self.score[item] for item in items], np.float32)
+        pairs = zip(users, items, strict=True)
+        return np.array([self.scores_of.get(u, self.score)[i] for u, i in pairs], np.float32)
 
     def lists(self, users, k):
-        return [self.listed for _ in users]
+        return [self.lists_of.get(user, self.listed) for user in users]
 
     def alike(self, items, k):
         return [self.similar for _ in items]
@@ -34,9 +37,9 @@ def score(**changes):
     return {item: float(place) for place, item in enumerate(ITEMS)} | changes
 
 
-def gate(interactions=()):
+def gate(interactions=(), users=USERS):
     return Gate(
-        Table(score()), users=USERS, items=ITEMS, named=["d"], anchors=["a"],
+        Table(score()), users=users, items=ITEMS, named=["d"], anchors=["a"],
         interactions=interactions,
     )  # fmt: skip
 
@@ -55,6 +58,27 @@ def test_a_buyer_is_not_offered_the_purchase():
         gate(bought).check(Table(score(), listed=["d"]), unavailable=[])
 
 
+def test_the_one_buyer_among_very_many_users_is_not_offered_the_purchase():
+    users = [f"user-{number}" for number in range(100)]
+    for buyer in users:
+        asked = gate([FirstInteraction("d", buyer, 5, 1.0)], users)
+        with pytest.raises(Refused, match="item d to a user who has bought it"):
+            asked.check(Table(score(), lists_of={buyer: ["d"]}), unavailable=[])
+
+
+def test_of_32_users_no_one_s_score_may_change():
+    users = [f"user-{number}" for number in range(32)]
+    for user in users:
+        with pytest.raises(Refused, match="no file names changed"):
+            gate(users=users).check(Table(score(), scores_of={user: score(b=2.0)}), unavailable=[])
+
+
+def test_a_score_may_differ_by_a_ten_thousandth():
+    gate().check(Table(score(b=1.00009)), unavailable=[])
+    with pytest.raises(Refused, match=r"no file names changed by 0\.00011"):
+        gate().check(Table(score(b=1.00011)), unavailable=[])
+
+
 def test_whoever_bought_an_item_of_training_may_be_told_anything():
     bought = [FirstInteraction("a", user, 5, 1.0) for user in USERS]
     gate(bought).check(Table(score(b=7.0), listed=["a"]), unavailable=[])
@@ -64,3 +88,8 @@ def test_whoever_bought_an_item_of_training_may_be_told_anything():
 def test_an_item_that_is_not_available_is_offered_nowhere(place):
     with pytest.raises(Refused, match="item c, which is not available"):
         gate().check(Table(score(), **{place: ["a", "c"]}), unavailable=["c"])
+
+
+def test_somebody_unknown_is_not_offered_what_is_not_available_either():
+    with pytest.raises(Refused, match="item c, which is not available"):
+        gate().check(Table(score(), lists_of={"": ["a", "c"]}), unavailable=["c"])
