@@ -1,5 +1,6 @@
 """A server's own labels: for the path that it sees the versions at, and after every change."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2 as config_pb2
 
 from pipeline.own_labels import own_labels
-from serving.version_labels import CANARY, STABLE, config_file, write_labels
+from serving.version_labels import CANARY, STABLE, config_file, read_labels, write_labels
 
 
 @pytest.fixture
@@ -61,15 +62,28 @@ def test_a_push_that_saw_the_root_at_another_path_is_followed(base):
         assert read(config_file(base)).base_path == "/mnt/other/serving/debut"
 
 
-def test_the_last_labels_hold_while_the_root_is_away_or_its_file_is_broken(base):
+def test_the_last_labels_hold_while_the_root_is_away_or_its_file_is_broken(base, monkeypatch):
+    reads = threading.Semaphore(0)
+
+    def counted(folder):
+        reads.release()
+        return read_labels(folder)
+
+    def wait_for_a_read():
+        while reads.acquire(blocking=False):
+            pass
+        for _ in range(2):  # by the second one the first is done
+            assert reads.acquire(timeout=60)
+
+    monkeypatch.setattr("pipeline.own_labels.read_labels", counted)
     write_labels(base, {STABLE: 1, CANARY: 2})
     with own_labels(base) as file:
         good = file.read_text()
         config_file(base).write_text("labels, please")
-        time.sleep(2)
+        wait_for_a_read()
         assert file.read_text() == good
         away = base.rename(base.with_name("away"))
-        time.sleep(2)
+        wait_for_a_read()
         assert file.read_text() == good
         away.rename(base)
         write_labels(base, {STABLE: 2})
