@@ -301,15 +301,27 @@ def test_of_several_versions_in_place_of_a_broken_one_the_newest_stays(start_ser
     assert states == {3: "END", 2: "AVAILABLE", 1: "END"}
 
 
-def test_reload_waiting_for_an_absent_path_does_not_block_the_next_one(
-    start_server, base, tmp_path
+def test_reload_waits_for_an_absent_path_and_does_not_block_the_next_one(
+    start_server, base, tmp_path, monkeypatch
 ):
-    server = serve(start_server, base)
-    request = config(("scale", base), ("later", tmp_path / "later"))
-    waiting = server.models.HandleReloadConfigRequest.future(request, timeout=60)
-    time.sleep(0.5)
-    reload(server, ("scale", base))
-    waiting.cancel()
+    later, waits, wait = tmp_path / "later", threading.Semaphore(0), ServedModel.wait_until_settled
+
+    def counted(model, seconds):
+        if model.name == "later":
+            waits.release()
+        return wait(model, seconds)
+
+    monkeypatch.setattr(ServedModel, "wait_until_settled", counted)
+    server, both = serve(start_server, base), (("scale", base), ("later", later))
+    waiting = server.models.HandleReloadConfigRequest.future(config(*both), timeout=120)
+    for _ in range(3):  # that it waits no longer is looked at in between
+        assert waits.acquire(timeout=60)
+    reload(server, *both)
+    assert not waiting.done()
+    later.mkdir()
+    saved_models.save_scale(str(later), 1, 10)
+    waiting.result()
+    assert server.states("later")[1][0] == "AVAILABLE"
 
 
 def test_status_of_what_was_never_there_is_not_found(suite):
