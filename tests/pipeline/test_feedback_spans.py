@@ -1,7 +1,5 @@
 import csv
 import gzip
-import hashlib
-import hmac
 import json
 
 import pytest
@@ -17,13 +15,9 @@ from pipeline.config import load_configuration
 from pipeline.feedback_spans import export_span
 from serving.answers import Ranking
 from serving.feedback.log import FeedbackLog
+from tests.pseudonyms import KEY, hashed
 
-KEY = b"key"
 PURCHASES = ("purchase",)
-
-
-def hashed(user):
-    return hmac.new(KEY, user.encode(), hashlib.sha256).hexdigest()
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+import contextlib
+import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -14,6 +16,31 @@ from serving import flags
 from serving.ports import free_port
 from serving.server import ModelServer
 from tests.serving import saved_models
+from tests.serving.clients import CLIENTS
+
+
+def accepts(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_until(condition, what, seen=""):
+    """Looks again and again, as long as a slow machine may need; says what was seen if in vain."""
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"It never came about that {what}. {seen}")
+
+
+@contextlib.contextmanager
+def unknown_yet():
+    """Lets pass that a server does not know of a model or a label."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        if error.code() not in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT):
+            raise
 
 
 @dataclass
@@ -40,31 +67,34 @@ class Endpoint:
         }
 
     def wait_for(self, model, version, state):
-        """Waits until a version is in a state, as a slow machine may need."""
-        for _ in range(600):
-            if self.states(model).get(version, ("",))[0] == state:
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"{model} {version} never {state}: {self.states(model)}")
+        """Waits until a version is in a state, be its model not even known yet."""
+        seen = {}
+
+        def is_so():
+            with unknown_yet():
+                seen.update(self.states(model))
+            return seen.get(version, ("",))[0] == state
+
+        wait_until(is_so, f"{model} {version} is {state}", seen)
 
 
+@contextlib.contextmanager
 def endpoint(grpc_port, rest_port=0):
-    channel = grpc.insecure_channel(
-        f"127.0.0.1:{grpc_port}", options=[("grpc.max_receive_message_length", -1)]
-    )
-    return Endpoint(
-        grpc_port,
-        rest_port,
-        prediction_service_pb2_grpc.PredictionServiceStub(channel),
-        model_service_pb2_grpc.ModelServiceStub(channel),
-    )
+    unlimited = [("grpc.max_receive_message_length", -1)]
+    with grpc.insecure_channel(f"127.0.0.1:{grpc_port}", options=unlimited) as channel:
+        yield Endpoint(
+            grpc_port,
+            rest_port,
+            prediction_service_pb2_grpc.PredictionServiceStub(channel),
+            model_service_pb2_grpc.ModelServiceStub(channel),
+        )
 
 
 class Servers:
     """Starts servers inside the test's process, on real ports; stops them at the end."""
 
     def __init__(self):
-        self.running = []
+        self._running = contextlib.ExitStack()
 
     def __call__(self, *arguments):
         ports = free_port(), free_port()
@@ -77,14 +107,15 @@ class Servers:
             ]
         )
         assert not parsed.unknown and not parsed.lacking
-        server = ModelServer(parsed, threading.Event())
+        stopping = threading.Event()
+        server = ModelServer(parsed, stopping)
         server.start()
-        self.running.append(server)
-        return endpoint(*ports)
+        self._running.callback(server.drain)
+        self._running.callback(stopping.set)
+        return self._running.enter_context(endpoint(*ports))
 
     def stop(self):
-        for server in self.running:
-            server.drain()
+        self._running.close()
 
 
 @pytest.fixture
@@ -92,6 +123,12 @@ def start_server():
     servers = Servers()
     yield servers
     servers.stop()
+
+
+@pytest.fixture(params=CLIENTS)
+def connect(request):
+    """The class of each client in turn; all tests hold for both."""
+    return CLIENTS[request.param]
 
 
 @pytest.fixture(scope="session")

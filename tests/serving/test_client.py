@@ -12,16 +12,9 @@ from serving.asking.connection import Attempts
 from serving.async_client import AsyncClient
 from serving.client import Client
 from serving.ports import free_port
-from tests.serving.clients import CLIENTS
 from tests.serving.scripted_server import ScriptedServer, ranking
 
 UNAVAILABLE, INTERNAL = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL
-
-
-@pytest.fixture(params=CLIENTS)
-def connect(request):
-    """The class of each client in turn; all tests hold for both."""
-    return CLIENTS[request.param]
 
 
 @pytest.fixture

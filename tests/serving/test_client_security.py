@@ -6,14 +6,7 @@ import trustme
 
 from models.errors import BadInput, DebutError, Unreachable
 from serving.client_credentials import Tls, token_from_file
-from tests.serving.clients import CLIENTS
 from tests.serving.scripted_server import ScriptedServer, ranking
-
-
-@pytest.fixture(params=CLIENTS)
-def connect(request):
-    """The class of each client in turn; all tests hold for both."""
-    return CLIENTS[request.param]
 
 
 class Authority:

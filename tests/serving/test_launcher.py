@@ -15,6 +15,7 @@ from models.errors import BadInput
 from serving import launcher, session_config
 from serving.client import Client
 from serving.ports import free_port
+from tests.processes import running
 
 ARGUMENTS: dict[str, Any] = {
     "base_path": "/data/serving/debut",
@@ -156,7 +157,7 @@ def serve(models, port, *, rest_port=0, rest_seconds=60, engine="embedded", path
         f" grpc_port={port}, rest_port={rest_port}, say={say}))"
     )
     environment = os.environ | ({"PATH": path} if path else {})
-    return subprocess.Popen(
+    return running(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -167,14 +168,14 @@ def serve(models, port, *, rest_port=0, rest_seconds=60, engine="embedded", path
 
 def test_serve_says_when_it_is_ready_and_passes_the_signal_on(models):
     port = free_port()
-    process = serve(models, port)
-    line = process.stdout.readline()
-    assert line == f"Serving debut version 1: gRPC on 127.0.0.1:{port} [embedded]\n"
-    with Client(f"127.0.0.1:{port}") as client:
-        assert client.recommend(["u"], k=1)[0].item_ids == ["apple"]
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode == 0
+    with serve(models, port) as process:
+        line = process.stdout.readline()
+        assert line == f"Serving debut version 1: gRPC on 127.0.0.1:{port} [embedded]\n"
+        with Client(f"127.0.0.1:{port}") as client:
+            assert client.recommend(["u"], k=1)[0].item_ids == ["apple"]
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
 
 
 def test_signal_that_does_not_interrupt_the_waiting_is_passed_on_too(models):
@@ -183,21 +184,18 @@ def test_signal_that_does_not_interrupt_the_waiting_is_passed_on_too(models):
         "lambda line: threading.Timer(1, lambda: "
         "signal.pthread_kill(threading.get_ident(), signal.SIGTERM)).start()"
     )
-    process = serve(models, free_port(), say=to_another_thread)
-    try:
+    with serve(models, free_port(), say=to_another_thread) as process:
         process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 0
+        assert process.returncode == 0
 
 
 def test_embedded_server_ends_where_serve_is_killed(models):
-    process = serve(models, free_port())
-    process.stdout.readline()
-    servers = psutil.Process(process.pid).children()
-    process.kill()
-    process.communicate(timeout=60)
-    gone, alive = psutil.wait_procs(servers, timeout=60)
+    with serve(models, free_port()) as process:
+        process.stdout.readline()
+        servers = psutil.Process(process.pid).children()
+        process.kill()
+        process.communicate(timeout=60)
+        gone, alive = psutil.wait_procs(servers, timeout=60)
     assert len(gone) == 1 and not alive
 
 
@@ -211,20 +209,20 @@ def test_rest_is_named_where_it_answers(models, tmp_path, script, rest_seconds):
     executable(tmp_path, "tensorflow_model_server", script)
     port, rest = free_port(), free_port()
     path = f"{tmp_path}:{os.environ['PATH']}"
-    process = serve(
+    with serve(
         models, port, rest_port=rest, rest_seconds=rest_seconds, engine="binary", path=path
-    )
-    line = process.stdout.readline()
-    assert line.startswith(f"Serving debut version 1: gRPC on 0.0.0.0:{port}")
-    assert (f"REST on 0.0.0.0:{rest}" in line) is (script == EMBEDDED)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode == 0
+    ) as process:
+        line = process.stdout.readline()
+        assert line.startswith(f"Serving debut version 1: gRPC on 0.0.0.0:{port}")
+        assert (f"REST on 0.0.0.0:{rest}" in line) is (script == EMBEDDED)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
 
 
 def test_server_that_ends_by_itself_is_an_error(models, tmp_path):
     executable(tmp_path, "tensorflow_model_server", "exit 3")
-    process = serve(models, free_port(), engine="binary", path=str(tmp_path))
-    _, errors = process.communicate(timeout=60)
+    with serve(models, free_port(), engine="binary", path=str(tmp_path)) as process:
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "(binary) ended by itself with exit code 3" in errors

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +17,8 @@ from serving.main import main
 from serving.ports import free_port
 from serving.server import ModelServer
 from serving.status import StatusError
-from tests.serving.conftest import endpoint
+from tests.processes import running
+from tests.serving.conftest import accepts, endpoint, wait_until
 from tests.serving.saved_models import (
     Held,
     float_request,
@@ -44,7 +44,7 @@ def run(*arguments):
 def start(*arguments, log=None):
     """Starts a server process; its standard output is captured."""
     command = [sys.executable, "-m", "serving.main", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    return running(command, stdout=subprocess.PIPE, stderr=log, text=True)
 
 
 def test_value_that_does_not_fit_prints_the_usage():
@@ -92,38 +92,33 @@ def test_model_that_can_not_be_loaded_ends_the_start(tmp_path):
 
 def test_sigterm_finishes_the_request_in_flight_and_ends_with_0(models, tmp_path):
     port, socket_path = free_port(), tmp_path / "grpc.sock"
-    process = start(
+    arguments = [
         f"--port={port}",
         f"--grpc_socket_path={socket_path}",
         "--model_name=probe",
         f"--model_base_path={models / 'probe'}",
         "--nope=1",
-    )
-    with grpc.insecure_channel(f"unix:{socket_path}") as channel:
-        grpc.channel_ready_future(channel).result(timeout=120)
-    server = endpoint(port)
-    held = Held(server, tmp_path)
-    process.send_signal(signal.SIGTERM)
-    while _accepts(port):
-        time.sleep(0.05)
-    assert held.let_go().model_spec.version.value == 1
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+    ]
+    with start(*arguments) as process, endpoint(port) as server:
+        with grpc.insecure_channel(f"unix:{socket_path}") as channel:
+            grpc.channel_ready_future(channel).result(timeout=120)
+        held = Held(server, tmp_path)
+        process.send_signal(signal.SIGTERM)
+        while accepts(port):
+            time.sleep(0.05)
+        assert held.let_go().model_spec.version.value == 1
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
     assert output.startswith("unknown argument: --nope=1\nusage: main.py")
-
-
-def _accepts(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_the_log_of_a_start_says_nothing_of_what_libraries_deprecate(tmp_path):
     save_scale(str(tmp_path / "scale"), 1, 10)
     write_warm_up(str(tmp_path / "scale" / "1"), [predict_record(float_request([1.0]))])
     port, log = free_port(), tmp_path / "log"
-    with log.open("w") as file:
-        process = start(f"--port={port}", f"--model_base_path={tmp_path / 'scale'}", log=file)
-        while not _accepts(port):
+    arguments = [f"--port={port}", f"--model_base_path={tmp_path / 'scale'}"]
+    with log.open("w") as file, start(*arguments, log=file) as process:
+        while not accepts(port):
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
@@ -134,12 +129,26 @@ def test_the_log_of_a_start_says_nothing_of_what_libraries_deprecate(tmp_path):
 
 
 def test_signal_while_waiting_for_a_first_version_ends_with_0(tmp_path):
-    process = start(f"--model_base_path={tmp_path}", f"--port={free_port()}")
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(2)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
-    assert process.returncode == 0
+    # It has asked before whether to stop, and asks once more.
+    code = (
+        "import sys\n"
+        "from serving import main\n"
+        "from serving.versions.served_model import ServedModel\n"
+        "wait = ServedModel.wait_until_settled\n"
+        "def told(*arguments):\n"
+        "    print('waits', flush=True)\n"
+        "    return wait(*arguments)\n"
+        "ServedModel.wait_until_settled = told\n"
+        "sys.exit(main.main())\n"
+    )
+    command = [sys.executable, "-c", code]
+    flags = [f"--model_base_path={tmp_path}", f"--port={free_port()}"]
+    with running([*command, *flags], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["waits\n"] * 2
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=120)
+        assert process.returncode == 0
 
 
 def test_signal_in_the_midst_of_the_wait_for_it_ends_with_0(models):
@@ -159,11 +168,8 @@ def test_signal_in_the_midst_of_the_wait_for_it_ends_with_0(models):
         "sys.exit(main.main())\n"
     )
     flags = [f"--port={free_port()}", f"--model_base_path={models / 'probe'}"]
-    process = subprocess.Popen([sys.executable, "-c", code, *flags])
-    try:
+    with running([sys.executable, "-c", code, *flags]) as process:
         assert process.wait(120) == 0
-    finally:
-        process.kill()
 
 
 def test_config_file_is_polled(start_server, models, tmp_path, caplog):
@@ -180,18 +186,9 @@ def test_config_file_is_polled(start_server, models, tmp_path, caplog):
     # A file that is no text is refused, and the next one is read all the same.
     (tmp_path / "broken").write_bytes(b"\xff\xfe")
     (tmp_path / "broken").rename(config)
-    for _ in range(100):
-        if "not a text file" in caplog.text:
-            break
-        time.sleep(0.1)
-    assert "not a text file" in caplog.text
+    wait_until(lambda: "not a text file" in caplog.text, "the file is refused")
     write("scale", "probe")
-    for _ in range(100):
-        try:
-            server.wait_for("probe", 1, "AVAILABLE")
-            break
-        except grpc.RpcError:
-            time.sleep(0.1)
+    server.wait_for("probe", 1, "AVAILABLE")
     assert server.states("scale")[3][0] == "AVAILABLE"
 
 

@@ -57,15 +57,16 @@ def test_rest_port_equal_to_the_grpc_port_leaves_rest_out(models):
     port = free_port()
     arguments = [f"--port={port}", f"--rest_api_port={port}", "--bind_address=127.0.0.1"]
     parsed = flags.parse([*arguments, f"--model_base_path={models / 'scale'}"])
-    server = ModelServer(parsed, threading.Event())
-    server.start()
+    running = ModelServer(parsed, threading.Event())
+    running.start()
     try:
-        answer = endpoint(port).prediction.Predict(float_request([1.0], model="default"))
+        with endpoint(port) as server:
+            answer = server.prediction.Predict(float_request([1.0], model="default"))
         assert answer.outputs["y"].float_val[0] == 30.0
         with pytest.raises(requests.ConnectionError):
             requests.get(f"http://127.0.0.1:{port}/v1/models/default", timeout=10)
     finally:
-        server.drain()
+        running.drain()
 
 
 def test_unix_socket_answers_beside_the_port(start_server, models, tmp_path):
@@ -87,22 +88,26 @@ def test_no_port_is_open_while_one_model_has_no_version(models, tmp_path):
     parsed = flags.parse(
         [f"--port={port}", "--bind_address=127.0.0.1", f"--model_config_file={config}"]
     )
-    server = ModelServer(parsed, stopping)
-    starting = threading.Thread(target=server.start)
+    running = ModelServer(parsed, stopping)
+    starting = threading.Thread(target=running.start)
     starting.start()
-    starting.join(1)
-    assert starting.is_alive()
-    assert failure(endpoint(port).prediction.Predict, float_request([1.0]))[0] == "UNAVAILABLE"
-    later.mkdir()
-    saved_models.save_scale(str(later), 1, 10)
-    starting.join(60)
     try:
-        reply = endpoint(port).prediction.Predict(
-            float_request([1.0], model="later"), timeout=30, wait_for_ready=True
-        )
+        starting.join(1)
+        assert starting.is_alive()
+        with endpoint(port) as server:
+            said = failure(server.prediction.Predict, float_request([1.0]))
+            assert said[0] == "UNAVAILABLE"
+        later.mkdir()
+        saved_models.save_scale(str(later), 1, 10)
+        starting.join(60)
+        with endpoint(port) as server:
+            request = float_request([1.0], model="later")
+            reply = server.prediction.Predict(request, timeout=30, wait_for_ready=True)
         assert reply.outputs["y"].float_val[0] == 10.0
     finally:
-        server.drain()
+        stopping.set()
+        starting.join()
+        running.drain()
 
 
 def test_method_names_of_signatures_are_checked_where_asked_for(start_server, line):

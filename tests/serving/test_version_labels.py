@@ -18,6 +18,7 @@ from serving.version_labels import (
     write_labels,
 )
 from tests.serving import saved_models
+from tests.serving.conftest import unknown_yet, wait_until
 from tests.serving.saved_models import float_request
 
 
@@ -103,12 +104,12 @@ def test_each_label_answers_with_its_version_and_promotion_fails_no_request(
         with Client(target, model="scale", label=STABLE) as client:
             assert client.metadata()
         traffic.wait_for(first)
-        for _ in range(600):  # the label comes with the next read of the file
-            try:
-                assert ask(server, CANARY) == (second, 20.0)
-                break
-            except grpc.RpcError:
-                threading.Event().wait(0.05)
+
+        def canary_answers():  # the label comes with the next read of the file
+            with unknown_yet():
+                return ask(server, CANARY) == (second, 20.0)
+
+        wait_until(canary_answers, "the canary answers")
         assert ask(server, STABLE) == (first, 10.0)
         assert ask(server) == (second, 20.0)  # no label: the newest, as in the stock server
         url = f"http://127.0.0.1:{server.rest_port}/v1/models/scale/labels/{STABLE}:predict"

@@ -74,7 +74,7 @@ def test_grpc_needs_a_token_for_every_method(server):
     }  # fmt: skip
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         for method in methods:
-            call = channel.unary_unary(method)
+            call = channel.unary_unary(method, bytes, bytes)
             for value in WRONG:
                 with pytest.raises(grpc.RpcError) as caught:
                     call(b"", metadata=metadata(value), timeout=20)

@@ -1,6 +1,5 @@
+import contextlib
 import fcntl
-import hashlib
-import hmac
 import json
 import os
 import signal
@@ -17,8 +16,9 @@ from serving.answers import Ranking
 from serving.feedback.events import Action, Impression, parse_event
 from serving.feedback.log import OPEN, FeedbackLog
 from serving.feedback.reading import BadLine, read_events, sealed_files
+from tests.processes import running
+from tests.pseudonyms import KEY, hashed
 
-KEY = b"a key of a shop"
 WRITER = """
 import sys, pathlib
 from serving.feedback.log import FeedbackLog
@@ -34,10 +34,6 @@ with FeedbackLog(pathlib.Path(sys.argv[1]), key=b"a key of a shop", most_bytes=5
     for number in range(300):
         log.purchase("ann", f"{sys.argv[2]}{number}")
 """
-
-
-def hashed(user):
-    return hmac.new(KEY, user.encode(), hashlib.sha256).hexdigest()
 
 
 def events(folder):
@@ -146,19 +142,21 @@ def test_a_file_that_ends_before_a_reader_is_read_once(tmp_path, monkeypatch, ow
 
 def test_readers_and_writers_at_once_lose_and_double_nothing(tmp_path):
     """Writers end their files at every third event or so, and a reader ends them in between."""
-    processes = [
-        subprocess.Popen([sys.executable, "-c", BUSY_WRITER, tmp_path, name]) for name in "abc"
-    ]
     items: list[str] = []
     done: set[Path] = set()
-    while True:
-        is_last = all(process.poll() is not None for process in processes)
-        for file in sealed_files(tmp_path):
-            if file not in done:
-                done.add(file)
-                items += items_of(file)
-        if is_last:
-            break
+    with contextlib.ExitStack() as stack:
+        processes = [
+            stack.enter_context(running([sys.executable, "-c", BUSY_WRITER, tmp_path, name]))
+            for name in "abc"
+        ]
+        while True:
+            is_last = all(process.poll() is not None for process in processes)
+            for file in sealed_files(tmp_path):
+                if file not in done:
+                    done.add(file)
+                    items += items_of(file)
+            if is_last:
+                break
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert sorted(items) == sorted(f"{name}{number}" for name in "abc" for number in range(300))
 
@@ -180,14 +178,12 @@ def test_threads_share_a_log(tmp_path):
 
 
 def test_a_killed_writer_loses_nothing_that_it_was_told_is_written(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, tmp_path], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    said = [int(process.stdout.readline()) for _ in range(50)]
-    process.send_signal(signal.SIGKILL)
-    said += [int(line) for line in process.stdout.read().split()]
-    process.wait()
+    line = [sys.executable, "-c", WRITER, tmp_path]
+    with running(line, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = [int(process.stdout.readline()) for _ in range(50)]
+        process.send_signal(signal.SIGKILL)
+        said += [int(line) for line in process.stdout.read().split()]
     items = [event.item for event in events(tmp_path)]
     assert items[: len(said)] == [f"i{number}" for number in said]
     assert len(items) - len(said) in (0, 1)  # the last one was written but not reported

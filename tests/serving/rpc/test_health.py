@@ -75,9 +75,8 @@ def test_watcher_sees_the_drain_and_the_request_in_flight_finishes(models, tmp_p
     )
     running = ModelServer(parsed, threading.Event())
     running.start()
-    server = endpoint(port)
-    held = Held(server, tmp_path)
-    with channel(server) as opened:
+    with endpoint(port) as server, channel(server) as opened:
+        held = Held(server, tmp_path)
         request = health_pb2.HealthCheckRequest(service="PredictionService")
         states = health_pb2_grpc.HealthStub(opened).Watch(request, timeout=60)
         assert next(states).status == Status.SERVING
@@ -88,7 +87,7 @@ def test_watcher_sees_the_drain_and_the_request_in_flight_finishes(models, tmp_p
         assert [state.status for state in states] == []
         assert states.code() is grpc.StatusCode.OK
         assert draining.is_alive()
-    assert held.let_go().model_spec.version.value == 1
+        assert held.let_go().model_spec.version.value == 1
     draining.join(60)
     assert not draining.is_alive()
 
@@ -112,7 +111,7 @@ def test_a_drain_ends_reflection_streams_that_clients_leave_open(models, monkeyp
     )
     running = ModelServer(parsed, threading.Event())
     running.start()
-    with channel(endpoint(port)) as opened:
+    with endpoint(port) as server, channel(server) as opened:
         answers, requests = reflection_stream(opened)
         assert next(answers).list_services_response.service
         draining = threading.Thread(target=running.drain, daemon=True)
