@@ -1,8 +1,6 @@
 """`debut recommend` and `debut score` against a server that wants TLS, certificates and a token."""
 
 import json
-import os
-from unittest import mock
 
 import grpc
 import pytest
@@ -11,12 +9,6 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from tests.serving.scripted_server import ScriptedServer, ranking
-
-
-@pytest.fixture(autouse=True)
-def _environment():
-    with mock.patch.dict(os.environ):
-        yield
 
 
 @pytest.fixture(scope="module")

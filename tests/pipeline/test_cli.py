@@ -13,7 +13,6 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from unittest import mock
 
 import click
 import pytest
@@ -58,13 +57,6 @@ def _commands(group, path=()):
 COMMANDS = tuple(_commands(main))
 # As on a user's terminal: the tests' own quiet is not there.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if "LOG_LEVEL" not in name}
-
-
-@pytest.fixture(autouse=True)
-def _environment():
-    """Commands quieten libraries through variables, for their process and its children."""
-    with mock.patch.dict(os.environ):
-        yield
 
 
 def debut(*arguments):
@@ -311,16 +303,18 @@ def finished(tmp_path, monkeypatch):
     """Runs `debut run` where the pipeline, and the model's lists, are given by hand."""
 
     def run(made, *arguments, meanwhile=lambda: None):
-        seen = []
+        seen, roots = [], []
 
         def pretend(config, *, root, console, override):
+            roots.append(root)
             meanwhile()
             seen.append(config)
-            return made
+            return dataclasses.replace(made, override=override)
 
         monkeypatch.setattr(pipeline.runner, "run_pipeline", pretend)
         monkeypatch.setattr(pipeline.report, "new_products_reached", lambda *_: [])
         result = debut("run", "--root", tmp_path / "root", *arguments)
+        assert set(roots) <= {tmp_path / "root"}
         return result, seen[0] if seen else None
 
     return run
@@ -356,7 +350,7 @@ def test_an_override_without_a_reason_is_bad_input(finished):
 
 
 def test_an_override_that_pushed_ends_with_0_and_says_why(finished, tmp_path):
-    made = outcome(tmp_path / "serving" / "debut" / "5", blessed=False, override="one odd week")
+    made = outcome(tmp_path / "serving" / "debut" / "5", blessed=False)
     result, _ = finished(made, "--override-gates", "one odd week")
     assert result.exit_code == 0, result.output
     assert "overridden: one odd week" in result.stdout

@@ -84,12 +84,15 @@ def test_whoever_bought_an_item_of_training_may_be_told_anything():
     gate(bought).check(Table(score(b=7.0), listed=["a"]), unavailable=[])
 
 
-@pytest.mark.parametrize("place", ["listed", "similar"])
-def test_an_item_that_is_not_available_is_offered_nowhere(place):
+@pytest.mark.parametrize(
+    "table",
+    [
+        Table(score(), listed=["a", "c"]),
+        Table(score(), similar=["a", "c"]),
+        Table(score(), lists_of={"": ["a", "c"]}),
+    ],
+    ids=["to everybody", "beside an item", "to somebody unknown"],
+)
+def test_an_item_that_is_not_available_is_offered_nowhere(table):
     with pytest.raises(Refused, match="item c, which is not available"):
-        gate().check(Table(score(), **{place: ["a", "c"]}), unavailable=["c"])
-
-
-def test_somebody_unknown_is_not_offered_what_is_not_available_either():
-    with pytest.raises(Refused, match="item c, which is not available"):
-        gate().check(Table(score(), lists_of={"": ["a", "c"]}), unavailable=["c"])
+        gate().check(table, unavailable=["c"])

@@ -200,6 +200,7 @@ def test_what_a_launch_reveals_is_what_the_definition_says(k):
     for aligned in launches:
         revealed = Revealing(aligned, interactions, clock, 8).reveal(k)
         told = Told(interactions, aligned, k)
+        assert revealed is not None
         for name in ("logits", "inherit", "own", "features", "level"):
             np.testing.assert_allclose(
                 getattr(revealed, name), getattr(told, name), atol=2e-3, err_msg=name
