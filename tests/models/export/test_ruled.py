@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import tensorflow as tf
+from click.testing import CliRunner
 
-from components.catalogue.gate import Loaded
-from components.catalogue.update import Change, DataTerms, of_today, update
-from components.ingestion.summary import RatingScale
+from components.catalogue.update import of_today
 from models.errors import BadInput
 from models.exploration.exploration import OUT
 from models.export.lists import Wanted, top
@@ -26,9 +25,12 @@ from models.rules import NO_GROUP, CapRule, Goods, Rules, rule
 from models.shelf.admission import FILE, Admission
 from models.shelf.newcomers import place, refreshed
 from models.shelf.shelf import Shelf
-from pipeline.config import load_configuration
+from pipeline.cli import main
+from pipeline.layout import serving_folder
+from serving.version_labels import versions_on_disk
 from tests.models.shelf.test_newcomers import product
 from tests.models.shop import NUM_USERS, SIZE, item_id, user_id
+from tests.pipeline.recorded import RecordedRoot
 
 NOW = 1_800_000_000  # in January 2027
 LATER = 1_850_000_000
@@ -429,26 +431,25 @@ def asked_by_the_gate(model):
     }
 
 
-def test_a_new_version_takes_up_the_day_without_training(
-    ruled, served, goods, tmp_path, monkeypatch
-):
-    base, candidate = tmp_path / "base", tmp_path / "candidate"
+def test_a_refresh_takes_up_the_day_without_training(ruled, served, goods, tmp_path, monkeypatch):
+    RecordedRoot(tmp_path).run()
+    base = serving_folder(tmp_path) / "1"
     tf.saved_model.save(ruled, str(base), signatures=asked_by_the_gate(ruled))
     (base / FILE.parent).mkdir()
     shutil.copy(served.path / FILE, base / FILE)
-    terms = DataTerms(load_configuration().data.options(), RatingScale(0.0, 1.0, False))
-    with pytest.raises(BadInput, match="without rules"):
-        update(base, Change(), terms, candidate=candidate)
     RULES.save(base)
 
     def offered(similar_items):
         answer = similar_items(item_id=tf.constant([item_id(0)]), k=tf.constant(SIZE))
         return set(answer["item_id"].numpy()[0])
 
-    monkeypatch.setattr("models.shelf.newcomers.time.time", lambda: LATER)
-    _, check = update(base, Change(), terms, candidate=candidate)
+    monkeypatch.setattr("models.shelf.newcomers.time", SimpleNamespace(time=lambda: LATER))
+    result = CliRunner().invoke(main, ["items", "refresh", "--root", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    newest, one = versions_on_disk(base.parent)
+    assert one == 1 and f"{newest}, made of version 1." in result.output
+    candidate = base.with_name(str(newest))
     later = tf.saved_model.load(str(candidate))
-    check(Loaded(later))
     lights = set(goods.item[goods.category == b"light"])
     before, after = offered(ruled.similar_items), offered(later.signatures["similar_items"])
     assert before & lights and not after & lights
