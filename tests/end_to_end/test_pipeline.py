@@ -9,7 +9,6 @@ import logging
 import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -63,81 +62,15 @@ from tests.end_to_end.running import (
 )
 from tests.end_to_end.shop import QUALITY, START, THEMES, Shop, write_shop
 from tests.portable.protos import recorded, unportable
+from tests.processes import running
+from tests.signatures import CONTRACT
 from tests.tiny_bert import write_tiny_bert
 
 SLICES = {"overall": {b"seen", b"new"}, "seen": {b"seen"}, "new": {b"new"}}
-STRING, FLOAT, INT, BOOL = (tf.string, tf.float32, tf.int32, tf.bool)
-USER = {"user_id": (STRING, 1), "history": (STRING, 2), "profile": (STRING, 1)}
-RANKED = {"item_id": (STRING, 2), "score": (FLOAT, 2)}
-RATED = {"rating": (FLOAT, 1), "score": (FLOAT, 1)}
-# Name, dtype and rank of every input and output that clients rely on.
-PRODUCT = dict.fromkeys(("title", "category", "brand", "description"), (STRING, 1)) | {
-    "price": (FLOAT, 1)
-}
-CONTRACT = {
-    "serving_default": ({"examples": (STRING, 1)}, RATED),
-    "recommend": (
-        USER | {"k": (INT, 0), "new_only": (BOOL, 0)},
-        RANKED | {"propensity": (FLOAT, 2)},
-    ),
-    "score": (USER | {"item_id": (STRING, 1)}, RATED),
-    "explain": (
-        USER | {"item_id": (STRING, 1)},
-        {
-            "score": (FLOAT, 1),
-            "base": (FLOAT, 1),
-            "evidence": (FLOAT, 1),
-            "history_item": (STRING, 2),
-            "history_score": (FLOAT, 2),
-            "word": (STRING, 2),
-            "word_score": (FLOAT, 2),
-            "rest": (FLOAT, 1),
-        },
-    ),
-    "embed_items": (
-        PRODUCT,
-        {"embedding": (FLOAT, 2)},
-    ),
-    "describe_items": (
-        PRODUCT,
-        {
-            "embedding": (FLOAT, 2),
-            "text": (FLOAT, 2),
-            "term": (tf.int64, 2),
-            "term_weight": (FLOAT, 2),
-            "price_level": (FLOAT, 1),
-            "brand_code": (tf.int64, 1),
-        },
-    ),
-    "embed_users": (USER, {"embedding": (FLOAT, 3)}),
-    "similar_items": ({"item_id": (STRING, 1), "k": (INT, 0)}, RANKED),
-    "audience": (
-        {"item_id": (STRING, 1)} | PRODUCT | {"k": (INT, 0)},
-        {"user_id": (STRING, 2), "score": (FLOAT, 2)},
-    ),
-    "adapt_items": (
-        {
-            "item_id": (STRING, 1),
-            "user_id": (STRING, 2),
-            "timestamp": (tf.int64, 2),
-            "rating": (FLOAT, 2),
-        },
-        {
-            "embedding": (FLOAT, 2),
-            "demand": (FLOAT, 1),
-            "is_adapted": (BOOL, 1),
-            "count": (FLOAT, 2),
-            "time": (tf.int64, 2),
-            "lift": (FLOAT, 2),
-            "attention": (FLOAT, 2),
-            "weight": (FLOAT, 2),
-        },
-    ),
-}
 # Ingestion, two statistics, two Transforms, Evaluator.
 BEAM_NODES = 6
-# `debut items add` calls them in its own process.
-NEVER_SERVED = {"adapt_items", "describe_items"}
+# Evaluator and `debut items add` call them in their own processes.
+NEVER_SERVED = {"evaluate", "adapt_items", "describe_items"}
 # Those of tensorflow_text 2.12, which the stock model server links.
 TEXT_OPS = {
     "NormalizeUTF8",
@@ -262,8 +195,8 @@ def another_run(root):
     def hold():
         with alone(root):
             begun.set()
-            awaited.wait(600)
-            ended.set()
+            if awaited.wait(600):
+                ended.set()
 
     logger, listener, run = logging.getLogger("absl"), Listener(), threading.Thread(target=hold)
     logger.addHandler(listener)
@@ -543,7 +476,7 @@ class TestSavedModel:
             }
 
         signatures = dict(graph.signature_def)
-        assert set(signatures) - {"evaluate", "__saved_model_init_op"} == set(CONTRACT)
+        assert set(signatures) - {"__saved_model_init_op"} == set(CONTRACT)
         for name, (inputs, outputs) in CONTRACT.items():
             assert described(signatures[name].inputs) == inputs, name
             assert set(signatures[name].outputs) == set(outputs), name
@@ -1281,17 +1214,15 @@ class TestKilled:
         line = [sys.executable, "-m", "pipeline.cli", "run", "--root", str(place.root)]
         for setting in (*small(place.shop.folder, place.encoder), *self.SETTINGS):
             line += ["--set", setting]
-        process = subprocess.Popen(
+        with running(
             line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
-        assert process.stdout is not None
-        assert any("EmbeddedInfraValidator" in said for said in process.stdout)
-        while NewestRun(place.root).states.get("Evaluator") != "RUNNING":
-            assert process.poll() is None
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        ) as process:  # fmt: skip
+            assert process.stdout is not None
+            assert any("EmbeddedInfraValidator" in said for said in process.stdout)
+            while NewestRun(place.root).states.get("Evaluator") != "RUNNING":
+                assert process.poll() is None
+                time.sleep(0.05)
         return NewestRun(place.root).states, versions
 
     @pytest.fixture(scope="class")

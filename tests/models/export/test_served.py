@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components.changed_model import save_model
@@ -13,9 +14,12 @@ from models.export import retriever, shortlist
 from models.interactions import PAD
 from models.ranking import PLACES
 from models.shelf.id_index import sort_ids
+from pipeline.cli import main
+from pipeline.layout import serving_folder
 from tests.models.conftest import MODEL_OPTIONS, known_history
 from tests.models.oracle import ROUNDED, Oracle
 from tests.models.shop import NUM_USERS, SIZE, interaction, item_id, user_id
+from tests.signatures import CONTRACT
 
 FLOOR = float(np.finfo(np.float32).min)
 UNKNOWN = b"nobody"
@@ -595,100 +599,18 @@ def test_a_collapsed_model_ranks_last_and_not_first(served, model, evaluated):
 
 # The saved file.
 
-SIGNATURES = {
-    "serving_default": ({"examples": "string[n]"}, {"rating", "score"}),
-    "evaluate": (
-        {"examples": "string[n]"},
-        {
-            "rank",
-            "cold_rank",
-            "rating",
-            "squared_error",
-            "listed",
-            "cold_listed",
-            "candidates",
-            "cold_candidates",
-            "asked",
-            "buyers",
-        },
-    ),
-    "recommend": (
-        {
-            "user_id": "string[n]",
-            "history": "string[n,n]",
-            "profile": "string[n]",
-            "k": "int32[]",
-            "new_only": "bool[]",
-        },
-        {"item_id", "score", "propensity"},
-    ),
-    "score": (
-        {
-            "user_id": "string[n]",
-            "history": "string[n,n]",
-            "profile": "string[n]",
-            "item_id": "string[n]",
-        },
-        {"rating", "score"},
-    ),
-    "explain": (
-        {
-            "user_id": "string[n]",
-            "history": "string[n,n]",
-            "profile": "string[n]",
-            "item_id": "string[n]",
-        },
-        {
-            "score",
-            "base",
-            "evidence",
-            "history_item",
-            "history_score",
-            "word",
-            "word_score",
-            "rest",
-        },
-    ),
-    "embed_items": (
-        {
-            "title": "string[n]",
-            "category": "string[n]",
-            "brand": "string[n]",
-            "description": "string[n]",
-            "price": "float32[n]",
-        },
-        {"embedding"},
-    ),
-    "embed_users": (
-        {"user_id": "string[n]", "history": "string[n,n]", "profile": "string[n]"},
-        {"embedding"},
-    ),
-    "similar_items": ({"item_id": "string[n]", "k": "int32[]"}, {"item_id", "score"}),
-    "audience": (
-        {
-            "item_id": "string[n]",
-            "title": "string[n]",
-            "category": "string[n]",
-            "brand": "string[n]",
-            "description": "string[n]",
-            "price": "float32[n]",
-            "k": "int32[]",
-        },
-        {"user_id", "score"},
-    ),
-}
 
-
-@pytest.mark.parametrize("name", SIGNATURES)
+@pytest.mark.parametrize("name", CONTRACT)
 def test_a_signature_is_that_of_the_contract(served, name):
-    inputs, outputs = SIGNATURES[name]
+    inputs, outputs = CONTRACT[name]
     signature = served.loaded.signatures[name]
-    found = {
-        key: f"{spec.dtype.name}[{','.join('n' * spec.shape.rank)}]"
+    assert {
+        key: (spec.dtype, spec.shape.rank)
         for key, spec in signature.structured_input_signature[1].items()
+    } == inputs
+    assert {key: spec.dtype for key, spec in signature.structured_outputs.items()} == {
+        key: dtype for key, (dtype, _) in outputs.items()
     }
-    assert found == inputs
-    assert set(signature.structured_outputs) == outputs
 
 
 def test_a_model_loaded_again_answers_as_the_one_that_was_saved(served, recommend, evaluated):
@@ -704,6 +626,19 @@ def test_a_model_loaded_again_answers_as_the_one_that_was_saved(served, recommen
     loaded = recommend([user_id(2), UNKNOWN], profiles=[b"", b"age: 4."])
     np.testing.assert_array_equal(loaded["item_id"], direct["item_id"].numpy())
     np.testing.assert_allclose(loaded["score"], direct["score"].numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_pushed_version_is_exported_for_other_engines(served, tmp_path):
+    versions, output = serving_folder(tmp_path), tmp_path / "index"
+    versions.mkdir(parents=True)
+    (versions / "1").symlink_to(served.path)
+    words = ["index", "export", "--root", str(tmp_path), "--output", str(output)]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    ids = (output / "items.txt").read_bytes().splitlines()
+    assert set(ids) == set(served.data.item_id[served.data.available])
+    assert f"{len(ids)} items of version 1 are in {output}." in result.output
+    assert len(np.load(output / "items.npy")) == len(ids)
 
 
 _LIST_OPS = """
