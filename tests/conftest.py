@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests.scheduling import Scheduling, turn
+from tests.tiny_bert import write_tiny_bert
 
 # A slow machine is no counterexample, and CI must give the same verdict twice.
 settings.register_profile("debut", deadline=None, derandomize="CI" in os.environ)
@@ -28,6 +29,15 @@ def no_memory_from_the_file_before():
     gc.collect()
     gc.freeze()  # what is left stays, and is not looked at again
     ctypes.CDLL(None).malloc_trim(0)  # glibc would keep the freed pages
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory):
+    """A tiny uncased BERT."""
+    # Here, because most tests need no TensorFlow.
+    from models.encoders.folder import open_encoder
+
+    return open_encoder(str(write_tiny_bert(tmp_path_factory.mktemp("bert"))))
 
 
 @pytest.hookimpl(optionalhook=True)

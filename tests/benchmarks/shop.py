@@ -8,6 +8,11 @@ KINDS = ("mug", "lamp", "chair", "clock")
 ITEMS, USERS = 60, 80
 
 
+def read(file):
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
 def write_shop(folder, *, rated=True, groups=True):
     """Items of four kinds; item 3n+1 is the other colour of item 3n where there are groups."""
     random = np.random.default_rng(5)

@@ -11,12 +11,7 @@ from benchmarks.cold_split import draw_new_items
 from components.ingestion.folder import open_folder
 from models.errors import BadInput
 from serving.feedback.events import Shown
-from tests.benchmarks.shop import write_shop
-
-
-def read(file):
-    with file.open(newline="") as stream:
-        return list(csv.DictReader(stream))
+from tests.benchmarks.shop import read, write_shop
 
 
 @pytest.fixture(scope="module")

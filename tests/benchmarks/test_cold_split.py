@@ -1,6 +1,5 @@
 """Item-cold splits: what is hidden, what is left, and that nothing of the test is in the train."""
 
-import csv
 import gzip
 import hashlib
 import json
@@ -11,12 +10,7 @@ import pytest
 
 from benchmarks.cold_split import make_split, new_items, read_split
 from models.errors import BadInput
-from tests.benchmarks.shop import rows, write_shop
-
-
-def read(file):
-    with file.open(newline="") as stream:
-        return list(csv.DictReader(stream))
+from tests.benchmarks.shop import read, rows, write_shop
 
 
 @pytest.fixture(scope="module")

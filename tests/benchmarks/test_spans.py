@@ -1,19 +1,12 @@
 """A folder cut in two by time, and the recall that is measured on what is hidden."""
 
-import csv
-
 import pytest
 
 from benchmarks.span_split import BOTH, FIRST, Question, cut
 from benchmarks.spans import mean_recall
 from components.ingestion.folder import open_folder
 from models.errors import BadInput
-from tests.benchmarks.shop import write_shop
-
-
-def read(file):
-    with file.open(newline="") as stream:
-        return list(csv.DictReader(stream))
+from tests.benchmarks.shop import read, write_shop
 
 
 @pytest.fixture(scope="module")

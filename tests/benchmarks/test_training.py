@@ -7,15 +7,9 @@ from benchmarks.cold_split import make_split, read_split
 from benchmarks.training import _interactions, debut_step_seconds, encoder_operations
 from benchmarks.training import plain_step_seconds as plain
 from models.encoders.encoder import TextEncoder
-from models.encoders.folder import open_encoder
 from pipeline.config import load_configuration
 from tests.benchmarks.shop import write_shop
-from tests.tiny_bert import HIDDEN, write_tiny_bert
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return open_encoder(str(write_tiny_bert(tmp_path_factory.mktemp("bert"))))
+from tests.tiny_bert import HIDDEN
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +19,8 @@ def shop(tmp_path_factory):
     return read_split(made / "split")
 
 
-def test_operations_are_those_of_the_products_of_real_tokens(folder):
-    encoder = TextEncoder(folder)
+def test_operations_are_those_of_the_products_of_real_tokens(bert):
+    encoder = TextEncoder(bert)
     lengths = (5, 3)
     tokens = np.full((2, 8), encoder.pad_id, np.int32)
     expected = 0
@@ -40,7 +34,7 @@ def test_operations_are_those_of_the_products_of_real_tokens(folder):
             (length, encoder.bert.config.intermediate_size, HIDDEN),
         ]
         expected += sum(2 * n * k * m for n, k, m in shapes)
-    assert encoder_operations(tokens, encoder) == expected * folder.num_layers
+    assert encoder_operations(tokens, encoder) == expected * bert.num_layers
 
 
 def test_histories_hold_what_stands_before(shop):
@@ -53,8 +47,8 @@ def test_histories_hold_what_stands_before(shop):
     assert len(made) == len(shop.train.user)
 
 
-def test_both_loops_run_on_a_small_shop(shop, folder):
+def test_both_loops_run_on_a_small_shop(shop, bert):
     text = np.random.default_rng(0).normal(size=(len(shop.item_ids), HIDDEN)).astype(np.float32)
     config = load_configuration(settings=["model.embedding_size=8", "features.lexical_size=16"])
     assert debut_step_seconds(shop, text, config) > 0
-    assert plain(shop, folder) > 0
+    assert plain(shop, bert) > 0

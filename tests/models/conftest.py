@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 
 from models.encoders.encoder import TextEncoder
-from models.encoders.folder import EncoderFolder, open_encoder
 from models.encoders.tokenizer import WordPieceTokenizer
 from models.export.saved_graph import save_graph
 from models.export.served import ServedModel
@@ -29,7 +28,7 @@ from models.towers import item_features
 from models.two_tower import TwoTower
 from tests.models.oracle import Oracle
 from tests.models.shop import NUM_USERS, OPTIONS, SIZE, item_id, make_shop, transform, user_id
-from tests.tiny_bert import HIDDEN, write_tiny_bert
+from tests.tiny_bert import HIDDEN
 
 MODEL_OPTIONS = ModelOptions(
     embedding_size=8,
@@ -51,12 +50,6 @@ EVIDENCE = EvidenceWeights(
 # Of each item's first interaction.
 SPANS = (np.arange(SIZE) % 3 + 1).astype(np.int32)
 SETTINGS = KernelSettings(ridge=0.5, order=0.7, side=0.1)
-
-
-@pytest.fixture(scope="session")
-def bert(tmp_path_factory) -> EncoderFolder:
-    """A tiny uncased BERT."""
-    return open_encoder(str(write_tiny_bert(tmp_path_factory.mktemp("bert"))))
 
 
 @pytest.fixture(scope="session")

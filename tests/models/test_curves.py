@@ -13,14 +13,11 @@ from models.inheritance.quality import Ratings
 from models.inheritance.simulation import SimulatedLaunch
 from models.ranking import ranking_quality
 from tests.models.few_shot.test_adaptation import TARGETS, make
+from tests.models.oracle import unit
 
 USERS, ITEMS, KINDS = 200, 160, 6
 SETTINGS = KernelSettings(ridge=1.0, order=0.0, side=0.0)
 HIDDEN, ANCHORS = np.arange(0, ITEMS, 4), np.setdiff1d(np.arange(ITEMS), np.arange(0, ITEMS, 4))
-
-
-def unit(rows):
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def shop(*, explicit: bool):
@@ -35,9 +32,13 @@ def shop(*, explicit: bool):
         (rating if explicit else np.ones(len(user))).astype(np.float32), USERS, ITEMS,
     )  # fmt: skip
     one_hot = np.eye(KINDS)[kind]
+    text, terms = (
+        unit(one_hot + noise * random.normal(size=one_hot.shape)).astype(np.float32)
+        for noise in (0.1, 0.5)
+    )
     view = ItemView(
-        text=unit(one_hot + 0.1 * random.normal(size=one_hot.shape)),
-        terms=sp.csr_matrix(unit(one_hot + 0.5 * random.normal(size=one_hot.shape))),
+        text=text,
+        terms=sp.csr_matrix(terms),
         place=np.zeros(ITEMS, np.float32),
         price=np.full(ITEMS, np.nan, np.float32),
         brand=np.full(ITEMS, NO_BRAND),

@@ -4,10 +4,7 @@ import numpy as np
 import pytest
 
 from models.label_plan import Placed, plan_labels
-
-
-def unit(rows):
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+from tests.models.oracle import unit
 
 
 def alike(rows):
@@ -19,7 +16,10 @@ def alike(rows):
 def shelf():
     random = np.random.default_rng(4)
     return [
-        Placed(unit(random.normal(size=(count, 6))), random.normal(size=count).astype(np.float32))
+        Placed(
+            unit(random.normal(size=(count, 6))).astype(np.float32),
+            random.normal(size=count).astype(np.float32),
+        )
         for count in (40, 9)
     ]
 

@@ -12,7 +12,6 @@ from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, e
 
 from tests.portable.comparing import SameResults
 from tests.portable.flink import TASK_MANAGERS, cluster, job_server, libraries
-from tests.portable.pool import worker_pool
 from tests.portable.workplace import Workplace, finished
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(3600)]
@@ -24,12 +23,6 @@ def flink(tmp_path_factory):
     if home is None:
         pytest.skip(reason)
     with cluster(home, tmp_path_factory.mktemp("flink")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory):
-    with worker_pool(tmp_path_factory.mktemp("pool") / "log") as running:
         yield running
 
 

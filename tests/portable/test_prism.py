@@ -33,12 +33,6 @@ def loopback() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def pool(tmp_path_factory):
-    with worker_pool(tmp_path_factory.mktemp("pool") / "log") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def other_pool(tmp_path_factory):
     """Prism of any process calls its first job the same, and a pool's workers go by that name."""
     with worker_pool(tmp_path_factory.mktemp("other-pool") / "log") as running:

@@ -14,7 +14,6 @@ from models.encoders.finetuning import (
 )
 from models.options import FineTuningOptions
 from models.record import FineTuned
-from tests.models.encoders.test_encoder import tokens_of
 from tests.tiny_bert import HIDDEN, LAYERS
 
 OPTIONS = FineTuningOptions(
@@ -36,11 +35,6 @@ TEXTS = [
     for thing in ("tea cup", "garden light", "alarm clock", "party bag")
     for color in ("red", "blue", "green", "black", "gold", "white")
 ]
-
-
-@pytest.fixture(scope="module")
-def tokens(bert):
-    return tokens_of(bert, TEXTS, length=12).astype(np.int32)
 
 
 @pytest.fixture(scope="module")

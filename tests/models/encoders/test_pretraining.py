@@ -6,16 +6,10 @@ from models.encoders import pretraining
 from models.encoders.encoder import TextEncoder
 from models.encoders.pretraining import MaskedWords, mask_words, pretrain
 from models.options import PretrainingOptions
-from tests.models.encoders.test_encoder import tokens_of
 from tests.tiny_bert import LAYERS
 
 OPTIONS = PretrainingOptions(steps=40, batch_items=16, masked_share=0.3, learning_rate=0.01)
 TEXTS = ["vintage red tea cup", "vintage garden light", "retro party bag", "small alarm clock"] * 4
-
-
-@pytest.fixture(scope="module")
-def tokens(bert):
-    return tokens_of(bert, TEXTS, length=12).astype(np.int32)
 
 
 def masked(bert, tokens, share=0.3, seed=0):
