@@ -1069,8 +1069,8 @@ class TestConsole:
             assert {why["item_id"] for why in item["because"]} <= set(history)
 
     def test_gates_and_drift_are_those_of_the_newest_judged_run(self, place, http, third):
-        judged = self.ask(http, "overview")["judged"]
-        assert judged["run_id"] == third.outcome.run_id and not judged["blessed"]
+        judged = self.ask(http, "overview")["run"]
+        assert judged["run_id"] == third.outcome.run_id and not judged["verdict"]["is_good"]
         told = {(gate["metric"], gate["slice"]): gate for gate in judged["gates"]}
         assert len(told) == len(third.outcome.decisions)
         for decision in third.outcome.decisions:
