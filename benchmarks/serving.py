@@ -28,7 +28,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from benchmarks.as_served import load_as_served
 from benchmarks.generated import in_a_process, with_items
-from benchmarks.load import Ask, Latencies, Load, grpc_client, load, measure_in_turns, rest_client
+from benchmarks.load import Ask, Latencies, Load, grpc_client, load, measure, rest_client
 from benchmarks.memory import resident_mib
 from components.warmup import predict_request
 from models.errors import DebutError
@@ -41,12 +41,12 @@ from serving.launcher import command
 from serving.ports import free_port
 
 _K: Final = 10
+_ROUNDS: Final = 4
 _WARM_UP: Final = 30
-_CALLS: Final = 600
-_MOST_SECONDS: Final = 20.0
+_CALLS: Final = 150
+_MOST_SECONDS: Final = 5.0
 _CLIENTS: Final = (1, 4, 16)
 _LOAD_SECONDS: Final = 2.0
-_LOAD_ROUNDS: Final = 4
 _SWAP_SECONDS: Final = 2.0
 # Clients without pause would leave a machine of two cores no time to load the next version.
 _SWAP_CLIENTS: Final = 6
@@ -192,7 +192,7 @@ def in_process(model: Path, requests: Sequence[predict_pb2.PredictRequest]) -> I
 def _latencies(
     model: Path, server: Server, requests: Sequence[predict_pb2.PredictRequest]
 ) -> dict[str, Latencies]:
-    """Of one client, by the way that it asks."""
+    """Of one client, by the way that it asks: one way after the other, several times."""
     path = f"/v1/models/{MODEL_NAME}:predict"
     with (
         in_process(model, requests) as here,
@@ -200,10 +200,13 @@ def _latencies(
         rest_client(server.rest_port, path, _bodies(requests)) as by_rest,
     ):
         ways = {"in process": here, "gRPC": by_grpc, "REST": by_rest}
-        found = measure_in_turns(
-            [*ways.values()], calls=_CALLS, warm_up=_WARM_UP, most_seconds=_MOST_SECONDS
-        )
-    return dict(zip(ways, found, strict=True))
+        found: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(_ROUNDS):
+            for name, ask in ways.items():
+                found[name] += measure(
+                    ask, calls=_CALLS, warm_up=_WARM_UP, most_seconds=_MOST_SECONDS
+                ).milliseconds
+    return {name: Latencies(tuple(milliseconds)) for name, milliseconds in found.items()}
 
 
 def _loads_in_turns(
@@ -214,7 +217,7 @@ def _loads_in_turns(
     Of the first time nothing counts: a server does more at its first batches of a size.
     """
     found = [Load() for _ in servers]
-    for number in range(1 + _LOAD_ROUNDS):
+    for number in range(1 + _ROUNDS):
         for server, total in zip(servers, found, strict=True):
             connect = functools.partial(grpc_client, server.grpc_port, requests)
             end = time.monotonic() + _LOAD_SECONDS
