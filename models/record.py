@@ -14,7 +14,7 @@ from models.rules import RuleCount
 from models.tracking import Trackers
 
 RECORD_FILE: Final = "training.json"
-SQUARED_ERROR: Final = "squared_error"
+SQUARED_ERROR: Final = "squared_error"  # of ratings on the eval split
 
 
 class CurvePoint(BaseModel):

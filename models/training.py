@@ -24,6 +24,7 @@ from models.interactions import PAD, Interactions
 from models.losses import multi_positive_softmax, squared_error
 from models.options import TrainingOptions
 from models.rating import likeness, mean_interest, recent_places
+from models.record import SQUARED_ERROR
 from models.tracing import traced_at_first_call
 from models.two_tower import TwoTower
 
@@ -120,7 +121,7 @@ class Trainer:
             if step % self._options.validate_every == 0 or step == self._options.steps:
                 now = self.squared_error(self._inputs.later)
                 progress(step, now | {name: float(value) for name, value in losses.items()})
-                if now.get("squared_error", 0.0) < best.get("squared_error", np.inf):
+                if now.get(SQUARED_ERROR, 0.0) < best.get(SQUARED_ERROR, np.inf):
                     best, kept, kept_step = now, self._weights(), step
                 elif step - kept_step >= self._options.patience:
                     break
@@ -141,7 +142,7 @@ class Trainer:
             batch = self._rating_batch(later, chosen, random, np.ones(len(chosen), np.float32))
             predicted = np.clip(self._rate(rated=batch).numpy(), 0.0, 1.0)
             errors.append((predicted - batch["rating"].numpy()) ** 2)
-        return {"squared_error": float(np.concatenate(errors).mean())} if errors else {}
+        return {SQUARED_ERROR: float(np.concatenate(errors).mean())} if errors else {}
 
     def _train_step(
         self, launch: dict[str, tf.Tensor], wanted: tf.Tensor, rated: dict[str, tf.Tensor]

@@ -22,6 +22,7 @@ from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import SimulatedLaunch
 from models.options import OPTIONS, TRIALS, TrainerOptions
 from models.preparation import SELECTION_FOLDS, Prepared
+from models.record import SQUARED_ERROR
 from models.shop_data import ShopData
 from models.training import Trainer
 
@@ -70,7 +71,7 @@ class Study:
         trainer = Trainer(model, self._prepared.inputs, options.training)
         outcome = trainer.run(self._prepared.folds, lambda step, values: None)
         found = {"recall": recall} | outcome.after
-        error = found.get("squared_error", 1.0)
+        error = found.get(SQUARED_ERROR, 1.0)
         return found | {_SCORE: math.log(recall + _TINY) - math.log(error + _TINY)}
 
     def _recall(self, regularization: float) -> float:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from models.curves import RECALL
-from models.metrics import SQUARED_ERROR
-from models.record import MeasuredPoint, TrainingRecord
+from models.record import SQUARED_ERROR, MeasuredPoint, TrainingRecord
 from pipeline.report.plots import curve_figure
 
 

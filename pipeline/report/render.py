@@ -16,7 +16,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from components.whole_folders import write_at_once
-from models.record import measured_on
+from models.record import SQUARED_ERROR, measured_on
 from pipeline.config import Configuration
 from pipeline.outcome import Outcome
 from pipeline.report.measured import exposure_curve, more_data
@@ -35,7 +35,7 @@ from pipeline.verdict import verdict
 INDEX: Final = "index.html"
 _VERDICT: Final = "debut-verdict"  # name of the `meta` element that the index reads
 _CURVES: Final = (
-    ("Squared error of ratings on the eval split", ("squared_error",)),
+    ("Squared error of ratings on the eval split", (SQUARED_ERROR,)),
     ("Profile loss of the training batch", ("profile_loss",)),
     ("Rating loss of the training batch", ("rating_loss",)),
 )
