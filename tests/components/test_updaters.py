@@ -16,7 +16,8 @@ from models.errors import BadInput, Refused
 from models.rules import Rules
 from models.shelf.admission import FILE
 from pipeline.config import load_configuration
-from tests.serving.saved_models import Shop, save_shop
+from tests.refused_change import refused_change
+from tests.serving.saved_models import Shop
 
 CONFIG = load_configuration()
 EXPLORE = CONFIG.explore.model_copy(update={"policy": "thompson"})
@@ -34,14 +35,7 @@ TERMS = DataTerms(CONFIG.data.options(), RatingScale(1.0, 5.0, False))
 def test_a_component_asks_the_version_that_it_saved_and_fails_where_the_gate_refuses(
     tmp_path, monkeypatch, updater, properties
 ):
-    def refuse(answers):
-        raise Refused(f"It lists {answers.lists(['ann'], 2)}.")
-
-    def change(*_, candidate, **__):
-        save_shop(str(candidate.parent), candidate.name)
-        return None, refuse
-
-    monkeypatch.setattr(updater, "update", change)
+    monkeypatch.setattr(updater, "update", refused_change)
     base, model, rows = standard_artifacts.PushedModel(), standard_artifacts.Model(), Quarantine()
     for artifact, name in ((base, "base"), (model, "model"), (rows, "rows")):
         artifact.uri = str(tmp_path / name)

@@ -15,7 +15,8 @@ from pipeline.cli import main
 from pipeline.layout import serving_folder
 from serving.version_labels import STABLE, read_labels, versions_on_disk
 from tests.pipeline.recorded import RecordedRoot
-from tests.serving.saved_models import Shop, save_scale, save_shop
+from tests.refused_change import refused_change
+from tests.serving.saved_models import Shop, save_scale
 
 
 @pytest.fixture
@@ -48,14 +49,7 @@ def test_a_version_that_a_server_does_not_load_is_not_pushed(root):
 def test_exploration_that_answers_wrongly_in_a_server_ends_with_3_and_is_not_pushed(
     root, monkeypatch
 ):
-    def refuse(answers):
-        raise Refused(f"It lists {answers.lists(['ann'], 2)}.")
-
-    def change(*_, candidate, **__):
-        save_shop(str(candidate.parent), candidate.name)
-        return None, refuse
-
-    monkeypatch.setattr(exploring, "update", change)
+    monkeypatch.setattr(exploring, "update", refused_change)
     result = CliRunner().invoke(main, ["explore", "--root", str(root)])
     assert result.exit_code == 3, result.output
     assert result.stderr == f"Error: It lists {[list(Shop.ITEMS[:2])]}.\n"
