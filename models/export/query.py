@@ -87,6 +87,8 @@ class QueryReader(tf.Module):
     ) -> Query:
         """A given history replaces the known one; neither is ever recommended.
 
+        What a known user gave to items of the given history stays known.
+
         Args:
             user_id: string [B], "" or any unknown id for somebody unknown.
             history: string [B, H], oldest first, "" pads; unknown items are ignored.
@@ -94,8 +96,6 @@ class QueryReader(tf.Module):
         """
         shelf = self._shelf
         user = shelf.user_rows(user_id)
-        is_known = (user != PAD)[:, tf.newaxis]
-        place = tf.maximum(user, 0)
         bought = shelf.purchases(user)
         known = tf.cast(bought.with_values(take(shelf.user_items, bought.values)), tf.int64)
         known_rating = bought.with_values(take(shelf.user_rating, bought.values))
@@ -104,18 +104,21 @@ class QueryReader(tf.Module):
         known, known_rating = known.to_tensor(PAD), known_rating.to_tensor(0.0)
         width = tf.maximum(tf.shape(given)[1], tf.shape(known)[1])
         rows = tf.where(replaces, _widen(given, width, PAD), _widen(known, width, PAD))
-        ratings = _widen(known_rating, width, 0.0)
-        rated = is_known & ~replaces & (rows != PAD)
+        rating, rated = _looked_up(rows, known, known_rating)
         if history_rating is not None:
-            ratings = tf.where(replaces, _widen(history_rating, width, 0.0), ratings)
+            rating = tf.where(replaces, _widen(history_rating, width, 0.0), rating)
             rated |= replaces & (rows != PAD)
         return Query(
             history=rows,
-            rating=ratings,
+            rating=rating,
             rated=tf.cast(rated, tf.float32),
             excluded=given,
             user=user,
-            profile=tf.where(is_known, shelf.floats("user_profile", place), 0.0),
+            profile=tf.where(
+                (user != PAD)[:, tf.newaxis],
+                shelf.floats("user_profile", tf.maximum(user, 0)),
+                0.0,
+            ),
         )
 
     def before_the_launch(self, parsed: Parsed) -> Query:
@@ -183,6 +186,31 @@ def parse_interactions(examples: tf.Tensor) -> Parsed:
         features.HISTORY: history,
         features.HISTORY_RATING: _widen(ratings, tf.shape(history)[1], 0.0),
     }
+
+
+def _looked_up(rows: tf.Tensor, known: tf.Tensor, rating: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """What users gave to items, and whether they did.
+
+    Args:
+        rows: int64 [B, H], PAD where there is none.
+        known: int64 [B, N], what the users bought, in any order; PAD likewise.
+        rating: float32 [B, N], of that.
+
+    Returns:
+        float32 [B, H] and bool [B, H].
+    """
+    # One column more, because `searchsorted` fails on none.
+    wide = [
+        tf.pad(ids, [[0, 0], [0, 1]], constant_values=tf.constant(PAD, tf.int64))
+        for ids in (rows, known)
+    ]
+    order = tf.argsort(wide[1], axis=1)
+    rising = tf.gather(wide[1], order, batch_dims=1)
+    place = tf.minimum(tf.searchsorted(rising, wide[0]), tf.shape(rising)[1] - 1)[:, :-1]
+    found = (rows != PAD) & (tf.gather(rising, place, batch_dims=1) == rows)
+    column = tf.gather(order, place, batch_dims=1)
+    given = tf.gather(tf.pad(rating, [[0, 0], [0, 1]]), column, batch_dims=1)
+    return tf.where(found, given, 0.0), found
 
 
 def _widen(values: tf.Tensor, width: tf.Tensor, fill: float) -> tf.Tensor:

@@ -158,29 +158,32 @@ class Oracle:
         return text @ self.v["profile_projection"]
 
     def rating(self, item, history, ratings=None, profile=None):
-        """Of one item row (None unknown); `ratings` of the history where they are known."""
+        """Of one item row (None unknown); `ratings` of the history, each None if it is unknown."""
+        return float(np.clip(self.head(item, history, ratings, profile), 0.0, 1.0))
+
+    def head(self, item, history, ratings=None, profile=None):
+        """Of the rating head alone."""
         v = self.v
         bias = of_like = 0.0
-        if ratings is not None and len(ratings):
-            deviation = np.asarray(ratings) - v["mean"] - self.quality[history]
-            bias = deviation.sum() / (len(ratings) + np.exp(v["log_shrinkage"]))
+        pairs = zip(history, [] if ratings is None else ratings, strict=ratings is not None)
+        rated = [(row, given) for row, given in pairs if given is not None]
+        if rated:
+            rows, values = [row for row, _ in rated], [given for _, given in rated]
+            deviation = np.asarray(values) - v["mean"] - self.quality[rows]
+            bias = deviation.sum() / (len(values) + np.exp(v["log_shrinkage"]))
             if item is not None:
-                like = np.maximum(self.embedding[history] @ self.embedding[item], 0.0) ** 2
+                like = np.maximum(self.embedding[rows] @ self.embedding[item], 0.0) ** 2
                 rest = like @ (deviation - bias)
                 of_like = rest / (like.sum() + np.exp(v["log_like_shrinkage"]))
         mean = self.embedding[history].mean(axis=0) if len(history) else np.zeros(8)
-        return float(
-            np.clip(
-                v["bias_weight"] * bias
-                + v["like_weight"] * of_like
-                + v["quality_weight"] * (0.0 if item is None else self.quality[item])
-                + mean @ v["history_weight"]
-                + (0.0 if profile is None else profile @ v["profile_weight"])
-                + (0.0 if item is None else self.embedding[item] @ v["item_weight"])
-                + v["b"],
-                0.0,
-                1.0,
-            )
+        return (
+            v["bias_weight"] * bias
+            + v["like_weight"] * of_like
+            + v["quality_weight"] * (0.0 if item is None else self.quality[item])
+            + mean @ v["history_weight"]
+            + (0.0 if profile is None else profile @ v["profile_weight"])
+            + (0.0 if item is None else self.embedding[item] @ v["item_weight"])
+            + v["b"]
         )
 
     def ranks(self, item, history, profile=None, *, tolerance=1e-5, there=True):

@@ -265,7 +265,7 @@ def test_a_profile_is_not_asked_where_a_history_tells_more(recommend, shop):
 def test_a_given_profile_replaces_the_known_one(served, shop):
     def rating(user, profile):
         return served(
-            "score", user_id=tf.constant([user]), history=tf.constant([[item_id(3)]]),
+            "score", user_id=tf.constant([user]), history=tf.constant([[item_id(6)]]),
             profile=tf.constant([profile]), item_id=tf.constant([item_id(9)]),
         )["rating"]  # fmt: skip
 
@@ -316,27 +316,30 @@ def test_the_score_of_an_item_is_that_of_recommend(served, recommend):
     np.testing.assert_allclose(found["score"], answer["score"][0], rtol=1e-4, atol=1e-5)
 
 
-def test_a_rating_is_predicted_from_the_known_ratings_or_else_from_the_history_alone(
-    served, oracle, row_of
-):
+def test_a_rating_is_predicted_from_what_the_user_is_known_to_have_given(served, oracle, row_of):
     user = 2
     history = known_history(served, user)
     ratings = known_ratings(served, user)
     profile = oracle.profile(served.profile_text[user])
-    given = [row_of[item_id(3)], row_of[item_id(8)]]
+    given = [row_of[item_id(3)], history[1], row_of[item_id(8)], history[0]]
+    assert not {given[0], given[2]} & set(history)
+    ids = [served.data.item_id[row] for row in given]
     item = row_of[item_id(31)]
     found = score(
         served,
-        [user_id(user), user_id(user), UNKNOWN],
-        [[b"", b""], [item_id(3), item_id(8)], [b"", b""]],
-        [item_id(31)] * 3,
+        [user_id(user), user_id(user), UNKNOWN, UNKNOWN],
+        [[b""] * 4, ids, [b""] * 4, ids],
+        [item_id(31)] * 4,
     )
+    some = [None, ratings[1], None, ratings[0]]
     expected = [
         oracle.rating(item, history, ratings, profile),
-        oracle.rating(item, given, None, profile),
+        oracle.rating(item, given, some, profile),
         oracle.rating(item, []),
+        oracle.rating(item, given),
     ]
     np.testing.assert_allclose(found["rating"], expected, atol=1e-5)
+    assert abs(expected[1] - oracle.rating(item, given, None, profile)) > 1e-3
 
 
 def test_ratings_stay_between_0_and_1(served):
