@@ -146,7 +146,7 @@ def _export(
     times = np.concatenate([part.timestamp for part in data.splits.values()])
     export(
         str(folder), data, prepared, prepared.towers(options), options, ShopClock.of(times),
-        EvidenceWeights.none(),
+        EvidenceWeights.none(), None,
         catalogue_graph=tft.TFTransformOutput(arguments.custom_config[CATALOGUE_GRAPH_PATH]),
         beam_args=arguments.custom_config[BEAM_ARGS],
     )  # fmt: skip

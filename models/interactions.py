@@ -54,6 +54,16 @@ class Interactions:
         """Every rating is 1: each interaction is a positive and there are no negatives."""
         return bool((self.rating == 1.0).all())
 
+    @property
+    def mean_rating(self) -> float:
+        """Mean of what was given."""
+        return float(self.rating.mean())
+
+    @property
+    def mean_target(self) -> float:
+        """Mean of what a rating head is trained on: half negatives for implicit feedback."""
+        return 0.5 if self.is_implicit else self.mean_rating
+
 
 @dataclass(frozen=True)
 class Users:

@@ -24,6 +24,7 @@ from models.inheritance.quality import item_quality, quality_as_new
 from models.inheritance.selection import Report, keep_kernel, select_kernel
 from models.inheritance.simulation import SimulatedLaunch, dealt, launches
 from models.options import TrainerOptions
+from models.purchase_chance import DrawnPairs
 from models.record import Compressed, FineTuned
 from models.replay import sampled_rows
 from models.shop_data import ShopData
@@ -47,7 +48,8 @@ class Prepared:
         settings: of the kernel, as chosen.
         inputs: what training looks rows up in.
         folds: the training launches, aligned.
-        validation: the launch that measures what was chosen.
+        validation: the launch that measures what was chosen, aligned; on a warm start the one
+            launch that there is.
         fine_tuned: None where the encoder was frozen.
         before_fine_tuning: the catalogue as it was then; None likewise.
         compressed: what the encoder was made, None where it stayed as it was.
@@ -59,7 +61,7 @@ class Prepared:
     settings: KernelSettings
     inputs: Inputs
     folds: list[AlignedLaunch]
-    validation: SimulatedLaunch
+    validation: AlignedLaunch
     fine_tuned: FineTuned | None
     before_fine_tuning: ItemView | None
     compressed: Compressed | None
@@ -99,16 +101,19 @@ class Prepared:
             if base
             else select_kernel(view, chosen_on, report)
         )
+        aligned = [AlignedLaunch.align(fold, view, settings) for fold in folds]
+        is_trained_on = folds[0] is validation
+        measured = aligned[0] if is_trained_on else AlignedLaunch.align(validation, view, settings)
         return cls(
             encoders=encoded.encoders,
             encoder_weights=encoded.weights,
             view=view,
             settings=settings,
             inputs=_inputs(
-                data, encoded, view, settings, options, sampled_rows(data, options, base)
+                data, encoded, view, settings, options, sampled_rows(data, options, base), measured
             ),
-            folds=[AlignedLaunch.align(fold, view, settings) for fold in folds],
-            validation=validation,
+            folds=aligned,
+            validation=measured,
             fine_tuned=encoded.outcome,
             before_fine_tuning=None if encoded.before is None else data.table.view(encoded.before),
             compressed=encoded.compressed_to,
@@ -121,7 +126,8 @@ class Prepared:
             size=options.model.embedding_size,
             price_buckets=options.features.price_buckets,
             profile_size=self.encoders.folder.hidden_size,
-            mean_rating=float(self.inputs.interactions.rating.mean()),
+            mean_rating=self.inputs.interactions.mean_rating,
+            mean_target=self.inputs.interactions.mean_target,
             head=options.rating.head,
         )
         if base is not None:
@@ -163,7 +169,9 @@ def _inputs(
     settings: KernelSettings,
     options: TrainerOptions,
     sampled: Rows,
+    launched: AlignedLaunch,
 ) -> Inputs:
+    train, later = data.splits[features.TRAIN], data.splits[features.EVAL]
     anchors, hands = options.model.max_anchors, options.training.folds + 1
     hand, seen = dealt(data.table.ids, data.groups, hands), ~data.table.is_cold
     dealt_items = [np.flatnonzero(seen & (hand == number)) for number in range(hands)]
@@ -181,8 +189,9 @@ def _inputs(
             data.users,
             options.features.max_tokens,
         ),
-        interactions=data.splits[features.TRAIN],
+        interactions=train,
         sampled=sampled,
-        later=data.splits[features.EVAL],
+        later=later,
         negatives=np.flatnonzero(~data.table.is_cold),
+        drawn=DrawnPairs.of(launched, train=train, later=later) if train.is_implicit else None,
     )

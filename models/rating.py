@@ -56,12 +56,13 @@ class RatingHead(tf.Module):
     "linear" add `models.rating_residual` to that.
     """
 
-    def __init__(self, *, size: int, mean_rating: float, head: Head) -> None:
-        """Start at the average rating, the user's level and the item's quality.
+    def __init__(self, *, size: int, mean_rating: float, mean_target: float, head: Head) -> None:
+        """Start at the average, the user's level and the item's quality.
 
         Args:
             size: D of the embeddings.
-            mean_rating: average over the train split, in [0, 1].
+            mean_rating: average of the ratings in histories, in [0, 1].
+            mean_target: average of what is predicted; another one for implicit feedback alone.
             head: kind of head.
         """
         super().__init__(name="rating_head")
@@ -74,7 +75,7 @@ class RatingHead(tf.Module):
         self._history_weight = tf.Variable(tf.zeros([size]), name="history_weight")
         self._profile_weight = tf.Variable(tf.zeros([size]), name="profile_weight")
         self._item_weight = tf.Variable(tf.zeros([size]), name="item_weight")
-        self._b = tf.Variable(mean_rating, dtype=tf.float32, name="b")
+        self._b = tf.Variable(mean_target, dtype=tf.float32, name="b")
         self._residual = make_residual(head, size)
 
     def __call__(

@@ -88,14 +88,12 @@ class _Judged(NamedTuple):
     """What the launch that is kept for it says of the kernel, and of exposure.
 
     Attributes:
-        launched: that launch; on a warm start the one launch that there is.
         before: quality of its lists by the settings that were there before.
         after: by the chosen ones.
         points: relevance against even exposure.
         strength: with which exposure is evened out.
     """
 
-    launched: AlignedLaunch
     before: dict[str, float]
     after: dict[str, float]
     points: list[Traded]
@@ -104,15 +102,14 @@ class _Judged(NamedTuple):
     @classmethod
     def of(cls, prepared: Prepared, options: TrainerOptions, base: TrainingState | None) -> _Judged:
         """Measure all that."""
-        settings, view, validation = prepared.settings, prepared.view, prepared.validation
-        launched = prepared.folds[0] if base else AlignedLaunch.align(validation, view, settings)
+        launched = prepared.validation
         after = before = launched.quality()
         earlier = base.kernel if base else START
-        if not base or earlier != settings:
-            before = AlignedLaunch.align(validation, view, earlier).quality()
+        if not base or earlier != prepared.settings:
+            before = AlignedLaunch.align(launched.launch, prepared.view, earlier).quality()
         # A warm start draws no curve that nobody chooses by.
         points = traded(launched) if options.exposure.max_loss or not base else []
-        return cls(launched, before, after, points, strongest(points, options.exposure.max_loss))
+        return cls(before, after, points, strongest(points, options.exposure.max_loss))
 
 
 def _train(arguments: FnArgs, options: TrainerOptions, trackers: Trackers) -> None:
@@ -132,7 +129,8 @@ def _train(arguments: FnArgs, options: TrainerOptions, trackers: Trackers) -> No
     judged = _Judged.of(prepared, options, base)
     served = Path(arguments.serving_model_dir)
     shelf = export(
-        str(served), data, prepared, model, options, clock, weights, strength=judged.strength,
+        str(served), data, prepared, model, options, clock, weights, outcome.chance,
+        strength=judged.strength,
         catalogue_graph=tft.TFTransformOutput(arguments.custom_config[CATALOGUE_GRAPH_PATH]),
         beam_args=arguments.custom_config[BEAM_ARGS],
     )  # fmt: skip
@@ -159,7 +157,7 @@ def _train(arguments: FnArgs, options: TrainerOptions, trackers: Trackers) -> No
             rules=rule_counts,
             tuned=(arguments.hyperparameters or {}).get("values", {}),
             # What a warm start would spend a third of its time on.
-            **({} if base else _curves(data, prepared, judged.launched, clock, weights, options)),
+            **({} if base else _curves(data, prepared, clock, weights, options)),
         )
     )
     TrainingState(
@@ -218,7 +216,6 @@ def _learn_evidence(
 def _curves(
     data: ShopData,
     prepared: Prepared,
-    launched: AlignedLaunch,
     clock: ShopClock,
     weights: EvidenceWeights,
     options: TrainerOptions,
@@ -228,7 +225,7 @@ def _curves(
         views = {"before fine-tuning": prepared.before_fine_tuning} | views
     return {
         "first_interactions": by_first_interactions(
-            launched,
+            prepared.validation,
             data.splits[TRAIN],
             clock,
             weights,
@@ -236,7 +233,7 @@ def _curves(
         ),
         "labelled_share": by_labelled_share(
             data.train,
-            prepared.validation,
+            prepared.validation.launch,
             views,
             prepared.settings,
             regularization=options.model.teacher_regularization,

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
-from models.arrays import Floats
+from models.arrays import Floats, Rows
 from models.debiasing.weights import inverse_propensity, of_pairs
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import SimulatedLaunch
 from models.interactions import PAD, Interactions
 from models.losses import multi_positive_softmax, squared_error
 from models.options import TrainingOptions
+from models.purchase_chance import Drawn, DrawnPairs, Pairs, PurchaseChance
 from models.rating import likeness, mean_interest, recent_places
 from models.record import SQUARED_ERROR
 from models.tracing import traced_at_first_call
@@ -46,6 +47,7 @@ class Inputs:
         sampled: rows of it that training draws from, rising, int64 [M].
         later: the eval split, on which ratings are measured.
         negatives: rows from which negatives are drawn for implicit data, int64 [N].
+        drawn: from which the chance of a purchase is learned for implicit data, else None.
     """
 
     features: Floats
@@ -54,18 +56,41 @@ class Inputs:
     quality_as_new: Floats
     profiles: Floats
     interactions: Interactions
-    sampled: npt.NDArray[np.int64]
+    sampled: Rows
     later: Interactions
-    negatives: npt.NDArray[np.int64]
+    negatives: Rows
+    drawn: DrawnPairs | None
+
+
+class Rated(NamedTuple):
+    """A batch of N ratings.
+
+    Attributes:
+        asked: what the rating head and the towers read.
+        rating: float32 [N] in [0, 1].
+        weight: float32 [N], in the loss.
+    """
+
+    asked: dict[str, tf.Tensor]
+    rating: tf.Tensor
+    weight: tf.Tensor
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training went: the error of ratings before it and at the kept step; empty without any."""
+    """How training went: the error of ratings before it and at the kept step; empty without any.
+
+    Attributes:
+        before: error before it.
+        after: error at the kept step.
+        step: the kept one.
+        chance: of a purchase at that step, for implicit data.
+    """
 
     before: dict[str, float]
     after: dict[str, float]
     step: int
+    chance: PurchaseChance | None
 
 
 def profile_logits(model: TwoTower, batch: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -110,8 +135,12 @@ class Trainer:
         self._step = traced_at_first_call(self._train_step, wanted=2)
 
     def run(self, folds: list[AlignedLaunch], progress: Progress) -> Outcome:
-        """Train, and leave the model at the step whose ratings of the eval split were best."""
-        before = best = self.squared_error(self._inputs.later)
+        """Train, and leave the model at the step whose ratings of the eval split were best.
+
+        With implicit feedback at the last one: the chance of a purchase leans on the head as far
+        as that is of use, and its error says nothing of what was learned of profiles.
+        """
+        before = best = self._validation_error()
         kept, kept_step = self._weights(), 0
         progress(0, best)
         asked = [(fold, users) for fold in folds if len(users := self._asked(fold.launch))]
@@ -119,15 +148,16 @@ class Trainer:
             self._set_learning_rate(step)
             losses = self._step(**self._sample(*asked[step % len(asked)]))
             if step % self._options.validate_every == 0 or step == self._options.steps:
-                now = self.squared_error(self._inputs.later)
+                now = self._validation_error()
                 progress(step, now | {name: float(value) for name, value in losses.items()})
-                if now.get(SQUARED_ERROR, 0.0) < best.get(SQUARED_ERROR, np.inf):
+                is_best = now.get(SQUARED_ERROR, 0.0) < best.get(SQUARED_ERROR, np.inf)
+                if is_best or self._inputs.drawn is not None:
                     best, kept, kept_step = now, self._weights(), step
                 elif step - kept_step >= self._options.patience:
                     break
         for variable, value in zip(self._model.variables, kept, strict=True):
             variable.assign(value)
-        return Outcome(before=before, after=best, step=kept_step)
+        return Outcome(before=before, after=best, step=kept_step, chance=self._chance())
 
     def squared_error(self, later: Interactions) -> dict[str, float]:
         """Of ratings that were not trained on; the same interactions and negatives at every call.
@@ -140,17 +170,45 @@ class Trainer:
         for start in range(0, min(len(later), _RATED), self._options.batch_ratings):
             chosen = np.arange(start, min(start + self._options.batch_ratings, len(later)))
             batch = self._rating_batch(later, chosen, random, np.ones(len(chosen), np.float32))
-            predicted = np.clip(self._rate(rated=batch).numpy(), 0.0, 1.0)
-            errors.append((predicted - batch["rating"].numpy()) ** 2)
+            predicted = np.clip(self._rate(asked=batch.asked).numpy(), 0.0, 1.0)
+            errors.append((predicted - batch.rating.numpy()) ** 2)
         return {SQUARED_ERROR: float(np.concatenate(errors).mean())} if errors else {}
 
+    def _validation_error(self) -> dict[str, float]:
+        """Squared error of what is served as a rating, on the eval split."""
+        drawn = self._inputs.drawn
+        if drawn is None:
+            return self.squared_error(self._inputs.later)
+        if not len(drawn.anchors.item):
+            return {}
+        chance, anchors = PurchaseChance(), self._rated(drawn.anchors)
+        chance.fit(anchors=anchors)
+        return {SQUARED_ERROR: chance.squared_error(anchors, is_anchor=True)}
+
+    def _chance(self) -> PurchaseChance | None:
+        """Of a purchase, by the head as it is now."""
+        drawn = self._inputs.drawn
+        if drawn is None:
+            return None
+        chance = PurchaseChance()
+        chance.fit(anchors=self._rated(drawn.anchors), heirs=self._rated(drawn.heirs))
+        return chance
+
+    def _rated(self, drawn: Drawn) -> Pairs:
+        size, head = self._options.batch_ratings, [np.zeros(0, np.float32)]
+        for at in range(0, len(drawn.item), size):
+            chosen, item = drawn.chosen[at : at + size], drawn.item[at : at + size]
+            asked = self._asked_to_rate(drawn.interactions, chosen, item)
+            head.append(self._rate(asked=asked).numpy())
+        return Pairs(np.concatenate(head), drawn.logit, drawn.bought)
+
     def _train_step(
-        self, launch: dict[str, tf.Tensor], wanted: tf.Tensor, rated: dict[str, tf.Tensor]
+        self, launch: dict[str, tf.Tensor], wanted: tf.Tensor, rated: Rated
     ) -> dict[str, tf.Tensor]:
         model = self._model
         with tf.GradientTape() as tape:
             profile_loss = multi_positive_softmax(profile_logits(model, launch), wanted)
-            rating_loss = squared_error(self._ratings(rated), rated["rating"], rated["weight"])
+            rating_loss = squared_error(self._ratings(rated.asked), rated.rating, rated.weight)
             loss = profile_loss + self._options.rating_weight * rating_loss
         split = len(model.matrices)
         variables = model.matrices + model.scalars
@@ -163,17 +221,17 @@ class Trainer:
         )
         return {"profile_loss": profile_loss, "rating_loss": rating_loss}
 
-    def _ratings(self, rated: dict[str, tf.Tensor]) -> tf.Tensor:
+    def _ratings(self, asked: dict[str, tf.Tensor]) -> tf.Tensor:
         model = self._model
-        items = model.items(rated["features"], rated["price"])
-        history = model.items(rated["history_features"], rated["history_price"])
-        present = rated["present"]
-        interests = tf.gather(history, rated["history_place"])
+        items = model.items(asked["features"], asked["price"])
+        history = model.items(asked["history_features"], asked["history_price"])
+        present = asked["present"]
+        interests = tf.gather(history, asked["history_place"])
         recent = recent_places(present > 0)
         latest = tf.gather(present, recent, batch_dims=1)
         return model.rating(
-            ratings=rated["history_rating"],
-            expected=rated["expected"],
+            ratings=asked["history_rating"],
+            expected=asked["expected"],
             rated=present,
             # What items are alike is for the catalogue to say, not for some users' ratings.
             like=tf.stop_gradient(likeness(tf.linalg.matvec(interests, items))),
@@ -181,18 +239,18 @@ class Trainer:
             recent=recent,
             interests=tf.gather(interests, recent, batch_dims=1) * latest[:, :, tf.newaxis],
             present=latest,
-            profile=model.profile(rated["profile"]),
-            quality=rated["quality"],
+            profile=model.profile(asked["profile"]),
+            quality=asked["quality"],
             item=items,
         )
 
-    def _asked(self, launch: SimulatedLaunch) -> npt.NDArray[np.int64]:
+    def _asked(self, launch: SimulatedLaunch) -> Rows:
         """The launch's users of whom there are sampled interactions."""
         sampled = self._inputs.interactions.user[self._inputs.sampled]
-        asked: npt.NDArray[np.int64] = np.intersect1d(launch.users, sampled)
+        asked: Rows = np.intersect1d(launch.users, sampled)
         return asked
 
-    def _sample(self, fold: AlignedLaunch, asked: npt.NDArray[np.int64]) -> dict[str, Any]:
+    def _sample(self, fold: AlignedLaunch, asked: Rows) -> dict[str, Any]:
         users = self._random.choice(asked, min(self._options.batch_users, len(asked)), False)
         wanted = fold.launch.wanted[users]
         weight = self._wanted_weight[users][:, fold.launch.targets]
@@ -202,9 +260,7 @@ class Trainer:
             "rated": self._sample_ratings(),
         }
 
-    def _launch_batch(
-        self, aligned: AlignedLaunch, users: npt.NDArray[np.int64]
-    ) -> dict[str, tf.Tensor]:
+    def _launch_batch(self, aligned: AlignedLaunch, users: Rows) -> dict[str, tf.Tensor]:
         inputs, launch = self._inputs, aligned.launch
         return {
             "features": tf.constant(inputs.features[launch.targets]),
@@ -213,7 +269,7 @@ class Trainer:
             "profile": tf.constant(inputs.profiles[users]),
         }
 
-    def _sample_ratings(self) -> dict[str, tf.Tensor]:
+    def _sample_ratings(self) -> Rated:
         sampled = self._inputs.sampled
         chosen = self._random.choice(sampled, min(self._options.batch_ratings, len(sampled)))
         return self._rating_batch(
@@ -223,10 +279,10 @@ class Trainer:
     def _rating_batch(
         self,
         interactions: Interactions,
-        chosen: npt.NDArray[np.int64],
+        chosen: Rows,
         random: np.random.Generator,
         weight: Floats,
-    ) -> dict[str, tf.Tensor]:
+    ) -> Rated:
         """Ratings of the chosen interactions; for implicit data half become negatives."""
         inputs = self._inputs
         item, rating = interactions.item[chosen], interactions.rating[chosen]
@@ -236,13 +292,18 @@ class Trainer:
             rating = np.where(negative, 0.0, rating).astype(np.float32)
             # Negatives are drawn evenly.
             weight = np.where(negative, 1.0, weight).astype(np.float32)
-        history = interactions.history[chosen]
+        asked = self._asked_to_rate(interactions, chosen, item)
+        return Rated(asked, tf.constant(rating), tf.constant(weight))
+
+    def _asked_to_rate(
+        self, interactions: Interactions, chosen: Rows, item: Rows | npt.NDArray[np.int32]
+    ) -> dict[str, tf.Tensor]:
+        """Items, each for the user of an interaction, with the history of then."""
+        inputs, history = self._inputs, interactions.history[chosen]
         rows, place = np.unique(np.maximum(history, 0), return_inverse=True)
         return {
             "features": tf.constant(inputs.features[item]),
             "price": tf.constant(inputs.price_bucket[item]),
-            "rating": tf.constant(rating),
-            "weight": tf.constant(weight),
             "quality": tf.constant(inputs.quality_as_new[item]),
             "expected": tf.constant(inputs.quality[np.maximum(history, 0)]),
             "history_features": tf.constant(inputs.features[rows]),

@@ -21,13 +21,16 @@ class TwoTower(tf.Module):
         price_buckets: int,
         profile_size: int,
         mean_rating: float,
+        mean_target: float,
         head: Head,
     ) -> None:
         """Start from the catalogue's frozen features; see the parts for the arguments."""
         super().__init__(name="two_tower")
         self.items = ItemTower(features, size=size, price_buckets=price_buckets)
         self.size = min(size, features.shape[1])
-        self.rating = RatingHead(size=self.size, mean_rating=mean_rating, head=head)
+        self.rating = RatingHead(
+            size=self.size, mean_rating=mean_rating, mean_target=mean_target, head=head
+        )
         self._profile = tf.Variable(tf.zeros([profile_size, self.size]), name="profile_projection")
 
     def profile(self, text: tf.Tensor) -> tf.Tensor:

@@ -84,3 +84,27 @@ class Judge(tf.Module):
             candidates=tf.reduce_sum(there, axis=1),
             cold_candidates=tf.linalg.matvec(there, cold),
         )
+
+
+def drawn_like(items: tf.Tensor, number: tf.Tensor, shelf: Shelf) -> tf.Tensor:
+    """An item in the place of each one: among those that training saw, or among those held out.
+
+    Of one kind, or it would be the kind that tells them apart.
+
+    Args:
+        items: rows int64 [B], PAD for none.
+        number: int64 [B], any; decides which item is drawn.
+        shelf: with the items.
+
+    Returns:
+        Rows int64 [B].
+    """
+    is_cold = shelf.is_cold.read_value()
+    seen = tf.where(~is_cold)[:, 0]
+    cold = tf.where(is_cold & ~shelf.is_new.read_value())[:, 0]
+    both = tf.concat([seen, cold], axis=0)
+    among_cold = tf.gather(is_cold, tf.maximum(items, 0))
+    first = tf.where(among_cold, tf.size(seen, tf.int64), 0)
+    count = tf.where(among_cold, tf.size(cold, tf.int64), tf.size(seen, tf.int64))
+    place = first + tf.math.floormod(number, tf.maximum(count, 1))
+    return tf.gather(both, tf.minimum(place, tf.size(both, tf.int64) - 1))

@@ -8,28 +8,60 @@ from models.columns import take
 from models.export.query import Query
 from models.inheritance.inherited import Inherited
 from models.interactions import PAD
+from models.purchase_chance import PurchaseChance
 from models.rating import likeness, recent_places
 from models.shelf.shelf import Shelf
 from models.two_tower import TwoTower
 
 
 class Rater(tf.Module):
-    """The trained rating head over the shelf's columns."""
+    """The trained rating head over the shelf's columns; with implicit feedback, the chance."""
 
-    def __init__(self, *, shelf: Shelf, inheritance: Inherited, model: TwoTower) -> None:
-        """Rate by the shelf and the item qualities of one of its two inheritances."""
+    def __init__(
+        self, *, shelf: Shelf, inheritance: Inherited, model: TwoTower,
+        chance: PurchaseChance | None,
+    ) -> None:  # fmt: skip
+        """Rate by the shelf and the item qualities of one of its two inheritances.
+
+        Args:
+            shelf: with the items.
+            inheritance: one of its two.
+            model: the towers, with the head.
+            chance: of a purchase, where feedback is implicit; else None.
+        """
         super().__init__(name="rater")
         self._shelf = shelf
         self._inherited = inheritance
         self._model = model
+        self._chance = chance
 
-    def __call__(self, query: Query, items: tf.Tensor) -> tf.Tensor:
-        """The rating of one item for each user: rows int64 [B] to float32 [B] in [0, 1]."""
+    def __call__(self, query: Query, items: tf.Tensor, logit: tf.Tensor) -> tf.Tensor:
+        """The rating of one item for each user.
+
+        Args:
+            query: B users.
+            items: rows int64 [B], PAD for none.
+            logit: float32 [B], retrieval's of these items.
+
+        Returns:
+            float32 [B] in [0, 1].
+        """
+        rating, inherited = self._by_head(query, items), self._inherited
+        if self._chance is None:
+            return tf.clip_by_value(rating, 0.0, 1.0)
+        return self._chance(
+            rating,
+            logit,
+            is_anchor=inherited.anchors(items) != PAD,
+            is_told=tf.reduce_any(inherited.anchors(query.history) != PAD, axis=1),
+        )
+
+    def _by_head(self, query: Query, items: tf.Tensor) -> tf.Tensor:
         known = tf.cast(items != PAD, tf.float32)[:, tf.newaxis]
         item = self._shelf.embeddings(tf.maximum(items, 0)) * known
         recent = recent_places(query.history != PAD)
         latest = tf.gather(query.history, recent, batch_dims=1)
-        rating = self._model.rating(
+        rating: tf.Tensor = self._model.rating(
             ratings=query.rating,
             expected=take(self._inherited.quality, tf.maximum(query.history, 0)),
             rated=query.rated,
@@ -42,7 +74,7 @@ class Rater(tf.Module):
             quality=take(self._inherited.quality, tf.maximum(items, 0)) * known[:, 0],
             item=item,
         )
-        return tf.clip_by_value(rating, 0.0, 1.0)
+        return rating
 
     def interests(self, history: tf.Tensor) -> tf.Tensor:
         """One interest per item of the history: int64 [B, H] to float32 [B, H, D], zeros pad."""

@@ -16,12 +16,12 @@ import tensorflow_transform as tft
 from models.candidates.building import build_index
 from models.export.saved_graph import save_graph
 from models.export.served import ServedModel
-from models.features import TRAIN
 from models.few_shot.clock import ShopClock
 from models.few_shot.weights import EvidenceWeights
 from models.interactions import Purchases
 from models.options import TrainerOptions
 from models.preparation import Prepared
+from models.purchase_chance import PurchaseChance
 from models.rules import Ruled, rule
 from models.shelf.admission import Admission
 from models.shelf.blank import blank_shelf
@@ -40,6 +40,7 @@ def export(
     options: TrainerOptions,
     clock: ShopClock,
     weights: EvidenceWeights,
+    chance: PurchaseChance | None,
     *,
     catalogue_graph: tft.TFTransformOutput,
     beam_args: Sequence[str],
@@ -55,6 +56,7 @@ def export(
         options: of training.
         clock: of the shop.
         weights: of first interactions.
+        chance: of a purchase, where feedback is implicit; else None.
         catalogue_graph: Transform's, which becomes part of the model.
         beam_args: of the pipeline that builds an index.
         strength: with which the exposure of new items is evened out.
@@ -79,7 +81,7 @@ def export(
                 shelf=shelf,
                 evidence=weights,
                 catalogue_graph=catalogue_graph,
-                implicit=data.splits[TRAIN].is_implicit,
+                chance=chance,
                 max_tokens=options.features.max_tokens,
                 rules=options.rules,
             )

@@ -21,7 +21,7 @@ from models.export.adapter import Adapter, Support
 from models.export.audience import Audience, Lenders, either
 from models.export.explanation import Explainer, WordReader
 from models.export.explored import ExploredLists
-from models.export.judge import Judge
+from models.export.judge import Judge, drawn_like
 from models.export.lists import Wanted, top
 from models.export.query import Query, QueryReader, parse_interactions
 from models.export.rater import Rater
@@ -34,6 +34,7 @@ from models.few_shot.weights import EvidenceWeights
 from models.interactions import PAD
 from models.metrics import COLD_RANK, RANK, RATING, SQUARED_ERROR
 from models.preprocessing import item_text
+from models.purchase_chance import PurchaseChance
 from models.rules import Rules
 from models.shelf.shelf import Shelf
 from models.towers import item_features
@@ -56,7 +57,7 @@ class ServedModel(tf.Module):
         shelf: Shelf,
         evidence: EvidenceWeights,
         catalogue_graph: tft.TFTransformOutput,
-        implicit: bool,
+        chance: PurchaseChance | None,
         max_tokens: int,
         rules: Rules | None = None,
     ) -> None:
@@ -77,9 +78,12 @@ class ServedModel(tf.Module):
         )  # fmt: skip
         self._retrieve = Retriever(shelf=shelf, scorer=self._scorer)
         self._explored = ExploredLists(shelf=shelf, scorer=self._scorer)
-        self._rate = Rater(shelf=shelf, inheritance=shelf.served, model=model)
-        self._judge = Judge(shelf=shelf, scorer=Scorer(shelf=shelf, inheritance=shelf.judged))
-        self._judge_rating = Rater(shelf=shelf, inheritance=shelf.judged, model=model)
+        self._rate = Rater(shelf=shelf, inheritance=shelf.served, model=model, chance=chance)
+        self._judged_scorer = Scorer(shelf=shelf, inheritance=shelf.judged)
+        self._judge = Judge(shelf=shelf, scorer=self._judged_scorer)
+        self._judge_rating = Rater(
+            shelf=shelf, inheritance=shelf.judged, model=model, chance=chance
+        )
         self._adapter = Adapter(shelf=shelf, weights=evidence)
         self._ruled = RuledLists(shelf=shelf, rules=rules) if rules else None
         self._audience = Audience(shelf)
@@ -99,7 +103,7 @@ class ServedModel(tf.Module):
             *[text] * len(features.ITEM_TEXT),
             tf.TensorSpec([None], tf.float32),
         )
-        self._implicit = implicit
+        self._is_implicit = chance is not None
 
     @branches_as_calls()
     def signatures(self) -> dict[str, Any]:
@@ -386,19 +390,23 @@ class ServedModel(tf.Module):
         query = self._read.before_the_launch(parsed)
         items = self._shelf.item_rows(parsed[features.ITEM_ID])
         ranked = self._judge(query, items, parsed[features.SPAN])
-        rating = self._judge_rating(query, items)
+        rating = self._judged_rating(query, items)
         error = tf.square(rating - parsed[features.RATING])
-        if self._implicit:
+        if self._is_implicit:
             drawn = tf.strings.to_hash_bucket_fast(
                 tf.strings.join([parsed[features.USER_ID], parsed[features.ITEM_ID]], "\t"), 1 << 30
             )
-            negative = tf.math.floormod(drawn, tf.size(self._shelf.is_new, out_type=tf.int64))
-            error = (error + tf.square(self._judge_rating(query, negative))) / 2.0
+            negative = drawn_like(items, drawn, self._shelf)
+            error = (error + tf.square(self._judged_rating(query, negative))) / 2.0
         return {
             RANK: ranked.rank, COLD_RANK: ranked.cold_rank, RATING: rating, SQUARED_ERROR: error,
             ASKED: tf.cast(items, tf.int32), BUYERS: self._buyers(items),
             **{name: getattr(ranked, name) for name in EXPOSURE},
         }  # fmt: skip
+
+    def _judged_rating(self, query: Query, items: tf.Tensor) -> tf.Tensor:
+        logit = self._judged_scorer.score(query, tf.maximum(items, 0))
+        return self._judge_rating(query, items, logit)
 
     def _buyers(self, items: tf.Tensor) -> tf.Tensor:
         """How many users have each item, 0 for PAD: rows int64 [B] to float32 [B]."""
@@ -407,10 +415,8 @@ class ServedModel(tf.Module):
         return tf.where(items == PAD, 0.0, count)
 
     def _scored(self, query: Query, items: tf.Tensor) -> Outputs:
-        return {
-            "rating": self._rate(query, items),
-            "score": self._scorer.score(query, items),
-        }
+        score = self._scorer.score(query, items)
+        return {"rating": self._rate(query, items, score), "score": score}
 
     def _listed(self, scores: tf.Tensor, rows: tf.Tensor) -> Outputs:
         ids, scores = _cut(scores, self._shelf.item_ids(rows))

@@ -167,7 +167,10 @@ def _limits(
         "Measured on one shop's past: a list that is shown changes what is bought.",
     ]
     if summary.is_implicit:
-        said.append("There are no ratings in the data: a rating is how likely a purchase is.")
+        said.append(
+            "There are no ratings in the data: a rating is how likely a purchase is, "
+            "beside a product that is drawn evenly."
+        )
     if few:
         said.append(f"Slices with fewer than {_FEW} held-out interactions: {', '.join(few)}.")
     if override:

@@ -121,7 +121,7 @@ def test_the_ablation_measures_each_row_on_the_held_out_items(run, place):
     found = recall(aligned, data.train, data.splits["new_items"])
     assert default.recall == pytest.approx(found, abs=0.02)
     # What fine-tuning is judged by: what the validation launch inherits before it and after.
-    judged = AlignedLaunch.align(prepared.validation, prepared.view, START)
+    judged = AlignedLaunch.align(prepared.validation.launch, prepared.view, START)
     found = recall(judged, data.train, data.train)
     assert lora.fine_tuned.before == pytest.approx(found, abs=0.02)
 

@@ -21,6 +21,7 @@ from models.interactions import Interactions, Purchases
 from models.item_table import ItemTable, read_item_table
 from models.options import ModelOptions
 from models.preprocessing import preprocess_catalogue
+from models.purchase_chance import PurchaseChance
 from models.shelf.admission import Admission
 from models.shelf.filling import fill_shelf
 from models.shelf.shelf import Shelf, ShelfData
@@ -47,6 +48,8 @@ EVIDENCE = EvidenceWeights(
     own=np.array([0.1, -0.05, 0.2], np.float32),
     level=np.array([0.1, 0.2, 0.4], np.float32),
 )
+# Of a purchase, where items inherit, where they have scores of their own, and without history.
+CHANCE = np.array([[-1.2, 2.0, 0.6], [0.3, -0.7, 0.25], [0.4, -1.1, 9.0]], np.float32)
 # Of each item's first interaction.
 SPANS = (np.arange(SIZE) % 3 + 1).astype(np.int32)
 SETTINGS = KernelSettings(ridge=0.5, order=0.7, side=0.1)
@@ -162,9 +165,9 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
     features = item_features(text, tf.constant(table.lexical)).numpy()
     view = table.view(text.numpy())
     model = TwoTower(
-        features, size=8, price_buckets=4, profile_size=HIDDEN, mean_rating=float(
-            shop.rating.mean()
-        ), head="linear",
+        features, size=8, price_buckets=4, profile_size=HIDDEN,
+        mean_rating=float(shop.rating.mean()), mean_target=float(shop.rating.mean()),
+        head="linear",
     )  # fmt: skip
     random = np.random.default_rng(11)
     for variable in model.trainable_variables:
@@ -187,13 +190,13 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
         "catalogue_graph": catalogue[0],
         "max_tokens": 24,
     }
-    module = ServedModel(**parts, implicit=False)
+    module = ServedModel(**parts, chance=None)
     path = folder / "saved"
     save_graph(module, path, module.signatures())
     admission.save(path)
     return Served(
-        module=module, implicit=ServedModel(**parts, implicit=True), model=model, data=data,
-        table=table, features=features, view=view, settings=SETTINGS,
+        module=module, implicit=ServedModel(**parts, chance=made_up_chance()), model=model,
+        data=data, table=table, features=features, view=view, settings=SETTINGS,
         profile_text=profile_text, encoder=encoder,
         path=path, loaded=tf.saved_model.load(str(path)), parts=parts,
     )  # fmt: skip
@@ -220,6 +223,14 @@ def as_saved(served, tmp_path_factory) -> Callable[[], Any]:
 def model(as_saved):
     """The saved model, whose shelf a test may change."""
     return as_saved()
+
+
+def made_up_chance() -> PurchaseChance:
+    """With weights that make every term count."""
+    chance = PurchaseChance()
+    [weights] = chance.variables
+    weights.assign(CHANCE)
+    return chance
 
 
 def known_history(served, user):

@@ -161,6 +161,14 @@ class Oracle:
         """Of one item row (None unknown); `ratings` of the history, each None if it is unknown."""
         return float(np.clip(self.head(item, history, ratings, profile), 0.0, 1.0))
 
+    def chance(self, weights, item, history, ratings=None, profile=None):
+        """The rating with implicit feedback: by weights for heirs, for anchors, and without any."""
+        is_told = bool(np.isin(history, self.anchors).any())
+        kind = int(item in self.anchors) if is_told else 2
+        logit = self.logits(history, profile)[item] if is_told else 0.0
+        inputs = np.array([1.0, self.head(item, history, ratings, profile), logit])
+        return float(1 / (1 + np.exp(-weights[kind] @ inputs)))
+
     def head(self, item, history, ratings=None, profile=None):
         """Of the rating head alone."""
         v = self.v

@@ -9,7 +9,7 @@ HEADS = ("mlp", "cnn", "rnn")
 
 
 def make_head(mean_rating, head="linear"):
-    return RatingHead(size=SIZE, mean_rating=mean_rating, head=head)
+    return RatingHead(size=SIZE, mean_rating=mean_rating, mean_target=mean_rating, head=head)
 
 
 def inputs(batch=4, width=5, seed=0):

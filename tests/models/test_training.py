@@ -10,6 +10,7 @@ from models.inheritance.kernel import NO_BRAND, ItemView, KernelSettings
 from models.inheritance.simulation import SimulatedLaunch, launches, purchase_matrix
 from models.interactions import PAD, Interactions
 from models.options import TrainingOptions
+from models.purchase_chance import DrawnPairs
 from models.ranking import ranking_quality
 from models.training import Inputs, Trainer, profile_logits
 from models.two_tower import TwoTower
@@ -77,12 +78,17 @@ def make_shop(seed=0, *, implicit=True):
         sampled=np.arange(len(user)),
         later=interactions,
         negatives=np.arange(ITEMS),
+        drawn=None,
     )
 
 
 @pytest.fixture(scope="module")
 def inputs():
-    return make_shop()
+    inputs = make_shop()
+    train = inputs.interactions
+    purchases = purchase_matrix(train.user, train.item, (USERS, ITEMS))
+    drawn = DrawnPairs.of(deal_out(inputs, purchases)[1], train=train, later=inputs.later)
+    return replace(inputs, drawn=drawn)
 
 
 SETTINGS = KernelSettings(ridge=1.0, order=0.0, side=0.0)
@@ -122,7 +128,8 @@ def make_model(inputs):
         size=12,
         price_buckets=2,
         profile_size=THEMES,
-        mean_rating=float(inputs.interactions.rating.mean()),
+        mean_rating=inputs.interactions.mean_rating,
+        mean_target=inputs.interactions.mean_target,
         head="linear",
     )
 
@@ -152,6 +159,23 @@ def train(inputs, deal, *, model=None, **changes):
 @pytest.fixture(scope="module")
 def trained(inputs, deal):
     return train(inputs, deal)
+
+
+@pytest.fixture(scope="module")
+def rated():
+    """A shop with ratings."""
+    return make_shop(implicit=False)
+
+
+@pytest.fixture(scope="module")
+def deal_of_rated(rated):
+    train = rated.interactions
+    return deal_out(rated, purchase_matrix(train.user, train.item, (USERS, ITEMS)))
+
+
+@pytest.fixture(scope="module")
+def trained_on_ratings(rated, deal_of_rated):
+    return train(rated, deal_of_rated)
 
 
 def profile_recall(model, trainer, aligned):
@@ -185,8 +209,8 @@ def test_launches_of_all_sizes_are_trained_on_with_one_graph(inputs, deal, monke
     assert len(traced) == 1
 
 
-def test_the_best_step_is_what_is_left_of_a_training(trained):
-    model, _, watcher, outcome = trained
+def test_the_best_step_is_what_is_left_of_a_training(trained_on_ratings):
+    model, _, watcher, outcome = trained_on_ratings
     errors = {step: values["squared_error"] for step, values in watcher.values.items()}
     assert outcome.step == min(step for step in errors if errors[step] == min(errors.values()))
     assert outcome.after["squared_error"] == errors[outcome.step]
@@ -195,13 +219,13 @@ def test_the_best_step_is_what_is_left_of_a_training(trained):
 
 
 def test_a_training_that_only_ruins_stops_early_and_leaves_the_model_as_it_was(
-    trained, inputs, deal
+    trained_on_ratings, rated, deal_of_rated
 ):
-    model = make_model(inputs)
-    for variable, value in zip(model.variables, trained[0].variables, strict=True):
+    model = make_model(rated)
+    for variable, value in zip(model.variables, trained_on_ratings[0].variables, strict=True):
         variable.assign(value)
     _, _, watcher, outcome = train(
-        inputs, deal, model=model, learning_rate=1e3, scalar_learning_rate=1e3, patience=20
+        rated, deal_of_rated, model=model, learning_rate=1e3, scalar_learning_rate=1e3, patience=20
     )
     assert outcome.step == 0
     assert outcome.after == outcome.before
@@ -215,8 +239,7 @@ def test_a_training_that_only_ruins_stops_early_and_leaves_the_model_as_it_was(
 def test_the_last_steps_count_however_many_there_are(inputs, deal):
     _, _, watcher, outcome = train(inputs, deal, steps=13)
     assert list(watcher.values) == [0, 10, 13]
-    errors = {step: values["squared_error"] for step, values in watcher.values.items()}
-    assert outcome.step == 13 == min(errors, key=errors.__getitem__)
+    assert outcome.step == 13
 
 
 def test_no_steps_leave_the_model_as_it_was_and_are_measured(inputs, deal):
@@ -246,10 +269,10 @@ def test_what_is_popular_counts_the_less_in_both_losses(inputs, deal):
     np.testing.assert_allclose(wanted.max(axis=0), np.where(
         wanted.any(axis=0), expected[targets], 0.0
     ), rtol=1e-5)  # fmt: skip
-    rated = {name: batch["rated"][name].numpy() for name in ("rating", "weight")}
+    rating, weight = batch["rated"].rating.numpy(), batch["rated"].weight.numpy()
     # Of what is not bought nothing is known of how it was seen.
-    assert (rated["weight"][rated["rating"] == 0] == 1).all()
-    bought = rated["weight"][rated["rating"] == 1]
+    assert (weight[rating == 0] == 1).all()
+    bought = weight[rating == 1]
     assert len(np.unique(bought)) > 1
     assert np.isin(bought.round(4), expected.round(4).astype(np.float32)).all()
 
@@ -273,17 +296,31 @@ def test_what_was_shown_by_chance_counts_by_the_logged_propensity_in_both_losses
         ]
         np.testing.assert_allclose(wanted, expected, rtol=1e-5)
     rated = trainer._sample_ratings()
-    weight, is_bought = rated["weight"].numpy(), rated["rating"].numpy() == 1
+    weight, is_bought = rated.weight.numpy(), rated.rating.numpy() == 1
     assert np.isclose(weight[is_bought][:, np.newaxis], np.unique(inverse)).any(axis=1).mean() > 0.3
 
 
-def test_explicit_ratings_are_learned_beside_retrieval():
-    inputs = make_shop(implicit=False)
-    purchases = purchase_matrix(inputs.interactions.user, inputs.interactions.item, (USERS, ITEMS))
-    _, _, _, outcome = train(inputs, deal_out(inputs, purchases), steps=20)
+def test_explicit_ratings_are_learned_beside_retrieval(rated, deal_of_rated):
+    _, _, _, outcome = train(rated, deal_of_rated, steps=20)
     assert outcome.after["squared_error"] < outcome.before["squared_error"]
-    variance = inputs.interactions.rating.var()
+    assert outcome.chance is None
+    variance = rated.interactions.rating.var()
     assert outcome.before["squared_error"] < variance, "the users' own levels count from the start"
+
+
+def test_without_ratings_the_last_step_is_kept_and_its_chance_is_what_is_measured(
+    trained, inputs, deal
+):
+    model, trainer, watcher, outcome = trained
+    assert outcome.step == 40 == max(watcher.values)
+    for variable, value in zip(model.variables, watcher.weights[40], strict=True):
+        np.testing.assert_array_equal(variable, value)
+    anchors = trainer._rated(inputs.drawn.anchors)
+    found = outcome.chance.squared_error(anchors, is_anchor=True)
+    assert outcome.after["squared_error"] == pytest.approx(found, rel=0.02)
+    # As well as anybody can who knows what is bought together, and no head does.
+    by_head = trainer.squared_error(inputs.later)["squared_error"]
+    assert found < 0.6 * by_head
 
 
 def test_a_shop_too_small_to_simulate_anything_is_not_trained(inputs):

@@ -48,7 +48,7 @@ def model(served, data, tmp_path_factory):
     users = tmp_path_factory.mktemp("candidates") / "users.txt"
     users.write_bytes(b"".join(user_id(user) + b"\n" for user in range(NUM_USERS)))
     shelf = Shelf(data, user_ids=users)
-    return ServedModel(**(served.parts | {"shelf": shelf}), implicit=False)
+    return ServedModel(**(served.parts | {"shelf": shelf}), chance=None)
 
 
 @pytest.fixture

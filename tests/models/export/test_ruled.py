@@ -248,7 +248,7 @@ def ruled(served, goods, tmp_path_factory):
     users.write_bytes(b"".join(user_id(user) + b"\n" for user in range(NUM_USERS)))
     data = replace(served.data, rules=rule(RULES, goods, now=NOW))
     return ServedModel(
-        **(served.parts | {"shelf": Shelf(data, user_ids=users)}), implicit=False, rules=RULES
+        **(served.parts | {"shelf": Shelf(data, user_ids=users)}), chance=None, rules=RULES
     )
 
 

@@ -16,7 +16,7 @@ from models.ranking import PLACES
 from models.shelf.id_index import sort_ids
 from pipeline.cli import main
 from pipeline.layout import serving_folder
-from tests.models.conftest import MODEL_OPTIONS, known_history
+from tests.models.conftest import CHANCE, MODEL_OPTIONS, known_history
 from tests.models.oracle import ROUNDED, Oracle
 from tests.models.shop import NUM_USERS, SIZE, interaction, item_id, user_id
 from tests.signatures import CONTRACT
@@ -534,19 +534,45 @@ def test_evaluated_ratings_and_errors_are_those_of_the_formula(evaluated, served
         )
 
 
-def test_half_of_an_implicit_error_is_on_a_negative_drawn_by_hash(evaluated, served, judge, row_of):
+def test_half_of_an_implicit_error_is_on_an_item_of_the_same_kind_drawn_by_hash(
+    evaluated, served, judge, row_of
+):
     rows, examples, explicit = evaluated
     answer = {name: value.numpy() for name, value in served.implicit.evaluate(examples).items()}
     np.testing.assert_array_equal(answer["rank"], explicit["rank"])
+    sold = ~served.table.is_new
+    pools = np.flatnonzero(~judge.cold), np.flatnonzero(judge.cold & sold)
     for place, row in enumerate(rows):
+        item = row_of.get(row["item"])
+        pool = pools[int(judge.cold[item or 0])]
         key = user_id(row["user"]) + b"\t" + row["item"]
-        negative = int(tf.strings.to_hash_bucket_fast(key, 1 << 30)) % SIZE
+        negative = pool[int(tf.strings.to_hash_bucket_fast(key, 1 << 30)) % len(pool)]
+        if item is None or not sold[item]:
+            continue  # Nobody's, so it is never asked for.
         history, ratings = seen_history(row, judge, row_of)
         profile = judge.profile(served.profile_text[row["user"]])
-        drawn = judge.rating(negative, history, ratings, profile)
-        positive = judge.rating(row_of.get(row["item"]), history, ratings, profile)
-        expected = ((positive - row["rating"]) ** 2 + drawn**2) / 2
+        rating, drawn = (
+            judge.chance(CHANCE, one, history, ratings, profile) for one in (item, negative)
+        )
+        assert answer["rating"][place] == pytest.approx(rating, abs=1e-4)
+        expected = ((rating - row["rating"]) ** 2 + drawn**2) / 2
         assert answer["squared_error"][place] == pytest.approx(expected, abs=2e-4)
+
+
+def test_an_implicit_rating_is_the_chance_by_head_and_retrieval(served, oracle):
+    anchor, heir = int(oracle.anchors[0]), int(np.flatnonzero(served.table.is_new)[0])
+    for user in (1, 7):
+        for row in (anchor, heir):
+            [known, unknown] = served.implicit.score(
+                tf.constant([user_id(user), UNKNOWN]), tf.zeros([2, 0], tf.string),
+                tf.fill([2], ""), tf.constant([served.data.item_id[row]] * 2),
+            )["rating"].numpy()  # fmt: skip
+            expected = oracle.chance(
+                CHANCE, row, known_history(served, user), known_ratings(served, user),
+                oracle.profile(served.profile_text[user]),
+            )  # fmt: skip
+            assert known == pytest.approx(expected, abs=1e-3)
+            assert unknown == pytest.approx(oracle.chance(CHANCE, row, []), abs=1e-3)
 
 
 def test_what_the_model_knows_of_a_user_does_not_leak_into_the_evaluation(served):

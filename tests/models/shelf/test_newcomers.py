@@ -268,7 +268,7 @@ def beyond(shop, served, tmp_path_factory):
     )  # fmt: skip
     (folder / "users.txt").write_text("".join(f"{user}\n" for user in USERS))
     shelf = Shelf(data, user_ids=folder / "users.txt")
-    module = ServedModel(**served.parts | {"shelf": shelf}, implicit=False)
+    module = ServedModel(**served.parts | {"shelf": shelf}, chance=None)
     model = SimpleNamespace(_shelf=shelf, signatures={"adapt_items": module.adapt_items})
     row = np.flatnonzero((data.served.anchor_of < 0) & ~data.is_new)[0]
     return data, admission, model, row
