@@ -1,7 +1,8 @@
 """With implicit feedback a rating is a chance: that a pair is a purchase, not an even draw.
 
-What a user would pay attention to at all is for the retrieval score to say; a rating head, in which
-user and item only add up, can't. So the two are put together, once the towers are trained.
+Which items go with a user is for the retrieval score to say; a rating head, in which user and item
+only add up, can't. So the two, and how popular an item is, are put together once the towers are
+trained.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from models.interactions import Interactions
 from models.sampling import at_most
 
 # As the head alone has it: σ(4 x - 2) touches x at 1/2.
-_START: Final = np.array([-2.0, 4.0, 0.0])
+_START: Final = np.array([-2.0, 4.0, 0.0, 0.0])
 _MOST: Final = 4096  # purchases that the weights are learned from
 
 
@@ -33,6 +34,7 @@ class Drawn(NamedTuple):
         item: int64 [N], rows of items: what was bought, and what was drawn evenly in its place.
         bought: bool [N], which of the two.
         logit: float32 [N], of retrieval; NaN for a history without an anchor.
+        popularity: float32 [N], of the items, `AlignedLaunch.popularity`.
     """
 
     interactions: Interactions
@@ -40,6 +42,7 @@ class Drawn(NamedTuple):
     item: Rows
     bought: npt.NDArray[np.bool_]
     logit: Floats
+    popularity: Floats
 
     @classmethod
     def of(cls, launched: AlignedLaunch, interactions: Interactions, *, own: bool) -> Drawn:
@@ -57,7 +60,8 @@ class Drawn(NamedTuple):
         bought = np.arange(len(item)) < len(chosen)
         chosen = np.concatenate([chosen, chosen])
         logit = launched.logits(interactions.history[chosen], item, own=own)
-        return cls(interactions, chosen, item, bought, logit)
+        popularity = launched.popularity(own=own)[np.searchsorted(known, item)]
+        return cls(interactions, chosen, item, bought, logit, popularity)
 
 
 class DrawnPairs(NamedTuple):
@@ -85,25 +89,27 @@ class Pairs(NamedTuple):
     Attributes:
         head: float32 [N], of the rating head.
         logit: float32 [N], of retrieval; NaN for a history without an anchor.
+        popularity: float32 [N], of the items.
         bought: bool [N].
     """
 
     head: Floats
     logit: Floats
+    popularity: Floats
     bought: npt.NDArray[np.bool_]
 
     def rows(self, some: npt.NDArray[np.bool_] | slice) -> Pairs:
         """Some of them."""
-        return Pairs(self.head[some], self.logit[some], self.bought[some])
+        return Pairs(self.head[some], self.logit[some], self.popularity[some], self.bought[some])
 
 
 class PurchaseChance(tf.Module):
-    """`σ(w · [1, head, logit])`, with weights for each of three kinds of pairs.
+    """`σ(w · [1, head, popularity, logit])`, with weights for each of three kinds of pairs.
 
     The weights are those of a logistic regression (Platt 1999, "Probabilistic Outputs for Support
     Vector Machines"). Scores that an item inherits spread less than those that it has from its own
     purchases, so there are weights for heirs and for anchors; and without an anchor in the history
-    there is the head alone.
+    there is no score.
     """
 
     def __init__(self) -> None:
@@ -121,26 +127,29 @@ class PurchaseChance(tf.Module):
         kinds = [anchors.rows(slice(0)) if heirs is None else heirs, anchors]
         told = [pairs.rows(~np.isnan(pairs.logit)) for pairs in kinds]
         untold = [pairs.rows(np.isnan(pairs.logit)) for pairs in kinds]
-        head, logit, bought = map(np.concatenate, zip(*untold, strict=True))
-        weights = map(_regression, [*told, Pairs(head, np.zeros_like(logit), bought)])
-        self._weights.assign(np.stack(list(weights)))
+        together = Pairs(*map(np.concatenate, zip(*untold, strict=True)))
+        told.append(together._replace(logit=np.zeros_like(together.logit)))
+        self._weights.assign(np.stack([_regression(pairs) for pairs in told]))
 
     def __call__(
-        self, head: tf.Tensor, logit: tf.Tensor, *, is_anchor: tf.Tensor, is_told: tf.Tensor
-    ) -> tf.Tensor:
+        self, head: tf.Tensor, logit: tf.Tensor, popularity: tf.Tensor, *, is_anchor: tf.Tensor,
+        is_told: tf.Tensor,
+    ) -> tf.Tensor:  # fmt: skip
         """Apply.
 
         Args:
             head: float32 [B], of the rating head.
             logit: float32 [B], of retrieval.
+            popularity: float32 [B], of the items, as the shelf has it.
             is_anchor: bool [B], whether the item is one.
-            is_told: bool [B], whether the history holds an anchor; else `logit` is not read.
+            is_told: bool [B], whether `logit` is of a known item, by a history with an anchor.
 
         Returns:
             float32 [B] in [0, 1].
         """
         kind = tf.where(is_told, tf.cast(is_anchor, tf.int32), 2)
-        inputs = tf.stack([tf.ones_like(head), head, tf.where(is_told, logit, 0.0)], axis=1)
+        logit = tf.where(is_told, logit, 0.0)
+        inputs = tf.stack([tf.ones_like(head), head, popularity, logit], axis=1)
         return tf.sigmoid(tf.reduce_sum(tf.gather(self._weights, kind) * inputs, axis=1))
 
     def squared_error(self, pairs: Pairs, *, is_anchor: bool) -> float:
@@ -148,6 +157,7 @@ class PurchaseChance(tf.Module):
         chance = self(
             tf.constant(pairs.head),
             tf.constant(pairs.logit),
+            tf.constant(pairs.popularity),
             is_anchor=tf.fill([len(pairs.bought)], is_anchor),
             is_told=tf.constant(~np.isnan(pairs.logit)),
         ).numpy()
@@ -155,8 +165,9 @@ class PurchaseChance(tf.Module):
 
 
 def _regression(pairs: Pairs) -> Doubles:
-    """Weights float64 [3] that maximise the likelihood, with a Gaussian prior around the start."""
-    inputs = np.stack([np.ones_like(pairs.head), pairs.head, pairs.logit], axis=1).astype(float)
+    """Weights float64 [4] that maximise the likelihood, with a Gaussian prior around the start."""
+    columns = [np.ones_like(pairs.head), pairs.head, pairs.popularity, pairs.logit]
+    inputs = np.stack(columns, axis=1).astype(float)
     sign = np.where(pairs.bought, 1.0, -1.0)
 
     def loss(weights: Doubles) -> tuple[float, Doubles]:

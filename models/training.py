@@ -200,7 +200,7 @@ class Trainer:
             chosen, item = drawn.chosen[at : at + size], drawn.item[at : at + size]
             asked = self._asked_to_rate(drawn.interactions, chosen, item)
             head.append(self._rate(asked=asked).numpy())
-        return Pairs(np.concatenate(head), drawn.logit, drawn.bought)
+        return Pairs(np.concatenate(head), drawn.logit, drawn.popularity, drawn.bought)
 
     def _train_step(
         self, launch: dict[str, tf.Tensor], wanted: tf.Tensor, rated: Rated
@@ -265,7 +265,7 @@ class Trainer:
         return {
             "features": tf.constant(inputs.features[launch.targets]),
             "price": tf.constant(inputs.price_bucket[launch.targets]),
-            "log_popularity": tf.constant(launch.log_popularity @ aligned.weights),
+            "log_popularity": tf.constant(aligned.popularity(own=False)),
             "profile": tf.constant(inputs.profiles[users]),
         }
 

@@ -15,7 +15,7 @@ from models.two_tower import TwoTower
 
 
 class Rater(tf.Module):
-    """The trained rating head over the shelf's columns; with implicit feedback, the chance."""
+    """The rating head over the shelf; with implicit feedback, the chance of a purchase."""
 
     def __init__(
         self, *, shelf: Shelf, inheritance: Inherited, model: TwoTower,
@@ -49,11 +49,14 @@ class Rater(tf.Module):
         rating, inherited = self._by_head(query, items), self._inherited
         if self._chance is None:
             return tf.clip_by_value(rating, 0.0, 1.0)
+        is_known = items != PAD
+        popularity = take(inherited.log_popularity, tf.maximum(items, 0))
         return self._chance(
             rating,
             logit,
+            tf.where(is_known, popularity, 0.0),
             is_anchor=inherited.anchors(items) != PAD,
-            is_told=tf.reduce_any(inherited.anchors(query.history) != PAD, axis=1),
+            is_told=is_known & tf.reduce_any(inherited.anchors(query.history) != PAD, axis=1),
         )
 
     def _by_head(self, query: Query, items: tf.Tensor) -> tf.Tensor:

@@ -46,6 +46,15 @@ class AlignedLaunch:
         )
         return cls(launch, alignment(kernel(anchors, view.rows(launch.targets))))
 
+    def popularity(self, *, own: bool) -> Floats:
+        """Log popularity as `SimulatedLaunch` has it.
+
+        Args:
+            own: whether that of the anchors, float32 [A]; else what they predict, float32 [T].
+        """
+        popularity = self.launch.log_popularity
+        return popularity if own else popularity @ self.weights
+
     def logits(self, history: npt.NDArray[np.int32], item: Rows, *, own: bool) -> Floats:
         """Logits of one item for each history, as they are served without a demand.
 

@@ -48,8 +48,11 @@ EVIDENCE = EvidenceWeights(
     own=np.array([0.1, -0.05, 0.2], np.float32),
     level=np.array([0.1, 0.2, 0.4], np.float32),
 )
-# Of a purchase, where items inherit, where they have scores of their own, and without history.
-CHANCE = np.array([[-1.2, 2.0, 0.6], [0.3, -0.7, 0.25], [0.4, -1.1, 9.0]], np.float32)
+# Of a purchase, where items inherit, where they have scores of their own, and without history: of
+# 1, the head, the popularity and the logit.
+CHANCE = np.array(
+    [[-1.2, 2.0, 0.5, 0.6], [0.3, -0.7, -0.3, 0.25], [0.4, -1.1, 0.8, 9.0]], np.float32
+)
 # Of each item's first interaction.
 SPANS = (np.arange(SIZE) % 3 + 1).astype(np.int32)
 SETTINGS = KernelSettings(ridge=0.5, order=0.7, side=0.1)

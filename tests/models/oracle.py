@@ -105,6 +105,7 @@ class Oracle:
         predicted = popularity @ weights
         predicted[self.anchors] = popularity
         self.quality = quality
+        self.popularity = predicted
         self.fallback = self._fallback(purchases.sum(axis=0), predicted)
 
     def tower(self, features, price_bucket):
@@ -163,10 +164,11 @@ class Oracle:
 
     def chance(self, weights, item, history, ratings=None, profile=None):
         """The rating with implicit feedback: by weights for heirs, for anchors, and without any."""
-        is_told = bool(np.isin(history, self.anchors).any())
+        is_told = item is not None and bool(np.isin(history, self.anchors).any())
         kind = int(item in self.anchors) if is_told else 2
         logit = self.logits(history, profile)[item] if is_told else 0.0
-        inputs = np.array([1.0, self.head(item, history, ratings, profile), logit])
+        popularity = 0.0 if item is None else self.popularity[item]
+        inputs = [1.0, self.head(item, history, ratings, profile), popularity, logit]
         return float(1 / (1 + np.exp(-weights[kind] @ inputs)))
 
     def head(self, item, history, ratings=None, profile=None):

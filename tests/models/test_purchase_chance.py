@@ -11,21 +11,21 @@ from models.interactions import PAD
 from models.purchase_chance import DrawnPairs, Pairs, PurchaseChance
 from tests.models.conftest import interactions_of
 
-NONE = Pairs(np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros(0, bool))
+NONE = Pairs(*(np.zeros(0, np.float32),) * 3, np.zeros(0, bool))
 
 
 def pairs(count, *, slope, seed=0):
-    """Purchases that the logit tells from other pairs, the better the steeper."""
+    """Purchases that logit and popularity tell from other pairs, the better the steeper."""
     random = np.random.default_rng(seed)
     head = random.normal(0.5, 0.05, count).astype(np.float32)
-    logit = random.normal(0.0, 2.0, count).astype(np.float32)
-    bought = random.random(count) < 1 / (1 + np.exp(2.0 - 4 * head - slope * logit))
-    return Pairs(head, logit, bought)
+    logit, popularity = random.normal(0.0, 2.0, (2, count)).astype(np.float32)
+    margin = 4 * head - 2.0 + slope * logit + 0.4 * popularity
+    return Pairs(head, logit, popularity, random.random(count) < 1 / (1 + np.exp(-margin)))
 
 
 def chances(chance, given, *, is_anchor):
     return chance(
-        tf.constant(given.head), tf.constant(given.logit),
+        tf.constant(given.head), tf.constant(given.logit), tf.constant(given.popularity),
         is_anchor=tf.fill([len(given.head)], is_anchor),
         is_told=tf.constant(~np.isnan(given.logit)),
     ).numpy()  # fmt: skip
@@ -34,8 +34,9 @@ def chances(chance, given, *, is_anchor):
 def test_without_any_pairs_it_is_nearly_what_the_head_says():
     chance = PurchaseChance()
     chance.fit(heirs=NONE, anchors=NONE)
-    logit = np.array([*range(8), np.nan], np.float32)
-    given = Pairs(np.linspace(0.3, 0.7, 9, dtype=np.float32), logit, np.zeros(9, bool))
+    logit, popularity = np.array([*range(8), np.nan], np.float32), np.arange(9, dtype=np.float32)
+    head = np.linspace(0.3, 0.7, 9, dtype=np.float32)
+    given = Pairs(head, logit, popularity, np.zeros(9, bool))
     for is_anchor in (False, True):
         found = chances(chance, given, is_anchor=is_anchor)
         np.testing.assert_allclose(found, given.head, atol=0.02)
@@ -46,7 +47,7 @@ def test_each_kind_of_item_has_the_logistic_regression_of_its_own_pairs():
     chance = PurchaseChance()
     chance.fit(heirs=kinds[False], anchors=kinds[True])
     for is_anchor, given in kinds.items():
-        inputs = np.stack([given.head, given.logit], axis=1)
+        inputs = np.stack([given.head, given.logit, given.popularity], axis=1)
         reference = LogisticRegression(C=1e6).fit(inputs, given.bought).predict_proba(inputs)[:, 1]
         found = chances(chance, given, is_anchor=is_anchor)
         np.testing.assert_allclose(found, reference, atol=0.05)  # There is no prior.
@@ -55,13 +56,14 @@ def test_each_kind_of_item_has_the_logistic_regression_of_its_own_pairs():
         assert error == pytest.approx(np.mean((reference - given.bought) ** 2), rel=0.01)
 
 
-def test_whom_retrieval_tells_nothing_of_is_rated_by_the_head_alone_whatever_the_item():
+def test_whom_retrieval_tells_nothing_of_is_rated_without_it_whatever_the_item():
     random = np.random.default_rng(2)
     halves = []
     for share in (0.4, 0.2):
         head = random.uniform(0.0, 1.0, 2000).astype(np.float32)
         bought = random.random(2000) < share
-        halves.append(Pairs(head, np.full(2000, np.nan, np.float32), bought))
+        nothing = np.full(2000, np.nan, np.float32)
+        halves.append(Pairs(head, nothing, np.zeros(2000, np.float32), bought))
     chance = PurchaseChance()
     chance.fit(heirs=halves[0], anchors=halves[1])
     for given, is_anchor in zip(halves, (False, True), strict=True):
@@ -78,7 +80,7 @@ def test_whom_retrieval_tells_nothing_of_is_rated_by_the_head_alone_whatever_the
 def test_a_few_pairs_move_it_little():
     chance = PurchaseChance()
     half, logit = np.full(2, 0.5, np.float32), np.array([1.0, -1.0], np.float32)
-    few = Pairs(half, logit, np.array([True, False]))
+    few = Pairs(half, logit, np.zeros(2, np.float32), np.array([True, False]))
     chance.fit(heirs=few, anchors=NONE)
     [one, other] = chances(chance, few, is_anchor=False)
     assert 0.5 < one < 0.75 and 0.25 < other < 0.5
@@ -149,6 +151,14 @@ def test_each_purchase_stands_beside_an_item_of_its_kind_drawn_for_the_same_user
     ]
     assert np.isnan(expected).any()
     np.testing.assert_allclose(found.logit, expected, rtol=1e-4, atol=1e-4)
+    launch, popularity = launched.launch, launched.launch.log_popularity
+    for one, popular in zip(found.item, found.popularity, strict=True):
+        expected = (
+            popularity[list(launch.anchors).index(one)]
+            if own
+            else popularity @ launched.weights[:, list(launch.targets).index(one)]
+        )
+        assert popular == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_launch_without_anything_makes_no_pairs():
@@ -158,4 +168,4 @@ def test_a_launch_without_anything_makes_no_pairs():
     empty = AlignedLaunch(launch, np.zeros((0, 0), np.float32))
     bought = interactions_of(*(np.zeros(2, np.int32),) * 2, np.ones(2, np.float32))
     for found in DrawnPairs.of(empty, train=bought, later=bought):
-        assert [len(column) for column in found[1:]] == [0, 0, 0, 0]
+        assert [len(column) for column in found[1:]] == [0, 0, 0, 0, 0]

@@ -547,7 +547,7 @@ def test_half_of_an_implicit_error_is_on_an_item_of_the_same_kind_drawn_by_hash(
         pool = pools[int(judge.cold[item or 0])]
         key = user_id(row["user"]) + b"\t" + row["item"]
         negative = pool[int(tf.strings.to_hash_bucket_fast(key, 1 << 30)) % len(pool)]
-        if item is None or not sold[item]:
+        if item is not None and not sold[item]:
             continue  # Nobody's, so it is never asked for.
         history, ratings = seen_history(row, judge, row_of)
         profile = judge.profile(served.profile_text[row["user"]])
