@@ -30,8 +30,8 @@ def score(
 ) -> None:
     """Predict what a user would rate items, from 0 to 1.
 
-    The score beside it is what lists are ranked by. Ends with 4 where no server answers at
-    --target.
+    Where nobody rates, it is the chance of a purchase beside an item drawn evenly. The score beside
+    it is what lists are ranked by. Ends with 4 where no server answers at --target.
     """
     rows = len(items)
     scores = client.score(
