@@ -390,23 +390,28 @@ class ServedModel(tf.Module):
         query = self._read.before_the_launch(parsed)
         items = self._shelf.item_rows(parsed[features.ITEM_ID])
         ranked = self._judge(query, items, parsed[features.SPAN])
-        rating = self._judged_rating(query, items)
-        error = tf.square(rating - parsed[features.RATING])
+        rated = [items]
         if self._is_implicit:
             drawn = tf.strings.to_hash_bucket_fast(
                 tf.strings.join([parsed[features.USER_ID], parsed[features.ITEM_ID]], "\t"), 1 << 30
             )
-            negative = drawn_like(items, drawn, self._shelf)
-            error = (error + tf.square(self._judged_rating(query, negative))) / 2.0
+            rated.append(drawn_like(items, drawn, self._shelf))
+        ratings = self._judged_ratings(query, rated)
+        given = [parsed[features.RATING], 0.0]  # to what is drawn, nothing
+        errors = [tf.square(one - other) for one, other in zip(ratings, given, strict=False)]
         return {
-            RANK: ranked.rank, COLD_RANK: ranked.cold_rank, RATING: rating, SQUARED_ERROR: error,
+            RANK: ranked.rank, COLD_RANK: ranked.cold_rank, RATING: ratings[0],
+            SQUARED_ERROR: tf.add_n(errors) / len(errors),
             ASKED: tf.cast(items, tf.int32), BUYERS: self._buyers(items),
             **{name: getattr(ranked, name) for name in EXPOSURE},
         }  # fmt: skip
 
-    def _judged_rating(self, query: Query, items: tf.Tensor) -> tf.Tensor:
-        logit = self._judged_scorer.score(query, tf.maximum(items, 0))
-        return self._judge_rating(query, items, logit)
+    def _judged_ratings(self, query: Query, rated: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Of some items for each user, rows int64 [B] each, by scores that are computed once."""
+        logits = self._judged_scorer.logits_at(query, tf.maximum(tf.stack(rated, axis=1), 0))
+        return [
+            self._judge_rating(query, rows, logits[:, place]) for place, rows in enumerate(rated)
+        ]
 
     def _buyers(self, items: tf.Tensor) -> tf.Tensor:
         """How many users have each item, 0 for PAD: rows int64 [B] to float32 [B]."""
