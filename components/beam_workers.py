@@ -13,12 +13,14 @@ from collections.abc import Sequence
 from multiprocessing import forkserver
 from typing import Any, Final
 
+import grpc
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.portability import python_urns
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from google.protobuf import json_format, text_format
 
 _MANY: Final = "multi_processing"
+_READER: Final = "wait_until_finish_read"
 # What a program of ours and the workers of its nodes import.
 _LIBRARIES: Final = (
     "apache_beam.runners.worker.sdk_worker_main",
@@ -39,6 +41,7 @@ def prepare_workers(beam_args: Sequence[str]) -> None:
         beam_args: of the pipelines to come.
     """
     _turn_off_timed_flush()
+    _let_one_reader_speak()
     # As Beam reads them: of a flag given twice it takes the last.
     if PipelineOptions(list(beam_args)).view_as(DirectOptions).direct_running_mode == _MANY:
         _fork_workers()
@@ -52,6 +55,23 @@ def _turn_off_timed_flush() -> None:
     Ingestion's accounting notices, but a run that fails is of no use.
     """
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
+
+
+def _let_one_reader_speak() -> None:
+    """Print no traceback of the thread that reads a portable job's messages.
+
+    Where the connection ends, so does the thread that reads the job's states, whose error is that
+    of the node; Beam handles the one and forgets the other (apache_beam 2.74,
+    `portable_runner.PipelineResult.wait_until_finish`).
+    """
+    others = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        reads_messages = args.thread is not None and args.thread.name == _READER
+        if not (reads_messages and isinstance(args.exc_value, grpc.RpcError)):
+            others(args)
+
+    threading.excepthook = hook
 
 
 def _fork_workers() -> None:

@@ -29,8 +29,15 @@ PROFILES: Final[Mapping[BeamRunner, tuple[str, ...]]] = {
         "--direct_num_workers=0",
         _NO_PACKAGE,
     ),
-    # Beam's own portable runner on one machine; fetched by Beam without --prism_location.
-    "prism": ("--runner=PrismRunner", "--environment_type=LOOPBACK", _NO_PACKAGE),
+    # Beam's own portable runner on one machine; fetched by Beam without --prism_location. Its jobs
+    # end, whatever they do, with the timeout of requests (apache_beam 2.74, `JobServiceHandle.run`;
+    # apache/beam#35867), which is five minutes unless said otherwise. Here it is a day.
+    "prism": (
+        "--runner=PrismRunner",
+        "--environment_type=LOOPBACK",
+        "--job_server_timeout=86400",
+        _NO_PACKAGE,
+    ),
     "flink": ("--runner=FlinkRunner", "--flink_version=1.20", *_POOL, _NO_PACKAGE),
     "spark": ("--runner=SparkRunner", "--spark_version=3", *_POOL, _NO_PACKAGE),
     "dataflow": ("--runner=DataflowRunner",),

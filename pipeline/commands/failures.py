@@ -77,7 +77,18 @@ def describe(error: BaseException, advice: str = _ADVICE) -> tuple[int, str]:
             return INTERRUPTED, "Interrupted."
         if isinstance(link, DebutError):
             return link.exit_code, f"Error: {_paragraph(str(link))}"
-    return 1, f"Error: unexpected {type(error).__name__}: {_last_words(str(error))} {advice}"
+    kind, said = _named(error)
+    return 1, f"Error: unexpected {kind}: {_last_words(said)} {advice}"
+
+
+def _named(error: BaseException) -> tuple[str, str]:
+    """What an error that is not ours is called, and what it says."""
+    import grpc
+
+    if isinstance(error, grpc.RpcError) and isinstance(error, grpc.Call):
+        # Its class is private to gRPC, and its text is the channel's state.
+        return f"gRPC error {error.code().name}", error.details() or "no details"
+    return type(error).__name__, str(error)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -9,6 +9,7 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
 from components.beam_workers import prepare_workers
+from serving.ports import free_port
 
 SCRIPT = """
 import json, os, signal, sys
@@ -93,3 +94,30 @@ def test_a_pipeline_whose_worker_fails_or_is_killed_fails(ran, function, said):
     assert f"{function} failed: " in done.stdout
     assert said in done.stderr + done.stdout
     assert not (folder / function).exists()
+
+
+LOST = """
+import sys, threading
+import grpc
+from apache_beam.runners.portability.portable_runner import PipelineResult
+from components.beam_workers import prepare_workers
+
+prepare_workers([])
+channel = grpc.insecure_channel(sys.argv[1])
+messages, states = (channel.unary_stream(f"/job/{name}")(b"") for name in ("messages", "states"))
+try:
+    PipelineResult(None, "job", messages, states).wait_until_finish()
+except grpc.RpcError as error:
+    print("raised", error.code().name)
+threading.Thread(target=lambda: 1 / 0).start()
+"""
+
+
+def test_a_runner_that_is_lost_is_told_once():
+    done = subprocess.run(
+        [sys.executable, "-c", LOST, f"localhost:{free_port()}"],
+        capture_output=True, text=True, timeout=600, check=True,
+    )  # fmt: skip
+    assert done.stdout == "raised UNAVAILABLE\n"
+    # Of any other thread the traceback is still shown.
+    assert done.stderr.count("Traceback") == 1 and "ZeroDivisionError" in done.stderr

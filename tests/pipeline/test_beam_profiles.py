@@ -51,6 +51,12 @@ def test_an_added_flag_wins_over_the_profile_s():
     assert (direct.direct_running_mode, direct.direct_num_workers) == ("multi_processing", 3)
 
 
+def test_a_stage_on_prism_may_take_longer_than_beam_waits_for_a_request():
+    flags = read("run.beam_runner=prism").view_as(beam_options.PortableOptions)
+    # Prism's jobs end with it: a request of 6 seconds ended a job of 12.
+    assert flags.job_server_timeout == 24 * 60 * 60
+
+
 @pytest.mark.parametrize(
     ("runner", "flags", "said"),
     [

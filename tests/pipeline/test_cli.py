@@ -15,8 +15,10 @@ import warnings
 from pathlib import Path
 
 import click
+import grpc
 import pytest
 from click.testing import CliRunner
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import pipeline.report
 import pipeline.runner
@@ -159,6 +161,18 @@ def test_an_unexpected_error_is_one_paragraph_with_the_last_line_of_a_traceback(
     assert shown.startswith("Error: unexpected RuntimeError: KeyError: 3 [while running y].")
     assert "--debug" in shown and "\n" not in shown
     assert len(describe(RuntimeError("x" * 5000))[1]) < 1200
+
+
+def test_an_error_of_grpc_is_told_by_its_code_and_details():
+    with (
+        grpc.insecure_channel(f"localhost:{free_port()}") as channel,
+        pytest.raises(grpc.RpcError) as refused,
+    ):
+        health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    code, shown = describe(refused.value)
+    assert code == 1
+    assert shown.startswith("Error: unexpected gRPC error UNAVAILABLE: ")
+    assert "debug_error_string" not in shown and "--debug" in shown
 
 
 def test_ctrl_c_ends_with_130_and_one_line(monkeypatch):

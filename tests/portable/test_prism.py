@@ -21,6 +21,8 @@ from tests.portable.workplace import LANES, SECONDS, Workplace, finished
 pytestmark = [pytest.mark.portable, pytest.mark.timeout(3600)]
 
 LOST = "TransformCatalogue"  # the node whose worker is killed
+# Prism has once waited on for a worker that was killed. No node of this shop takes that long.
+LONGEST = "--job_server_timeout=180"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def other_pool(tmp_path_factory):
 @pytest.fixture(scope="module")
 def external(loopback, pool) -> list[str]:
     """Flags for the workers of the pool."""
-    return [*loopback, *pool.flags]
+    return [*loopback, *pool.flags, LONGEST]
 
 
 @pytest.fixture(scope="module")
