@@ -80,6 +80,31 @@ def test_importing_models_alone_selects_keras_2() -> None:
     assert result.stdout.startswith("2.")
 
 
+@pytest.mark.skipif(
+    "avx2" not in Path("/proc/cpuinfo").read_text(), reason="a processor without AVX2"
+)
+@pytest.mark.parametrize("package", ["components", "models", "pipeline.cli"])
+@pytest.mark.parametrize("given", [None, "Sandybridge"])
+def test_linear_algebra_uses_what_the_processor_can_do(package: str, given: str | None) -> None:
+    code = (
+        f"import {package}, numpy.linalg, scipy.linalg, threadpoolctl\n"
+        "print(*(found['architecture'] for found in threadpoolctl.threadpool_info()))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment | ({"OPENBLAS_CORETYPE": given} if given else {}),
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert result.stderr == ""
+    numpy, scipy = result.stdout.split()
+    if given:
+        assert numpy == scipy == given
+    else:
+        # What OpenBLAS takes where it knows neither model nor feature.
+        assert {numpy, scipy}.isdisjoint({"Prescott", "Nehalem", "Sandybridge"})
+
+
 @pytest.mark.parametrize(
     "code",
     [
