@@ -7,14 +7,16 @@ TFMA's own query metrics take the union of a group's slices and have no recall o
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 import apache_beam as beam
 import numpy as np
+import numpy.typing as npt
 from tensorflow_model_analysis.metrics import metric_types
 
 from models.arrays import Doubles
@@ -24,10 +26,14 @@ RANK = "rank"  # 1 is best, among every item outside the history
 COLD_RANK = "cold_rank"  # the same among the items that training never saw
 SQUARED_ERROR = "squared_error"
 RATING = "rating"
+RATED = "rated"  # ratings of the true item and, with implicit feedback, of a drawn one
+GIVEN = "given"  # what these were given: to what was drawn, 0
 
 EXAMPLE_COUNT: Final = "example_count"
 RATING_COUNTS: Final = "rating_counts"
 RATING_BINS: Final = 100
+CALIBRATION: Final = "calibration"
+CALIBRATION_BINS: Final = 10
 
 Combiner = Callable[[metric_types.MetricKey], beam.CombineFn]
 
@@ -153,21 +159,25 @@ def _squared_error(
     return _means(name, SQUARED_ERROR, float, model_names)
 
 
-class _Counts(beam.CombineFn):
-    """Counts of the ratings in `RATING_BINS` equal parts of [0, 1]."""
+class _Sums(beam.CombineFn, abc.ABC):
+    """Sums of what the outputs of the interactions add to an array."""
+
+    shape: tuple[int, ...]
 
     def __init__(self, key: metric_types.MetricKey) -> None:
         self._key = key
 
+    @abc.abstractmethod
+    def add(self, sums: Doubles, outputs: dict[str, npt.NDArray[Any]]) -> None:
+        """Adds what one interaction does."""
+
     def create_accumulator(self) -> Doubles:
-        return np.zeros(RATING_BINS)
+        return np.zeros(self.shape)
 
     def add_input(
         self, accumulator: Doubles, element: metric_types.StandardMetricInputs
     ) -> Doubles:
-        outputs = element.get_predictions(self._key.model_name or None)
-        part = int(float(outputs[RATING].item()) * RATING_BINS)
-        accumulator[min(max(part, 0), RATING_BINS - 1)] += 1
+        self.add(accumulator, element.get_predictions(self._key.model_name or None))
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[Doubles]) -> Doubles:
@@ -176,6 +186,65 @@ class _Counts(beam.CombineFn):
 
     def extract_output(self, accumulator: Doubles) -> dict[metric_types.MetricKey, Doubles]:
         return {self._key: accumulator}
+
+
+class _Counts(_Sums):
+    """Counts of the ratings in `RATING_BINS` equal parts of [0, 1]."""
+
+    shape = (RATING_BINS,)
+
+    def add(self, sums: Doubles, outputs: dict[str, npt.NDArray[Any]]) -> None:
+        sums[_part(outputs[RATING].item(), RATING_BINS)] += 1
+
+
+class _Calibration(_Sums):
+    """Of the ratings in `CALIBRATION_BINS` equal parts of [0, 1]: sums of what `Bin` holds."""
+
+    shape = (CALIBRATION_BINS, 3)
+
+    def add(self, sums: Doubles, outputs: dict[str, npt.NDArray[Any]]) -> None:
+        # A baseline that an older Debut made answers no such pairs.
+        pairs = (np.ravel(outputs.get(name, ())).tolist() for name in (RATED, GIVEN))
+        for rated, given in zip(*pairs, strict=True):
+            sums[_part(rated, CALIBRATION_BINS)] += (1.0, rated, given)
+
+
+def _part(rating: float, parts: int) -> int:
+    return min(max(int(rating * parts), 0), parts - 1)
+
+
+class Bin(NamedTuple):
+    """Ratings that are about equal.
+
+    Attributes:
+        size: how many.
+        rated: their mean.
+        given: mean of what was given.
+    """
+
+    size: int
+    rated: float
+    given: float
+
+
+def bins(sums: Iterable[float]) -> list[Bin]:
+    """Those that hold any, in rising order, of what `Calibration` found."""
+    parts = np.reshape(list(sums), (-1, 3))
+    return [
+        Bin(int(count), rated / count, given / count)
+        for count, rated, given in parts.tolist()
+        if count
+    ]
+
+
+def calibration_error(found: Sequence[Bin]) -> float:
+    """How far ratings are from what was given, on average: NaN without any.
+
+    Expected calibration error (Naeini, Cooper & Hauskrecht 2015, equation 2), over equal parts.
+    """
+    count = sum(part.size for part in found)
+    apart = sum(part.size * abs(part.rated - part.given) for part in found)
+    return apart / count if count else float("nan")
 
 
 def _rating_counts(
@@ -192,6 +261,22 @@ class RatingCounts(metric_types.Metric):
 
     def __init__(self, name: str = RATING_COUNTS) -> None:
         super().__init__(_rating_counts, name=name)
+
+
+def _calibration(
+    name: str, model_names: list[str] | None = None
+) -> metric_types.MetricComputations:
+    return combined(name, model_names, _Calibration)
+
+
+class Calibration(metric_types.Metric):
+    """What was given where the model predicts about the same rating: sums that `bins` reads.
+
+    An array, which no gate takes.
+    """
+
+    def __init__(self, name: str = CALIBRATION) -> None:
+        super().__init__(_calibration, name=name)
 
 
 class RankingMetric(metric_types.Metric):
@@ -218,3 +303,4 @@ class SquaredError(metric_types.Metric):
 metric_types.register_metric(RankingMetric)
 metric_types.register_metric(SquaredError)
 metric_types.register_metric(RatingCounts)
+metric_types.register_metric(Calibration)

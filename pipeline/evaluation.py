@@ -55,6 +55,9 @@ LOWER_IS_BETTER: Final = frozenset(
     | {name for name, (measure, _) in EXPOSURE_METRICS.items() if measure == GINI}
 )
 
+# Metrics that are no single value.
+_ARRAYS: Final = (metrics.RATING_COUNTS, metrics.CALIBRATION)
+
 _SEEN: Final = {features.ITEM_STATE: features.SEEN.decode()}
 _NEW: Final = {features.ITEM_STATE: features.NEW.decode()}
 _EARLIER: Final = {features.SPAN_AGE: features.EARLIER.decode()}
@@ -160,6 +163,7 @@ def evaluation_config(gates: Iterable[Gate], *, by_span: bool) -> tfma.EvalConfi
         [
             *evaluation_metrics().values(),
             metrics.RatingCounts(),
+            metrics.Calibration(),
             tfma.metrics.ExampleCount(name=metrics.EXAMPLE_COUNT),
         ]
     )
@@ -199,7 +203,7 @@ def read_metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:
     for slice_metrics in sorted(tfma.load_metrics(str(evaluation)), key=_place):
         name = _name_of(slice_metrics)
         for entry in slice_metrics.metric_keys_and_values:
-            if entry.key.is_diff or entry.key.name == metrics.RATING_COUNTS:
+            if entry.key.is_diff or entry.key.name in _ARRAYS:
                 continue
             model = BASELINE if entry.key.model_name == BASELINE else CANDIDATE
             values = found.setdefault(model, {}).setdefault(name, {})
@@ -230,15 +234,24 @@ def read_rating_counts(evaluation: Path) -> list[float]:
 
     Empty where there are none, and where an older Debut measured none.
     """
-    found = {
+    found = _read_arrays(evaluation, metrics.RATING_COUNTS)
+    return found.get("latest" if found.keys() & SPAN_SLICES.keys() else "overall", [])
+
+
+def read_calibration(evaluation: Path) -> dict[str, list[metrics.Bin]]:
+    """Of the candidate's ratings, by the name of the slice; empty where none was measured."""
+    found = _read_arrays(evaluation, metrics.CALIBRATION)
+    return {name: metrics.bins(found[name]) for name in SLICES if name in found}
+
+
+def _read_arrays(evaluation: Path, metric: str) -> dict[str, list[float]]:
+    """A metric of the candidate that is an array, by the name of the slice."""
+    return {
         _name_of(slice_metrics): list(entry.value.array_value.float64_values)
         for slice_metrics in tfma.load_metrics(str(evaluation))
         for entry in slice_metrics.metric_keys_and_values
-        if entry.key.name == metrics.RATING_COUNTS
-        and not entry.key.is_diff
-        and entry.key.model_name != BASELINE
+        if entry.key.name == metric and not entry.key.is_diff and entry.key.model_name != BASELINE
     }
-    return found.get("latest" if found.keys() & SPAN_SLICES.keys() else "overall", [])
 
 
 def _add_thresholds(metric: tfma.MetricConfig, gates: list[Gate]) -> None:

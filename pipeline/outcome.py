@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,10 +22,17 @@ from components.lineage import (
     read_pushes,
 )
 from models.errors import DebutError
+from models.metrics import Bin
 from models.record import TrainingRecord, read_record
 from pipeline.config import Configuration, Gate
 from pipeline.drift import NO_DRIFT, Drift, read_drift
-from pipeline.evaluation import BASELINE, CANDIDATE, applicable_gates, read_metrics
+from pipeline.evaluation import (
+    BASELINE,
+    CANDIDATE,
+    applicable_gates,
+    read_calibration,
+    read_metrics,
+)
 from pipeline.run_artifacts import RunArtifacts, newest_run
 from serving.version_labels import STABLE, versions_on_disk
 
@@ -137,6 +144,7 @@ class Outcome(Ending):
     Attributes:
         run_id: TFX's, the time the run started.
         metrics: model ("candidate", "baseline") to slice to metric to value.
+        calibration: of the candidate's ratings, by slice.
         durations: seconds per node of this run.
         drift: from the last run that pushed.
         left_out: versions made without training after the run's data were read, whose changes
@@ -148,6 +156,7 @@ class Outcome(Ending):
     training: TrainingRecord
     metrics: dict[str, dict[str, dict[str, float]]]
     durations: dict[str, float]
+    calibration: Mapping[str, Sequence[Bin]] = field(default_factory=dict)
     left_out: tuple[int, ...] = ()
     drift: Drift = NO_DRIFT
 
@@ -190,6 +199,7 @@ def read_outcome(metadata: Path, config: Configuration, durations: dict[str, flo
         summary=summary,
         training=read_record(record),
         metrics=metrics,
+        calibration=read_calibration(evaluation),
         durations=durations,
         left_out=_left_out(run, version) if version and not is_repeat else (),
         drift=read_drift(run),

@@ -23,6 +23,8 @@ CONTRACT = {
             "cold_listed": (INT, 2),
             "candidates": (FLOAT, 1),
             "cold_candidates": (FLOAT, 1),
+            "rated": (FLOAT, 2),
+            "given": (FLOAT, 2),
             "asked": (INT, 1),
             "buyers": (FLOAT, 1),
         },

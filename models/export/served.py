@@ -32,7 +32,7 @@ from models.export.shortlist import shortlist
 from models.exposure.metrics import OUTPUTS as EXPOSURE
 from models.few_shot.weights import EvidenceWeights
 from models.interactions import PAD
-from models.metrics import COLD_RANK, RANK, RATING, SQUARED_ERROR
+from models.metrics import COLD_RANK, GIVEN, RANK, RATED, RATING, SQUARED_ERROR
 from models.preprocessing import item_text
 from models.purchase_chance import PurchaseChance
 from models.rules import Rules
@@ -378,9 +378,10 @@ class ServedModel(tf.Module):
     def evaluate(self, examples: tf.Tensor) -> Outputs:
         """What Evaluator averages: rank of the true item, rating and squared error, float32 [B].
 
-        And the lists that the true item is ranked in, of which it takes the exposure; the row of
-        that item, PAD where it is unknown; and how many users have it, by which the mean is put
-        right.
+        And the ratings that the error is made of, with what was given: float32 [B, 1], with
+        implicit feedback [B, 2]; the lists that the true item is ranked in, of which it takes the
+        exposure; the row of that item, PAD where it is unknown; and how many users have it, by
+        which the mean is put right.
 
         By what items inherit from the train split alone: the served shelf knows the answers. The
         rank is among the items of the interaction's span and of older ones, so that a newer model,
@@ -397,21 +398,23 @@ class ServedModel(tf.Module):
             )
             rated.append(drawn_like(items, drawn, self._shelf))
         ratings = self._judged_ratings(query, rated)
-        given = [parsed[features.RATING], 0.0]  # to what is drawn, nothing
-        errors = [tf.square(one - other) for one, other in zip(ratings, given, strict=False)]
+        truth = parsed[features.RATING]
+        given = tf.stack([truth, tf.zeros_like(truth)][: len(rated)], axis=1)
         return {
-            RANK: ranked.rank, COLD_RANK: ranked.cold_rank, RATING: ratings[0],
-            SQUARED_ERROR: tf.add_n(errors) / len(errors),
+            RANK: ranked.rank, COLD_RANK: ranked.cold_rank, RATING: ratings[:, 0],
+            SQUARED_ERROR: tf.reduce_mean(tf.square(ratings - given), axis=1),
+            RATED: ratings, GIVEN: given,
             ASKED: tf.cast(items, tf.int32), BUYERS: self._buyers(items),
             **{name: getattr(ranked, name) for name in EXPOSURE},
         }  # fmt: skip
 
-    def _judged_ratings(self, query: Query, rated: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Of some items for each user, rows int64 [B] each, by scores that are computed once."""
+    def _judged_ratings(self, query: Query, rated: list[tf.Tensor]) -> tf.Tensor:
+        """Of N items for each user, rows int64 [B] each, by scores of one go: float32 [B, N]."""
         logits = self._judged_scorer.logits_at(query, tf.maximum(tf.stack(rated, axis=1), 0))
-        return [
+        ratings = [
             self._judge_rating(query, rows, logits[:, place]) for place, rows in enumerate(rated)
         ]
+        return tf.stack(ratings, axis=1)
 
     def _buyers(self, items: tf.Tensor) -> tf.Tensor:
         """How many users have each item, 0 for PAD: rows int64 [B] to float32 [B]."""

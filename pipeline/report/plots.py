@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import matplotlib as mpl
@@ -16,6 +17,8 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
+
+from models.metrics import Bin
 
 # Stand-ins that no style uses otherwise, for the variables of the page's style sheet.
 _COLORS: Final = {
@@ -83,9 +86,7 @@ def curve_figure(
     if not any(points for _, points in series):
         return Markup()
     measure = _measure(names)
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(4.2, 2.9), layout="constrained")
-        axes = figure.subplots()
+    with _drawing() as (figure, axes):
         _draw_series(axes, series)
         if kept is not None:
             axes.axvline(
@@ -99,16 +100,52 @@ def curve_figure(
             _mark_places(axes, [place for place, _ in curve])
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(axis="y")
-        axes.set_axisbelow(True)
-        figure.legend(loc="outside upper left", ncols=3, frameon=False, columnspacing=1.4)
-        document = io.StringIO()
-        figure.savefig(
-            document, format="svg", transparent=True,
-            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
-        )  # fmt: skip
-    marked = "" if kept is None else f" {along.capitalize()} {kept} was kept."
-    svg = _inline(document.getvalue(), plot=plot, alt=f"{title}: {measure} by {along}.{marked}")
+        marked = "" if kept is None else f" {along.capitalize()} {kept} was kept."
+        return _shown(figure, axes, plot=plot, title=title, alt=f"{measure} by {along}.{marked}")
+
+
+def calibration_figure(found: Mapping[str, Sequence[Bin]], *, plot: str, title: str) -> Markup:
+    """Draw what was given where about the same rating was predicted, beside what would be right.
+
+    Args:
+        found: one or two slices with their ratings.
+        plot: prefix of the ids in the drawing, unique in the page.
+        title: as of `curve_figure`.
+
+    Returns:
+        A `figure` element; empty where nothing was rated.
+    """
+    series = [(name, [(part.rated, part.given) for part in parts]) for name, parts in found.items()]
+    if not any(points for _, points in series):
+        return Markup()
+    with _drawing() as (figure, axes):
+        _draw_series(axes, series)
+        axes.axline((0, 0), slope=1, color=_TEXT, linewidth=1.2, linestyle=":", label="right")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("given")
+        return _shown(figure, axes, plot=plot, title=title, alt="given by predicted.")
+
+
+@contextmanager
+def _drawing() -> Iterator[tuple[Figure, Axes]]:
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.2, 2.9), layout="constrained")
+        yield figure, figure.subplots()
+
+
+def _shown(figure: Figure, axes: Axes, *, plot: str, title: str, alt: str) -> Markup:
+    """What is drawn as a `figure` element; `alt` is told to those who don't see it."""
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside upper left", ncols=3, frameon=False, columnspacing=1.4)
+    document = io.StringIO()
+    figure.savefig(
+        document, format="svg", transparent=True,
+        metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+    )  # fmt: skip
+    svg = _inline(document.getvalue(), plot=plot, alt=f"{title}: {alt}")
     return Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(title, svg)
 
 
@@ -118,7 +155,7 @@ def _measure(names: Sequence[str]) -> str:
     return measures.pop().replace("_", " ") if len(measures) == 1 else "value"
 
 
-def _draw_series(axes: Axes, series: Sequence[tuple[str, Sequence[tuple[int, float]]]]) -> None:
+def _draw_series(axes: Axes, series: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> None:
     styles = zip(_SERIES, _DASHES, _MARKERS, strict=True)
     for (name, points), (color, dash, marker) in zip(series, styles, strict=False):
         axes.plot(

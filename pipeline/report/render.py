@@ -16,11 +16,12 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from components.whole_folders import write_at_once
+from models.metrics import calibration_error
 from models.record import SQUARED_ERROR, measured_on
 from pipeline.config import Configuration
 from pipeline.outcome import Outcome
 from pipeline.report.measured import exposure_curve, more_data
-from pipeline.report.plots import curve_figure
+from pipeline.report.plots import calibration_figure, curve_figure
 from pipeline.report.reached import LIST_LENGTH, NewProduct
 from pipeline.report.tables import (
     all_metrics,
@@ -74,6 +75,9 @@ def _page(outcome: Outcome, config: Configuration, reached: Sequence[NewProduct]
         )
         for title, names in _CURVES
     ]  # fmt: skip
+    calibration = {
+        name: found for name in ("seen", "new") if (found := outcome.calibration.get(name))
+    }
     return _environment().get_template("report.html.j2").render(
         outcome=outcome,
         summary=outcome.summary,
@@ -84,6 +88,11 @@ def _page(outcome: Outcome, config: Configuration, reached: Sequence[NewProduct]
         has_baseline="baseline" in outcome.metrics,
         main_metrics=headline_metrics(outcome),
         all_metrics=all_metrics(outcome),
+        calibration=calibration,
+        calibration_error=calibration_error,
+        calibration_plot=calibration_figure(
+            calibration, plot="calibration", title="Ratings that were predicted and given"
+        ),
         span_metrics=span_metrics(outcome),
         group_metrics=group_metrics(outcome),
         exposure_metrics=exposure_metrics(outcome),

@@ -328,6 +328,12 @@ class TestFirstRun:
             assert rows.any()
             # A rank may differ by one where batches of other widths round differently.
             assert {key: metrics[key] for key in expected} == pytest.approx(expected, abs=0.01)
+            calibration = first.outcome.calibration[name]
+            rated, given = outputs["rated"][rows], outputs["given"][rows]
+            assert sum(part.size for part in calibration) == rated.size
+            for mean, of in ((rated.mean(), "rated"), (given.mean(), "given")):
+                weighed = sum(part.size * getattr(part, of) for part in calibration)
+                assert weighed / rated.size == pytest.approx(mean, abs=1e-3)
         (evaluation,) = first.metadata.outputs("Evaluator", "evaluation")
         counts = np.array(read_rating_counts(evaluation))
         by_hand = np.histogram(outputs["rating"], len(counts), (0, 1))[0]

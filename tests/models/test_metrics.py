@@ -87,7 +87,10 @@ class Answers(tf.Module):
             )
         }  # fmt: skip
         lists = {name: tf.io.FixedLenFeature([PLACES], tf.int64) for name in (LISTED, COLD_LISTED)}
-        return tf.io.parse_example(examples, spec | lists)
+        pairs = {
+            name: tf.io.FixedLenFeature([2], tf.float32) for name in (metrics.RATED, metrics.GIVEN)
+        }
+        return tf.io.parse_example(examples, spec | lists | pairs)
 
 
 def write_examples(file, columns, states):
@@ -96,7 +99,9 @@ def write_examples(file, columns, states):
             example = tf.train.Example()
             for name, column in columns.items():
                 feature = example.features.feature[name]
-                if np.ndim(column[place]):
+                if name in (metrics.RATED, metrics.GIVEN):
+                    feature.float_list.value.extend(column[place])
+                elif np.ndim(column[place]):
                     feature.int64_list.value.extend(column[place])
                 else:
                     feature.float_list.value.append(column[place])
@@ -124,6 +129,7 @@ def analysed(folder, columns, states):
             [
                 *wanted,
                 metrics.SquaredError(),
+                metrics.Calibration(),
                 *(ExposureMetric(measure, cold, name) for name, (measure, cold) in EXPOSED.items()),
                 *(
                     EvenRecall(one, bool(cold), f"{cold}{one}")
@@ -144,7 +150,8 @@ def analysed(folder, columns, states):
     )
     return {
         (key[0][1] if key else "overall"): {
-            name: value["doubleValue"] for name, value in found[""][""].items()
+            name: value["doubleValue"] if "doubleValue" in value else value["arrayValue"]
+            for name, value in found[""][""].items()
         }
         for key, found in result.slicing_metrics
     }
@@ -164,6 +171,10 @@ def test_evaluator_averages_the_gains_over_the_rows_of_a_slice(tmp_path):
     unknown = random.random(ROWS) < 0.05
     columns[ASKED] = np.where(unknown, PAD, (30 * random.random(ROWS) ** 3).astype(int))
     columns[BUYERS] = np.where(columns[ASKED] == PAD, 0, 200 // (columns[ASKED] + 2) + 1)
+    # None in the third tenth; on both ends, and beyond them.
+    rated = random.choice([-0.1, 0.0, 0.05, 0.42, 0.47, 0.91, 1.0, 1.1], (ROWS, 2))
+    columns[metrics.RATED] = rated.astype(np.float32)
+    columns[metrics.GIVEN] = random.random((ROWS, 2)).astype(np.float32)
     states = np.where(random.random(ROWS) < 0.3, b"new", b"seen").tolist()
     found = analysed(tmp_path, columns, states)
     assert set(found) == {"overall", "new", "seen"}
@@ -183,8 +194,28 @@ def test_evaluator_averages_the_gains_over_the_rows_of_a_slice(tmp_path):
         error = columns[metrics.SQUARED_ERROR][rows].mean()
         assert values[metrics.SQUARED_ERROR] == pytest.approx(error, 1e-5)
 
+        check_calibration(values, columns, rows)
         check_exposure(values, columns, rows)
         check_even_recall(values, columns, rows)
+
+
+def check_calibration(values, columns, rows):
+    """By the ratings of each tenth, looked for one after the other."""
+    rated, given = (
+        columns[name][rows].astype(float).ravel() for name in (metrics.RATED, metrics.GIVEN)
+    )
+    found = metrics.bins(map(float, values[metrics.CALIBRATION]["float64Values"]))
+    tenths = (rated < 0.1, (rated >= 0.4) & (rated < 0.5), rated >= 0.9)
+    assert [part.size for part in found] == [tenth.sum() for tenth in tenths]
+    assert [part.rated for part in found] == pytest.approx([rated[t].mean() for t in tenths])
+    assert [part.given for part in found] == pytest.approx([given[t].mean() for t in tenths])
+    apart = [abs(rated[t].sum() - given[t].sum()) for t in tenths]
+    assert metrics.calibration_error(found) == pytest.approx(sum(apart) / len(rated))
+
+
+def test_a_calibration_without_ratings_is_empty_and_its_error_no_number():
+    assert metrics.bins(np.zeros(3 * metrics.CALIBRATION_BINS)) == []
+    assert math.isnan(metrics.calibration_error([]))
 
 
 def check_exposure(values, columns, rows):

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from components.ingestion.folder import open_folder
 from components.ingestion.summary import FileCounts, IngestionSummary, QuarantineReason
+from models.metrics import Bin
 from models.record import CurvePoint, FineTuned, MeasuredPoint, TrainingRecord
 from models.rules import RuleCount
 from pipeline.config import load_configuration
@@ -165,6 +166,11 @@ def outcome(**changes):
         "infra_blessed": True,
         "version": Path("/somewhere/serving/debut/1795453738"),
         "is_repeat": False,
+        "calibration": {
+            "overall": [Bin(2000, 0.5, 0.5)],
+            "seen": [Bin(1200, 0.25, 0.2), Bin(300, 0.875, 0.9)],
+            "new": [Bin(485, 0.6, 0.45)],
+        },
         "durations": {"DataFolderExampleGen": 12.34, "TwoTowerTrainer": 98.7, "Pusher": 0.2},
     }
     return Outcome(**{**given, **changes})
@@ -505,7 +511,7 @@ def figures(tmp_path, monkeypatch):
 
 
 def test_no_legend_is_cut_off(figures):
-    assert len(figures) == 7
+    assert len(figures) == 8
     for figure in figures:
         figure.draw_without_rendering()  # saving left the places of another resolution
         [legend] = figure.legends
@@ -517,6 +523,34 @@ def test_no_legend_is_cut_off(figures):
 def test_a_small_gain_in_recall_looks_small(figures):
     recalls = [figure for figure in figures if figure.axes[0].get_ylabel() == "recall"]
     assert [figure.axes[0].get_ylim()[0] for figure in recalls] == [0, 0]
+
+
+def test_ratings_stand_beside_what_was_given_and_say_how_far_they_are_apart(page, figures):
+    text = " ".join(page.text_content().split())
+    # (1200 · 0.05 + 300 · 0.025) / 1500, and what the single tenth of the new ones is apart.
+    assert "On average they are 0.0450 apart in seen, 0.1500 apart in new." in text
+    assert "the share that was bought" not in text
+    assert table(page, "Ratings by tenths") == [
+        ["Slice", "Predicted", "Given", "Ratings"],
+        ["seen", "0.250", "0.200", "1,200"], ["seen", "0.875", "0.900", "300"],
+        ["new", "0.600", "0.450", "485"],
+    ]  # fmt: skip
+    [plot] = drawn(page, "Ratings that were predicted and given")
+    assert {"seen", "new", "right"} <= {text.text for text in plot.iter("text")}
+    [axes] = [f.axes[0] for f in figures if f.axes[0].get_xlabel() == "predicted"]
+    seen, new, right = (line.get_xydata().tolist() for line in axes.lines)
+    assert (seen, new) == ([[0.25, 0.2], [0.875, 0.9]], [[0.6, 0.45]])
+    assert right[0] == [0, 0] and axes.lines[2].get_slope() == 1
+
+
+def test_a_chance_of_a_purchase_is_held_against_the_share_that_was_bought(tmp_path):
+    changes = {"is_implicit": True, "rating_min": None, "rating_max": None}
+    page = write(tmp_path, outcome(summary=SUMMARY.model_copy(update=changes)))
+    assert "the share that was bought" in page.text_content()
+
+
+def test_a_run_of_an_older_debut_shows_no_ratings(tmp_path):
+    assert "Ratings" not in [h.text for h in write(tmp_path, outcome(calibration={})).iter("h3")]
 
 
 def test_curves_that_nothing_was_measured_for_are_left_out(tmp_path):
@@ -555,7 +589,8 @@ def test_training_without_a_step_has_no_plot_of_losses(tmp_path):
         "exposure": [],
     }  # fmt: skip
     training = TRAINING.model_copy(update=changes)
-    assert len(write(tmp_path, outcome(training=training)).findall(".//svg")) == 1
+    run = outcome(training=training, calibration={})
+    assert len(write(tmp_path, run).findall(".//svg")) == 1
 
 
 def test_new_products_stand_with_the_customers_they_reached(page):

@@ -532,6 +532,8 @@ def test_evaluated_ratings_and_errors_are_those_of_the_formula(evaluated, served
         assert answer["squared_error"][place] == pytest.approx(
             (rating - row["rating"]) ** 2, abs=2e-4
         )
+    np.testing.assert_array_equal(answer["rated"][:, 0], answer["rating"])
+    np.testing.assert_allclose(answer["given"], [[row["rating"]] for row in rows])
 
 
 def test_half_of_an_implicit_error_is_on_an_item_of_the_same_kind_drawn_by_hash(
@@ -557,6 +559,8 @@ def test_half_of_an_implicit_error_is_on_an_item_of_the_same_kind_drawn_by_hash(
         assert answer["rating"][place] == pytest.approx(rating, abs=1e-4)
         expected = ((rating - row["rating"]) ** 2 + drawn**2) / 2
         assert answer["squared_error"][place] == pytest.approx(expected, abs=2e-4)
+        assert answer["rated"][place] == pytest.approx([rating, drawn], abs=1e-4)
+        assert answer["given"][place].tolist() == [pytest.approx(row["rating"]), 0.0]
 
 
 def test_an_implicit_rating_is_the_chance_by_head_and_retrieval(served, oracle):
