@@ -6,11 +6,10 @@ loaded, so every process (command, test, Beam worker, container) must import it 
 """
 
 import os
-import platform
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
-if platform.machine() == "x86_64":
+if os.uname().machine == "x86_64":
     # OpenBLAS 0.3.21 and 0.3.23, which come with SciPy 1.12 and NumPy 1.26, go by a list of models,
     # and compute on Intel's later ones as on a processor of 2004, at a fifth of the speed
     # (OpenMathLib/OpenBLAS#4267). Of a name that is none they go by what the processor can do.

@@ -547,6 +547,7 @@ def test_a_chance_of_a_purchase_is_held_against_the_share_that_was_bought(tmp_pa
     changes = {"is_implicit": True, "rating_min": None, "rating_max": None}
     page = write(tmp_path, outcome(summary=SUMMARY.model_copy(update=changes)))
     assert "the share that was bought" in page.text_content()
+    assert "Some weights were fitted to seen, none to new." in page.text_content()
 
 
 def test_a_run_of_an_older_debut_shows_no_ratings(tmp_path):
