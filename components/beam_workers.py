@@ -5,6 +5,7 @@ Here stands what Beam has no flag for.
 
 from __future__ import annotations
 
+import functools
 import logging
 import multiprocessing
 import os
@@ -57,6 +58,7 @@ def _turn_off_timed_flush() -> None:
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
 
 
+@functools.cache
 def _let_one_reader_speak() -> None:
     """Print no traceback of the thread that reads a portable job's messages.
 

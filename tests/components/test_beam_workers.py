@@ -103,6 +103,9 @@ from apache_beam.runners.portability.portable_runner import PipelineResult
 from components.beam_workers import prepare_workers
 
 prepare_workers([])
+hook = threading.excepthook
+prepare_workers([])
+assert threading.excepthook is hook  # a process may run many pipelines
 channel = grpc.insecure_channel(sys.argv[1])
 messages, states = (channel.unary_stream(f"/job/{name}")(b"") for name in ("messages", "states"))
 try:
