@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from models.arrays import Doubles, Floats, Rows
 from models.inheritance.alignment import Alignment
 from models.inheritance.kernel import ItemKernel, ItemView, KernelSettings
+from models.inheritance.reference import reference_weight
 from models.inheritance.simulation import SimulatedLaunch, purchase_matrix
 from models.ranking import PLACES, ranking_quality
 from models.sampling import at_most
@@ -70,7 +71,7 @@ class AlignedLaunch:
             return np.zeros(0, np.float32)
         launch = self.launch
         place = np.searchsorted(launch.anchors if own else launch.targets, item)
-        reference = self.weights.mean(axis=1)
+        reference = reference_weight(self.weights.sum(axis=1), len(launch.targets))
         parts = []
         for start in range(0, len(item), _TOGETHER):
             some = slice(start, start + _TOGETHER)

@@ -19,6 +19,7 @@ from models.columns import ROUNDS, WIDENS
 from models.inheritance.aligner import Aligner
 from models.inheritance.back_off import BackOff
 from models.inheritance.kernel import ItemView
+from models.inheritance.reference import reference_weight
 from models.inheritance.simulation import SimulatedLaunch
 from models.interactions import PAD
 from models.rules import Ruled
@@ -50,8 +51,8 @@ class Inheritance:
         anchor_probe: float32 [D, A], from the anchors' scores to the direction in which the
             embeddings tell them best: ridge regression, (EᵀE + λ)⁻¹ Eᵀ.
         anchor_embedding: float32 [A, D], of the anchors.
-        reference_weight: float32 [A], mean weights of the items without interactions, which a score
-            is relative to; of all items where there are none.
+        reference_weight: float32 [A], of `models.inheritance.reference`, which a score is
+            relative to.
     """
 
     source: npt.NDArray[np.int32]
@@ -142,20 +143,16 @@ def inherit(
         anchor_embedding=embedding[own],
         reference_weight=np.zeros(anchors, np.float32),
     )
-    new = (popularity == 0) & covered
-    lists = inherited.lists(np.flatnonzero(new if new.any() else covered))
-    return replace(inherited, reference_weight=_mean_weight(*lists, anchors))
+    new = np.flatnonzero((popularity == 0) & covered)
+    places, weights = inherited.lists(new)
+    lent = np.bincount(places.ravel(), weights.ravel(), minlength=anchors)
+    return replace(inherited, reference_weight=reference_weight(lent, len(new)))
 
 
 def _probe(embedding: Floats) -> Floats:
     gram = embedding.T @ embedding + _PROBE_RIDGE * np.eye(embedding.shape[1], dtype=np.float32)
     probe: Floats = np.linalg.solve(gram, embedding.T).astype(np.float32)
     return probe
-
-
-def _mean_weight(index: npt.NDArray[np.int32], weight: Floats, anchors: int) -> Floats:
-    total = np.bincount(index.ravel(), weight.ravel(), minlength=anchors)
-    return (total / max(len(index), 1)).astype(np.float32)
 
 
 def fallback_logits(interactions: npt.NDArray[np.int64], popularity: Floats) -> Floats:

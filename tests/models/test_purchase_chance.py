@@ -109,8 +109,9 @@ def logit(launched, history, item):
         if item in launch.anchors
         else scores @ launched.weights[:, list(launch.targets).index(item)]
     )
-    reference = max((scores @ launched.weights).mean(), 0.0)
-    return np.log(max(lent, 0.0) / (reference + 1e-4) + 0.1)
+    new = scores @ launched.weights
+    reference = (new.sum() + 50 * np.mean([*scores, *new])) / (len(new) + 50)
+    return np.log(max(lent, 0.0) / (max(reference, 0.0) + 1e-4) + 0.1)
 
 
 HISTORIES = np.array(
