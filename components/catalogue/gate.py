@@ -81,7 +81,8 @@ class Served:
 class Gate:
     """Nothing changes for items that no file names; no purchase and no withdrawn item is offered.
 
-    Whoever bought an item of training is left out: that is a reason for other recommendations.
+    Scores are compared for users whose history stays what it was: another history, or another text
+    in it, is a reason for other recommendations.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Gate:
         users: Collection[str],
         items: Collection[str],
         named: Collection[str],
-        anchors: Collection[str],
+        touched: Collection[str],
         interactions: Sequence[FirstInteraction],
     ) -> None:
         """Ask the model before it is changed.
@@ -101,17 +102,15 @@ class Gate:
             users: that it knows.
             items: that it knows.
             named: items that change.
-            anchors: those that lend.
+            touched: users with items in their history that change.
             interactions: that are to be taken in.
         """
         random = np.random.default_rng(0)
         known = set(users)
         pairs = {(one.user, one.item) for one in interactions if one.user in known}
-        changed = {user for user, item in pairs if item in anchors}
-        supporters = {user for user, _ in pairs} - changed
-        self._users = sorted(
-            {*_some(random, supporters, _USERS), *_some(random, known - changed, _USERS)}
-        )
+        buyers = {user for user, _ in pairs}
+        self._users = sorted(_some(random, known - buyers - set(touched), _USERS))
+        self._buyers = sorted(_some(random, buyers, _USERS))
         self._items = _some(random, set(items) - set(named), _ITEMS)
         self._bought = pairs
         self._before = self._scores(before)
@@ -134,7 +133,7 @@ class Gate:
                 f"changed by {change:g} (refused above {_TOLERANCE:g}). Nothing was pushed."
             )
         # And somebody unknown, who is told the items in their order.
-        asked = [*self._users, ""]
+        asked = [*self._users, *self._buyers, ""]
         lists = dict(zip(asked, after.lists(asked, _LIST), strict=True))
         for user, items in lists.items():
             for item in items:

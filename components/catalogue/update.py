@@ -161,10 +161,12 @@ def update(
             f"{base} was trained before Debut kept an index of buyers. Run `debut run` again."
         )
     users = users_of(base)
+    products = {product.item for product in given.products}
     gate = Gate(
         Loaded(model), users=users, items=ids,
-        named={p.item for p in given.products} | {i.item for i in given.interactions},
-        anchors=_anchors(model, ids), interactions=given.interactions,
+        named=products | {i.item for i in given.interactions},
+        touched=_with(model, users, [row for row, item in enumerate(ids) if item in products]),
+        interactions=given.interactions,
     )  # fmt: skip
     start = time.perf_counter()
     with ThreadPoolExecutor(1) as beside:
@@ -250,10 +252,12 @@ def _read(change: Change, terms: DataTerms, catalogue: set[str]) -> _Read:
     return _Read(products, interactions, withdrawn, set_aside)
 
 
-def _anchors(model: Any, ids: Sequence[str]) -> set[str]:
+def _with(model: Any, users: Sequence[str], rows: Sequence[int]) -> set[str]:
+    """Users with any of some items in their history."""
     shelf = model._shelf
-    is_anchor = shelf.served.source.numpy() < len(shelf.served.reference_weight.numpy())
-    return {ids[row] for row in np.flatnonzero(is_anchor)}
+    places = np.flatnonzero(np.isin(shelf.user_items.numpy(), rows))
+    owners = np.searchsorted(shelf.user_offset.numpy(), places, side="right") - 1
+    return {users[owner] for owner in np.unique(owners)}
 
 
 def _told(

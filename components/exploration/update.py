@@ -99,7 +99,7 @@ def update(
     ids = [item.decode() for item in shelf.item_id.numpy()]
     new = [ids[row] for row in np.flatnonzero(shelf.is_new.numpy())]
     gate = Gate(
-        Loaded(model), users=users, items=ids, named=new, anchors=(), interactions=()
+        Loaded(model), users=users, items=ids, named=new, touched=(), interactions=()
     )  # fmt: skip
     taught = teach(model, lists, options, is_enforced=is_enforced)
     check = save_changed(model, base, candidate, gate)

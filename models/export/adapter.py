@@ -232,7 +232,7 @@ def evidence_logits(
         heard: the columns of evidence.
         inherited: by all items.
         scores: float32 [B, A], of the anchors, not below 0.
-        bought: float32 [B, A], 1 for an anchor of the history.
+        bought: float32 [B, A], 1 for an anchor of the history, and what its other items are like.
         places: int32 [E], which of the items with evidence; None for all of them.
     """
 
@@ -256,9 +256,9 @@ def evidence_logits(
 
 
 def positive_attention(weight: tf.Tensor) -> tf.Tensor:
-    """`models.few_shot.evidence.attention` in the graph: float32 [N, K] to the same."""
+    """`models.few_shot.evidence.attention` in the graph: float32 [.., K] to the same."""
     positive = tf.nn.relu(weight)
-    return positive / (tf.reduce_sum(positive, axis=1, keepdims=True) + evidence.TINY)
+    return positive / (tf.reduce_sum(positive, axis=-1, keepdims=True) + evidence.TINY)
 
 
 def _posterior(prior: tf.Tensor, total: _Evidence) -> tf.Tensor:

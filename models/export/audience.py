@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from models.columns import take
 from models.exploration.exploration import OUT, learned_logits
-from models.export.adapter import evidence_logits
+from models.export.adapter import evidence_logits, positive_attention
 from models.export.lists import top
+from models.export.scoring import Bought
 from models.interactions import PAD
 from models.options import SMALL
 from models.shelf.shelf import Shelf
@@ -101,7 +102,8 @@ class Audience(tf.Module):
 
     def _best(self, lenders: Lenders, row: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Of one item, whose axis B is left out."""
-        worth = self._shelf.served.scores_of(lenders.anchor, lenders.weight)
+        one = Lenders(*(part[tf.newaxis] for part in lenders))
+        worth = self._shelf.served.scores_of(one.anchor, one.weight)[0]
         buyers = self._buyers(row)
         users = tf.size(self._shelf.buyers.reference.read_value())
         candidates = tf.cond(
@@ -161,9 +163,18 @@ class Audience(tf.Module):
         """The scores of users int32 [M] by their whole histories, without demand: float32 [M]."""
         shelf = self._shelf
         bought = shelf.purchases(tf.cast(users, tf.int64))
-        source = take(shelf.served.source, take(shelf.user_items, bought.values))
+        items, anchors = take(shelf.user_items, bought.values), tf.size(worth)
+        source = take(shelf.served.source, items)
         # One number more, for what is no anchor.
-        added = tf.gather(tf.pad(worth, [[0, 1]]), tf.minimum(source, tf.size(worth)))
+        added = tf.gather(tf.pad(worth, [[0, 1]]), tf.minimum(source, anchors))
+        others = source >= anchors
+
+        def with_others() -> tf.Tensor:
+            index, weight = shelf.served.lists(tf.boolean_mask(items, others))
+            said = tf.reduce_sum(tf.gather(worth, index) * positive_attention(weight), axis=1)
+            return tf.tensor_scatter_nd_update(added, tf.where(others), said)
+
+        added = tf.cond(tf.reduce_any(others), with_others, lambda: added)
         return retrieval_logits(
             # Not a sum of ragged rows: it goes by a table as wide as the longest of them.
             inherited=tf.math.unsorted_segment_sum(added, _owners(bought), tf.size(users)),
@@ -186,15 +197,18 @@ class Audience(tf.Module):
         best = tf.math.top_k(scores, tf.minimum(count, tf.size(scores)))
         users = tf.gather(users, best.indices)
         bought = shelf.purchases(tf.cast(users, tf.int64))
-        anchors = shelf.served.anchors(take(shelf.user_items, bought.values))
-        is_anchor, count = anchors != PAD, tf.size(users)
-        owner = tf.cast(tf.boolean_mask(bought.value_rowids(), is_anchor), tf.int32)
-        anchors = tf.boolean_mask(anchors, is_anchor)
-        pairs, shape = tf.stack([owner, anchors], axis=1), [count, shelf.served.anchor_count()]
-        history = tf.scatter_nd(pairs, tf.ones([tf.size(anchors)]), shape)
-        lent = tf.nn.relu(shelf.served.scores(anchors, owner, count))
+        known = Bought.of(
+            shelf.served,
+            tf.cast(take(shelf.user_items, bought.values), tf.int64),
+            bought.value_rowids(),
+            tf.size(users),
+        )
         said = evidence_logits(
-            shelf.evidence, shelf.served, lent, history, places=place[tf.newaxis]
+            shelf.evidence,
+            shelf.served,
+            tf.nn.relu(known.scores(shelf.served)),
+            known.table(),
+            places=place[tf.newaxis],
         )
         return tf.where(best.values > OUT, best.values + said[:, 0], OUT), users
 

@@ -21,6 +21,7 @@ from models.columns import take
 from models.encoders import lexical
 from models.encoders.encoder import SentenceEncoder
 from models.encoders.tokenizer import WordPieceTokenizer
+from models.export.adapter import positive_attention
 from models.export.audience import NEIGHBOURS, likeness
 from models.export.lists import repeated
 from models.export.query import Query
@@ -132,27 +133,27 @@ class Explainer(tf.Module):
         Returns:
             `score` float32 [B], the sum of `base`, of an item that nothing speaks for, of
             `evidence`, what the item's first interactions say to this user, and of
-            `history_score` [B, H]. The latter, or for somebody without history what the profile
-            adds, is also the sum of `word_score` [B, W] and of `rest`.
+            `history_score` [B, H]. The latter, or what the profile adds for somebody whose history
+            tells nothing, is also the sum of `word_score` [B, W] and of `rest`.
             `history_item` int64 [B, H], rows, PAD for none, and `word` string [B, W].
         """
         served: Inherited = self._shelf.served
         known = self._scorer.known(query, rows)
-        has_history = query.has_history[:, 0]
-        inherited = served.lent_at(known.scores, rows[:, tf.newaxis])[:, 0]
+        is_told = known.scores.is_told[:, 0]
+        inherited = served.lent_at(known.scores.anchors, rows[:, tf.newaxis])[:, 0]
         gained = tf.math.log1p(relative(inherited, known.reference) / FLOOR)
         share = tf.math.divide_no_nan(gained, tf.nn.relu(inherited))
         history_score = share[:, tf.newaxis] * self._lent_by(query.history, rows)
         affinity = tf.reduce_sum(query.profile * self._shelf.embeddings(rows), axis=1)
-        spoken = tf.where(has_history, gained, affinity)
+        spoken = tf.where(is_told, gained, affinity)
         base = tf.where(
-            has_history,
+            is_told,
             tf.math.log(FLOOR) + take(served.demand, rows),
             take(served.fallback, rows),
         )
         base = self._scorer.with_learned(base, lambda learned: tf.gather(learned, rows))
-        is_read = tf.cast(~has_history | (served.anchors(rows) == PAD), tf.float32)
-        word_score = self._words(query, known, has_history, reading) * is_read[:, tf.newaxis]
+        is_read = tf.cast(~is_told | (served.anchors(rows) == PAD), tf.float32)
+        word_score = self._words(query, known, is_told, reading) * is_read[:, tf.newaxis]
         return {
             "score": base + known.evidence + spoken,
             "base": base,
@@ -167,16 +168,13 @@ class Explainer(tf.Module):
     def _lent_by(self, history: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         """What each item of histories int64 [B, H] adds to inherited scores: float32 [B, H]."""
         served = self._shelf.served
-        anchor, is_first = served.anchors(history), ~repeated(history)
-        places = tf.where((anchor != PAD) & is_first)
-        index, weight = served.lists(tf.gather(rows, places[:, 0]))
-        own = tf.broadcast_to(tf.gather_nd(anchor, places)[:, tf.newaxis], tf.shape(index))
-        added = tf.reduce_sum(served.scores_at(own, index) * weight, axis=1)
-        return tf.scatter_nd(places, added, tf.shape(history, out_type=tf.int64))
+        added = served.scores_of(*served.lists(rows))
+        anchor, weight = served.lists(tf.maximum(history, 0))
+        share = positive_attention(weight)
+        lent = tf.reduce_sum(tf.gather(added, anchor, batch_dims=1) * share, axis=2)
+        return tf.where((history != PAD) & ~repeated(history), lent, 0.0)
 
-    def _words(
-        self, query: Query, known: Known, has_history: tf.Tensor, reading: Reading
-    ) -> tf.Tensor:
+    def _words(self, query: Query, known: Known, is_told: tf.Tensor, reading: Reading) -> tf.Tensor:
         """Integrated gradients of the words, from a product without text: float32 [B, W]."""
         total = tf.reduce_sum(reading.states, axis=1)
         length = tf.norm(total, axis=1, keepdims=True)
@@ -184,7 +182,7 @@ class Explainer(tf.Module):
         width = tf.norm(sketched, axis=1, keepdims=True)
         text = tf.math.divide_no_nan(total, length)
         terms = tf.math.divide_no_nan(sketched, width)
-        of_text, of_terms = self._integrated(query, known, has_history, text, terms, reading)
+        of_text, of_terms = self._integrated(query, known, is_told, text, terms, reading)
         tokens = tf.linalg.matvec(reading.states, tf.math.divide_no_nan(of_text, length))
         columns = lexical.places(reading.term, sketched.shape[1])
         gradient = tf.math.divide_no_nan(of_terms, width)
@@ -206,7 +204,7 @@ class Explainer(tf.Module):
         return tf.reshape(total, [items, size])
 
     def _integrated(
-        self, query: Query, known: Known, has_history: tf.Tensor, text: tf.Tensor,
+        self, query: Query, known: Known, is_told: tf.Tensor, text: tf.Tensor,
         terms: tf.Tensor, reading: Reading,
     ) -> tuple[tf.Tensor, tf.Tensor]:  # fmt: skip
         """Mean gradients on the way from zeros to a text [B, hidden] and terms [B, size]."""
@@ -220,7 +218,7 @@ class Explainer(tf.Module):
         whole = tf.reduce_sum(likeness(top.values), axis=1, keepdims=True)
         neighbour, lent = (
             tf.gather(anchors, nearest),
-            tf.gather(known.scores, nearest, batch_dims=1),
+            tf.gather(known.scores.anchors, nearest, batch_dims=1),
         )
 
         def value(text: tf.Tensor, terms: tf.Tensor) -> tf.Tensor:
@@ -233,7 +231,7 @@ class Explainer(tf.Module):
             inherited = tf.reduce_sum(weight * lent, axis=2)
             logits = tf.math.log(relative(inherited, known.reference) + FLOOR)
             affinity = tf.reduce_sum(embedding * query.profile, axis=2)
-            return tf.where(has_history, logits, affinity)
+            return tf.where(is_told, logits, affinity)
 
         def along(whole: tf.Tensor) -> tf.Tensor:
             return tf.reshape(steps[:, tf.newaxis, tf.newaxis] * whole, [-1, whole.shape[1]])

@@ -37,11 +37,6 @@ class Query(NamedTuple):
     user: tf.Tensor
     profile: tf.Tensor
 
-    @property
-    def has_history(self) -> tf.Tensor:
-        """Whether there is a history: bool [B, 1]."""
-        return tf.reduce_any(self.history != PAD, axis=1, keepdims=True)
-
 
 class QueryReader(tf.Module):
     """Looks users and items up on the shelf, and reads profiles with the encoder."""

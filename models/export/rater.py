@@ -56,7 +56,7 @@ class Rater(tf.Module):
             logit,
             tf.where(is_known, popularity, 0.0),
             is_anchor=inherited.anchors(items) != PAD,
-            is_told=is_known & tf.reduce_any(inherited.anchors(query.history) != PAD, axis=1),
+            is_told=is_known & tf.reduce_any(inherited.speaks(query.history), axis=1),
         )
 
     def _by_head(self, query: Query, items: tf.Tensor) -> tf.Tensor:

@@ -132,7 +132,7 @@ class Retriever(tf.Module):
 
         Returns:
             rows int32 [1, N], all different, and whether the index tells anything of the user: of
-            somebody with a profile but no history it does not.
+            somebody with a profile but no history that tells it does not.
         """
         index, (allowed, k, _) = self._shelf.index, wanted
 
@@ -148,16 +148,16 @@ class Retriever(tf.Module):
             found = index.rows_of(scores.anchors[0], allowed, scanned, k)
             return tf.concat([tf.gather(anchors, best.indices), found], axis=0)
 
-        has_history = user.has_history[0, 0]
-        rows = tf.cond(has_history, by_history, index.popular.read_value)
-        return rows[tf.newaxis], has_history | tf.reduce_all(user.profile == 0.0)
+        is_told = scores.is_told[0, 0]
+        rows = tf.cond(is_told, by_history, index.popular.read_value)
+        return rows[tf.newaxis], is_told | tf.reduce_all(user.profile == 0.0)
 
     def _shortlist(self, users: Query, allowed: tf.Tensor, excluded: tf.Tensor) -> tf.Tensor:
         """Rows whose embeddings promise the best logits: int32 [B, N].
 
         A user's direction is that which best tells all anchors' scores, and as much of the mean of
-        the best anchors: the first alone fits the many that are not wanted. Whoever has no history
-        gets the logits themselves: those are cheap.
+        the best anchors: the first alone fits the many that are not wanted. Whose history tells
+        nothing gets the logits themselves: those are cheap.
 
         Args:
             users: B users.
@@ -165,21 +165,20 @@ class Retriever(tf.Module):
             excluded: int32 [], how many rows may be struck from the list of a user.
         """
         inherited = self._shelf.served
-        _, scores = self._scorer.of_anchors(users)
+        _, scores, is_told = self._scorer.of_anchors(users)
         centred = scores - tf.reduce_mean(scores, axis=1, keepdims=True)
         fitted = tf.matmul(centred, inherited.floats("anchor_probe"), transpose_b=True)
         wanted = tf.matmul(tf.square(tf.nn.relu(scores)), inherited.floats("anchor_embedding"))
         directions = tf.math.l2_normalize(fitted, axis=1) + tf.math.l2_normalize(wanted, axis=1)
-        has_history = users.has_history
-        without = 1.0 - tf.cast(tf.transpose(has_history), tf.float32)
+        without = 1.0 - tf.cast(tf.transpose(is_told), tf.float32)
 
         def adjust(estimates: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
             fallback = inherited.fallback[start:end, tf.newaxis]
             return tf.where(allowed[start:end, tf.newaxis], estimates + fallback * without, OUT)
 
-        is_plain = tf.reduce_all(has_history) & tf.reduce_all(allowed)
+        is_plain = tf.reduce_all(is_told) & tf.reduce_all(allowed)
         return shortlist(
-            tf.where(has_history, directions, users.profile),
+            tf.where(is_told, directions, users.profile),
             self._shelf.embedding.read_value(),
             BLOCKS + excluded,
             adjust=lambda estimates, start, end: tf.cond(

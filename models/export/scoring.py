@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from models.columns import Columns, take
 from models.exploration.exploration import learned_logits
-from models.export.adapter import evidence_logits
+from models.export.adapter import evidence_logits, positive_attention
 from models.export.groups import at_once
 from models.export.lists import repeated
 from models.export.query import Query
@@ -20,34 +20,78 @@ from models.towers import retrieval_logits
 
 
 class Bought(NamedTuple):
-    """The N different anchors of users' histories.
+    """How much of the A anchors B users bought.
 
     Attributes:
-        user: int64 [N].
+        user: int64 [N], of the N different anchors in their histories.
         anchor: int32 [N], places among the anchors.
+        likened: float32 [B, A], by the other items there, each of which counts as those anchors
+            that it is like.
     """
 
     user: tf.Tensor
     anchor: tf.Tensor
+    likened: tf.Tensor
+
+    @classmethod
+    def of(cls, inherited: Inherited, item: tf.Tensor, user: tf.Tensor, users: tf.Tensor) -> Bought:
+        """By item int64 [N], all different for a user, and user int64 [N], rising, of `users`."""
+        anchor = inherited.anchors(item)
+        is_anchor = anchor != PAD
+        shape = tf.stack([users, inherited.anchor_count()])
+
+        def likened() -> tf.Tensor:
+            other = ~is_anchor
+            index, weight = inherited.lists(tf.boolean_mask(item, other))
+            owner = tf.boolean_mask(tf.cast(user, tf.int32), other)[:, tf.newaxis]
+            pairs = tf.stack([tf.broadcast_to(owner, tf.shape(index)), index], axis=-1)
+            return tf.scatter_nd(pairs, positive_attention(weight), shape)
+
+        return cls(
+            tf.boolean_mask(user, is_anchor),
+            tf.boolean_mask(anchor, is_anchor),
+            tf.cond(tf.reduce_all(is_anchor), lambda: tf.zeros(shape), likened),
+        )
+
+    def scores(self, inherited: Inherited) -> tf.Tensor:
+        """Co-purchase scores of the anchors: float32 [B, A]."""
+        scores = inherited.scores(self.anchor, self.user, tf.shape(self.likened)[0])
+        return tf.cond(
+            tf.reduce_any(self.likened > 0.0),
+            lambda: scores + inherited.scores_by(self.likened),
+            lambda: scores,
+        )
+
+    def table(self) -> tf.Tensor:
+        """All of it: float32 [B, A]."""
+        pairs = tf.stack([self.user, tf.cast(self.anchor, self.user.dtype)], axis=1)
+        return tf.tensor_scatter_nd_add(self.likened, pairs, tf.ones([tf.shape(pairs)[0]]))
 
 
 class Scores(NamedTuple):
-    """The anchors that B users bought, and what follows for all A of them: float32 [B, A]."""
+    """What follows from the histories of B users.
+
+    Attributes:
+        bought: by them.
+        anchors: float32 [B, A], scores of the anchors.
+        is_told: bool [B, 1], whether anything follows.
+    """
 
     bought: Bought
     anchors: tf.Tensor
+    is_told: tf.Tensor
 
 
 class Known(NamedTuple):
-    """What the score of one item for each of B users is made of, where there is a history.
+    """What the score of one item for each of B users is made of, where a history tells.
 
     Attributes:
-        scores: float32 [B, A], of the anchors.
+        scores: by the histories.
         reference: float32 [B], what inherited scores are relative to.
         evidence: float32 [B], what the item's first interactions add.
     """
 
-    scores: tf.Tensor
+    scores: Scores
     reference: tf.Tensor
     evidence: tf.Tensor
 
@@ -69,40 +113,37 @@ class Scorer(tf.Module):
     def logits(self, users: Query) -> tf.Tensor:
         """Logits of B users over all items: float32 [B, I]."""
         inherited = self._inherited
-        bought, scores = self.of_anchors(users)
+        known = self.of_anchors(users)
         combined = self._combined(
-            scores, inherited.lent_to_all(scores), inherited.demand.read_value()
+            known.anchors, inherited.lent_to_all(known.anchors), inherited.demand.read_value()
         )
         if self._evidence is not None:
-            combined += self._heard(bought, scores, self._evidence.of.read_value())
-        has_history = users.has_history
+            combined += self._heard(known, self._evidence.of.read_value())
         logits = tf.cond(
-            tf.reduce_all(has_history),
+            tf.reduce_all(known.is_told),
             lambda: combined,
-            lambda: tf.where(has_history, combined, self._from_profile(users)),
+            lambda: tf.where(known.is_told, combined, self._from_profile(users)),
         )
         return self.with_learned(logits, lambda learned: learned)
 
     def logits_at(self, users: Query, rows: tf.Tensor, known: Scores | None = None) -> tf.Tensor:
         """Logits of B users at rows int [B, N]: float32 [B, N]."""
         inherited = self._inherited
-        bought, scores = known or self.of_anchors(users)
+        scores = known or self.of_anchors(users)
         combined = self._combined(
-            scores, inherited.lent_at(scores, rows), take(inherited.demand, rows)
+            scores.anchors, inherited.lent_at(scores.anchors, rows), take(inherited.demand, rows)
         )
         if self._evidence is not None:
-            places = take(self._evidence.of, rows)
-            combined += self._heard(bought, scores, places)
+            combined += self._heard(scores, take(self._evidence.of, rows))
 
         def from_profile() -> tf.Tensor:
             affinity = tf.linalg.matvec(self._shelf.embeddings(rows), users.profile)
             return take(inherited.fallback, rows) + affinity
 
-        has_history = users.has_history
         logits = tf.cond(
-            tf.reduce_all(has_history),
+            tf.reduce_all(scores.is_told),
             lambda: combined,
-            lambda: tf.where(has_history, combined, from_profile()),
+            lambda: tf.where(scores.is_told, combined, from_profile()),
         )
         return self.with_learned(logits, lambda learned: tf.gather(learned, rows))
 
@@ -116,18 +157,23 @@ class Scorer(tf.Module):
 
     def known(self, query: Query, items: tf.Tensor) -> Known:
         """What the logit of one item for each user is made of: rows int64 [B]."""
-        bought, scores = self.of_anchors(query)
-        reference = tf.linalg.matvec(scores, self._inherited.reference_weight.read_value())
+        scores = self.of_anchors(query)
+        weight = self._inherited.reference_weight.read_value()
+        reference = tf.linalg.matvec(scores.anchors, weight)
         evidence = tf.zeros_like(reference)
         if self._evidence is not None:
             places = take(self._evidence.of, items[:, tf.newaxis])
-            evidence += self._heard(bought, scores, places)[:, 0]
-        return Known(scores, reference, tf.where(query.has_history[:, 0], evidence, 0.0))
+            evidence += self._heard(scores, places)[:, 0]
+        return Known(scores, reference, tf.where(scores.is_told[:, 0], evidence, 0.0))
 
     def of_anchors(self, users: Query) -> Scores:
         """What follows from the histories of B users for all anchors."""
-        bought = self._bought(users.history)
-        return Scores(bought, self._anchor_scores(bought, tf.shape(users.history)[0]))
+        inherited, history = self._inherited, users.history
+        is_one = (history != PAD) & ~repeated(history)
+        item, user = tf.boolean_mask(history, is_one), tf.where(is_one)[:, 0]
+        bought = Bought.of(inherited, item, user, tf.shape(history)[0])
+        is_told = tf.reduce_any(inherited.speaks(history), axis=1, keepdims=True)
+        return Scores(bought, bought.scores(inherited), is_told)
 
     def logits_of_anchors(self, scores: Scores, rows: tf.Tensor) -> tf.Tensor:
         """Logits of the anchors themselves, which stand at rows int32 [A]: float32 [B, A]."""
@@ -147,7 +193,7 @@ class Scorer(tf.Module):
         )
 
     def _from_profile(self, users: Query) -> tf.Tensor:
-        """Logits of users without history over all items: float32 [B, I]."""
+        """Logits of users whose history tells nothing over all items: float32 [B, I]."""
         everything = tf.cast(self._shelf.embedding.read_value(), tf.float32)
         affinity = tf.matmul(users.profile, everything, transpose_b=True)
         return self._inherited.fallback.read_value() + affinity
@@ -158,12 +204,11 @@ class Scorer(tf.Module):
             inherited=inherited, reference=reference[:, tf.newaxis], demand=demand
         )
 
-    def _heard(self, bought: Bought, scores: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    def _heard(self, known: Scores, places: tf.Tensor) -> tf.Tensor:
         """Logits that the first interactions of items add, 0 for items without any.
 
         Args:
-            bought: by B users.
-            scores: float32 [B, A], of the anchors.
+            known: of B users.
             places: int32 [N] or [B, N], of items in the columns of evidence, PAD for none.
 
         Returns:
@@ -173,24 +218,11 @@ class Scorer(tf.Module):
         evidence, inherited = self._evidence, self._inherited
 
         def heard() -> tf.Tensor:
-            pairs = tf.stack([bought.user, tf.cast(bought.anchor, tf.int64)], axis=1)
-            history = tf.tensor_scatter_nd_update(
-                tf.zeros_like(scores), pairs, tf.ones([tf.shape(pairs)[0]])
-            )
-            of_items = evidence_logits(evidence, inherited, tf.nn.relu(scores), history)
+            scores, bought = tf.nn.relu(known.anchors), known.bought.table()
+            of_items = evidence_logits(evidence, inherited, scores, bought)
             of_items = tf.pad(of_items, [[0, 0], [1, 0]])
             if places.shape.rank == 1:
                 return tf.gather(of_items, places + 1, axis=1)
             return tf.gather(of_items, places + 1, batch_dims=1)
 
         return tf.cond(tf.size(evidence.row) > 0, heard, lambda: tf.zeros([1, 1]))
-
-    def _bought(self, history: tf.Tensor) -> Bought:
-        """The different anchors of histories int64 [B, H]."""
-        anchors = self._inherited.anchors(history)
-        known = (anchors != PAD) & ~repeated(history)
-        return Bought(tf.where(known)[:, 0], tf.boolean_mask(anchors, known))
-
-    def _anchor_scores(self, bought: Bought, users: tf.Tensor) -> tf.Tensor:
-        """Co-purchase scores of the anchors for B users: float32 [B, A]."""
-        return self._inherited.scores(bought.anchor, bought.user, users)

@@ -21,6 +21,11 @@ class Inherited(Columns):
         source = take(self.source, tf.maximum(rows, 0))
         return tf.where((rows != PAD) & (source < self.anchor_count()), source, PAD)
 
+    def speaks(self, rows: tf.Tensor) -> tf.Tensor:
+        """Which items say something of whom has them: an anchor, or like one; int [..] to bool."""
+        lists = take(self.source, tf.maximum(rows, 0))
+        return (rows != PAD) & tf.reduce_any(take(self.anchor_weight, lists) > 0, axis=-1)
+
     def scores(self, anchor: tf.Tensor, user: tf.Tensor, users: tf.Tensor) -> tf.Tensor:
         """Co-purchase scores of the anchors for U users, by the anchors that they bought.
 
@@ -45,29 +50,37 @@ class Inherited(Columns):
             data=teacher, indices=place, segment_ids=user, num_segments=users
         )
 
-    def scores_at(self, bought: tf.Tensor, anchor: tf.Tensor) -> tf.Tensor:
-        """What anchors score by one that is bought: int32 [..] each to float32 [..]."""
-        values = tf.gather_nd(self.anchor_teacher.read_value(), tf.stack([bought, anchor], axis=-1))
-        scale = getattr(self, scale_of("anchor_teacher"), None)
-        if scale is None:
-            return values
-        return squared_rows(values[..., tf.newaxis], take(scale, bought))[..., 0]
+    def scores_by(self, likened: tf.Tensor) -> tf.Tensor:
+        """The same by how much of each anchor users bought: float32 [U, A] to float32 [U, A]."""
+        return tf.matmul(likened, self.floats("anchor_teacher"))
 
     def scores_of(self, anchor: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-        """What each anchor in a history adds to the score of one item: float32 [A].
+        """What each anchor in a history adds to the scores of items: float32 [B, A].
 
         Args:
-            anchor: int32 [K], that the item inherits from, in any order and also repeated.
-            weight: float32 [K].
+            anchor: int32 [B, K], that items inherit from, in any order and also repeated.
+            weight: float32 [B, K].
         """
-        teacher = self.anchor_teacher.read_value()
+        # Single numbers of many rows take longer than all of them in one product.
+        item = tf.broadcast_to(tf.range(tf.shape(anchor)[0])[:, tf.newaxis], tf.shape(anchor))
+        every = tf.scatter_nd(
+            tf.stack([item, anchor], axis=-1), weight, [tf.shape(anchor)[0], self.anchor_count()]
+        )
+
+        def of_all() -> tf.Tensor:
+            return tf.matmul(self.floats("anchor_teacher"), every, transpose_b=True)
+
         scale = getattr(self, scale_of("anchor_teacher"), None)
         if scale is None:
-            # Single numbers of many rows take longer than all of them in one product.
-            every = tf.scatter_nd(anchor[:, tf.newaxis], weight, [self.anchor_count()])
-            return tf.linalg.matvec(teacher, every)
-        columns = tf.gather(teacher, anchor, axis=1)
-        return tf.linalg.matvec(squared_rows(columns, scale.read_value()), weight)
+            return tf.transpose(of_all())
+
+        def of_columns() -> tf.Tensor:
+            columns = tf.gather(self.anchor_teacher.read_value(), anchor, axis=1)
+            columns = squared_rows(columns, scale.read_value()[:, tf.newaxis])
+            return tf.einsum("abk,bk->ab", columns, weight)
+
+        # Either way no more numbers are held than the matrix has.
+        return tf.transpose(tf.cond(tf.size(anchor) < self.anchor_count(), of_columns, of_all))
 
     def lists(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """What items inherit from; an anchor from itself.

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.arrays import Floats
+from models.few_shot.evidence import attention
 from models.roots import read_floats
 from models.towers import FLOOR, LITTLE
 
@@ -43,6 +44,8 @@ def index_buyers(
     offset: npt.NDArray[np.int64],
     *,
     source: npt.NDArray[np.int32],
+    index: npt.NDArray[np.int16],
+    weight: npt.NDArray[np.float16],
     teacher: Floats,
     reference: Floats,
 ) -> Buyers:
@@ -52,15 +55,21 @@ def index_buyers(
         items: int32 [N], rows, user by user.
         offset: int64 [U + 1], where each user's part of them begins.
         source: int32 [I], of `models.inheritance.anchors.Inheritance`, as are the others.
+        index: int16 [A + L, K].
+        weight: float16 [A + L, K].
         teacher: float32 [A, A].
         reference: float32 [A].
     """
     anchors = len(teacher)
     user = np.repeat(np.arange(len(offset) - 1, dtype=np.int32), np.diff(offset))
     order = np.argsort(items, kind="stable")
-    # One number more, for what is no anchor.
-    worth = np.append(teacher @ reference, np.float32(0.0))
-    total = np.bincount(user, worth[np.minimum(source[items], anchors)], len(offset) - 1)
+    bought = source[items]
+    worth = np.zeros(len(index), np.float32)
+    worth[:anchors] = teacher @ reference
+    others = np.unique(bought[bought >= anchors])
+    share = attention(weight[others].astype(np.float32))
+    worth[others] = (share * worth[index[others]]).sum(axis=1)
+    total = np.bincount(user, worth[bought], len(offset) - 1)
     habit = 1.0 + np.diff(offset)
     anchor_item = np.zeros(anchors, np.int32)
     rows = np.flatnonzero(source < anchors)
@@ -83,6 +92,8 @@ def index_buyers_on(
         items,
         offset,
         source=shelf.served.source.numpy(),
+        index=shelf.served.anchor_index.numpy(),
+        weight=shelf.served.anchor_weight.numpy(),
         teacher=read_floats(shelf.served, "anchor_teacher"),
         reference=shelf.served.reference_weight.numpy(),
     )

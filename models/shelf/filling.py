@@ -171,6 +171,8 @@ def fill_shelf(
             purchases.item,
             purchases.offset,
             source=served.source,
+            index=served.anchor_index,
+            weight=served.anchor_weight,
             teacher=served.anchor_teacher,
             reference=served.reference_weight,
         ),

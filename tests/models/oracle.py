@@ -149,10 +149,23 @@ class Oracle:
         """Of all items, for one user: history rows, projected profile [D] or None."""
         if not len(history):
             return self.fallback + (0.0 if profile is None else self.embedding @ profile)
-        places = {int(np.flatnonzero(self.anchors == h)[0]) for h in history if h in self.anchors}
-        inherited = self.weights @ self.teacher[sorted(places)].sum(axis=0)
-        reference = max(inherited[self.reference].mean(), 0.0)
-        return np.log(np.maximum(inherited, 0.0) / (reference + 1e-4) + 0.1)
+        scores = self.scores(history)
+        inherited = self.weights @ scores
+        return np.log(np.maximum(inherited, 0.0) / (self.relative_to(scores) + 1e-4) + 0.1)
+
+    def scores(self, history):
+        """Of the anchors; an item that is none of them counts as those that it is like."""
+        total = np.zeros(len(self.anchors))
+        for row in sorted(set(history)):
+            share = np.maximum(self.weights[row], 0.0)
+            total += share / share.sum() @ self.teacher
+        return total
+
+    def relative_to(self, scores):
+        """The mean new item's score, fifty times together with the anchors'."""
+        new = self.weights[self.reference] @ scores
+        together = np.mean([*scores, *new])
+        return max((new.sum() + 50 * together) / (len(new) + 50), 0.0)
 
     def profile(self, text):
         """Project one encoded profile [hidden]."""

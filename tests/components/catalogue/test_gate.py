@@ -37,9 +37,9 @@ def score(**changes):
     return {item: float(place) for place, item in enumerate(ITEMS)} | changes
 
 
-def gate(interactions=(), users=USERS):
+def gate(interactions=(), users=USERS, touched=()):
     return Gate(
-        Table(score()), users=users, items=ITEMS, named=["d"], anchors=["a"],
+        Table(score()), users=users, items=ITEMS, named=["d"], touched=touched,
         interactions=interactions,
     )  # fmt: skip
 
@@ -79,9 +79,15 @@ def test_a_score_may_differ_by_a_ten_thousandth():
         gate().check(Table(score(b=1.00011)), unavailable=[])
 
 
-def test_whoever_bought_an_item_of_training_may_be_told_anything():
-    bought = [FirstInteraction("a", user, 5, 1.0) for user in USERS]
-    gate(bought).check(Table(score(b=7.0), listed=["a"]), unavailable=[])
+def test_whose_history_changes_may_have_other_scores_and_nobody_else_may():
+    bought = [FirstInteraction("d", "ann", 5, 1.0)]
+    asked = gate(bought, touched=["bob"])
+    other = {user: score(b=7.0) for user in USERS}
+    asked.check(
+        Table(score(), listed=["c"], scores_of={user: other[user] for user in ("ann", "bob")}), []
+    )
+    with pytest.raises(Refused, match="no file names changed"):
+        asked.check(Table(score(), listed=["c"], scores_of=other), [])
 
 
 @pytest.mark.parametrize(

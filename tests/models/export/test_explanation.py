@@ -147,11 +147,10 @@ def value(oracle, history, vectors, near, whole):
     """The model's own reading of a text: vectors of the encoder beside the sketch, [n, F]."""
     anchors = [int(np.flatnonzero(oracle.anchors == h)[0]) for h in history]
     scores = oracle.teacher[anchors].sum(axis=0)
-    reference = max((oracle.weights @ scores)[oracle.reference].mean(), 0.0)
     embedding = oracle.tower(vectors, np.zeros(len(vectors), int))
     cosine = np.maximum(embedding @ oracle.embedding[oracle.anchors[near]].T, 0.0) ** 4
     inherited = cosine @ scores[near] / whole
-    return np.log(np.maximum(inherited, 0.0) / (reference + 1e-4) + 0.1)
+    return np.log(np.maximum(inherited, 0.0) / (oracle.relative_to(scores) + 1e-4) + 0.1)
 
 
 @pytest.mark.parametrize("number", [59, 9, 29])

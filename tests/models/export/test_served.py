@@ -137,13 +137,39 @@ def test_a_list_longer_than_the_shortlist_is_taken_from_all(large, served, bough
     assert answer["item_id"].shape == (1, SIZE - len(bought[3]))
 
 
-def test_a_history_of_new_products_alone_is_served_by_nearness(recommend, oracle, row_of, served):
+@pytest.mark.parametrize("seen", [[], [3], [3, 33]])
+def test_a_new_product_in_a_history_counts_as_the_anchors_that_it_is_like(
+    recommend, oracle, row_of, served, seen
+):
     new = served.table.ids[served.table.is_new][:2].tolist()
-    answer = recommend([UNKNOWN], [new], k=SIZE)
-    expected = oracle.logits([row_of[item] for item in new])
-    np.testing.assert_allclose(
-        answer["score"][0], expected[ids_of(row_of, answer)], rtol=5e-4, atol=5e-4
-    )
+    history = [new[0], *map(item_id, seen), new[1], new[0]]
+    answer = recommend([UNKNOWN], [history], k=SIZE)
+    expected = oracle.logits([row_of[item] for item in history])
+    found = ids_of(row_of, answer)
+    np.testing.assert_allclose(answer["score"][0], expected[found], rtol=1e-3, atol=1e-3)
+    assert np.ptp(answer["score"][0]) > 1.0
+    # Beside another user in the batch as alone.
+    both = recommend([UNKNOWN] * 2, [history, [item_id(8)] * len(history)], k=5)
+    np.testing.assert_allclose(both["score"][0], answer["score"][0, :5], rtol=1e-5)
+
+
+def test_a_history_that_is_like_no_anchor_is_as_good_as_none(model, recommend, served):
+    """Not a list in the order of rows."""
+    row = np.flatnonzero(served.table.is_new)[0]
+    lists = model._shelf.served
+    weight = lists.anchor_weight.numpy()
+    weight[lists.source.numpy()[row]] = 0
+    lists.anchor_weight.assign(weight)
+    item = served.table.ids[row]
+    answer, nobody = (
+        model.signatures["recommend"](
+            user_id=tf.constant([UNKNOWN]), history=tf.constant([history]),
+            profile=tf.constant([""]), k=tf.constant(20), new_only=tf.constant(False),
+        )
+        for history in ([item], [b""])
+    )  # fmt: skip
+    expected = [found for found in nobody["item_id"].numpy()[0] if found != item]
+    assert answer["item_id"].numpy()[0].tolist()[: len(expected)] == expected
 
 
 def test_a_given_history_replaces_the_known_one_and_both_are_excluded(
