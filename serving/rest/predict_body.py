@@ -86,7 +86,8 @@ def _fill_rows(
                 f"Failed to process element: {at} of 'instances' list. Error: {error}"
             ) from error
     for alias, tensor in tensors.items():
-        tensor.write(request.inputs[alias], [len(rows), *tensor.shape])
+        if tensor.size is not None:  # rows of bytes alone are of one input, however many there are
+            tensor.write(request.inputs[alias], [len(rows), *tensor.shape])
 
 
 def _add_named_row(tensors: Mapping[str, JsonTensor], row: Mapping[str, Any], at: int) -> None:

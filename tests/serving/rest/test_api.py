@@ -2,6 +2,7 @@ import base64
 import gzip
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -58,6 +59,17 @@ def test_binary_travels_as_base64_and_outputs_named_bytes_too(ask):
     assert outputs["plain"] == ["é", "ab"]
     encoded = [base64.b64encode(value).decode() for value in ("é".encode(), b"ab")]
     assert outputs["raw_bytes"] == [{"b64": text} for text in encoded]
+
+
+def test_rows_of_bytes_alone_leave_the_other_inputs_missing(ask):
+    body = {"signature_name": "score", "instances": [{"b64": "YQ=="}]}
+    status, text = error(ask("/v1/models/shop:predict", body))
+    assert status == 400
+    assert re.fullmatch(
+        r"input size does not match signature: 1!=4 len\(\{(\w+)\}\) != len\(\{history,item_id,"
+        r"profile,user_id\}\)\. Sent extra: \{\}\. Missing but required: \{(?!.*\1)\w+,\w+,\w+\}\.",
+        text,
+    )
 
 
 def test_not_a_number_and_infinity_pass(ask):
