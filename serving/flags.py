@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 Value = bool | int | float | str
 
+_BOOLS = {"true": True, "1": True, "false": False, "0": False}
 _INT32 = range(-(2**31), 2**31)
 _INT64 = range(-(2**63), 2**63)
 CPUS = len(os.sched_getaffinity(0))
@@ -47,9 +48,9 @@ class Flag:
         """The value in `text`; raises `FlagError` where it is none of the flag's type."""
         bad = FlagError(f"Couldn't interpret value {text} for flag {self.name}.")
         if isinstance(self.default, bool):
-            if text not in ("true", "false"):
+            if text.lower() not in _BOOLS:
                 raise bad
-            return text == "true"
+            return _BOOLS[text.lower()]
         if isinstance(self.default, str):
             return text
         try:

@@ -19,13 +19,25 @@ def test_values_come_after_an_equals_sign_and_a_bare_switch_is_on():
     assert parsed.switch("enable_signature_method_name_check")
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("true", True), ("True", True), ("TRUE", True), ("1", True), ("False", False), ("0", False)],
+)
+def test_switch_is_on_or_off_in_words_of_any_case_or_in_digits(text, value):
+    assert flags.parse([f"--enable_model_warmup={text}"]).switch("enable_model_warmup") is value
+
+
 def test_unknown_arguments_are_kept_apart():
     parsed = flags.parse(["--nope=1", "stray", "--port", "-model_name=x"])
     assert parsed.unknown == ("--nope=1", "stray", "--port", "-model_name=x")
 
 
 @pytest.mark.parametrize(
-    "argument", ["--port=x", "--port=99999999999", "--enable_model_warmup=maybe", "--port="]
+    "argument",
+    [
+        *("--port=x", "--port=99999999999", "--port="),
+        *("--enable_model_warmup=maybe", "--enable_model_warmup=", "--enable_model_warmup=01"),
+    ],
 )
 def test_value_of_another_type_is_refused_by_name(argument):
     with pytest.raises(flags.FlagError, match=r"for flag (port|enable_model_warmup)"):
