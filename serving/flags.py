@@ -53,6 +53,9 @@ class Flag:
             return _BOOLS[text.lower()]
         if isinstance(self.default, str):
             return text
+        # Python also takes underscores, digits of other scripts and white space at the end.
+        if not text.isascii() or "_" in text or text != text.rstrip():
+            raise bad
         try:
             value = int(text) if isinstance(self.default, int) else float(text)
         except ValueError:

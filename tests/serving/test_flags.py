@@ -14,7 +14,7 @@ def test_defaults_are_the_stock_servers():
 
 
 def test_values_come_after_an_equals_sign_and_a_bare_switch_is_on():
-    parsed = flags.parse(["--port=1", "--enable_signature_method_name_check"])
+    parsed = flags.parse(["--port= +1", "--enable_signature_method_name_check"])
     assert parsed.number("port") == 1
     assert parsed.switch("enable_signature_method_name_check")
 
@@ -35,12 +35,13 @@ def test_unknown_arguments_are_kept_apart():
 @pytest.mark.parametrize(
     "argument",
     [
-        *("--port=x", "--port=99999999999", "--port="),
+        *("--port=x", "--port=99999999999", "--port=", "--port=1_000", "--port=5 ", "--port=٥"),
+        *("--per_process_gpu_memory_fraction=0_1.5", "--per_process_gpu_memory_fraction=1\n"),
         *("--enable_model_warmup=maybe", "--enable_model_warmup=", "--enable_model_warmup=01"),
     ],
 )
 def test_value_of_another_type_is_refused_by_name(argument):
-    with pytest.raises(flags.FlagError, match=r"for flag (port|enable_model_warmup)"):
+    with pytest.raises(flags.FlagError, match=r"for flag (port|enable_model_w|per_process_g)"):
         flags.parse([argument])
 
 
