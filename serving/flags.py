@@ -1,9 +1,9 @@
 """The flags of `tensorflow_model_server` 2.16, by name, with its defaults and its way of parsing.
 
-As in the stock server, an unknown flag prints the usage and is otherwise ignored, and a value comes
-after `=` only. A flag whose feature this server lacks ends the start with a message that says so:
-ignoring it in silence would serve something else than was asked for. No TensorFlow is imported
-here, so that usage and refusals come at once.
+As in the stock server, a value comes after `=` only, and an unknown flag prints the usage and is
+otherwise ignored, as is what follows `--`. A flag whose feature this server lacks ends the start
+with a message that says so: ignoring it in silence would serve something else than was asked for.
+No TensorFlow is imported here, so that usage and refusals come at once.
 """
 
 from __future__ import annotations
@@ -196,7 +196,8 @@ def parse(arguments: Sequence[str]) -> Parsed:
     values: dict[str, Value] = {}
     unknown = []
     lacking = []
-    for argument in arguments:
+    ended = arguments.index("--") if "--" in arguments else len(arguments)
+    for argument in arguments[:ended]:
         name, equals, text = argument.removeprefix("--").partition("=")
         flag = _BY_NAME.get(name) if argument.startswith("--") else None
         if flag is None or (not equals and not isinstance(flag.default, bool)):
@@ -208,5 +209,6 @@ def parse(arguments: Sequence[str]) -> Parsed:
         asks = value if name == "enable_profiler" else value != flag.default
         if flag.support is Support.NO and asks:
             lacking.append(name)
+    unknown.extend(arguments[ended:])
     defaults = {flag.name: flag.default for flag in FLAGS}
     return Parsed(defaults | values, frozenset(values), tuple(unknown), tuple(lacking))

@@ -32,6 +32,13 @@ def test_unknown_arguments_are_kept_apart():
     assert parsed.unknown == ("--nope=1", "stray", "--port", "-model_name=x")
 
 
+def test_what_follows_two_dashes_is_no_flag():
+    parsed = flags.parse(["stray", "--port=1", "--", "--port=x", "--", "--version"])
+    assert parsed.unknown == ("stray", "--", "--port=x", "--", "--version")
+    assert parsed.number("port") == 1
+    assert not parsed.switch("version")
+
+
 @pytest.mark.parametrize(
     "argument",
     [
