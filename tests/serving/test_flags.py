@@ -28,8 +28,9 @@ def test_switch_is_on_or_off_in_words_of_any_case_or_in_digits(text, value):
 
 
 def test_unknown_arguments_are_kept_apart():
-    parsed = flags.parse(["--nope=1", "stray", "--port", "-model_name=x"])
-    assert parsed.unknown == ("--nope=1", "stray", "--port", "-model_name=x")
+    other = "--xla_gpu_compilation_enabled=true"  # not in 2.16.1
+    parsed = flags.parse(["--nope=1", "stray", "--port", "-model_name=x", other])
+    assert parsed.unknown == ("--nope=1", "stray", "--port", "-model_name=x", other)
 
 
 def test_what_follows_two_dashes_is_no_flag():
