@@ -158,7 +158,7 @@ def _load_options(flags: Parsed, metrics: Metrics) -> LoadOptions:
         poll_seconds=flags.number("file_system_poll_wait_seconds"),
         max_retries=flags.number("max_num_load_retries"),
         retry_seconds=max(flags.number("load_retry_interval_micros"), 0) / 1e6,
-        tags=tuple(flags.text("saved_model_tags").split(",")),
+        tags=tuple((flags.text("saved_model_tags") or "serve").split(",")),
         warm_up=flags.switch("enable_model_warmup"),
         warm_up_iterations=max(flags.number("num_request_iterations_for_warmup"), 1),
         check_method=flags.switch("enable_signature_method_name_check"),

@@ -37,8 +37,9 @@ def line(tmp_path_factory):
     return folder
 
 
-def test_model_without_a_name_is_called_default(start_server, models):
-    server = start_server(f"--model_base_path={models / 'scale'}")
+@pytest.mark.parametrize("tags", [(), ("--saved_model_tags=",)], ids=["no flag", "empty flag"])
+def test_model_without_a_name_is_called_default_and_without_tags_serve(start_server, models, tags):
+    server = start_server(f"--model_base_path={models / 'scale'}", *tags)
     answer = server.prediction.Predict(float_request([1.0], model="default"), timeout=30)
     assert (answer.model_spec.name, answer.outputs["y"].float_val[0]) == ("default", 30.0)
 
