@@ -134,6 +134,8 @@ def _check(flags: Parsed) -> None:
         raise invalid_argument(
             "Both server_options.model_base_path and server_options.model_config_file are empty!"
         )
+    if flags.number("grpc_max_threads") < 1:
+        raise invalid_argument("server_options.grpc_max_threads must be at least 1.")
 
 
 def _first_config(flags: Parsed) -> Any:
@@ -285,8 +287,8 @@ def _rest_server(
             gate=gate,
             pages={metrics_path: metrics.text} if metrics_path else {},
         )
-    except OSError as error:
-        _log.error("Failed to start HTTP Server at port %d: %s", port, error.strerror)
+    except (OSError, OverflowError) as error:  # a port in use, or one of more than 16 bits
+        _log.error("Failed to start HTTP Server at port %d: %s", port, error)
         return None
     rest.start()
     _log.info("Exporting HTTP/REST API at: %s:%d ...", flags.text("bind_address"), port)

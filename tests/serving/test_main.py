@@ -208,6 +208,22 @@ def test_start_without_a_model_or_a_port_is_refused():
     )
 
 
+@pytest.mark.parametrize("threads", [0, -1])
+def test_start_without_a_thread_for_requests_is_refused(threads):
+    assert refusal(f"--grpc_max_threads={threads}", "--model_base_path=/x") == (
+        "INVALID_ARGUMENT: server_options.grpc_max_threads must be at least 1."
+    )
+
+
+@pytest.mark.parametrize("port", [99_999, -1])
+def test_number_that_is_no_port_leaves_rest_out(start_server, models, caplog, port):
+    server = start_server(
+        "--model_name=scale", f"--model_base_path={models / 'scale'}", f"--rest_api_port={port}"
+    )
+    assert f"Failed to start HTTP Server at port {port}: " in caplog.text
+    assert server.prediction.Predict(float_request([1.0]), timeout=30).outputs["y"].float_val
+
+
 def test_config_file_that_can_not_be_used_is_refused(tmp_path):
     path = tmp_path / "models.config"
     flag = f"--model_config_file={path}"
