@@ -40,6 +40,8 @@ CONNECTIONS = 512
 """Open at a time, each with a thread; within the 1,024 files that a process may commonly open."""
 SECONDS = 75
 """That a connection may be silent; longer than proxies keep one for the next request."""
+UNPACKED = 100 << 20
+"""Bytes that a packed body may hold: the stock server's own limit."""
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _STOPPING = StatusError(grpc.StatusCode.UNAVAILABLE, "The server is shutting down.")
 _INTERNAL = StatusError(grpc.StatusCode.INTERNAL, "Internal error; the server's log says more.")
@@ -305,14 +307,18 @@ def _after(body: Body) -> dict[str, str]:
 
 
 def _unpacked(body: bytes, limits: Limits) -> bytes:
-    """The gzip body unpacked, never further than to just over the limit; empty where it is none."""
+    """The gzip body unpacked, never further than `UNPACKED` or to just over the limit.
+
+    Empty where it is not one gzip stream from end to end, or holds more than that.
+    """
     unpacker = zlib.decompressobj(wbits=31)
+    most = min(limits.message_bytes + 1, UNPACKED) if limits.message_bytes else UNPACKED
     try:
-        text = unpacker.decompress(body, limits.message_bytes and limits.message_bytes + 1)
+        text = unpacker.decompress(body, most)
     except zlib.error:
         return b""
     limits.check_bytes(len(text))
-    return text if unpacker.eof else b""
+    return text if unpacker.eof and not unpacker.unused_data else b""
 
 
 def _page(target: Target, page: Callable[[], str]) -> Answer:

@@ -91,6 +91,31 @@ def test_a_body_is_unpacked_where_its_encoding_names_gzip_in_small_letters(conne
         assert (status, body[:30]) == (400, b'{\n    "error": "JSON Parse err')
 
 
+PACKED = gzip.compress(BODY)
+
+
+@pytest.mark.parametrize(
+    ("packed", "most", "is_read"),
+    [
+        (PACKED, len(BODY), True),
+        (PACKED, len(BODY) - 1, False),
+        (PACKED + gzip.compress(b""), 100, False),
+        (PACKED + b"\0", 100, False),
+        (PACKED[:-1], 100, False),
+        (b"zzzz", 100, False),
+    ],
+    ids=["most", "too much", "two members", "a byte more", "a byte less", "no gzip"],
+)
+def test_a_packed_body_is_one_gzip_stream_of_limited_size_or_empty(
+    connect, monkeypatch, packed, most, is_read
+):
+    monkeypatch.setattr(http_server, "UNPACKED", most)
+    headers = b"Content-Length: %d\r\nContent-Encoding: gzip\r\n\r\n" % len(packed)
+    empty = b'{\n    "error": "JSON Parse error: The document is empty"\n}'
+    expected = (200, ANSWER) if is_read else (400, empty)
+    assert read_answer(connect(POST + headers + packed))[::2] == expected
+
+
 def test_client_that_waits_to_be_asked_for_its_body_is_asked(connect):
     file = connect(POST + LENGTH + b"Expect: 100-continue\r\n\r\n" + BODY)
     assert file.readline() == b"HTTP/1.1 100 Continue\r\n"
