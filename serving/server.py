@@ -230,7 +230,7 @@ def _open_ports(
     """Opens the TCP port and the Unix socket; raises `StatusError` where one can't be."""
     addresses = []
     if flags.number("port"):
-        addresses.append(f"{flags.text('bind_address')}:{flags.number('port')}")
+        addresses.append(_address(flags, flags.number("port")))
     if flags.text("grpc_socket_path"):
         addresses.append(f"unix:{flags.text('grpc_socket_path')}")
     for address in addresses:
@@ -291,5 +291,10 @@ def _rest_server(
         _log.error("Failed to start HTTP Server at port %d: %s", port, error)
         return None
     rest.start()
-    _log.info("Exporting HTTP/REST API at: %s:%d ...", flags.text("bind_address"), port)
+    _log.info("Exporting HTTP/REST API at: %s ...", _address(flags, port))
     return rest
+
+
+def _address(flags: Parsed, port: int) -> str:
+    host = flags.text("bind_address")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -18,6 +18,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase
+from socketserver import TCPServer
 from typing import Any, cast
 
 import grpc
@@ -36,6 +37,7 @@ _CORS = {
     "Access-Control-Allow-Methods": "POST, GET",
     "Access-Control-Allow-Headers": "Content-Type",
 }
+EVERY_ADDRESS = "0.0.0.0"
 CONNECTIONS = 512
 """Open at a time, each with a thread; within the 1,024 files that a process may commonly open."""
 SECONDS = 75
@@ -63,13 +65,13 @@ class RestServer:
         """Binds the port; raises OSError where that fails.
 
         Args:
-            address: host and port.
+            address: host and port; `EVERY_ADDRESS` includes those of IPv6 where there are any.
             api: answers what is below `/v1`.
             cors: whether answers carry CORS headers.
             gate: what requests to the API pass.
             pages: path to plain text, beside the API.
         """
-        self._server = _HttpServer(address, _Handler)
+        self._server = _listen(*address)
         self._server.api = api
         self._server.cors = _CORS if cors else {}
         self._server.gate = gate
@@ -101,12 +103,19 @@ class _HttpServer(ThreadingHTTPServer):
     gate: Gate
     pages: Mapping[str, Callable[[], str]]
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, family: socket.AddressFamily, address: tuple[str, int]) -> None:
+        self.address_family = family
         self._idle = threading.Condition()
         self._in_flight = 0
         self._connections = 0
         self._stopping = False
-        super().__init__(*arguments)
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        """Binds the socket, and asks nobody for the host's name, which may take seconds."""
+        if self.address_family is socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        TCPServer.server_bind(self)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accepts a connection, and counts it until `shutdown_request`."""
@@ -156,6 +165,14 @@ class _HttpServer(ThreadingHTTPServer):
             _log.debug("A client broke its connection off: %s", error.strerror)
         else:
             _log.error("A connection failed", exc_info=error)
+
+
+def _listen(host: str, port: int) -> _HttpServer:
+    if host == EVERY_ADDRESS:
+        with suppress(OSError):  # the port is in use, which the next one tells, or there is no IPv6
+            return _HttpServer(socket.AF_INET6, ("::", port))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return _HttpServer(family, (host, port))
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,5 +1,6 @@
 """What a server that was started with certain flags does; refused starts are stories."""
 
+import socket
 import threading
 
 import grpc
@@ -70,14 +71,47 @@ def test_rest_port_equal_to_the_grpc_port_leaves_rest_out(models):
         running.drain()
 
 
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("0.0.0.0", ["127.0.0.1", "::1"]),
+        ("::", ["127.0.0.1", "::1"]),
+        ("::1", ["::1"]),
+    ],
+)
+def test_both_ports_answer_at_the_address_that_is_given(start_server, models, given, asked):
+    if ":" in "".join(asked) and not _has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    server = start_server(
+        "--model_name=scale", f"--model_base_path={models / 'scale'}", f"--bind_address={given}"
+    )
+    for host in asked:
+        name = f"[{host}]" if ":" in host else host
+        with grpc.insecure_channel(f"{name}:{server.grpc_port}") as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            assert stub.Predict(float_request([1.0]), timeout=30).outputs["y"].float_val[0] == 30.0
+        answer = requests.get(f"http://{name}:{server.rest_port}/v1/models/scale", timeout=30)
+        assert answer.status_code == 200
+
+
+def _has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def test_unix_socket_answers_beside_the_port(start_server, models, tmp_path):
-    socket = tmp_path / "s.sock"
+    path = tmp_path / "s.sock"
     start_server(
         "--model_name=scale",
         f"--model_base_path={models / 'scale'}",
-        f"--grpc_socket_path={socket}",
+        f"--grpc_socket_path={path}",
     )
-    with grpc.insecure_channel(f"unix:{socket}") as channel:
+    with grpc.insecure_channel(f"unix:{path}") as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         assert stub.Predict(float_request([1.0]), timeout=30).outputs["y"].float_val[0] == 30.0
 

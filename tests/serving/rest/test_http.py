@@ -1,5 +1,6 @@
 """HTTP underneath REST, byte by byte: what a client's library may do that `requests` does not."""
 
+import errno
 import gzip
 import json
 import logging
@@ -273,6 +274,29 @@ def test_a_failure_that_nobody_expects_is_answered_and_logged_as_over_grpc(faili
         assert file.read() == b""
     assert [json.loads(line)["code"] for line in log.read_text().splitlines()] == ["500"] * 2
     assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError] * 3
+
+
+def test_every_address_is_that_of_ipv4_where_there_is_no_ipv6(monkeypatch):
+    made = socket.socket
+
+    def no_ipv6(family=socket.AF_INET, *arguments):
+        if family is socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return made(family, *arguments)
+
+    monkeypatch.setattr("socketserver.socket.socket", no_ipv6)
+    failing: Any = Failing()
+    port = free_port()
+    gate = Gate(limits=Limits())
+    server = RestServer((http_server.EVERY_ADDRESS, port), failing, cors=False, gate=gate, pages={})
+    monkeypatch.undo()
+    server.start()
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as raw:
+            raw.sendall(GET % b"scale")
+            assert read_answer(raw.makefile("rb"))[0] == 500
+    finally:
+        server.stop(5)
 
 
 def test_a_client_that_breaks_off_leaves_no_trace_of_its_address(failing, caplog, capfd):
