@@ -32,6 +32,10 @@ from serving.rest.http_target import Target
 from serving.status import StatusError
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE)
+# As libevent reads it: one space, and any version before 2.
+_REQUEST_LINE = re.compile(
+    rb"(?P<request>[^ ]+ [^ ]+) HTTP/(?:(?P<late>0*1\.0*[1-9][0-9]*)|0*[01]\.[0-9]+)\r?\n"
+)
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
@@ -177,6 +181,7 @@ def _listen(host: str, port: int) -> _HttpServer:
 
 class _Handler(BaseHTTPRequestHandler):
     server: _HttpServer
+    raw_requestline: bytes
     protocol_version = "HTTP/1.1"
     timeout = SECONDS
     disable_nagle_algorithm = True
@@ -186,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
         accepted = self.server.enter()
         try:
             # Not `self.path`: that has lost one of two slashes at the start.
-            target = Target.of(self.requestline.split()[1])
+            target = Target.of(self.requestline.split(" ")[1])
             body = Body(self.rfile, self.headers, version=self.request_version)
             if not accepted:
                 body.discard()
@@ -206,7 +211,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.leave()
 
     def parse_request(self) -> bool:
-        """Reads request line and headers by their lines."""
+        """Reads request line and headers by their lines; the version becomes 1.0 or 1.1."""
+        self.command = str(self.raw_requestline.partition(b" ")[0], "iso-8859-1")
+        found = _REQUEST_LINE.fullmatch(self.raw_requestline)
+        if not found:
+            raise Unreadable
+        self.raw_requestline = found["request"] + (b" HTTP/1.1" if found["late"] else b" HTTP/1.0")
         file = self.rfile
         self.rfile = cast(BufferedIOBase, _HeaderLines(file))
         try:

@@ -67,9 +67,11 @@ def still_answers(connect):
         POST
         + b'Transfer-Encoding: chunked\r\n\r\n4\r\n{"in\r\nf;a=b\r\nstances":[1.0]}\r\n0\r\n\r\n',
         POST.replace(b"HTTP/1.1", b"HTTP/1.0") + LENGTH + b"\r\n" + BODY,
+        POST.replace(b"HTTP/1.1", b"HTTP/0.9") + LENGTH + b"\r\n" + BODY,
+        POST.replace(b"HTTP/1.1", b"HTTP/01.010") + LENGTH + b"\r\n" + BODY,
         POST.replace(b" /v1", b" http://x/v1") + LENGTH + b"\r\n" + BODY,
     ],
-    ids=["whole", "no host", "chunked", "HTTP/1.0", "absolute URI"],
+    ids=["whole", "no host", "chunked", "HTTP/1.0", "HTTP/0.9", "HTTP/01.010", "absolute URI"],
 )
 def test_same_request_in_any_form_gets_the_same_answer(connect, request_bytes):
     status, headers, body = read_answer(connect(request_bytes))
@@ -141,6 +143,14 @@ def test_body_without_a_length_is_empty_and_the_connection_stays(connect):
     ("request_bytes", "status"),
     [
         (b"hello\r\n\r\n", 400),
+        (b"\r\n" + GET % b"scale", 400),
+        (b"GET /v1/models/scale\r\n\r\n", 400),
+        (b"GET  /v1/models/scale HTTP/1.1\r\n\r\n", 400),
+        (b"GET\t/v1/models/scale\tHTTP/1.1\r\n\r\n", 400),
+        (b"GET /v1/models/scale HTTP/1.1 \r\n\r\n", 400),
+        (b"GET /v1/models/scale HTTP/2.0\r\n\r\n", 400),
+        (b"GET /v1/models/scale HTTP/1.1x\r\n\r\n", 400),
+        (GET % b"scale\xa0", 400),
         (b"FOO /v1/models/scale HTTP/1.1\r\nHost: x\r\n\r\n", 501),
         (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n-5\r\n", 400),
@@ -153,6 +163,14 @@ def test_body_without_a_length_is_empty_and_the_connection_stays(connect):
     ],
     ids=[
         "no HTTP",
+        "empty line",
+        "no version",
+        "two spaces",
+        "tabs",
+        "space at the end",
+        "HTTP/2.0",
+        "no number",
+        "no-break space",
         "unknown method",
         "chunk without size",
         "chunk below zero",
