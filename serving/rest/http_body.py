@@ -39,7 +39,11 @@ class Unreadable(Exception):
 
 
 class Body:
-    """The body of one request, in pieces of 1 MiB at most whatever the client says of its size."""
+    """The body of one request, in pieces of 1 MiB at most whatever the client says of its size.
+
+    Attributes:
+        is_coming: whether the headers say that there is one.
+    """
 
     def __init__(self, file: BufferedIOBase, headers: Message, *, version: str) -> None:
         """Reads nothing yet.
@@ -53,6 +57,7 @@ class Body:
             Unreadable: the headers leave in doubt where the body ends.
         """
         length = _length(headers, version)
+        self.is_coming = length != 0
         self._pieces = _chunks(file) if length is None else _counted(file, length)
 
     def read(self, limits: Limits) -> bytes:

@@ -16,8 +16,9 @@ import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BufferedIOBase
+from io import BufferedIOBase, BufferedReader
 from socketserver import TCPServer
 from typing import Any, cast
 
@@ -182,6 +183,7 @@ def _listen(host: str, port: int) -> _HttpServer:
 class _Handler(BaseHTTPRequestHandler):
     server: _HttpServer
     raw_requestline: bytes
+    headers = HTTPMessage()  # of no request yet
     protocol_version = "HTTP/1.1"
     timeout = SECONDS
     disable_nagle_algorithm = True
@@ -193,6 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
             # Not `self.path`: that has lost one of two slashes at the start.
             target = Target.of(self.requestline.split(" ")[1])
             body = Body(self.rfile, self.headers, version=self.request_version)
+            self._ask_for(body)
             if not accepted:
                 body.discard()
                 self._send(failure(_STOPPING), **self.server.cors, Connection="close")
@@ -276,12 +279,15 @@ class _Handler(BaseHTTPRequestHandler):
         body = answer.body.encode("utf-8", "surrogateescape")
         if self.command == "HEAD":
             body = b""
+        if self.headers.get("Connection", "").lower() == "close":
+            headers["Connection"] = "close"
         self.send_response_only(answer.status)
         self.send_header("Content-Type", answer.content_type)
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Date", self.date_time_string())
-        self.send_header("Content-Length", str(len(body)))
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
@@ -301,10 +307,23 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def handle_expect_100(self) -> bool:
-        """Sends the interim answer at once, not with the final one."""
-        go_on = super().handle_expect_100()
-        self.wfile.flush()
-        return go_on
+        """Nothing yet: `_ask_for` does it, which knows whether there is a body."""
+        return True
+
+    def _ask_for(self, body: Body) -> None:
+        """Sends the interim answer to a client that keeps its body back until then."""
+        expected = self.headers.get("Expect")
+        if expected is None or not body.is_coming or self.request_version < "HTTP/1.1":
+            return
+        if expected.lower() != "100-continue":
+            raise Unreadable(HTTPStatus.EXPECTATION_FAILED)
+        self.connection.setblocking(False)
+        is_there = cast(BufferedReader, self.rfile).peek(1)
+        self.connection.settimeout(self.timeout)
+        if not is_there:
+            self.send_response_only(HTTPStatus.CONTINUE)
+            self.end_headers()
+            self.wfile.flush()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Every request: only at debug level."""

@@ -119,11 +119,55 @@ def test_a_packed_body_is_one_gzip_stream_of_limited_size_or_empty(
     assert read_answer(connect(POST + headers + packed))[::2] == expected
 
 
-def test_client_that_waits_to_be_asked_for_its_body_is_asked(connect):
-    file = connect(POST + LENGTH + b"Expect: 100-continue\r\n\r\n" + BODY)
-    assert file.readline() == b"HTTP/1.1 100 Continue\r\n"
-    assert file.readline() == b"\r\n"
-    assert read_answer(file)[2] == ANSWER
+EXPECT = POST + LENGTH + b"Expect: 100-Continue\r\n\r\n"
+
+
+def test_client_that_waits_to_be_asked_for_its_body_is_asked(suite):
+    with (
+        socket.create_connection(("127.0.0.1", suite.rest_port), timeout=20) as raw,
+        raw.makefile("rb") as file,
+    ):
+        for _ in range(2):
+            raw.sendall(EXPECT)
+            assert file.readline() == b"HTTP/1.1 100 Continue\r\n"
+            assert file.readline() == b"\r\n"
+            raw.sendall(BODY)
+            assert read_answer(file)[2] == ANSWER
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        EXPECT + BODY,
+        EXPECT.replace(b"HTTP/1.1", b"HTTP/1.0") + BODY,
+        EXPECT.replace(b"100-Continue", b"nothing").replace(b"HTTP/1.1", b"HTTP/1.0") + BODY,
+    ],
+    ids=["body is there", "HTTP/1.0", "nothing of HTTP/1.0"],
+)
+def test_client_that_does_not_wait_is_not_asked(connect, request_bytes):
+    """Recorded as `http.expect`."""
+    assert read_answer(connect(request_bytes))[2] == ANSWER
+
+
+def test_expectation_without_a_body_is_none(connect):
+    assert read_answer(connect(POST + b"Expect: nothing\r\n\r\n"))[0] == 400
+    assert read_answer(connect(GET.replace(b"\r\n\r", b"\r\nExpect: 1\r\n\r") % b"scale"))[0] == 200
+
+
+@pytest.mark.parametrize("value", [b"close", b"Close"])
+@pytest.mark.parametrize("path", [b"/v1/models/scale", b"/v1/models/absent", b"/elsewhere"])
+def test_a_client_that_is_to_close_is_told_that_the_server_does(connect, path, value):
+    file = connect(b"GET " + path + b" HTTP/1.1\r\nConnection: " + value + b"\r\n\r\n")
+    assert read_answer(file)[1]["Connection"] == "close"
+    assert file.read() == b""
+
+
+def test_the_answer_to_head_has_neither_length_nor_body(connect):
+    """Recorded as `rest.head`."""
+    file = connect(GET.replace(b"GET", b"HEAD") % b"scale" + GET % b"scale")
+    status, headers, _ = read_answer(file)
+    assert (status, headers.keys()) == (400, {"Content-Type", "Date"})
+    assert read_answer(file)[0] == 200
 
 
 def test_requests_sent_at_once_are_answered_in_turn(connect):
@@ -151,6 +195,7 @@ def test_body_without_a_length_is_empty_and_the_connection_stays(connect):
         (b"GET /v1/models/scale HTTP/2.0\r\n\r\n", 400),
         (b"GET /v1/models/scale HTTP/1.1x\r\n\r\n", 400),
         (GET % b"scale\xa0", 400),
+        (EXPECT.replace(b"100-Continue", b"nothing") + BODY, 417),
         (b"FOO /v1/models/scale HTTP/1.1\r\nHost: x\r\n\r\n", 501),
         (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n-5\r\n", 400),
@@ -171,6 +216,7 @@ def test_body_without_a_length_is_empty_and_the_connection_stays(connect):
         "HTTP/2.0",
         "no number",
         "no-break space",
+        "unknown expectation",
         "unknown method",
         "chunk without size",
         "chunk below zero",
