@@ -92,9 +92,9 @@ def multi_inference(
                 f"Unsupported signature method_name: {task.method_name}",
             )
     examples = _examples(request.input)
-    servable.metrics.examples(servable.model, len(examples))
     # No API: the stock server does not time it.
     outputs = _run(servable, list(tasks.values()), examples, api="")
+    servable.metrics.examples(servable.model, len(examples))
     response = inference_pb2.MultiInferenceResponse()
     for task, ready in zip(request.tasks, tasks.values(), strict=True):
         result = response.results.add()
