@@ -107,6 +107,17 @@ class Metrics:
         self._examples.labels(model).observe(count)
         self._examples_total.labels(model).inc(count)
 
+    def first_count(self, name: str) -> int:
+        """What a counter counts under the first of its labels, as a reload tells it; 0 for none."""
+        counted = {
+            tuple(sample.labels.values()): int(sample.value)
+            for metric in self._registry.collect()
+            if (metric.documentation, metric.type) == (name, "counter")
+            for sample in metric.samples
+            if not sample.name.endswith("_created")
+        }
+        return counted[min(counted)] if counted else 0
+
     def text(self) -> str:
         """Everything, as a scrape reads it."""
         lines = (line for metric in self._registry.collect() for line in _lines(metric))

@@ -220,7 +220,8 @@ def _grpc_server(
         registry, metrics, check_method=flags.switch("enable_signature_method_name_check")
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(registry), server)
+    service = ModelService(registry, metrics)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(service, server)
     return server
 
 

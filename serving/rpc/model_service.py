@@ -10,6 +10,7 @@ from tensorflow_serving.apis import (
     model_service_pb2_grpc,
 )
 
+from serving.metrics import Metrics
 from serving.rpc.answering import answers
 from serving.versions.model_registry import ModelRegistry
 
@@ -17,9 +18,10 @@ from serving.versions.model_registry import ModelRegistry
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """The stock service."""
 
-    def __init__(self, registry: ModelRegistry) -> None:
-        """Args: where the models are."""
+    def __init__(self, registry: ModelRegistry, metrics: Metrics) -> None:
+        """Args: where the models are; what a reload may be asked about."""
         self._registry = registry
+        self._metrics = metrics
 
     @answers
     def GetModelStatus(
@@ -33,10 +35,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self, request: model_management_pb2.ReloadConfigRequest, context: Any
     ) -> Any:
         """Supersedes the configuration; answers when the models new in it are available."""
+        before = {name: self._metrics.first_count(name) for name in request.metric_names}
         self._registry.reload(request.config, keep_waiting=context.is_active)
         response = model_management_pb2.ReloadConfigResponse()
         response.status.SetInParent()
-        for name in request.metric_names:
-            # How much each counter rose during the reload, which moves none of them.
-            response.metric.add(name=name, int64_value_increase=0)
+        for name, count in before.items():
+            risen = self._metrics.first_count(name) - count
+            response.metric.add(name=name, int64_value_increase=risen)
         return response
