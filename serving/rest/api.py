@@ -13,7 +13,6 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import grpc
-from google.protobuf import json_format
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -31,6 +30,7 @@ from serving.metrics import Metrics
 from serving.rest import example_body, predict_body
 from serving.rest.json_parser import parse_object
 from serving.rest.json_writer import PrettyWriter, debug_string
+from serving.rest.message_json import message_json
 from serving.rpc.prediction_service import SIGNATURE_DEF, metadata
 from serving.runtime.servable import Servable
 from serving.status import StatusError, invalid_argument
@@ -156,7 +156,7 @@ class RestApi:
         if of_metadata:
             return self._metadata(spec, record)
         request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
-        return _message_json(self._registry.status(request))
+        return message_json(self._registry.status(request))
 
     def _metadata(self, spec: model_pb2.ModelSpec, record: Record) -> str:
         request = get_model_metadata_pb2.GetModelMetadataRequest(
@@ -254,8 +254,8 @@ def _metadata_json(response: get_model_metadata_pb2.GetModelMetadataResponse) ->
     signatures = get_model_metadata_pb2.SignatureDefMap()
     response.metadata[SIGNATURE_DEF].Unpack(signatures)
     return (
-        f'{{\n"model_spec":{_message_json(response.model_spec)},\n'
-        f'"metadata": {{"signature_def": {_message_json(signatures)}}}\n}}\n'
+        f'{{\n"model_spec":{message_json(response.model_spec)},\n'
+        f'"metadata": {{"signature_def": {message_json(signatures)}}}\n}}\n'
     )
 
 
@@ -264,11 +264,3 @@ def _error_json(message: str) -> str:
     writer = PrettyWriter()
     writer.value({"error": message})
     return writer.text()
-
-
-def _message_json(message: Any) -> str:
-    convert: Any = json_format.MessageToJson  # its stubs are of a later protobuf
-    text: str = convert(
-        message, including_default_value_fields=True, preserving_proto_field_name=True, indent=1
-    )
-    return text + "\n"

@@ -10,10 +10,11 @@ import requests
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis import model_pb2, predict_pb2
 
 from serving.rest.json_tensors import decode_base64
 from serving.rest.json_writer import debug_string, decimal
+from serving.rest.message_json import message_json
 from serving.rest.predict_body import response_json
 from serving.status import StatusError
 
@@ -88,6 +89,32 @@ def test_status_names_states_and_metadata_names_signatures(ask):
     assert metadata["model_spec"] == {"name": "scale", "signature_name": "", "version": "2"}
     signatures = metadata["metadata"]["signature_def"]["signature_def"]
     assert signatures["serving_default"]["inputs"]["x"]["dtype"] == "DT_FLOAT"
+
+
+def test_members_of_metadata_are_in_the_order_of_their_definition_and_choices_last(ask):
+    """Recorded as `rest.meta`."""
+    metadata = ask("/v1/models/scale/metadata").json()
+    assert list(metadata["model_spec"]) == ["name", "signature_name", "version"]
+    signature = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert list(signature) == ["inputs", "outputs", "method_name", "defaults"]
+    tensor = signature["inputs"]["x"]
+    assert list(tensor) == ["dtype", "tensor_shape", "name"]
+    assert list(tensor["tensor_shape"]) == ["dim", "unknown_rank"]
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("größe 猫 🐈", "größe 猫 🐈"),
+        ("<a>&'", r"\u003ca\u003e&'"),
+        ('"\\\b\t\n\x0b\f\r\x1f', r"\"\\\b\t\n\u000b\f\r\u001f"),
+        ("\x7f\x9f\xa0\xad", "\\u007f\\u009f\xa0\\u00ad"),
+        ("\u200b\u2028\ufeff\U000e0001", r"\u200b\u2028\ufeff\udb40\udc01"),
+    ],
+)
+def test_text_in_a_message_is_escaped_as_protobuf_does(text, written):
+    message = model_pb2.ModelSpec(name="m", signature_name=text)
+    assert message_json(message) == f'{{\n "name": "m",\n "signature_name": "{written}"\n}}\n'
 
 
 def test_examples_get_a_label_and_score_each_or_a_number_each(ask):
