@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 _INDENT = " " * 4
+_TINY = {np.float32: 2.0**-126, np.float64: 2.0**-1022}
 _MAX_FLOAT = 3.4028234e38  # RapidJSON's idea of what a float32 holds
 
 
@@ -43,12 +44,16 @@ def debug_string(value: Any) -> str:
     return writer.text()
 
 
-def decimal(value: float, kind: type[np.floating[Any]] = np.float64) -> str:
-    """A float32 or float64 (`kind`) as answers hold it: six digits, or as many as read back."""
+def decimal(value: float, kind: type[np.float32 | np.float64] = np.float64) -> str:
+    """A float32 or float64 (`kind`) as answers hold it: six digits, or as many as read back.
+
+    A denormal is zero.
+    """
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
+    value = _flushed(value, _TINY[kind])
     text = f"{value:g}"
     if kind(text) != value:
         text = f"{value:.{9 if kind is np.float32 else 17}g}"
@@ -172,7 +177,13 @@ def _is_double(value: Any) -> bool:
     return isinstance(value, int | float) and not is_integer
 
 
+def _flushed(value: float, tiny: float) -> float:
+    """The value, or zero of its sign: the stock server's threads flush denormals."""
+    return value if abs(value) >= tiny else value * 0.0
+
+
 def _double(value: float) -> str:
+    value = _flushed(value, _TINY[np.float64])
     sign = "-" if math.copysign(1, value) < 0 else ""
     digits, _, exponent = f"{abs(value)!r}".partition("e")
     whole, _, fraction = digits.partition(".")

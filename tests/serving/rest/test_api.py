@@ -242,7 +242,7 @@ def test_slow_graph_is_given_up_after_the_time_limit(start_server, models):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=False))
 def test_float32_text_reads_back_the_same_and_is_never_an_integer(value):
     text = decimal(value, np.float32)
     assert np.float32(text) == np.float32(value)
@@ -250,7 +250,7 @@ def test_float32_text_reads_back_the_same_and_is_never_an_integer(value):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.floats(allow_nan=False, allow_infinity=False))
+@given(st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False))
 def test_float64_text_reads_back_the_same(value):
     assert float(decimal(value)) == value
 
@@ -262,6 +262,9 @@ def test_float64_text_reads_back_the_same(value):
         (0.1, "0.1"),
         (123456.789, "123456.789"),
         (1e-46, "0.0"),
+        (1e-40, "0.0"),
+        (-2.5e-310, "-0.0"),
+        ([2.5e-310, -2.5e-310, 1e-300], "[\n    0.0,\n    -0.0,\n    1e-300\n]"),
         (3.4028235e38, "3.4028234999999999e+38"),
         (1e300, "1e+300"),
         (2**64, "1.84467441e+19"),
@@ -310,6 +313,19 @@ def test_base64_is_read_as_abseil_reads_it(text, value):
 def test_what_abseil_does_not_read_as_base64_is_refused(text):
     with pytest.raises(StatusError, match="Unable to base64 decode"):
         decode_base64({"b64": text})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "field", "denormal"),
+    [(tf.float32, "float_val", 1e-40), (tf.float64, "double_val", 1e-310)],
+)
+def test_denormals_in_an_answer_are_zeros(dtype, field, denormal):
+    """Recorded as `types.f64_fmt`."""
+    response = predict_pb2.PredictResponse()
+    response.outputs["y"].dtype = dtype.as_datatype_enum
+    response.outputs["y"].tensor_shape.dim.add(size=3)
+    getattr(response.outputs["y"], field).extend([denormal, -denormal, 0.5])
+    assert response_json(response, rows=True) == '{\n    "predictions": [0.0, -0.0, 0.5\n    ]\n}'
 
 
 @pytest.mark.parametrize("dtype", ["half", "bfloat16", "complex64"])
