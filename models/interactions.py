@@ -121,7 +121,7 @@ class Purchases:
 
     Attributes:
         item: int32 [N], rows.
-        rating: float32 [N], the latest of each item.
+        rating: float32 [N], the latest of each item, of several at one second the highest.
         offset: int64 [U + 1], where each user's part begins.
     """
 
@@ -136,7 +136,8 @@ class Purchases:
         item = np.concatenate([part.item for part in interactions])
         rating = np.concatenate([part.rating for part in interactions])
         time = np.concatenate([part.timestamp for part in interactions])
-        newest_first = np.lexsort((item, -time, user))
+        # By the rating too, as in the histories of ingestion: a runner of Beam gives no order.
+        newest_first = np.lexsort((-rating, item, -time, user))
         user, item, rating = user[newest_first], item[newest_first], rating[newest_first]
         pair = user.astype(np.int64) * (int(item.max(initial=0)) + 1) + item
         latest = np.unique(pair, return_index=True)[1]

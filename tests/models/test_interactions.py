@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.ingestion.histories import histories
+from components.ingestion.splits import Event
 from models.interactions import PAD, Interactions, Purchases, read_interactions
 
 ITEM_IDS = np.array([b"a", b"b", b"007", b"\xe7\xba\xa2"], object)
@@ -157,3 +159,17 @@ def test_a_users_purchases_of_one_moment_do_not_depend_on_the_order_of_rows():
     rows = [(0, item, 1.0, 7) for item in (4, 1, 3, 2)]
     one, other = (Purchases.of([interactions(order)], 1) for order in (rows, rows[::-1]))
     assert one.item.tolist() == other.item.tolist()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_an_items_ratings_at_one_second_a_user_keeps_the_highest_as_histories_do(turned):
+    rows = [(0, item, rating, 7) for item in (2, 1) for rating in (0.2, 0.8, 0.5)]
+    rows += [(0, 1, 1.0, 6), (0, 3, 0.1, 9)]
+    found = Purchases.of([interactions(rows[::-1] if turned else rows)], 1)
+    events = sorted(
+        Event(timestamp=time, item=str(item), rating=rating, is_held_out=False, file=0)
+        for _, item, rating, time in [*rows, (0, 4, 1.0, 10)]
+    )
+    history = dict(histories(events, length=9)[-1])
+    kept = dict(zip(map(str, found.item), found.rating.tolist(), strict=True))
+    assert kept == pytest.approx({"1": 0.8, "2": 0.8, "3": 0.1}) == history
