@@ -68,9 +68,8 @@ def run_fn(arguments: FnArgs) -> None:
 
 def _read(arguments: FnArgs, options: TrainerOptions) -> ShopData:
     data = ShopData.read(arguments, options.history_length)
-    if options.rules:
-        # Before hours of training, of which nothing could be recommended.
-        require_something(options.rules, data.table.goods, now=time.time())
+    # Before hours of training, of which nothing could be recommended.
+    require_something(options.rules, data.table.goods, data.table.available, now=time.time())
     return data
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel
 
 from models.errors import BadInput
@@ -17,28 +18,44 @@ from models.rules.passing import let_through, within
 _SHOWN: Final = 3  # of the names that no item has
 
 
-def require_something(rules: Rules, goods: Goods, *, now: float) -> None:
-    """Check that the rules leave anything to recommend.
+def require_something(
+    rules: Rules | None, goods: Goods, available: npt.NDArray[np.bool_], *, now: float
+) -> None:
+    """Check that a catalogue and its rules leave anything to recommend.
+
+    Args:
+        rules: the file, None without one.
+        goods: N items.
+        available: bool [N], whether each is on sale.
+        now: unix seconds.
 
     Raises:
-        BadInput: they don't; names the rule after which nothing is left.
+        BadInput: they don't; names the column, or the rule after which nothing is left.
     """
-    left, named = np.ones(len(goods.item), np.bool_), Named(goods)
+    if not available.any():
+        raise BadInput(
+            f"There is nothing to recommend: of {len(available):,} items none is available. "
+            "Correct the column available of items in the data folder."
+        )
+    if rules is None:
+        return
+    left, named = available, Named(goods)
+    of = int(available.sum())
     for place, passing in let_through(rules, goods, named):
-        left &= passing
+        left = left & passing
         if not left.any():
             allow = rules.allow if place == "allow" else None
             unknown = ", ".join(named.unknown(allow)[:_SHOWN]) if allow else ""
             said = f", of whose names no item has {unknown}" if unknown else ""
-            raise _nothing_left(f"`{place}`{said}", of=len(left))
-    if not rule(rules, goods, now=now).allowed.any():
-        raise _nothing_left("`dates` as of today, UTC", of=len(left))
+            raise _nothing_left(f"`{place}`{said}", of=of)
+    if not (available & rule(rules, goods, now=now).allowed).any():
+        raise _nothing_left("`dates` as of today, UTC", of=of)
 
 
 def _nothing_left(after: str, *, of: int) -> BadInput:
     return BadInput(
-        f"The rules leave nothing to recommend: none of {of:,} items is left after {after}. "
-        "Correct that rule in the file that rules.file names."
+        f"The rules leave nothing to recommend: none of {of:,} available items is left after "
+        f"{after}. Correct that rule in the file that rules.file names."
     )
 
 

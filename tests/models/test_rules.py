@@ -34,6 +34,7 @@ SHOP = goods(
     ("star", "Christmas", "acme", np.nan, 2),
     ("bag", "", "ACME", 30.0, 0),
 )
+ON_SALE = np.ones(4, bool)
 
 
 def write(folder, text):
@@ -194,7 +195,7 @@ def test_a_name_is_the_same_however_unicode_spells_its_accents(tmp_path, said, h
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("allow: {brands: [amce, ACNE]}", "none of 4 items is left after `allow`.*has ACNE, amce"),
+        ("allow: {brands: [amce, ACNE]}", "none of 4 .* left after `allow`.*has ACNE, amce"),
         ("allow: {brands: [acme]}\nprice: {max: 1, unknown: false}", "is left after `price`"),
         ("block: {brands: [acme]}\nallow: {items: [007, lost]}", "left after `allow`.* has lost"),
         ("allow: {items: [star]}\ndates: [{items: [star], last: 2026-12-09}]", "`dates` as of"),
@@ -204,12 +205,38 @@ def test_rules_that_leave_nothing_are_refused_with_the_name_of_the_rule(tmp_path
     rules = read_rules(write(tmp_path, text))
     assert not rule(rules, SHOP, now=NOON).allowed.any()
     with pytest.raises(BadInput, match=says):
-        require_something(rules, SHOP, now=NOON)
+        require_something(rules, SHOP, ON_SALE, now=NOON)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("allow: {items: [star, bag]}", "none of 2 available items is left after `allow`. Correct"),
+        ("block: {categories: [tea]}", "none of 2 available items is left after `block`"),
+        ("price: {min: 9}", "none of 2 available items is left after `price`"),
+        ("dates: [{items: [007, 7], last: 2026-12-09}]", "none of 2 available .* `dates` as of"),
+    ],
+)
+def test_rules_that_leave_only_items_that_are_not_available_are_refused(tmp_path, text, says):
+    rules, available = read_rules(write(tmp_path, text)), np.array([True, True, False, False])
+    require_something(rules, SHOP, ON_SALE, now=NOON)
+    with pytest.raises(BadInput, match=says):
+        require_something(rules, SHOP, available, now=NOON)
+    assert available.tolist() == [True, True, False, False], "the catalogue's own column"
+
+
+@pytest.mark.parametrize("text", [None, "block: {items: [007]}"])
+def test_a_catalogue_of_which_nothing_is_available_is_refused_with_the_column(tmp_path, text):
+    rules = None if text is None else read_rules(write(tmp_path, text))
+    with pytest.raises(BadInput, match=r"of 4 items none is available\..*the column available"):
+        require_something(rules, SHOP, np.zeros(4, bool), now=NOON)
+    one = np.array([False, True, False, False])
+    require_something(rules, SHOP, one, now=NOON)
 
 
 def test_a_name_that_no_item_has_does_nothing_where_others_are_left(tmp_path):
     for text in ("allow: {brands: [acme, amce]}", "block: {items: [lost]}", "new_share: 1"):
-        require_something(read_rules(write(tmp_path, text)), SHOP, now=NOON)
+        require_something(read_rules(write(tmp_path, text)), SHOP, ON_SALE, now=NOON)
     assert passing("allow: {brands: [acme, amce]}", tmp_path) == [True, False, True, True]
 
 
