@@ -89,7 +89,8 @@ class Revealing:
         self._count = np.bincount(self._log.item, minlength=len(launch.targets))
         width = min(anchors_per_item, len(launch.anchors))
         positive = np.maximum(aligned.weights.T, 0.0)
-        self._index = np.argpartition(-positive, width - 1, axis=1)[:, :width]
+        # A copy: a view would keep the whole order of [T, A] as long as this lives.
+        self._index = np.argpartition(-positive, width - 1, axis=1)[:, :width].copy()
         self._prior = evidence.attention(np.take_along_axis(positive, self._index, axis=1))
         self._reference = np.bincount(
             self._index.ravel(), self._prior.ravel(), minlength=len(launch.anchors)

@@ -209,6 +209,16 @@ def test_what_a_launch_reveals_is_what_the_definition_says(k):
         np.testing.assert_array_equal(revealed.struck, -100.0 * told.had)
 
 
+def test_a_launch_that_is_revealed_keeps_no_table_of_all_anchors():
+    interactions, aligned = make(pace=True)
+    made = Revealing(aligned, interactions, ShopClock.of(interactions.timestamp), 8)
+    kept = {name: value for name, value in vars(made).items() if isinstance(value, np.ndarray)}
+    assert [value.shape for value in kept.values()].count((TARGETS, 8)) == 2
+    for name, value in kept.items():
+        held = value if value.base is None else value.base
+        assert held.nbytes == value.size * value.itemsize, name
+
+
 def test_what_is_learned_is_the_best_multiple_of_what_explains_later_purchases_best():
     k = 5
     interactions, launches = two_launches()
