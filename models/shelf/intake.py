@@ -154,17 +154,19 @@ def _adapted_columns(shelf: Any, rows: npt.NDArray[np.int64], answer: Columns) -
 def _purchases(shelf: Any, pairs: npt.NDArray[np.int64], ratings: Floats) -> Columns:
     """The users' purchases with pairs of user and item rows added, each user's newest last."""
     items, offset = shelf.user_items.numpy(), shelf.user_offset.numpy()
-    user = np.repeat(np.arange(len(offset) - 1), np.diff(offset))
-    had = set(zip(user.tolist(), items.tolist(), strict=True))
-    new = np.array([pair not in had for pair in map(tuple, pairs.tolist())], bool)
-    user = np.concatenate([user, pairs[new, 0]])
-    order = np.argsort(user, kind="stable")
-    items = np.concatenate([items, pairs[new, 1]])[order].astype(np.int32)
-    offset = np.searchsorted(user[order], np.arange(len(offset))).astype(np.int64)
+    # Of these users alone: a run takes in a few rows, and the shelf holds those of years.
+    new = np.array(
+        [item not in items[offset[user] : offset[user + 1]] for user, item in pairs.tolist()], bool
+    )
+    user, item = pairs[new].T
+    end = offset[user + 1]
+    items = np.insert(items, end, item)
+    rating = np.insert(shelf.user_rating.numpy(), end, ratings[new])
+    offset[1:] += np.cumsum(np.bincount(user, minlength=len(offset) - 1))
     buyers = index_buyers_on(shelf, items, offset)
     return {
         "user_items": items,
-        "user_rating": np.concatenate([shelf.user_rating.numpy(), ratings[new]])[order],
+        "user_rating": rating,
         "user_offset": offset,
         # A model that an older Debut trained has fewer columns.
         **{

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import tracemalloc
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -255,3 +258,55 @@ def test_purchases_are_noted_of_known_users_and_also_of_items_of_training(served
     now = set(model._shelf.user_items.numpy()[offset[4] : offset[5]].tolist())
     assert now == bought | {new, row}
     assert offset[-1] == len(model._shelf.user_items.numpy())
+
+
+def purchases_on(model):
+    """Of each user on the shelf, rows with their ratings in order."""
+    shelf = model._shelf
+    items, ratings = shelf.user_items.numpy().tolist(), shelf.user_rating.numpy().tolist()
+    bounds = itertools.pairwise(shelf.user_offset.numpy().tolist())
+    return [list(zip(items[a:b], ratings[a:b], strict=True)) for a, b in bounds]
+
+
+def test_a_users_later_purchases_stand_behind_the_earlier_ones_which_stay_as_they_are(
+    served, model
+):
+    expected = purchases_on(model)
+    (again, rated), last = expected[3][0], NUM_USERS - 1
+    lacked = [min({*range(SIZE)} - {row for row, _ in had}) for had in expected]
+    one, two, three = sorted({*range(SIZE)} - {row for row, _ in expected[3]})[:3]
+    said = [
+        (3, one, 70, 1.0), (3, two, 40, 0.25), (3, three, 50, 0.5), (3, three, 55, 0.75),
+        (3, again, 60, 1.0 - rated), (0, lacked[0], 9, 0.5), (last, lacked[last], 1, 0.25),
+    ]  # fmt: skip
+    given = [
+        FirstInteraction(served.table.ids[row].decode(), USERS[user], time, rating)
+        for user, row, time, rating in said
+    ]
+    intake = take_in(model, USERS, given)
+    assign(model, intake.columns)
+    expected[3] += [(two, 0.25), (three, 0.75), (one, 1.0)]
+    expected[0].append((lacked[0], 0.5))
+    expected[last].append((lacked[last], 0.25))
+    assert purchases_on(model) == expected
+    assert [3, again] in intake.pairs.tolist()
+    assert model._shelf.user_items.numpy().dtype == np.int32
+    assert model._shelf.user_offset.numpy().dtype == np.int64
+
+
+def test_a_row_is_taken_in_with_no_python_object_for_each_purchase_that_is_there(served, model):
+    shelf, users = model._shelf, 10_000
+    many = users * SIZE // 2
+    given = interactions(served, {0: [(4, 10, 1.0)]})
+    take_in(model, USERS, given)  # what only the first call needs
+    shelf.user_items.assign(np.tile(np.arange(0, SIZE, 2, np.int32), users))
+    shelf.user_rating.assign(np.ones(many, np.float32))
+    shelf.user_offset.assign(np.arange(0, many + 1, SIZE // 2))
+    tracemalloc.start()
+    try:
+        take_in(model, USERS, given)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # An index of them by item takes some 50 bytes for each, a tuple in a set 177.
+    assert most < 100 * many
