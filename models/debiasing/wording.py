@@ -79,11 +79,12 @@ def _anchor_scores(model: Any) -> Floats:
     offset, item = shelf.user_offset.numpy(), shelf.user_items.numpy()
     source, anchors = shelf.served.source.numpy(), len(shelf.served.reference_weight.numpy())
     buyer = np.repeat(np.arange(len(offset) - 1), np.diff(offset))
-    is_anchor = source[item] < anchors
-    history = np.zeros((len(offset) - 1, anchors), np.float32)
-    history[buyer[is_anchor], source[item[is_anchor]]] = 1.0
-    users = at_most(np.flatnonzero(history.any(axis=1)), _USERS)
-    scores: Floats = history[users] @ read_floats(shelf.served, "anchor_teacher")
+    users = at_most(np.unique(buyer[source[item] < anchors]), _USERS)
+    history = np.zeros((len(users), anchors), np.float32)
+    for row, user in enumerate(users):
+        bought = source[item[offset[user] : offset[user + 1]]]
+        history[row, bought[bought < anchors]] = 1.0
+    scores: Floats = history @ read_floats(shelf.served, "anchor_teacher")
     return scores
 
 

@@ -1,5 +1,6 @@
 """What one more word in a title does, against the shelf with the reworded products on it."""
 
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from models.shelf.admission import Admission
 from models.shelf.newcomers import place
 from tests.models.conftest import known_history
 from tests.models.shelf.test_newcomers import product
-from tests.models.shop import NUM_USERS
+from tests.models.shop import NUM_USERS, SIZE
 
 NEW = (9, 19, 29)  # of three themes
 
@@ -54,3 +55,32 @@ def test_a_word_moves_scores_as_it_would_move_the_product_on_the_shelf(served, s
         assert shift.title == products[int(np.abs(moved).mean(axis=0).argmax())].title
     told, meaningless = shifts
     assert told.mean > meaningless.mean
+
+
+def sold_to(model, histories):
+    """A shelf of other users, each with its rows."""
+    shelf, items = model._shelf, np.concatenate(histories).astype(np.int32)
+    shelf.user_items.assign(items)
+    shelf.user_rating.assign(np.ones(len(items), np.float32))
+    shelf.user_offset.assign(np.cumsum([0, *map(len, histories)]))
+
+
+def test_of_many_users_some_are_drawn_and_they_alone_are_looked_at(served, shop, model):
+    random, many = np.random.default_rng(4), 40_000
+    histories = np.split(random.integers(SIZE, size=2 * many), many)
+    is_anchor = served.data.served.anchor_of >= 0
+    told = np.flatnonzero([is_anchor[history].any() for history in histories])
+    assert len(told) < many
+    drawn = told[np.sort(np.random.default_rng(0).choice(len(told), 500, replace=False))]
+    given = (Admission.load(served.path), [product(shop, row) for row in NEW], ["tea cup"])
+
+    sold_to(model, [histories[user] for user in drawn])
+    expected = wording_shifts(model, *given)
+    sold_to(model, histories)
+    tracemalloc.start()
+    try:
+        assert wording_shifts(model, *given) == expected
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < many * is_anchor.sum() * np.float32().nbytes, "a table of all users' anchors"
