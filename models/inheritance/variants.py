@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from models.arrays import Rows
 from models.interactions import Interactions
 
 _SHARED_EVENTS: Final = 3
@@ -33,9 +34,7 @@ def variant_groups(interactions: Interactions, terms: sp.csr_matrix) -> npt.NDAr
         int32 [I].
     """
     items = terms.shape[0]
-    columns = (interactions.user, interactions.timestamp, interactions.rating)
-    _, event = np.unique(np.stack(columns), axis=1, return_inverse=True)
-    event = event.ravel()
+    event = _events(interactions)
     ones = np.ones(len(event), np.float32)
     happened = sp.csr_matrix((ones, (event, interactions.item)), (event.max(initial=-1) + 1, items))
     happened.data[:] = 1.0
@@ -55,3 +54,17 @@ def variant_groups(interactions: Interactions, terms: sp.csr_matrix) -> npt.NDAr
     _, group = sp.csgraph.connected_components(graph, directed=False)
     groups: npt.NDArray[np.int32] = group.astype(np.int32)
     return groups
+
+
+def _events(interactions: Interactions) -> Rows:
+    """A number for each interaction, equal where user, time and rating are: int64 [N]."""
+    # `np.unique` of all three together compares rows as bytes, which takes five times as long.
+    columns = (interactions.rating, interactions.timestamp, interactions.user)
+    order = np.lexsort(columns)
+    begins = np.zeros(len(order), np.bool_)
+    for column in columns:
+        ordered = column[order]
+        begins[1:] |= ordered[1:] != ordered[:-1]
+    event = np.empty(len(order), np.int64)
+    event[order] = np.cumsum(begins)
+    return event

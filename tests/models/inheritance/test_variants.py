@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -7,17 +9,22 @@ from models.interactions import Interactions
 LIKE, UNLIKE = [1.0, 0.0], [0.0, 1.0]
 
 
-def groups(events, terms):
-    """Events are (user, item, time); rating is that of the time's sign."""
-    user, item, time = np.array(events, np.int64).T
+def made(user, item, time, rating):
+    """Interactions of which nothing else is known."""
     none = np.zeros((len(user), 0))
-    interactions = Interactions(
+    return Interactions(
         user=user.astype(np.int32), item=item.astype(np.int32),
-        rating=np.ones(len(user), np.float32), timestamp=time,
+        rating=rating.astype(np.float32), timestamp=time,
         history=none.astype(np.int32), history_rating=none.astype(np.float32),
         propensity=np.full(len(user), np.nan, np.float32),
         span=np.zeros(len(user), np.int32),
     )  # fmt: skip
+
+
+def groups(events, terms):
+    """Events are (user, item, time), each with the best rating."""
+    user, item, time = np.array(events, np.int64).T
+    interactions = made(user, item, time, np.ones(len(user)))
     return variant_groups(interactions, sp.csr_matrix(terms)).tolist()
 
 
@@ -48,6 +55,41 @@ def test_half_of_the_rarer_items_events_have_to_be_shared():
     alone = [(20 + n, item, 20 + n) for n in range(4) for item in (0, 1) for n in (n + 10 * item,)]
     assert len(set(groups(shared + alone, [LIKE, LIKE]))) == 2
     assert len(set(groups(shared + alone[:2], [LIKE, LIKE]))) == 1
+
+
+def test_events_are_the_same_where_user_time_and_rating_all_are():
+    random, items = np.random.default_rng(5), 24
+    user, time = random.integers(5, size=(2, 500))
+    item, rating = random.integers(items, size=500), random.integers(3, size=500) / 2
+    events: list[set[tuple[int, int, float]]] = [set() for _ in range(items)]
+    for row, event in zip(item, zip(user, time, rating, strict=True), strict=True):
+        events[row].add(event)
+    expected = [{row} for row in range(items)]
+    for one in range(items):
+        for other in range(one):
+            shared = len(events[one] & events[other])
+            if shared >= max(3, min(len(events[one]), len(events[other])) / 2):
+                together = expected[one] | expected[other]
+                for row in together:
+                    expected[row] = together
+    found = variant_groups(made(user, item, time, rating), sp.csr_matrix([LIKE] * items))
+    assert [set(np.flatnonzero(found == found[row])) for row in range(items)] == expected
+    assert 1 < len(set(found.tolist())) < items
+
+
+def test_many_interactions_take_a_few_numbers_each():
+    random, many, items = np.random.default_rng(6), 100_000, 1000
+    user, time = random.integers(many, size=(2, many))
+    given = made(user, random.integers(items, size=many), time, random.random(many))
+    terms = sp.csr_matrix([LIKE] * items)
+    variant_groups(given, terms)
+    tracemalloc.start()
+    try:
+        variant_groups(given, terms)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 8 * 10 * many, "rows of all three columns, sorted as bytes, take twice that"
 
 
 def test_without_any_interaction_every_item_is_its_own_group():
