@@ -15,7 +15,8 @@ import click
 
 from benchmarks.ablation import held_out
 from benchmarks.prepared import prepare
-from models.exposure.balancing import Traded, strongest, traded
+from models.errors import BadInput
+from models.exposure.balancing import FEWEST_ITEMS, Traded, strongest, traded
 from models.inheritance.aligned_launch import AlignedLaunch
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
@@ -45,6 +46,12 @@ def exposure(data: Path | None, seed: int, max_loss: float, keep: Path | None) -
     simulated, launched = (
         traded(AlignedLaunch.align(one, shop.view, shop.kernel)) for one in (validation, launch)
     )
+    if not simulated or not launched:
+        raise BadInput(
+            f"{len(validation.targets):,} simulated and {len(launch.targets):,} held-out new items "
+            f"tell too little: {FEWEST_ITEMS} of each, and two users who want some, are needed. "
+            "Give more data."
+        )
     chosen = strongest(simulated, max_loss)
     print_table(console, f"{len(validation.targets):,} simulated new items", _table(simulated))
     print_table(console, f"{len(launch.targets):,} held-out new items", _table(launched))

@@ -31,6 +31,9 @@ _USERS: Final = 2048
 _MEASURED: Final = 16384
 _SCORES: Final = 1 << 24
 _FEWEST: Final = 2  # users, for a standard error
+# Of T items a list by chance holds `PLACES` / T. Where that is more than half of them, most of the
+# recall can't be lost whatever is done, and a small loss says nothing of a whole catalogue.
+FEWEST_ITEMS: Final = 2 * PLACES
 
 
 class Traded(NamedTuple):
@@ -118,10 +121,10 @@ def traded(launched: AlignedLaunch, strengths: Sequence[float] = STRENGTHS) -> l
     strength costs each of them in relation to the first has a mean and a standard error.
 
     Returns:
-        Nothing where fewer than two users do.
+        Nothing where fewer than two users do, or the launch has fewer than `FEWEST_ITEMS` targets.
     """
     launch, weights = launched.launch, launched.weights
-    if len(launch.users) < _FEWEST:
+    if len(launch.users) < _FEWEST or len(launch.targets) < FEWEST_ITEMS:
         return []
     reference = weights.mean(axis=1)
     users = _drawn(launch.users, weights.shape[1], _MEASURED)
@@ -153,7 +156,8 @@ def strongest(points: Sequence[Traded], max_loss: float) -> float:
     The loss is taken at its upper bound, which holds in 95 of 100 cases by the normal
     approximation, as these users stand for others. Strengths are asked in a fixed order up to the
     first that is refused, so the bound holds for the one that is chosen as well (Maurer, Hothorn &
-    Lehmacher 1995). Where none may be lost, exposure is left as it is.
+    Lehmacher 1995). Where none may be lost, or there are no points to tell, exposure is left as it
+    is.
     """
     kept = 0.0
     if not max_loss:

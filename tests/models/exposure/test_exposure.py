@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 from models.exposure.balancing import (
+    STRENGTHS,
     Traded,
     balanced,
     evened_out,
@@ -130,3 +131,30 @@ def test_a_launch_that_hardly_anybody_wants_anything_of_has_no_curve(launched, u
         SimulatedLaunch(**{**vars(launch), "users": launch.users[:users]}), launched.weights
     )
     assert traded(few) == []
+
+
+def of_targets(launched, count):
+    """The same launch with the first of its targets alone."""
+    launch = launched.launch
+    fewer = {"targets": launch.targets[:count], "wanted": launch.wanted[:, :count]}
+    fewer["users"] = np.intersect1d(launch.users, np.flatnonzero(fewer["wanted"].getnnz(axis=1)))
+    few = SimulatedLaunch(**vars(launch) | fewer)
+    return AlignedLaunch(few, launched.weights[:, :count])
+
+
+@pytest.mark.parametrize("count", [PLACES, PLACES + 1, 39])
+def test_a_launch_most_of_which_is_in_any_list_can_not_tell_that_exposure_may_be_evened_out(
+    launched, count
+):
+    few = of_targets(launched, count)
+    wanted, random = few.launch.wanted[few.launch.users].toarray(), np.random.default_rng(7)
+    lists = random.permuted(np.tile(np.arange(count), (len(wanted), 1)), axis=1)[:, :PLACES]
+    hits = np.take_along_axis(wanted, lists, axis=1).sum(axis=1)
+    assert (hits / wanted.sum(axis=1)).mean() > 0.5, "of lists by chance"
+    assert strongest(traded(few), 0.99) == 0.0
+
+
+def test_a_launch_of_twice_as_many_items_as_a_list_has_places_can_tell(launched):
+    points = traded(of_targets(launched, 2 * PLACES))
+    assert [point.strength for point in points] == list(STRENGTHS)
+    assert strongest(points, 0.99) == STRENGTHS[-1]
