@@ -33,7 +33,7 @@ from models.products import Described, Product
 from models.rules import Rules
 from models.shelf.admission import FILE, Admission
 from models.shelf.intake import Columns, FirstInteraction, Intake, assign, take_in
-from models.shelf.newcomers import Placed, place, refreshed, withdraw
+from models.shelf.newcomers import Placed, place, refreshed, reordered, withdraw
 from models.shelf.pushed_columns import open_columns
 from models.tracing import seldom_collected
 
@@ -199,12 +199,14 @@ def _change(
         model, users, given.interactions, again=() if placed is None else placed.heard.tolist()
     )
     assign(model, intake.columns)
-    changed = [intake.adapted, *([placed.new, placed.realigned] if placed else [])]
-    assign(model, reindexed(model._shelf, np.concatenate(changed)))
     if rules is not None:
         assign(model, of_today(model))
     if given.withdrawn:
         assign(model, withdraw(model, given.withdrawn))
+    # Behind all that it depends on, and before the index, which holds the first of the list.
+    assign(model, reordered(model))
+    changed = [intake.adapted, *([placed.new, placed.realigned] if placed else [])]
+    assign(model, reindexed(model._shelf, np.concatenate(changed)))
     return placed, intake
 
 

@@ -7,14 +7,13 @@ what the model would have done without them.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from models.arrays import Floats
+from models.arrays import Floats, Rows
 from models.columns import ROUNDS, WIDENS
 from models.inheritance.aligner import Aligner
 from models.inheritance.back_off import BackOff
@@ -95,6 +94,7 @@ def inherit(
     quality: Floats,
     popularity: npt.NDArray[np.int64],
     covered: npt.NDArray[np.bool_],
+    offered: npt.NDArray[np.bool_],
     per_item: int,
     rules: Ruled | None = None,
 ) -> Inheritance:
@@ -108,6 +108,7 @@ def inherit(
         quality: float32 [I].
         popularity: int64 [I], users of each item.
         covered: bool [I], which items inherit; any other has the blank list.
+        offered: bool [I], which may be recommended.
         per_item: K.
         rules: of the items, which may let some inherit from their category; None without any.
     """
@@ -137,7 +138,7 @@ def inherit(
         demand=np.zeros(len(embedding), np.float32),
         quality=quality,
         log_popularity=log_popularity,
-        fallback=fallback_logits(popularity, log_popularity),
+        fallback=fallback_logits(popularity, log_popularity, offered),
         anchor_teacher=known.teacher,
         anchor_probe=_probe(embedding[own]),
         anchor_embedding=embedding[own],
@@ -155,30 +156,33 @@ def _probe(embedding: Floats) -> Floats:
     return probe
 
 
-def fallback_logits(interactions: npt.NDArray[np.int64], popularity: Floats) -> Floats:
+def fallback_logits(
+    interactions: npt.NDArray[np.int64], popularity: Floats, offered: npt.NDArray[np.bool_]
+) -> Floats:
     """Popular items with room for new ones, as logits of a Zipf law over the ranks.
 
     Args:
         interactions: int64 [I], of each item; an item without any is new.
         popularity: float32 [I], predicted; orders the new products among themselves.
+        offered: bool [I], which may be recommended; any other stands behind all of these.
 
     Returns:
         float32 [I].
     """
-    unsold, sold = np.flatnonzero(interactions == 0), np.flatnonzero(interactions)
-    return interleaved(
-        sold[np.argsort(-interactions[sold], kind="stable")],
-        unsold[np.argsort(-popularity[unsold], kind="stable")],
-    )
-
-
-def interleaved(sold: npt.NDArray[np.int64], unsold: npt.NDArray[np.int64]) -> Floats:
-    """The logits of rows that are in order already, the best first: float32 [I]."""
-    old, new = deque(sold), deque(unsold)
-    order: list[int] = []
-    while new or old:
-        is_new_turn = new and (not old or len(order) % _NEW_ITEM_EVERY == _FIRST_NEW_PLACE)
-        order.append(new.popleft() if is_new_turn else old.popleft())
+    is_new = interactions == 0
+    best = np.lexsort((np.where(is_new, -popularity, 0.0), -interactions))
+    # Each kind by itself: what is in no list would take its turns from what is.
+    order = np.concatenate([_in_turns(best[kind[best]], is_new) for kind in (offered, ~offered)])
     logits = np.empty(len(order), np.float32)
     logits[order] = -np.log(np.arange(1, len(order) + 1))
     return logits
+
+
+def _in_turns(best: Rows, is_new: npt.NDArray[np.bool_]) -> Rows:
+    """Rows int64 [N] of which the best come first, new and sold ones in turns: int64 [N]."""
+    new = is_new[best]
+    sold_before, new_before = np.cumsum(~new) - 1, np.cumsum(new) - 1
+    place_of_sold = sold_before + (sold_before - _FIRST_NEW_PLACE) // (_NEW_ITEM_EVERY - 1) + 1
+    place_of_new = _FIRST_NEW_PLACE + _NEW_ITEM_EVERY * new_before
+    in_turns: Rows = best[np.argsort(np.where(new, place_of_new, place_of_sold))]
+    return in_turns

@@ -55,6 +55,7 @@ class Heirs:
     def inherit(
         self, known: SimulatedLaunch, aligner: Aligner, *, quality: Floats,
         popularity: npt.NDArray[np.int64], covered: npt.NDArray[np.bool_],
+        offered: npt.NDArray[np.bool_],
     ) -> Inheritance:  # fmt: skip
         """What they inherit, and with which demand they begin.
 
@@ -64,6 +65,7 @@ class Heirs:
             quality: float32 [I].
             popularity: int64 [I], users of each item.
             covered: bool [I], which items inherit.
+            offered: bool [I], which may be recommended.
         """
         inheritance = inherit(
             known, self.view, aligner,
@@ -71,6 +73,7 @@ class Heirs:
             quality=quality,
             popularity=popularity,
             covered=covered,
+            offered=offered,
             per_item=self.per_item,
             rules=self.rules,
         )  # fmt: skip
@@ -135,17 +138,20 @@ def fill_shelf(
     heirs = Heirs(view, embedding, options.anchors_in(len(table)), rules, strength)
     aligner = Aligner.of(serving, view, settings, among(serving.anchors))
     fitted = fit_quality(everything, view, settings, max_anchors=options.max_anchors)
+    everything_there = np.ones(len(table), np.bool_)
     served = heirs.inherit(
         serving, aligner,
         quality=fitted.items,
         popularity=_popularity(everything),
-        covered=np.ones(len(table), np.bool_),
+        covered=everything_there,
+        offered=table.available if rules is None else table.available & rules.allowed,
     )  # fmt: skip
     judged = heirs.inherit(
         judging, Aligner.of(judging, view, settings, among(judging.anchors)),
         quality=train_quality,
         popularity=_popularity(train),
         covered=~table.is_new,
+        offered=everything_there,  # it is ranked as well
     )  # fmt: skip
     evidence, choices = no_evidence(served, serving, clock, embedding_size=embedding.shape[1])
     fingerprint, row = sort_ids(table.ids)

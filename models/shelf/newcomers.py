@@ -17,8 +17,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from models import features
-from models.arrays import Floats, Rows
-from models.inheritance.anchors import interleaved
+from models.arrays import Rows
+from models.inheritance.anchors import fallback_logits
 from models.inheritance.kernel import ItemView, place_beside, place_in_order
 from models.interactions import PAD
 from models.preprocessing import item_name, word_count
@@ -28,6 +28,7 @@ from models.rules import Goods, Rules, on_day, rule
 from models.shelf.admission import Admission, Categories
 from models.shelf.id_index import sort_ids
 from models.shelf.intake import Columns
+from models.shelf.offered import offered
 
 # What a product begins with, by column; the others come from its texts.
 _BLANK: Final = {
@@ -39,7 +40,7 @@ _BLANK: Final = {
     "served.demand": 0.0,
     "served.quality": 0.0,
     "served.log_popularity": 0.0,
-    "served.fallback": 0.0,
+    "served.fallback": np.finfo(np.float32).min,
     "judged.demand": 0.0,
     "judged.quality": 0.0,
     "judged.log_popularity": 0.0,
@@ -74,8 +75,8 @@ def place(
 ) -> Placed:  # fmt: skip
     """Compute the new columns; `models.shelf.intake.assign` puts them on the shelf.
 
-    A product that is on the shelf is updated. No other item's row changes but in `served.fallback`,
-    which makes room.
+    A product that is on the shelf is updated. No other item's row changes. In the list for somebody
+    unknown a new product is the last one until `reordered` finds its place.
 
     Args:
         model: a loaded SavedModel.
@@ -111,7 +112,6 @@ def place(
     heirs = np.flatnonzero(~is_anchor & ~is_heard)
     if len(heirs):
         _inherit(shelf, admission, columns, row[heirs], described.rows(heirs))
-    columns["served.fallback"] = _fallback(columns)
     return Placed(
         columns=columns,
         new=row[is_new],
@@ -188,6 +188,18 @@ def refreshed(model: Any) -> Columns:
     return {"rules.allowed": kept.passes.numpy() & on_sale}
 
 
+def reordered(model: Any) -> Columns:
+    """The new column that orders items for somebody unknown, by what is on the shelf now.
+
+    It depends on every row: on which are there, which may be recommended, and who bought them.
+    """
+    shelf = model._shelf
+    # An item of first interactions is a new one until the next training.
+    bought = np.where(shelf.is_new.numpy(), 0, np.diff(shelf.buyers.offset.numpy()))
+    popularity = shelf.served.log_popularity.numpy()
+    return {"served.fallback": fallback_logits(bought, popularity, offered(shelf))}
+
+
 def _inherit(
     shelf: Any, admission: Admission, columns: Columns, rows: Rows, described: Described
 ) -> None:
@@ -221,13 +233,3 @@ def _categories(shelf: Any, columns: Columns, rows: Rows) -> Categories | None:
         return None
     anchors = np.flatnonzero(columns["served.source"] < len(shelf.served.reference_weight.numpy()))
     return Categories(level[rows], columns["rules.backs_off"][rows], level[anchors])
-
-
-def _fallback(columns: Columns) -> Floats:
-    """The order for somebody unknown, in which all old items stay in their order."""
-    before, is_new = columns["served.fallback"], columns["is_new"]
-    sold, unsold = np.flatnonzero(~is_new), np.flatnonzero(is_new)
-    return interleaved(
-        sold[np.argsort(-before[sold], kind="stable")],
-        unsold[np.argsort(-columns["served.log_popularity"][unsold], kind="stable")],
-    )

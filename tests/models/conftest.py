@@ -123,7 +123,7 @@ def interactions_of(user, item, rating, *, after=0) -> Interactions:
 
 
 def fill(
-    shop, table, model, features, view, profile_text, *, options=MODEL_OPTIONS
+    shop, table, model, features, view, profile_text, *, options=MODEL_OPTIONS, rules=None
 ) -> tuple[ShelfData, Admission]:
     """The shelf of a catalogue that holds at least the items with interactions."""
     row_of = {item: row for row, item in enumerate(table.ids)}
@@ -153,6 +153,7 @@ def fill(
         user_text=profile_text,
         options=options,
         span=SPANS[: len(table)],
+        rules=rules,
     )
 
 

@@ -71,6 +71,17 @@ def aligned(kernel, anchors, history, ridge):
     return np.linalg.solve(system, asked)
 
 
+def in_turns(interactions, predicted, offered):
+    """The order for somebody unknown: a new item on every fifth place, what isn't offered last."""
+    order = []
+    for kind in (offered, ~offered):
+        new = sorted(np.flatnonzero(kind & (interactions == 0)), key=lambda i: -predicted[i])
+        sold = sorted(np.flatnonzero(kind & (interactions > 0)), key=lambda i: -interactions[i])
+        for place in range(len(new) + len(sold)):
+            order.append((new if new and (place % 5 == 2 or not sold) else sold).pop(0))
+    return order
+
+
 class Oracle:
     """Answers what a served model should answer, from the values of its variables."""
 
@@ -137,12 +148,10 @@ class Oracle:
         return kept.astype(np.float16).astype(float)  # as the shelf keeps them
 
     def _fallback(self, counts, predicted):
-        new = sorted(np.flatnonzero(counts == 0), key=lambda i: -predicted[i])
-        old = sorted(np.flatnonzero(counts), key=lambda i: -counts[i])
         logits = np.zeros(self.size)
-        for place in range(self.size):
-            takes_new = new and (place % 5 == 2 or not old)
-            logits[(new if takes_new else old).pop(0)] = -np.log(place + 1)
+        logits[in_turns(counts, predicted, np.ones(self.size, bool))] = -np.log(
+            np.arange(self.size) + 1
+        )
         return logits
 
     def logits(self, history, profile=None):

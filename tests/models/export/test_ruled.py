@@ -28,6 +28,7 @@ from models.shelf.shelf import Shelf
 from pipeline.cli import main
 from pipeline.layout import serving_folder
 from serving.version_labels import versions_on_disk
+from tests.models.oracle import in_turns
 from tests.models.shelf.test_newcomers import product
 from tests.models.shop import NUM_USERS, SIZE, item_id, user_id
 from tests.pipeline.recorded import RecordedRoot
@@ -373,7 +374,8 @@ def test_items_of_few_words_inherit_from_their_category_when_the_shelf_is_filled
     made = inherit(
         known, served.view, Aligner.of(known, served.view, served.settings),
         embedding=served.data.embedding.astype(np.float32), quality=served.data.served.quality,
-        popularity=popularity, covered=np.ones(SIZE, bool), per_item=5, rules=said,
+        popularity=popularity, covered=np.ones(SIZE, bool), offered=np.ones(SIZE, bool),
+        per_item=5, rules=said,
     )  # fmt: skip
     scores = purchases[:, known.anchors] @ known.teacher
     heirs = [row for row in np.flatnonzero(popularity == 0) if goods.category[row]]
@@ -455,3 +457,8 @@ def test_a_refresh_takes_up_the_day_without_training(ruled, served, goods, tmp_p
     assert before & lights and not after & lights
     assert before - after <= lights
     assert Rules.load(candidate) == RULES
+    shelf = later._shelf
+    allowed = shelf.rules.allowed.numpy()
+    counts = np.diff(shelf.buyers.offset.numpy()) * ~shelf.is_new.numpy()
+    expected = in_turns(counts, shelf.served.log_popularity.numpy(), allowed)
+    assert not allowed.all() and np.argsort(-shelf.served.fallback.numpy()).tolist() == expected

@@ -18,12 +18,12 @@ from models.rules import Goods
 from models.shelf.admission import Admission
 from models.shelf.id_index import sort_ids
 from models.shelf.intake import assign, take_in
-from models.shelf.newcomers import place, withdraw
+from models.shelf.newcomers import place, reordered, withdraw
 from models.shelf.shelf import Shelf
 from tests.components.ingestion.helpers import IN_MEMORY
 from tests.models.conftest import MODEL_OPTIONS, fill
 from tests.models.export.test_adapter import SUPPORTS, interactions, scores
-from tests.models.oracle import ROUNDED
+from tests.models.oracle import ROUNDED, in_turns
 from tests.models.shop import NUM_USERS, SIZE, THEMES, item_id, user_id
 from tests.portable.protos import recorded, unportable
 
@@ -160,7 +160,7 @@ def test_a_late_product_inherits_as_if_it_had_been_there_from_the_start(served, 
     )
 
 
-def test_no_column_of_an_old_item_changes_but_the_place_among_all(late):
+def test_no_column_of_an_old_item_changes(late):
     data, _, placed = late
     now, old = placed.columns, len(data.item_id)
     for name in ("item_id", "embedding", "is_new", "is_cold", "available"):
@@ -172,17 +172,15 @@ def test_no_column_of_an_old_item_changes_but_the_place_among_all(late):
     lists = len(data.served.anchor_index)
     for name in ("anchor_index", "anchor_weight"):
         np.testing.assert_array_equal(now[f"served.{name}"][:lists], getattr(data.served, name))
-    order, before = (np.argsort(-x[:old]) for x in (now["served.fallback"], data.served.fallback))
-    np.testing.assert_array_equal(
-        order[~data.is_new[order]], before[~data.is_new[before]], "old items keep their order"
-    )
+    np.testing.assert_array_equal(now["served.fallback"][:old], data.served.fallback)
     for known, row in zip(*sort_ids(now["item_id"]), strict=True):
         assert now["id_row"][np.searchsorted(now["id_fingerprint"], known)] == row
 
 
 def test_a_list_for_somebody_unknown_is_what_it_would_have_been(served, late):
-    _, _, placed = late
-    now = placed.columns
+    _, model, placed = late
+    assign(model, placed.columns)
+    now = placed.columns | reordered(model)
     order = now["item_id"][np.argsort(-now["served.fallback"])]
     known = served.table.ids[np.argsort(-served.data.served.fallback)]
     assert order.tolist() == known.tolist()
@@ -227,6 +225,7 @@ def test_the_same_product_again_changes_nothing(shop, served, model, admission):
     products = [product(shop, number) for number in range(SIZE)]
     assign(model, place(model, admission, products, describe(model, products)).columns)
     np.testing.assert_allclose(scores(model, users), before, atol=0.02)
+    assign(model, reordered(model))
     np.testing.assert_allclose(
         model._shelf.served.fallback.numpy(), served.data.served.fallback, atol=1e-6
     )
@@ -326,6 +325,37 @@ def test_a_withdrawn_product_is_in_no_list_and_still_counts(shop, served, model,
         products = [product(shop, gone, available=available)]
         assign(model, place(model, admission, products, describe(model, products)).columns)
         assert model._shelf.available.numpy()[row] == expected
+
+
+def told_to_nobody(model):
+    answer = model.signatures["recommend"](
+        user_id=tf.constant([""]), history=tf.zeros([1, 0], tf.string), profile=tf.constant([""]),
+        k=tf.constant(SIZE), new_only=tf.constant(False),
+    )  # fmt: skip
+    return [item for item in answer["item_id"][0].numpy() if item]
+
+
+def test_somebody_unknown_is_told_of_a_new_product_on_every_fifth_place_whatever_is_withdrawn(
+    shop, served, model, admission
+):
+    table, data = served.table, served.data
+    counts = np.diff(data.buyers.offset) * ~data.is_new
+    before = told_to_nobody(model)
+    order = in_turns(counts, data.served.log_popularity, np.ones(SIZE, bool))
+    new, sold = ([row for row in order if table.is_new[row] == kind] for kind in (True, False))
+    gone = np.array([*new[:3], *sold[:2]])
+    assign(model, withdraw(model, [item.decode() for item in table.ids[gone]]))
+    assign(model, reordered(model))
+    offered = ~np.isin(np.arange(SIZE), gone)
+    expected = in_turns(counts, data.served.log_popularity, offered)
+    assert told_to_nobody(model) == table.ids[expected[: SIZE - len(gone)]].tolist()
+    assert [told_to_nobody(model)[place] in table.ids[new] for place in (1, 2, 7)] == [0, 1, 1]
+    # What comes back stands where it stood.
+    numbers = [int(item.removeprefix(b"item-")) for item in table.ids[gone]]
+    products = [product(shop, number, available=True) for number in numbers]
+    assign(model, place(model, admission, products, describe(model, products)).columns)
+    assign(model, reordered(model))
+    assert told_to_nobody(model) == before
 
 
 def test_places_of_later_ids_lie_between_those_of_training():

@@ -8,16 +8,18 @@ from models.errors import BadInput
 from models.inheritance.anchors import fallback_logits
 from models.inheritance.inherited import Inherited
 from models.interactions import PAD
+from models.rules import Rules, rule
 from models.shelf.blank import blank_shelf
 from models.shelf.id_index import sort_ids
 from models.shelf.shelf import Shelf
-from tests.models.conftest import MODEL_OPTIONS
-from tests.models.oracle import ROUNDED
+from tests.models.conftest import MODEL_OPTIONS, fill
+from tests.models.oracle import ROUNDED, in_turns
 from tests.models.shop import NUM_USERS, SIZE, item_id
 
 
-def order_of(interactions, popularity):
-    logits = fallback_logits(np.array(interactions), np.array(popularity, np.float32))
+def order_of(interactions, popularity, not_offered=()):
+    offered = ~np.isin(np.arange(len(interactions)), not_offered)
+    logits = fallback_logits(np.array(interactions), np.array(popularity, np.float32), offered)
     order = np.argsort(-logits)
     np.testing.assert_allclose(logits[order], -np.log(np.arange(1, len(logits) + 1)), rtol=1e-6)
     return order.tolist()
@@ -27,6 +29,46 @@ def test_every_fifth_place_of_the_fallback_is_a_new_product():
     interactions = [9, 8, 7, 6, 5, 4, 3, 2, 0, 0, 0]
     popularity = [0] * 8 + [0.1, 0.3, 0.2]
     assert order_of(interactions, popularity) == [0, 1, 9, 2, 3, 4, 5, 10, 6, 7, 8]
+
+
+def test_what_is_not_offered_takes_no_place_of_the_fallback():
+    interactions = [9, 8, 7, 6, 5, 4, 3, 2, 0, 0, 0]
+    popularity = [0] * 8 + [0.1, 0.3, 0.2]
+    order = order_of(interactions, popularity, not_offered=(1, 9))
+    assert order == [0, 2, 10, 3, 4, 5, 6, 8, 7, 1, 9]
+
+
+def test_where_most_new_products_are_not_on_sale_the_others_have_every_fifth_place():
+    random = np.random.default_rng(3)
+    interactions = random.permutation(np.repeat([0, 1], 1000)) * random.integers(1, 99, size=2000)
+    new = np.flatnonzero(interactions == 0)
+    gone = random.choice(new, 900, replace=False)
+    order = order_of(interactions, random.random(2000), not_offered=gone)
+    on_sale = np.setdiff1d(new, gone)
+    assert np.flatnonzero(np.isin(order[:20], on_sale)).tolist() == [2, 7, 12, 17]
+    assert np.flatnonzero(np.isin(order, on_sale)).tolist() == [2 + 5 * n for n in range(100)]
+    assert set(order[1100:]) == set(gone)
+
+
+def test_the_shelf_tells_somebody_unknown_what_is_on_sale_and_passes_the_rules(served, shop):
+    table, counts = served.table, np.diff(served.data.buyers.offset)
+    is_sold = ~table.is_new
+    gone = [np.flatnonzero(table.is_new)[:2], np.flatnonzero(is_sold)[4:7]]
+    blocked = [np.flatnonzero(table.is_new)[3:4], np.flatnonzero(is_sold)[8:10]]
+    available, allowed = (
+        ~np.isin(np.arange(SIZE), np.concatenate(rows)) for rows in (gone, blocked)
+    )
+    ids = [item.decode() for item in table.ids[~allowed]]
+    rules = rule(Rules.model_validate({"block": {"items": ids}}), table.goods, now=0)
+    data, _ = fill(
+        shop, dataclasses.replace(table, available=available), served.model, served.features,
+        served.view, served.profile_text, rules=rules,
+    )  # fmt: skip
+    order = np.argsort(-data.served.fallback)
+    expected = in_turns(counts * is_sold, data.served.log_popularity, available & allowed)
+    assert order.tolist() == expected
+    # The evaluation ranks the others as well.
+    np.testing.assert_array_equal(data.judged.fallback, served.data.judged.fallback)
 
 
 def test_the_fallback_of_a_shop_with_only_old_or_only_new_products():
