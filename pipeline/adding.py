@@ -56,9 +56,10 @@ def change_items(candidate: Candidate, change: Change, *, beam_args: Sequence[st
         changed,
         kind=ITEMS_ADD if any(change) else ITEMS_REFRESH,
         told=lambda done: _told(change, done),
+        noted=lambda done, version: _list(done.set_aside, _file(candidate.root, version)),
     )
-    set_aside = _write(updated.set_aside, candidate.root, made.version)
-    return Pushed(made, updated, set_aside)
+    listed = _file(candidate.root, made.version) if updated.set_aside else None
+    return Pushed(made, updated, listed)
 
 
 def _told(change: Change, updated: Updated) -> dict[str, str]:
@@ -72,10 +73,11 @@ def _told(change: Change, updated: Updated) -> dict[str, str]:
     return files | {name: str(count) for name, count in done.items() if count}
 
 
-def _write(rows: list[SetAside], root: Path, version: Path) -> Path | None:
-    if not rows:
-        return None
-    file = set_aside_folder(root) / f"{version.name}.jsonl"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_at_once(file, "".join(f"{row.to_json()}\n" for row in rows))
-    return file
+def _file(root: Path, version: Path) -> Path:
+    return set_aside_folder(root) / f"{version.name}.jsonl"
+
+
+def _list(rows: list[SetAside], file: Path) -> None:
+    if rows:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_at_once(file, "".join(f"{row.to_json()}\n" for row in rows))

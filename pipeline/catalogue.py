@@ -22,6 +22,7 @@ from components.metadata_store import read_store
 from components.push_terms import PushTerms
 from models.options import ExploreOptions
 from pipeline.abandoned import clear_abandoned
+from pipeline.after_push import told_where_it_fails
 from pipeline.beam_profiles import PROFILES
 from pipeline.derived import terms_of
 from pipeline.into_service import create_infra_validator, create_pusher
@@ -178,7 +179,8 @@ def _run(root: Path, create: Callable[[Path, PushTerms, Places], tfx.dsl.Pipelin
         tfx.orchestration.LocalDagRunner().run(create(base, push, found))
         made = newest_version(serving)
         if made != base:
-            write_card(root, int(made.name))
+            with told_where_it_fails("model card", made):
+                write_card(root, int(made.name))
         return made
 
 

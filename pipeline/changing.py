@@ -43,6 +43,7 @@ def push_changed(
     *,
     kind: str,
     told: Callable[[Done], Mapping[str, str]],
+    noted: Callable[[Done, Path], None] = lambda *_: None,
 ) -> tuple[Made, Done]:
     """Change the newest version under a root, and push the result.
 
@@ -52,6 +53,8 @@ def push_changed(
             it did and what a server of it has to answer.
         kind: of the push, see `components.lineage`.
         told: what ML Metadata notes of it.
+        noted: given what `change` did and the version's folder, writes down what else belongs to
+            it, before anybody sees it; where that fails, nothing is pushed.
 
     Raises:
         BadInput: `change` could not use a file.
@@ -63,7 +66,8 @@ def push_changed(
     candidate.made.rename(candidate.tried)
     _validate(candidate.server, check)
     version = push_made_of(
-        base, candidate.tried, root=candidate.root, kind=kind, details=told(done)
+        base, candidate.tried, root=candidate.root, kind=kind, details=told(done),
+        noted=lambda version: noted(done, version),
     )  # fmt: skip
     return Made(version, base), done
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from components.metadata_store import open_store, read_store
 from components.push_terms import PushTerms
 from components.recording import record_push
 from components.version_folder import KEEP, push, push_in_place_of
+from pipeline.after_push import told_where_it_fails
 from pipeline.layout import metadata_file
 from pipeline.model_card import write_card
 
@@ -28,6 +29,7 @@ def push_made_of(
     kind: str,
     details: Mapping[str, str],
     after: int | None = None,
+    noted: Callable[[Path], None] | None = None,
 ) -> Path:
     """Push `candidate`, and record what it was made of before anybody sees it.
 
@@ -40,6 +42,8 @@ def push_made_of(
         kind: `components.lineage.ITEMS_ADD`, `ITEMS_REFRESH`, `EXPLORE` or `ROLLBACK`.
         details: to be noted in ML Metadata.
         after: of a rollback, as in `components.version_folder.push`.
+        noted: given the version's folder, writes down what else belongs to it, likewise before
+            anybody sees it; where that fails, nothing is pushed.
 
     Returns:
         The folder of the new version.
@@ -50,6 +54,8 @@ def push_made_of(
     metadata = metadata_file(root.resolve())
 
     def record(version: Path, label: str) -> None:
+        if noted is not None:
+            noted(version)
         record_push(
             open_store(metadata), version, base=base, kind=kind, label=label, details=details
         )  # fmt: skip
@@ -59,7 +65,8 @@ def push_made_of(
         version = push(candidate, base.parent, keep=keep, record=record, after=after)
     else:
         version = push_in_place_of(base, candidate, keep=keep, record=record)
-    write_card(root, int(version.name))
+    with told_where_it_fails("model card", version):
+        write_card(root, int(version.name))
     return version
 
 

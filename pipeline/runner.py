@@ -30,6 +30,7 @@ from models.errors import BadInput
 from models.rules import read_rules
 from models.tracking import require_installed
 from pipeline.abandoned import clear_abandoned
+from pipeline.after_push import told_where_it_fails
 from pipeline.config import Configuration
 from pipeline.layout import SAMPLE, artifacts_folder, metadata_file, serving_folder
 from pipeline.model_card import write_card
@@ -67,7 +68,8 @@ def run_pipeline(
         tfx.orchestration.LocalDagRunner().run(pipeline)
         outcome = read_outcome(metadata_file(root), config, durations)
         if outcome.version is not None and not outcome.is_repeat:
-            write_card(root, int(outcome.version.name))
+            with told_where_it_fails("model card", outcome.version):
+                write_card(root, int(outcome.version.name))
         return outcome
 
 

@@ -77,8 +77,13 @@ def describe(error: BaseException, advice: str = _ADVICE) -> tuple[int, str]:
             return INTERRUPTED, "Interrupted."
         if isinstance(link, DebutError):
             return link.exit_code, f"Error: {_paragraph(str(link))}"
+    return 1, f"Error: unexpected {cause(error)} {advice}"
+
+
+def cause(error: BaseException) -> str:
+    """What an error is called and what it says, in one paragraph that ends as a sentence does."""
     kind, said = _named(error)
-    return 1, f"Error: unexpected {kind}: {_last_words(said)} {advice}"
+    return f"{kind}: {_last_words(said)}"
 
 
 def _named(error: BaseException) -> tuple[str, str]:

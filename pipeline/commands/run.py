@@ -18,6 +18,7 @@ from pipeline.layout import SAMPLE, log_file, report_folder
 from pipeline.lock import alone
 
 if TYPE_CHECKING:
+    from components.ingestion.folder import DataFolder
     from pipeline.config import Configuration
     from pipeline.outcome import Outcome
 
@@ -68,20 +69,27 @@ def run(
     with alone(root), quiet_run(root) as infra_words:
         with console.status("Loading TensorFlow and TFX"):
             from pipeline.commands.summary import print_summary
-            from pipeline.drift import write_drift_metrics
-            from pipeline.report import new_products_reached, write_report
             from pipeline.runner import run_pipeline
         outcome = run_pipeline(loaded, root=root, console=console, override=override)
         with console.status("Writing the report"):
-            reached = (
-                new_products_reached(outcome.version, folder, loaded.data.options())
-                if outcome.version
-                else []
-            )
-            page = write_report(outcome, loaded, reached, report_folder(root))
-            write_drift_metrics(outcome.drift, report_folder(root), seconds=time.time())
+            page = _report(outcome, loaded, folder, report_folder(root))
     print_summary(console, outcome, report=page, root=root)
     _stop_where_refused(outcome, loaded, infra_words=infra_words, log=log_file(root))
+
+
+def _report(outcome: Outcome, config: Configuration, data: DataFolder, folder: Path) -> Path | None:
+    """The page, None where it could not be written."""
+    from pipeline.after_push import told_where_it_fails
+    from pipeline.drift import write_drift_metrics
+    from pipeline.report import new_products_reached, write_report
+
+    version, page = outcome.version, None
+    with told_where_it_fails("report", version):
+        reached = new_products_reached(version, data, config.data.options()) if version else []
+        page = write_report(outcome, config, reached, folder)
+    with told_where_it_fails("drift for Prometheus", version):
+        write_drift_metrics(outcome.drift, folder, seconds=time.time())
+    return page
 
 
 @contextmanager

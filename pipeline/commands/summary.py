@@ -17,7 +17,7 @@ from pipeline.outcome import GateDecision, Outcome
 from serving.version_labels import CANARY
 
 
-def print_summary(console: Console, outcome: Outcome, *, report: Path, root: Path) -> None:
+def print_summary(console: Console, outcome: Outcome, *, report: Path | None, root: Path) -> None:
     """Print data, training, metrics, decisions, the version and where the report lies."""
     console.print()
     training = outcome.training
@@ -50,7 +50,8 @@ def print_summary(console: Console, outcome: Outcome, *, report: Path, root: Pat
         console.print(_pushed(outcome, outcome.version.name, root), soft_wrap=True)
     if lacking := outcome.explain_left_out():
         console.print(lacking, soft_wrap=True)
-    console.print(f"Report: {report}", soft_wrap=True)
+    if report is not None:
+        console.print(f"Report: {report}", soft_wrap=True)
 
 
 def _pushed(outcome: Outcome, version: str, root: Path) -> str:

@@ -83,7 +83,10 @@ def _written(root: Path, version: int) -> Json | None:
     file = card_file(root, version)
     if not file.is_file():
         return None
-    card: Json = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        card: Json = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:  # cut off, or no text: it is made anew
+        return None
     return card
 
 

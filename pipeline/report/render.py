@@ -146,5 +146,6 @@ class _VerdictReader(HTMLParser):
 
 def _read_verdict(page: Path) -> str:
     reader = _VerdictReader()
-    reader.feed(page.read_text(encoding="utf-8"))
+    # A page that somebody put there may be in another encoding.
+    reader.feed(page.read_text(encoding="utf-8", errors="replace"))
     return reader.verdict

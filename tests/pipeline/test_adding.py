@@ -6,18 +6,24 @@ from pathlib import Path
 import pytest
 
 from components.ingestion.set_aside import SetAside
+from components.lineage import ITEMS_ADD, read_pushes
+from components.metadata_store import read_store
 from pipeline import adding
-from pipeline.layout import set_aside_folder
+from pipeline.derived import push_made_of
+from pipeline.layout import metadata_file, serving_folder, set_aside_folder
+from serving.version_labels import versions_on_disk
+from tests.pipeline.recorded import RecordedRoot
 
 ROWS = [SetAside("new.csv", 2, 3, "not a number", "price", "cheap")] * 2
 
 
 def test_the_rows_are_listed_by_version(tmp_path):
-    file = adding._write(ROWS, tmp_path, Path("12"))
-    assert file == set_aside_folder(tmp_path) / "12.jsonl"
+    for version, rows in (("12", ROWS), ("13", [])):
+        adding._list(rows, adding._file(tmp_path, Path(version)))
+    [file] = set_aside_folder(tmp_path).iterdir()
+    assert file.name == "12.jsonl"
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert lines == [row._asdict() for row in ROWS]
-    assert adding._write([], tmp_path, Path("13")) is None
 
 
 def test_a_full_disk_leaves_no_part_of_the_list(tmp_path, monkeypatch):
@@ -27,5 +33,18 @@ def test_a_full_disk_leaves_no_part_of_the_list(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_text", full_disk)
     with pytest.raises(OSError, match="No space"):
-        adding._write(ROWS, tmp_path, Path("12"))
+        adding._list(ROWS, adding._file(tmp_path, Path("12")))
     assert not list(set_aside_folder(tmp_path).iterdir())
+
+
+def test_nothing_is_pushed_whose_rows_could_not_be_listed(tmp_path):
+    RecordedRoot(tmp_path).run()
+    set_aside_folder(tmp_path).write_text("in the way")
+    base = serving_folder(tmp_path) / "1"
+    with pytest.raises(FileExistsError):
+        push_made_of(
+            base, base, root=tmp_path, kind=ITEMS_ADD, details={},
+            noted=lambda version: adding._list(ROWS, adding._file(tmp_path, version)),
+        )  # fmt: skip
+    assert versions_on_disk(base.parent) == [1]
+    assert [push.version for push in read_pushes(read_store(metadata_file(tmp_path)))] == [1]

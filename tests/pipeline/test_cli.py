@@ -357,6 +357,31 @@ def test_a_run_says_which_tracking_failed(finished, tmp_path):
     assert "tracking.mlflow failed, and has a part" in result.stdout
 
 
+def test_a_page_in_another_encoding_stands_in_the_index_and_harms_no_run(finished, tmp_path):
+    folder = tmp_path / "root" / "report"
+    folder.mkdir(parents=True)
+    (folder / "notes.html").write_bytes("<p>Entwürfe</p>".encode("latin-1"))
+    result, _ = finished(outcome(tmp_path / "serving" / "debut" / "5"))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "notes" in (folder / "index.html").read_text()
+
+
+@pytest.mark.parametrize("version", ["5", None])
+def test_a_report_that_can_t_be_written_is_told_and_leaves_the_exit_code_to_the_model(
+    finished, tmp_path, version
+):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "report").write_text("in the way")
+    made = tmp_path / "serving" / "debut" / version if version else None
+    result, _ = finished(outcome(made, blessed=version is not None))
+    assert result.exit_code == (0 if version else 3), result.output
+    of = "Version 5 is pushed, but its" if version else "The run's"
+    told = result.stderr.splitlines()
+    assert told[0].startswith(f"{of} report could not be written: FileExistsError: ")
+    assert told[1].startswith(f"{of} drift for Prometheus could not be written: ")
+    assert "Report:" not in result.stdout
+
+
 def test_an_override_without_a_reason_is_bad_input(finished):
     result, _ = finished(outcome(None), "--override-gates", "  ")
     assert_one_paragraph(result, 2)

@@ -1,5 +1,7 @@
 """Promoting and going back are done by the command once more where it was killed half-way."""
 
+import re
+
 import pytest
 from click.testing import CliRunner
 
@@ -9,6 +11,7 @@ from components.metadata_store import read_store
 from pipeline import derived, going_back
 from pipeline.cli import main
 from pipeline.layout import metadata_file, serving_folder
+from pipeline.model_card import card_file
 from pipeline.versions import read_versions
 from serving.version_labels import CANARY, STABLE, read_labels, versions_on_disk, write_labels
 from tests.pipeline.recorded import RecordedRoot
@@ -94,3 +97,25 @@ def test_a_rollback_that_was_killed_is_finished_by_the_command_once_more(root, m
     assert push(root, newest).base == 1
     # The next run does not push it again.
     assert withdrawn_models(pushes(root)) == {left.model: "it sold nothing"}
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        ("", r"\Z"),  # cut off, and so as if there were none
+        (
+            '{"schema_version": "0.0.1"}',
+            r"Version (\d+) is pushed, but its model card could not be written: KeyError: .+\n\Z",
+        ),
+    ],
+)
+def test_a_version_is_pushed_whatever_the_card_of_the_one_before_it_holds(root, card, said):
+    file = card_file(root, 1)
+    file.parent.mkdir(parents=True)
+    file.write_text(card)
+    done = debut("rollback", "1", "--root", root, "--reason", "it sold nothing")
+    assert done.exit_code == 0, done.output
+    newest = versions_on_disk(serving_folder(root))[0]
+    found = re.match(said, done.stderr)
+    assert found and [*found.groups()] in ([], [str(newest)]), done.stderr
+    assert push(root, newest).base == 1
