@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import grpc
 
 from serving.asking import questions
-from serving.asking.connection import OPTIONS, Attempts, Connection
+from serving.asking.connection import Attempts, Connection
 from serving.asking.questions import Question
 
 Answer = TypeVar("Answer")
@@ -67,8 +67,8 @@ class AsyncClient(Connection):
 
     def _open(self) -> Any:
         if self._credentials is None:
-            return grpc.aio.insecure_channel(self.target, options=OPTIONS)
-        return grpc.aio.secure_channel(self.target, self._credentials, options=OPTIONS)
+            return grpc.aio.insecure_channel(self.target, options=self._options)
+        return grpc.aio.secure_channel(self.target, self._credentials, options=self._options)
 
     async def _ask(self, question: Question[Answer]) -> Answer:
         if question.settled is not None:

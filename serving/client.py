@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import grpc
 
 from serving.asking import questions
-from serving.asking.connection import OPTIONS, Attempts, Connection
+from serving.asking.connection import Attempts, Connection
 from serving.asking.questions import Question
 
 Answer = TypeVar("Answer")
@@ -70,8 +70,8 @@ class Client(Connection):
 
     def _open(self) -> Any:
         if self._credentials is None:
-            return grpc.insecure_channel(self.target, options=OPTIONS)
-        return grpc.secure_channel(self.target, self._credentials, options=OPTIONS)
+            return grpc.insecure_channel(self.target, options=self._options)
+        return grpc.secure_channel(self.target, self._credentials, options=self._options)
 
     def _ask(self, question: Question[Answer]) -> Answer:
         if question.settled is not None:

@@ -75,7 +75,7 @@ def bearer_metadata(
     if token is None:
         return ()
     _check_token(token)
-    if tls is None and not (allow_plain_token and _is_local(target)):
+    if tls is None and not (allow_plain_token and is_local(target)):
         raise BadInput(
             f"A bearer token would travel to {target} unencrypted. Connect over TLS (tls=, on the"
             " command line --tls-ca); only to this machine can allow_plain_token=True let it go."
@@ -88,7 +88,8 @@ def _check_token(token: str) -> None:
         raise BadInput("The bearer token is not one word of printable ASCII characters.")
 
 
-def _is_local(target: str) -> bool:
+def is_local(target: str) -> bool:
+    """Whether a `HOST:PORT` or `unix:PATH` can be nothing but this machine."""
     if target.startswith("unix:"):
         return True
     host = target.rpartition(":")[0].strip("[]")

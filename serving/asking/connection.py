@@ -15,12 +15,12 @@ import grpc
 from models.errors import BadInput, DebutError, Unreachable
 from serving.asking.questions import RESPONSES, STATUS, Question
 from serving.asking.wire import MESSAGES
-from serving.client_credentials import Tls, bearer_metadata
+from serving.client_credentials import Tls, bearer_metadata, is_local
 
 Answer = TypeVar("Answer")
 Self = TypeVar("Self", bound="Connection")
 
-OPTIONS = [
+_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -28,7 +28,8 @@ OPTIONS = [
     # A name that stands for several servers, as a headless service does, is asked of them in turn.
     ("grpc.lb_policy_name", "round_robin"),
 ]
-"""Options of every channel."""
+# gRPC asks the proxy of the environment for this machine too, which the proxy can't reach.
+_LOCAL_OPTIONS: list[tuple[str, int | str]] = [("grpc.enable_http_proxy", 0)]
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 1.0
@@ -77,6 +78,7 @@ class Connection(ABC):
         self._metadata = bearer_metadata(
             token, target=target, tls=tls, allow_plain_token=allow_plain_token
         )
+        self._options = _OPTIONS + (_LOCAL_OPTIONS if is_local(target) else [])
         self._channel = self._open()
         self._methods = {
             path: self._channel.unary_unary(
@@ -89,7 +91,7 @@ class Connection(ABC):
 
     @abstractmethod
     def _open(self) -> Any:
-        """The channel."""
+        """The channel, with `_options`."""
 
     def within(self: Self, timeout: float) -> Self:
         """The same client over the same connection, with another time limit for its calls.

@@ -1,5 +1,6 @@
 """The candidate is booted in a real server and asked real requests before it may be pushed."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -129,6 +130,19 @@ def test_good_model_is_blessed_and_gets_a_request_to_every_signature(good, valid
     names = [spec.signature_name for spec in asked]
     assert names.count("serving_default") == 3
     assert set(names) >= SIGNATURES
+
+
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy", "no_grpc_proxy"])
+def test_a_proxy_of_the_environment_makes_no_good_model_bad(good, validate, monkeypatch, name):
+    for other in ("NO_PROXY", "no_proxy", "no_grpc_proxy"):
+        # What is only deleted would not come back as it was: the validation sets some.
+        monkeypatch.setenv(other, "")
+        monkeypatch.delenv(other)
+    monkeypatch.setenv(name, "shop, bank")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert is_blessed(validate(good))
+    spared = os.environ[name.lower()].split(",")
+    assert spared == ["shop", "bank", "127.0.0.1", "localhost"]
 
 
 def test_model_with_truncated_weights_is_refused(good, validate, tmp_path):

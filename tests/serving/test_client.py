@@ -285,6 +285,17 @@ def test_several_servers_behind_one_name_are_asked_in_turn(connect):
         assert (first.calls - before[0], second.calls - before[1]) == (2, 2)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(connect, monkeypatch, host):
+    for name in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with ScriptedServer(ranking("a")) as server:
+        port = server.target.rpartition(":")[2]
+        with connect(f"{host}:{port}", timeout=10) as client:
+            assert client.recommend(["u"])[0].item_ids == ["a"]
+
+
 def test_asyncio_calls_wait_side_by_side():
     """The first call gets its answer only after the last one was asked."""
 
