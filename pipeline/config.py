@@ -33,6 +33,7 @@ from models.options import (
     TrainingOptions,
     TunerOptions,
 )
+from models.yaml_once import load_values
 from pipeline import beam_profiles
 from pipeline.beam_profiles import BeamRunner
 
@@ -245,7 +246,7 @@ def load_configuration(
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = load_values(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadInput(
             f"The configuration {file} can't be read ({error}). Give a YAML file in UTF-8."
@@ -259,7 +260,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _parse(text: str, setting: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return load_values(text)
     except yaml.YAMLError as error:
         raise BadInput(f"--set {setting!r}: the value is not YAML ({error}).") from error
 

@@ -93,6 +93,8 @@ def test_a_list_is_replaced_as_a_whole():
         ("training=5", r"'training' is a section"),
         ("training.steps", r"has no '='"),
         ("training.steps=[1", r"not YAML"),
+        ("data.split_salt=2024-13-45", r"not YAML \(line 1: month must be .*put quotes"),
+        ("kubeflow.tasks=[{task: a, task: b}]", r"not YAML \(line 1 says 'task' a second time"),
         ("training.steps=many", r"training.steps is 'many': .*valid integer"),
         ("training.steps=-1", r"training.steps is -1: .*greater than or equal to 0"),
         ("training.steps.now=1", r"training.steps: .*valid integer"),
@@ -158,11 +160,34 @@ def test_what_a_frozen_encoder_would_not_do_is_refused(setting):
         ("- training\n", r"mine\.yaml must hold sections"),
         ("training:\n  pace: 1\n", r"mine\.yaml: there is no option 'training\.pace'"),
         ("training: 1\n", r"mine\.yaml: 'training' is a section"),
+        (
+            "data: {pseudonym_key: KEY}\ntraining: {steps: 1}\ndata: {rating_max: 5}\n",
+            r"mine\.yaml can't be read \(line 3 says 'data' a second time; put what belongs to it",
+        ),
+        ("data:\n  path: a\n  path: b\n", r"line 3 says 'path' a second time"),
+        (
+            "data:\n  split_salt: 2024-13-45\n",
+            r"mine\.yaml can't be read \(line 2: month must be in 1\.\.12; put quotes",
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(tmp_path, text, message):
     with pytest.raises(BadInput, match=message):
         load_configuration(written(tmp_path, text))
+
+
+def test_sections_that_share_their_options_are_no_repetition(tmp_path):
+    text = """
+    kubeflow:
+      tasks:
+        - &small {task: a, cpu: 1, retries: 2}
+        - &sturdy {<<: *small, task: b, retries: 5}
+        - {<<: *sturdy, task: c}
+    """
+    tasks = load_configuration(written(tmp_path, text)).kubeflow.tasks
+    assert [(task.task, task.cpu, task.retries) for task in tasks] == [
+        ("a", 1, 2), ("b", 1, 5), ("c", 1, 5),
+    ]  # fmt: skip
 
 
 def test_a_missing_file_and_one_that_is_not_text_are_refused(tmp_path):
