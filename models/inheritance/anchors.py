@@ -146,7 +146,7 @@ def inherit(
     )
     new = np.flatnonzero((popularity == 0) & covered)
     places, weights = inherited.lists(new)
-    lent = np.bincount(places.ravel(), weights.ravel(), minlength=anchors)
+    lent = np.bincount(places.ravel(), weights.ravel(), minlength=anchors).astype(np.float32)
     return replace(inherited, reference_weight=reference_weight(lent, len(new)))
 
 

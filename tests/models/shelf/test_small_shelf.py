@@ -119,5 +119,6 @@ def test_a_later_product_inherits_by_the_scores_that_are_served(served, matrices
     assert found == pytest.approx(share(by_rounded), rel=1e-3)
     # Where the difference is seen: in a mean over users it is lost.
     scores = admission.choices.scores
+    assert scores is not None
     np.testing.assert_allclose(scores, history @ by_rounded, rtol=1e-4, atol=1e-5)
     assert np.abs(history @ exact - scores).max() > 1e-3
