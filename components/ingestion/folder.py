@@ -163,7 +163,10 @@ def _reachable(path: Path) -> Iterator[None]:
 def _span_folders(root: Path) -> list[tuple[int, Path]]:
     spans: dict[int, Path] = {}
     for folder in sorted(root.iterdir()):
-        if folder.is_dir() and (match := SPAN.fullmatch(folder.name)):
+        if not (match := SPAN.fullmatch(folder.name)):
+            continue
+        _require_target(folder)
+        if folder.is_dir():
             number = int(match[1])
             if not number:
                 raise BadInput(f"{root} holds {folder.name}. Spans count from 1: rename it.")
@@ -184,8 +187,21 @@ def _span_folders(root: Path) -> list[tuple[int, Path]]:
     return sorted(spans.items())
 
 
+def _require_target(path: Path) -> None:
+    """Refuses a link to nothing, which looks as if there were no such file."""
+    if path.is_symlink() and not path.exists():
+        raise BadInput(
+            f"{path} can't be read: it is a link to {path.readlink()}, which is not there. Put "
+            "that back, or remove the link."
+        )
+
+
 def _find(root: Path, folder: Path, table: str) -> Path | None:
-    found = [folder / (table + end) for end in _SUFFIXES if (folder / (table + end)).exists()]
+    found = []
+    for path in (folder / (table + end) for end in _SUFFIXES):
+        _require_target(path)
+        if path.exists():
+            found.append(path)
     if len(found) > 1:
         names = " and ".join(str(path.relative_to(root)) for path in found)
         raise BadInput(f"{root} holds {names}: one table, two files. Keep one of them.")

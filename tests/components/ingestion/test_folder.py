@@ -198,6 +198,21 @@ def test_file_that_may_not_be_read_is_not_called_damaged(shop):
                 open_table(folder / "items.csv", "items")
 
 
+@pytest.mark.parametrize("part", ["span-2/interactions.csv", "span-1/users.parquet", "span-3"])
+def test_a_link_to_nothing_is_not_taken_for_no_file(tmp_path, part):
+    for number in (1, 2):
+        write_shop(tmp_path / f"span-{number}")
+    (tmp_path / part).unlink(missing_ok=True)
+    (tmp_path / part).symlink_to("gone")
+    refused(tmp_path, part, "can't be read", "a link to gone", "remove the link")
+
+
+def test_a_link_to_a_file_is_that_file(shop, tmp_path):
+    (shop / "items.csv").rename(tmp_path / "elsewhere.csv")
+    (shop / "items.csv").symlink_to(tmp_path / "elsewhere.csv")
+    assert "items.csv" in {file.name for file in open_folder(shop).files}
+
+
 def test_name_of_a_folder_that_no_file_system_takes(tmp_path):
     refused(tmp_path / ("x" * 300), "can't be looked into", "File name too long")
 
