@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from components.ingestion.folder import INTERACTIONS, SPAN, DataFile, open_folder
+from components.ingestion.rows import good_records
 from components.locks import held
 from components.whole_folders import clear, written_beside
 from models.errors import BadInput
 from models.pseudonyms import MARK, pseudonym
+from pipeline.config import load_configuration
 from serving.feedback.events import Action, Event, Impression
 from serving.feedback.reading import BadLine, read_events, sealed_files
 
@@ -117,18 +119,13 @@ def _sources(span: Path) -> list[str]:
 
 def _users(files: list[DataFile], key: bytes) -> dict[str, str]:
     """Ids of the users of older spans by their pseudonyms."""
+    # The options decide on ratings and long texts, which these files do not have.
+    options = load_configuration().data.options()
     return {
         pseudonym(key, user): user
         for file in files
-        for user in _column(file, "user_id")
+        for _, (user, *_) in good_records(file, options, None)
     }  # fmt: skip
-
-
-def _column(file: DataFile, name: str) -> Iterator[str]:
-    place = file.columns.index(name)
-    for _, _, values in file.rows():
-        if values is not None and len(values) > place:
-            yield values[place]
 
 
 def _events(files: Iterable[Path]) -> Iterator[Event | BadLine]:

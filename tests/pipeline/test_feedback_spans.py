@@ -56,6 +56,14 @@ def test_purchases_become_the_next_span_and_known_users_get_their_ids_back(data,
     assert open_folder(data).span == 2
 
 
+def test_rows_that_a_run_sets_aside_name_no_user_and_stop_no_export(data, log):
+    with (data / "span-1" / "interactions.csv").open("ab") as file:
+        file.write(b'Jos\xe9,a,100\ncleo,a,yesterday\n"ben\n')
+    made = export_span(log, data, key=KEY, kinds=PURCHASES)
+    assert made.folder is not None and made.strangers == 1
+    assert [row["user_id"] for row in rows(made.folder)] == ["ann", f"hmac-sha256:{hashed('cleo')}"]
+
+
 def test_what_came_of_a_list_has_the_propensity_that_it_was_shown_with(data, tmp_path):
     folder = tmp_path / "log"
     with FeedbackLog(folder, key=KEY) as log:
