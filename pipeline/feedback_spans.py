@@ -94,11 +94,12 @@ def _export(log: Path, data: Path, key: bytes, kinds: Collection[str]) -> NewSpa
             f"{known[0].name} has ratings, and a log of clicks and purchases has none. Spans have "
             "ratings in all or in none of them."
         )
-    spans = [path for path in data.iterdir() if SPAN.fullmatch(path.name)]
-    done = {name for span in spans for name in _sources(span)}
+    spans = {int(match[1]): path for path in data.iterdir() if (match := SPAN.fullmatch(path.name))}
+    done = {name for span in spans.values() for name in _sources(span)}
     sealed = sealed_files(log)
     files = [file for file in sealed if file.name not in done]
-    target = data / f"span-{folder.span + 1}"
+    # Also after one that has no tables, or is none.
+    target = data / f"span-{max(spans) + 1}"
     clear(data)
     with written_beside(data) as hidden:
         hidden.mkdir()

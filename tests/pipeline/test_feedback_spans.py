@@ -1,6 +1,7 @@
 import csv
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -106,6 +107,14 @@ def test_nothing_counts_twice(data, log):
     made = export_span(log, data, key=KEY, kinds=PURCHASES)
     assert made.folder == data / "span-3"
     assert [row["user_id"] for row in rows(made.folder)] == ["ben"]
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
+def test_a_span_is_numbered_after_whatever_has_the_name_of_one(data, log, make):
+    make(data / "span-07")
+    made = export_span(log, data, key=KEY, kinds=PURCHASES)
+    assert made.folder == data / "span-8"
+    assert export_span(log, data, key=KEY, kinds=PURCHASES).folder is None
 
 
 def test_what_an_interrupted_export_left_is_not_seen_and_goes(data, log):
