@@ -125,6 +125,20 @@ def applicable_gates(gates: Iterable[Gate], *, by_span: bool) -> tuple[Gate, ...
     return tuple(gate for gate in gates if by_span or gate.slice not in SPAN_SLICES)
 
 
+def check_gates(gates: Iterable[Gate]) -> None:
+    """Refuse gates that nothing could pass.
+
+    Raises:
+        BadInput: a gate names a metric that is not measured.
+    """
+    unknown = sorted({gate.metric for gate in gates} - set(evaluation_metrics()))
+    if unknown:
+        raise BadInput(
+            f"gates.model names {', '.join(unknown)}, which is no metric. There are "
+            f"{', '.join(evaluation_metrics())}."
+        )
+
+
 def slice_name(values: Mapping[str, str | int]) -> str:
     """The name of a slice, given the features and values that make it."""
     parts = dict(values)
@@ -153,12 +167,7 @@ def evaluation_config(gates: Iterable[Gate], *, by_span: bool) -> tfma.EvalConfi
         BadInput: a gate names a metric that is not measured.
     """
     gates = applicable_gates(gates, by_span=by_span)
-    unknown = sorted({gate.metric for gate in gates} - set(evaluation_metrics()))
-    if unknown:
-        raise BadInput(
-            f"gates.model names {', '.join(unknown)}, which is no metric. There are "
-            f"{', '.join(evaluation_metrics())}."
-        )
+    check_gates(gates)
     specs = tfma.metrics.specs_from_metrics(
         [
             *evaluation_metrics().values(),

@@ -32,6 +32,7 @@ from models.tracking import require_installed
 from pipeline.abandoned import clear_abandoned
 from pipeline.after_push import told_where_it_fails
 from pipeline.config import Configuration
+from pipeline.evaluation import applicable_gates, check_gates
 from pipeline.layout import SAMPLE, artifacts_folder, metadata_file, serving_folder
 from pipeline.model_card import write_card
 from pipeline.outcome import Outcome, read_outcome
@@ -76,30 +77,31 @@ def run_pipeline(
 def define_pipeline(config: Configuration, root: Path, override: str = "") -> tfx.dsl.Pipeline:
     """Check the inputs and build the graph over the folders of a root, which is made.
 
-    An encoder from scratch is trained here, unless the root has it.
+    An encoder from scratch is trained here, unless the root has it, once all else is checked.
 
     Raises:
-        BadInput: the data folder, the encoder or the rules can't be used, the encoder has fewer
-            layers than are asked for, or a library for tracking is missing.
+        BadInput: the data folder, the encoder, the rules or a gate can't be used, the encoder has
+            fewer layers than are asked for, or a key or a library for tracking is missing.
     """
     data = Path(config.data.path) if config.data.path else SAMPLE
     folder = open_folder(data)
+    by_span = len(folder.spans) > 1
     require_installed(config.tracking)
+    check_gates(applicable_gates(config.gates.model, by_span=by_span))
+    rules = read_rules(Path(config.rules.file)) if config.rules.file else None
+    data_fingerprint = fingerprint(folder, read_pseudonym_key(config.data))
     root = root.resolve()
     config = with_own_encoder(config, folder, root)
     encoder = open_encoder(config.encoder.name)
-    check_depth(encoder, config.encoder, config.compression)
+    check_depth(encoder.num_layers, config.encoder, config.compression)
     root.mkdir(parents=True, exist_ok=True)
     return create_pipeline(
         config,
         data=str(data.resolve()),
-        fingerprints=Fingerprints(
-            data=fingerprint(folder, read_pseudonym_key(config.data)),
-            encoder=encoder.fingerprint(),
-        ),
+        fingerprints=Fingerprints(data=data_fingerprint, encoder=encoder.fingerprint()),
         places=places(root),
-        by_span=len(folder.spans) > 1,
-        rules=read_rules(Path(config.rules.file)) if config.rules.file else None,
+        by_span=by_span,
+        rules=rules,
         exceptions=Exceptions(override=override, withdrawn=_withdrawn(metadata_file(root))),
     )
 

@@ -17,6 +17,7 @@ from components.ingestion.folder import ITEMS, USERS, DataFolder
 from components.ingestion.rows import good_records
 from components.whole_folders import clear, written_beside
 from models import features
+from models.encoders.depth import check_depth
 from models.encoders.folder import SCRATCH
 from models.encoders.scratch.encoder import train_encoder
 from models.errors import BadInput
@@ -34,9 +35,13 @@ def with_own_encoder(config: Configuration, data: DataFolder, root: Path) -> Con
         config: of the run.
         data: whose products and users are read.
         root: under which the encoder is kept.
+
+    Raises:
+        BadInput: more of its layers are asked for than it is to have, or there are no texts.
     """
     if config.encoder.name != SCRATCH:
         return config
+    check_depth(config.scratch.layers, config.encoder, config.compression)
     texts = _texts(config, data)
     options, max_tokens, seed = config.scratch, config.features.max_tokens, config.training.seed
     facts = f"{options.model_dump_json()} {max_tokens} {seed}\n"

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from models.encoders.folder import EncoderFolder
 from models.errors import BadInput
 from models.options import Adaptation, CompressionOptions, EncoderOptions
 
 
-def check_depth(
-    folder: EncoderFolder, encoder: EncoderOptions, compression: CompressionOptions
-) -> None:
+def check_depth(available: int, encoder: EncoderOptions, compression: CompressionOptions) -> None:
     """Refuse, before anything is computed, what the Trainer could not do with this encoder.
+
+    Args:
+        available: layers that it has.
+        encoder: what is fine-tuned of it.
+        compression: what is kept of it.
 
     Raises:
         BadInput: there are not so many layers, or prefixes are asked for in some layers only.
     """
-    check_trained(folder.num_layers, encoder.trainable_layers, encoder.adaptation)
+    check_trained(available, encoder.trainable_layers, encoder.adaptation)
     if compression.student == "layers":
-        check_kept(folder.num_layers, compression.layers)
+        check_kept(available, compression.layers)
 
 
 def check_trained(available: int, trainable_layers: int, adaptation: Adaptation) -> None:

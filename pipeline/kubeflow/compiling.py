@@ -82,7 +82,7 @@ def _encoder_fingerprint(config: Configuration) -> str:
     if name != PACKAGED and not Path(name).expanduser().is_dir():
         return ""
     folder = open_encoder(name)
-    check_depth(folder, config.encoder, config.compression)
+    check_depth(folder.num_layers, config.encoder, config.compression)
     return folder.fingerprint()
 
 

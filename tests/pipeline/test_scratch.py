@@ -7,8 +7,10 @@ import pytest
 from components.ingestion.folder import open_folder
 from models.encoders.folder import open_encoder
 from models.errors import BadInput
+from pipeline import scratch
 from pipeline.config import load_configuration
 from pipeline.kubeflow.compiling import compile_pipeline
+from pipeline.runner import define_pipeline
 from pipeline.scratch import with_own_encoder
 
 SETTINGS = [
@@ -69,6 +71,26 @@ def test_what_a_killed_run_left_half_trained_goes_with_the_next(made, tmp_path):
     left.mkdir(parents=True)
     made(write(tmp_path / "shop"))
     assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("data.pseudonym_key=NOT_SET", "variable NOT_SET, which is not set"),
+        (
+            "gates.model=[{metric: recal, slice: new, direction: higher, bound: 0, tolerance: 0}]",
+            "gates.model names recal",
+        ),
+        ("rules.file=nowhere.yaml", "nowhere.yaml can't be read"),
+        ("encoder.trainable_layers=2", "trainable_layers is 2; this encoder has 1 layers"),
+    ],
+)
+def test_it_is_trained_last_of_all_that_may_be_refused(tmp_path, monkeypatch, setting, says):
+    monkeypatch.setattr(scratch, "train_encoder", lambda *_, **__: pytest.fail("It was trained."))
+    write(tmp_path / "shop")
+    config = load_configuration(None, [*SETTINGS, setting], data=tmp_path / "shop")
+    with pytest.raises(BadInput, match=says):
+        define_pipeline(config, tmp_path / "root")
 
 
 def test_another_encoder_is_left_alone(tmp_path):
