@@ -26,7 +26,7 @@ from components.ingestion.newcomers import read_products
 from models.errors import DebutError
 from models.products import Product
 from pipeline.commands.terminal import open_console
-from pipeline.layout import SAMPLE, metadata_file, serving_folder
+from pipeline.layout import SAMPLE, serving_folder
 from pipeline.newest import newest_version
 from pipeline.pushed import read_terms
 from serving.client import Client
@@ -75,7 +75,7 @@ def items(root: Path, products: int) -> None:
 
 def _made_up(root: Path, count: int) -> list[Product]:
     """Products of the sample, each with half of the words of another one."""
-    options = read_terms(metadata_file(root.resolve())).options
+    options = read_terms(root, newest_version(serving_folder(root))).options
     [file] = [path for path in SAMPLE.iterdir() if path.name.split(".")[0] == ITEMS]
     known, _ = read_products(open_table(file, ITEMS), options)
     rng = random.Random(0)

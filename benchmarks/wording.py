@@ -14,6 +14,7 @@ import click
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers ops of the graph)
 
+from components.catalogue.update import DataTerms
 from components.ingestion.folder import ITEMS, open_folder
 from components.ingestion.newcomers import read_products
 from models.debiasing.wording import wording_shifts
@@ -22,7 +23,7 @@ from models.products import Product
 from models.shelf.admission import Admission
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
-from pipeline.layout import SAMPLE, metadata_file, serving_folder
+from pipeline.layout import SAMPLE, serving_folder
 from pipeline.newest import newest_version
 from pipeline.pushed import read_terms
 
@@ -50,7 +51,7 @@ def wording(root: Path, data: Path, words: tuple[str, ...], bound: float, produc
     version = newest_version(serving_folder(root))
     with console.status("Scoring"):
         model = tf.saved_model.load(str(version))
-        chosen = _new_products(model, root, data, products)
+        chosen = _new_products(model, read_terms(root, version), data, products)
         shifts = wording_shifts(model, Admission.load(version), chosen, words or DEMOGRAPHIC)
     table = new_table("word", "mean shift", "up or down", "most of a product", "its title",
                       numbers_from=1)  # fmt: skip
@@ -69,10 +70,11 @@ def wording(root: Path, data: Path, words: tuple[str, ...], bound: float, produc
     console.print(f"No word moves scores by more than {bound:g} on average.")
 
 
-def _new_products(model: object, root: Path, data: Path, count: int) -> list[Product]:
-    options = read_terms(metadata_file(root.resolve())).options
+def _new_products(model: object, terms: DataTerms, data: Path, count: int) -> list[Product]:
     files = [file for file in open_folder(data).files if file.table == ITEMS]
-    described = {item.item: item for file in files for item in read_products(file, options)[0]}
+    described = {
+        item.item: item for file in files for item in read_products(file, terms.options)[0]
+    }
     shelf = model._shelf  # type: ignore[attr-defined]
     ids = shelf.item_id.numpy()[shelf.is_new.numpy()].tolist()
     new = [described[item.decode()] for item in ids if item.decode() in described]

@@ -13,7 +13,7 @@ from components.shelf_change import Check
 from components.whole_folders import write_at_once
 from pipeline.candidate import Candidate
 from pipeline.changing import Made, push_changed
-from pipeline.layout import metadata_file, set_aside_folder
+from pipeline.layout import set_aside_folder
 from pipeline.pushed import read_terms
 
 
@@ -47,8 +47,7 @@ def change_items(candidate: Candidate, change: Change, *, beam_args: Sequence[st
 
     def changed(base: Path, made: Path) -> tuple[Updated, Check]:
         return update(
-            base, change, read_terms(metadata_file(candidate.root.resolve())), candidate=made,
-            beam_args=beam_args,
+            base, change, read_terms(candidate.root, base), candidate=made, beam_args=beam_args
         )  # fmt: skip
 
     made, updated = push_changed(

@@ -126,7 +126,7 @@ def run_catalogue_pipeline(
         return create_catalogue_pipeline(
             change,
             base=str(base),
-            terms=read_terms(metadata_file(root.resolve())),
+            terms=read_terms(root, base),
             push=push,
             places=found,
             beam_args=beam_args,

@@ -778,7 +778,8 @@ class TestItems:
         )
         # And whatever comes next finds the run that trained the model.
         assert [one["base"] for one in pushed_versions(root)[:1]] == [int(base.name)]
-        assert read_terms(root / "metadata.sqlite") == read_terms(place.root / "metadata.sqlite")
+        trained = min(serving_folder(root).iterdir())
+        assert read_terms(root, version) == read_terms(place.root, trained)
 
     def test_many_products_are_described_by_beam_with_the_options_given(
         self, place, first, tmp_path, monkeypatch

@@ -40,7 +40,7 @@ def test_metrics_terms_and_drift_are_those_that_the_runs_left(root):
     newest, oldest = read_versions(root)
     assert newest.metrics[f"{ERROR} overall"] == 0.5
     assert oldest.metrics[f"{ERROR} overall"] == 0.25
-    terms = read_terms(metadata_file(root))
+    terms = read_terms(root, serving_folder(root) / "2")
     assert terms.scale == (1, 5, False)
     drift = read_drift(newest_run(metadata_file(root)))
     assert drift.since == "run-1"
@@ -83,9 +83,16 @@ def test_drift_compares_no_ratings_with_an_evaluation_that_was_removed(root):
 
 
 def test_changing_items_names_what_is_gone_of_the_run_behind_the_model(root):
-    gone(root, "DataFolderExampleGen")
-    with pytest.raises(BadInput, match=r"quarantine/2 is gone.*enable_cache=false"):
-        read_terms(metadata_file(root))
+    gone(root, "DataFolderExampleGen/quarantine/1")
+    with pytest.raises(BadInput, match=r"quarantine/1 is gone.*enable_cache=false"):
+        read_terms(root, serving_folder(root) / "1")
+    # Nor is another run asked in its place.
+    assert read_terms(root, serving_folder(root) / "2").scale == (1, 5, False)
+
+
+def test_changing_a_version_that_nothing_is_recorded_of_says_what_helps(root):
+    with pytest.raises(BadInput, match=r"no run behind version 3, .*`debut run`.*`debut rollback`"):
+        read_terms(root, serving_folder(root) / "3")
 
 
 def test_a_run_whose_cache_names_what_is_gone_says_how_to_run_without_it(root):
@@ -99,7 +106,7 @@ def test_a_root_that_was_moved_is_told_from_one_that_tells_nothing(root, tmp_pat
     assert [version.version for version in read_versions(moved)] == [2, 1]
     assert read_drift(newest_run(metadata_file(moved))).ratings is None
     with pytest.raises(BadInput, match="the root was moved"):
-        read_terms(metadata_file(moved))
+        read_terms(moved, serving_folder(moved) / "2")
 
 
 @pytest.mark.parametrize(

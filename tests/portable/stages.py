@@ -22,7 +22,7 @@ from components.ingestion.executor import Executor as IngestionExecutor
 from components.ingestion.folder import ITEMS, open_table
 from components.ingestion.newcomers import read_products
 from models.shelf.sparse_arrays import to_arrays
-from pipeline.layout import metadata_file, serving_folder
+from pipeline.layout import serving_folder
 from pipeline.newest import newest_version
 from pipeline.pushed import read_terms
 from tests.end_to_end.metadata import NewestRun
@@ -56,10 +56,10 @@ def rerun(root: Path, output: Path, node: str, beam_args: list[str]) -> None:
 
 def describe(root: Path, output: Path, items: Path, beam_args: list[str]) -> None:
     """Have the pushed model describe the products of a file."""
-    options = read_terms(metadata_file(root)).options
+    version = newest_version(serving_folder(root))
+    options = read_terms(root, version).options
     products, _ = read_products(open_table(items, ITEMS), options)
     vars(beam_describing)["_BATCH"] = _PRODUCTS_IN_A_BATCH
-    version = newest_version(serving_folder(root))
     columns: dict[str, Any] = beam_describing.describe_by_beam(
         version, products, beam_args, place=output
     )._asdict()
