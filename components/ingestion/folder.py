@@ -267,11 +267,6 @@ def _check_types(types: dict[str, pa.DataType], *, name: str) -> None:
                 f"Column {column} of {name} is of type {kind}. Ids must be text or integers: "
                 "convert the column."
             )
-        if not parquet_table.has_known_zone(kind):
-            raise BadInput(
-                f"Column {column} of {name} is of type {kind}, whose time zone has no such name. "
-                "Convert the column to UTC."
-            )
         if not parquet_table.is_scalar(kind):
             raise BadInput(
                 f"Column {column} of {name} is of type {kind}, which has no text form. Convert "

@@ -1,7 +1,8 @@
 """Reads a Parquet file as rows of text, the way the same data would stand in a csv file.
 
 So one set of rules validates both. Integers become their decimal text, nulls become empty text,
-times outside the years 1 to 9999 their unix seconds.
+times outside the years 1 to 9999 their unix seconds. Times have the offset of their zone, or that
+of UTC where Python knows no zone of the name, as of `Z`.
 """
 
 from collections.abc import Iterator
@@ -39,17 +40,6 @@ def is_scalar(kind: pa.DataType) -> bool:
         pa.types.is_timestamp,
     )
     return is_id(kind) or any(of_kind(kind) for of_kind in known)
-
-
-def has_known_zone(kind: pa.DataType) -> bool:
-    """Tells whether values of this type, where they are times, can be read with their zone."""
-    if not pa.types.is_timestamp(kind) or kind.tz is None:
-        return True
-    try:
-        pa.scalar(0, kind).as_py()
-    except KeyError:  # pytz's error for a name that it does not know is one
-        return False
-    return True
 
 
 def row_groups(path: str) -> int:
@@ -94,6 +84,8 @@ def _texts(column: pa.Array) -> list[str]:
         # As bytes, because Arrow does not promise that text is UTF-8.
         values = column.cast(pa.large_binary()).to_pylist()
         return ["" if v is None else v.decode("utf-8", "surrogateescape") for v in values]
+    if pa.types.is_timestamp(column.type) and not _has_known_zone(column.type):
+        column = column.cast(pa.timestamp(column.type.unit, "UTC"))
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
         # Python's times end at microseconds. A cast of a coarser unit could wrap around.
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
@@ -101,6 +93,16 @@ def _texts(column: pa.Array) -> list[str]:
         return [_text(value) for value in column.to_pylist()]
     except (OverflowError, ValueError):  # a time outside the years 1 to 9999
         return [_time_text(time) for time in column]
+
+
+def _has_known_zone(kind: pa.DataType) -> bool:
+    if kind.tz is None:
+        return True
+    try:
+        pa.scalar(0, kind).as_py()
+    except KeyError:  # pytz's error for a name that it does not know is one
+        return False
+    return True
 
 
 def _text(value: object) -> str:

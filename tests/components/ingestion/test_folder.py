@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from components.ingestion.folder import fingerprint, open_folder, open_table
@@ -142,18 +140,6 @@ def test_parquet_types_that_have_no_text(shop):
     frame = pd.DataFrame({"item_id": [1, 2], "title": ["a", "b"], "tags": [["x"], ["y"]]})
     frame.to_parquet(shop / "items.parquet")
     refused(shop, "tags", "list")
-
-
-def test_parquet_times_in_a_zone_that_nobody_knows(shop):
-    (shop / "items.csv").unlink()
-    for zone, is_known in (("Europe/Berlin", True), ("+01:00", True), ("Mars/Olympus", False)):
-        times = pa.array([0, 1], pa.timestamp("s", zone))
-        table = pa.table({"item_id": ["a", "b"], "title": ["a", "b"], "since": times})
-        pq.write_table(table, shop / "items.parquet")
-        if is_known:
-            open_folder(shop)
-        else:
-            refused(shop, "since", "Mars/Olympus", "UTC")
 
 
 @contextmanager

@@ -63,12 +63,22 @@ def test_parquet_csv_and_gzip_give_the_same_records(folders):
     assert plain[-1] == ("interactions", 3, ("009", ("8", 90000, 4.0, 0.0)))
 
 
-def test_times_with_a_zone_and_below_a_microsecond(tmp_path):
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [
+        ("Europe/Berlin", "1970-01-01T02:00:00+01:00"),
+        ("+01:00", "1970-01-01T02:00:00+01:00"),
+        ("Z", "1970-01-01T01:00:00+00:00"),
+        ("Mars/Olympus", "1970-01-01T01:00:00+00:00"),
+    ],
+)
+def test_times_with_a_zone_and_below_a_microsecond(tmp_path, zone, text):
     path = str(tmp_path / "t.parquet")
-    zoned = pa.array([3600 * 10**9 + 1], pa.timestamp("ns", "Europe/Berlin"))
+    zoned = pa.array([3600 * 10**9 + 1, None], pa.timestamp("ns", zone))
     pq.write_table(pa.table({"t": zoned}), path, version="2.6")
-    header, row = read_parquet(path)
-    assert header.fields == ["t"] and row.fields == ["1970-01-01T02:00:00+01:00"]
+    header, *rows = read_parquet(path)
+    assert header.fields == ["t"] and [row.fields for row in rows] == [[text], [""]]
+    assert parse_timestamp(text) == 3600
 
 
 SECONDS_AS_MILLISECONDS = 1_718_007_300_000  # year 56411 where they are read as seconds
@@ -80,6 +90,7 @@ SECONDS_AS_MILLISECONDS = 1_718_007_300_000  # year 56411 where they are read as
         (pa.timestamp("ms"), SECONDS_AS_MILLISECONDS * 1000),
         (pa.timestamp("us"), SECONDS_AS_MILLISECONDS * 10**6),
         (pa.timestamp("ms", "Europe/Berlin"), SECONDS_AS_MILLISECONDS * 1000),
+        (pa.timestamp("ms", "Z"), SECONDS_AS_MILLISECONDS * 1000),
         # As microseconds in 64 bits it would wrap around to the 2nd of January 1970.
         (pa.timestamp("ms"), 86400 * 1000 + 2**61),
         (pa.timestamp("ms"), -(2**62)),
