@@ -21,7 +21,10 @@ MAX_ID_LENGTH: Final = 256
 END_OF_TIME: Final = 4_102_444_800  # 2100-01-01: what lies beyond is in milliseconds, not seconds
 _MAX_FLOAT32: Final = 3.4028234e38
 _MIN_FLOAT32: Final = 1.1754944e-38  # above 0
-_WORDS: Final = {"true": True, "1": True, "false": False, "0": False}
+# pandas makes floating point of flags with gaps.
+_TRUE: Final = ("true", "1", "1.0")
+_FALSE: Final = ("false", "0", "0.0")
+_WORDS: Final = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
 
 # Reasons. They are shown to people as they stand.
 COLUMN_COUNT: Final = "wrong number of columns"

@@ -63,7 +63,16 @@ def test_item_with_further_columns_in_its_description():
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("true", True), ("FALSE", False), (" 1", True), ("0", False), ("", None), (" ", None)],
+    [
+        ("true", True),
+        ("FALSE", False),
+        (" 1", True),
+        ("0", False),
+        ("1.0", True),
+        ("0.0", False),
+        ("", None),
+        (" ", None),
+    ],
 )
 def test_item_says_whether_it_is_available_or_nothing(value, expected):
     parse = parser("items", ("item_id", "title", "available"))
