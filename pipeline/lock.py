@@ -16,6 +16,7 @@ from models.errors import BadInput
 
 _RUN: Final = ".run.lock"
 _ITEMS: Final = "items.lock"
+_WILDCARDS: Final = frozenset("*?[\\")
 
 
 def alone(root: Path, *, waiting: Callable[[], None] | None = None) -> AbstractContextManager[None]:
@@ -27,8 +28,10 @@ def alone(root: Path, *, waiting: Callable[[], None] | None = None) -> AbstractC
             refuse instead.
 
     Raises:
-        BadInput: on entering, the folder can't be written or another run is under way.
+        BadInput: the folder's path has wildcards; on entering, it can't be written or another run
+            is under way.
     """
+    _refuse_wildcards(root)
 
     def refuse() -> None:
         raise BadInput(
@@ -37,6 +40,16 @@ def alone(root: Path, *, waiting: Callable[[], None] | None = None) -> AbstractC
         )
 
     return held(root / _RUN, busy=waiting or refuse)
+
+
+def _refuse_wildcards(root: Path) -> None:
+    """Beam and TensorFlow take paths of artifacts for patterns, and find other files or none."""
+    path = str(root.resolve())
+    if found := sorted(_WILDCARDS & set(path)):
+        raise BadInput(
+            f"The path of the root, {path}, has {' and '.join(found)}, which the libraries of a "
+            "run take for a pattern of file names. Give --root a path without."
+        )
 
 
 def one_at_a_time(root: Path, waiting: Callable[[], None]) -> AbstractContextManager[None]:

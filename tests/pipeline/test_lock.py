@@ -48,6 +48,14 @@ def test_a_second_run_is_refused_and_a_scheduled_one_is_told_that_it_waits(tmp_p
         pass
 
 
+@pytest.mark.parametrize("name", ["a*", "a?", "shop [1]", "a\\b"])
+def test_a_root_whose_path_is_a_pattern_is_refused_before_it_is_made(tmp_path, name):
+    root = tmp_path / name / "runs"
+    with pytest.raises(BadInput, match=r"for a pattern of file names. Give --root"), alone(root):
+        pass
+    assert not root.parent.exists()
+
+
 def test_a_root_that_cannot_be_written_is_bad_input(tmp_path):
     (tmp_path / "file").write_text("")
     root = tmp_path / "file" / "root"
