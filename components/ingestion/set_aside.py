@@ -11,6 +11,7 @@ from components.ingestion import text
 from components.ingestion.folder import DataFile
 from components.ingestion.options import DataOptions
 from components.ingestion.rows import UNKNOWN_ITEM, Record, RowFault, RowParser
+from components.ingestion.summary import FIRST_ROWS
 from models.errors import BadInput
 
 
@@ -104,6 +105,12 @@ def _check_share(
 
 
 def _unknown(set_aside: list[SetAside]) -> str:
-    ids = [row.value for row in set_aside if row.reason == UNKNOWN_ITEM]
-    named = ", ".join(dict.fromkeys(ids))[:200]
-    return f" Items the model does not know: {named}." if ids else ""
+    unknown = [row for row in set_aside if row.reason == UNKNOWN_ITEM]
+    if not unknown:
+        return ""
+    if named := ", ".join(dict.fromkeys(row.value for row in unknown if row.value))[:200]:
+        return f" Items the model does not know: {named}."
+    # What may be a user id is not shown.
+    rows = ", ".join(str(row.row) for row in unknown[:FIRST_ROWS])
+    more = ", …" if len(unknown) > FIRST_ROWS else ""
+    return f" The model does not know the items of rows {rows}{more}."

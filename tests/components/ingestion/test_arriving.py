@@ -80,3 +80,13 @@ def test_first_interactions_without_the_ratings_of_the_run_are_refused(tmp_path)
     file = table(tmp_path, INTERACTIONS, "user_id,item_id,timestamp", "ann,a,1600000000")
     with pytest.raises(BadInput, match="has no column rating"):
         read_support(file, options=data_options(), scale=STARS, catalogue={"a"}, pseudonym_key=None)
+
+
+def test_unknown_items_beside_users_that_must_not_be_shown_are_told_by_their_rows(tmp_path):
+    lines = ["ann,a,1600000000", *(f"ann,x{number},1600000000" for number in range(12))]
+    file = table(tmp_path, INTERACTIONS, "user_id,item_id,timestamp", *lines)
+    options = data_options(max_quarantined_share=0.1)
+    scale = RatingScale(1, 1, is_implicit=True)
+    with pytest.raises(BadInput, match=r"the items of rows 2, 3, 4, 5, 6, …\. Mend them") as caught:
+        read_support(file, options=options, scale=scale, catalogue={"a"}, pseudonym_key=b"key")
+    assert "ann" not in str(caught.value) and "x1" not in str(caught.value)
