@@ -52,7 +52,7 @@ Folder = Annotated[str, AfterValidator(_no_uri)]
 
 
 class _Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class EncoderOptions(_Options):

@@ -41,7 +41,7 @@ DEFAULT_FILE: Final = Path(__file__).parent / "default.yaml"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class RunOptions(_Section):

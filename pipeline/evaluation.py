@@ -7,7 +7,7 @@ saw, which is the question a shop asks about its new products.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -125,11 +125,11 @@ def applicable_gates(gates: Iterable[Gate], *, by_span: bool) -> tuple[Gate, ...
     return tuple(gate for gate in gates if by_span or gate.slice not in SPAN_SLICES)
 
 
-def check_gates(gates: Iterable[Gate]) -> None:
+def check_gates(gates: Sequence[Gate]) -> None:
     """Refuse gates that nothing could pass.
 
     Raises:
-        BadInput: a gate names a metric that is not measured.
+        BadInput: a gate names a metric that is not measured, or one that says nothing of its slice.
     """
     unknown = sorted({gate.metric for gate in gates} - set(evaluation_metrics()))
     if unknown:
@@ -137,6 +137,13 @@ def check_gates(gates: Iterable[Gate]) -> None:
             f"gates.model names {', '.join(unknown)}, which is no metric. There are "
             f"{', '.join(evaluation_metrics())}."
         )
+    for gate in gates:
+        if not says_something(gate.metric, gate.slice):
+            raise BadInput(
+                f"gates.model has {gate.metric} on slice {gate.slice}, of which it says nothing, "
+                "for it ranks new items alone. Name a slice of new items, or "
+                f"{gate.metric.removeprefix(COLD)}."
+            )
 
 
 def slice_name(values: Mapping[str, str | int]) -> str:
@@ -164,7 +171,7 @@ def evaluation_config(gates: Iterable[Gate], *, by_span: bool) -> tfma.EvalConfi
         by_span: whether the data has an earlier span than the latest.
 
     Raises:
-        BadInput: a gate names a metric that is not measured.
+        BadInput: as `check_gates`.
     """
     gates = applicable_gates(gates, by_span=by_span)
     check_gates(gates)

@@ -4,24 +4,21 @@ There are no defaults here. Every value comes from the configuration file, where
 """
 
 import os
-from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.errors import BadInput
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-
 
 class DataOptions(BaseModel):
     """How a data folder is validated, split and rendered."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    rating_min: Finite | None = Field(
+    rating_min: float | None = Field(
         description="Lowest value of the rating scale, mapped to 0; null takes it from the data."
     )
-    rating_max: Finite | None = Field(
+    rating_max: float | None = Field(
         description="Highest value of the rating scale, mapped to 1; null takes it from the data."
     )
     history_length: int = Field(

@@ -76,9 +76,13 @@ def test_values_of_settings_are_yaml(setting, section, key, value):
     assert getattr(getattr(config, section), key) == value
 
 
+def one_gate(*, bound="1", tolerance="0"):
+    values = f"slice: new, direction: lower, bound: {bound}, tolerance: {tolerance}"
+    return f"gates.model=[{{metric: squared_error, {values}}}]"
+
+
 def test_a_list_is_replaced_as_a_whole():
-    gate = "{metric: squared_error, slice: new, direction: lower, bound: 1, tolerance: 0}"
-    [only] = load_configuration(settings=[f"gates.model=[{gate}]"]).gates.model
+    [only] = load_configuration(settings=[one_gate()]).gates.model
     assert (only.slice, only.bound) == ("new", 1.0)
 
 
@@ -119,6 +123,11 @@ def test_a_list_is_replaced_as_a_whole():
         ("tuner.trials=0", r"tuner.trials is 0"),
         ("training.seed=-1", r"training.seed is -1"),
         (f"training.seed={2**32}", r"training.seed is 4294967296"),
+        ("gates.drift=.nan", r"gates.drift is nan: .*finite"),
+        ("training.learning_rate=.inf", r"training.learning_rate is inf: .*finite"),
+        ("explore.optimism=.inf", r"explore.optimism is inf: .*finite"),
+        (one_gate(bound=".nan"), r"gates.model.0.bound is nan: .*finite"),
+        (one_gate(tolerance=".inf"), r"gates.model.0.tolerance is inf: .*finite"),
         ("gates.model=[]", r"gates.model: .*at least 1"),
         ("gates.model=[{metric: x}]", r"gates.model.0.slice: Field required"),
     ],

@@ -173,6 +173,11 @@ def test_a_gate_on_an_unknown_metric_is_named():
         evaluation_config([gate("overall", metric="recall_at_21")], by_span=False)
 
 
+def test_a_gate_on_a_metric_that_says_nothing_of_its_slice_is_refused():
+    with pytest.raises(BadInput, match=r"cold_recall_at_20 .* slice seen, .* or recall_at_20\."):
+        evaluation_config([gate("seen", metric="cold_recall_at_20")], by_span=False)
+
+
 @pytest.mark.parametrize("as_in_proto", [True, False])
 @pytest.mark.parametrize("by_span", [True, False])
 def test_gates_are_read_back_from_what_ml_metadata_notes_of_them(by_span, as_in_proto):
