@@ -10,6 +10,7 @@ import csv
 import gzip
 import hashlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -80,7 +81,8 @@ def demo(root: Path) -> None:
         soft_wrap=True,
     )
     command = os.path.relpath(Path(sys.executable).parent / "debut")
-    console.print(f"Serve the model: {command} serve --root {root}", soft_wrap=True)
+    at = shlex.quote(str(root))
+    console.print(f"Serve the model: {command} serve --root {at}", soft_wrap=True)
 
 
 def read_sample(folder: Path) -> Sample:

@@ -6,6 +6,7 @@ that polls follows, version numbers never go back, and what was served when stay
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,7 +63,7 @@ def roll_back(root: Path, version: str, *, reason: str, newest: int | None = Non
         known = ", ".join(map(str, versions_on_disk(serving)))
         raise BadInput(
             f"There is no version {version!r} under {serving}. There are {known}; "
-            f"`debut versions --root {root}` says what they are."
+            f"`debut versions --root {shlex.quote(str(root))}` says what they are."
         )
     labels = read_labels(serving)
     if base == served and labels[STABLE] == int(version):

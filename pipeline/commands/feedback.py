@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -64,4 +65,4 @@ def export(log: Path, data: Path, key: str, kinds: tuple[str, ...]) -> None:
     click.echo(f"{counts} written, {made.strangers:,} users are new.")
     if made.bad_lines:
         click.echo(f"{made.bad_lines:,} lines set aside, see {made.folder / BAD_LINES}.")
-    click.echo(f"Made {made.folder}; `debut run --data {data}` trains on it.")
+    click.echo(f"Made {made.folder}; `debut run --data {shlex.quote(str(data))}` trains on it.")

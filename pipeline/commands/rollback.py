@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -37,7 +38,7 @@ def rollback(version: str, root: Path, reason: str) -> None:
     if done.has_dates:
         click.echo(
             "The dates of its rules are as of when that version was made; `debut items refresh "
-            f"--root {root}` takes up today's."
+            f"--root {shlex.quote(str(root))}` takes up today's."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -55,13 +56,14 @@ def print_summary(console: Console, outcome: Outcome, *, report: Path | None, ro
 
 
 def _pushed(outcome: Outcome, version: str, root: Path) -> str:
+    at = f"--root {shlex.quote(str(root))}"
     if since := outcome.explain_repeat():
         if outcome.later:
-            return f"{since}; `debut versions --root {root}`."
-        return f"{since}; `debut serve --root {root}` serves it."
-    canary = f" as the canary; `debut promote --root {root}` makes it stable"
+            return f"{since}; `debut versions {at}`."
+        return f"{since}; `debut serve {at}` serves it."
+    canary = f" as the canary; `debut promote {at}` makes it stable"
     what = canary if outcome.label == CANARY else ""
-    return f"Pushed version {version}{what}; `debut serve --root {root}` serves it."
+    return f"Pushed version {version}{what}; `debut serve {at}` serves it."
 
 
 def _data_lines(summary: IngestionSummary) -> list[str]:

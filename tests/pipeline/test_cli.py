@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,8 @@ from models.rules import RuleCount, Rules
 from pipeline import demo
 from pipeline.cli import main
 from pipeline.commands.failures import describe
+from pipeline.commands.summary import print_summary
+from pipeline.commands.terminal import open_console
 from pipeline.config import load_configuration
 from pipeline.kubeflow import compiling
 from pipeline.layout import SAMPLE, serving_folder
@@ -332,6 +335,41 @@ def finished(tmp_path, monkeypatch):
         return result, seen[0] if seen else None
 
     return run
+
+
+def suggested(text):
+    """The commands in a text, each as a shell takes it."""
+    return [shlex.split(line) for line in re.findall(r"`(debut [^`]+ --root [^`]+)`", text)]
+
+
+def test_a_suggested_command_can_be_given_as_it_stands_whatever_the_root_is_called(tmp_path):
+    root = tmp_path / "my shop's"
+    for number in ("1", "2"):
+        version = root / "serving" / "debut" / number
+        version.mkdir(parents=True)
+        (version / "saved_model.pb").write_bytes(b"graph")
+        Rules.model_validate({"dates": [{"items": ["a"], "last": "2026-12-24"}]}).save(version)
+    told = debut("rollback", "7", "--root", root, "--reason", "it sold out").stderr
+    assert suggested(told) == [["debut", "versions", "--root", str(root)]]
+    told = debut("rollback", "1", "--root", root, "--reason", "it sold out").stdout
+    assert suggested(told) == [["debut", "items", "refresh", "--root", str(root)]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "commands"),
+    [
+        ({}, ["serve"]),
+        ({"label": "canary"}, ["promote", "serve"]),
+        ({"is_repeat": True}, ["serve"]),
+        ({"is_repeat": True, "served": "6"}, ["versions"]),
+    ],
+)
+def test_what_a_run_suggests_can_be_given_as_it_stands(tmp_path, capsys, changes, commands):
+    root = tmp_path / "my shop's"
+    made = outcome(root / "serving" / "debut" / "5", **changes)
+    print_summary(open_console(), made, report=None, root=root)
+    expected = [["debut", command, "--root", str(root)] for command in commands]
+    assert suggested(capsys.readouterr().out) == expected
 
 
 def test_a_rollback_says_that_the_dates_of_its_rules_are_those_of_then(tmp_path):

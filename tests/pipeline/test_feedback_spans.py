@@ -1,6 +1,7 @@
 import csv
 import gzip
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ PURCHASES = ("purchase",)
 
 @pytest.fixture
 def data(tmp_path):
-    span = tmp_path / "shop" / "span-1"
+    span = tmp_path / "my shop" / "span-1"
     span.mkdir(parents=True)
     (span / "items.csv").write_text("item_id,title\na,Apple\nb,Bread\n")
     (span / "interactions.csv").write_text("user_id,item_id,timestamp\nann,a,100\nben,b,200\n")
@@ -177,6 +178,7 @@ def test_the_command_says_what_it_made(data, log, monkeypatch):
     assert result.exit_code == 0, result.output
     assert "2 purchases written, 1 users are new." in result.output
     assert f"Made {data / 'span-2'}" in result.output
+    assert f"`debut run --data {shlex.quote(str(data))}` trains on it" in result.output
     again = CliRunner().invoke(main, list(map(str, words)))
     assert again.exit_code == 0
     assert "nothing was written" in again.output
