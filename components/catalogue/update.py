@@ -256,10 +256,9 @@ def _read(change: Change, terms: DataTerms, catalogue: set[str]) -> _Read:
 
 def _with(model: Any, users: Sequence[str], rows: Sequence[int]) -> set[str]:
     """Users with any of some items in their history."""
-    shelf = model._shelf
-    places = np.flatnonzero(np.isin(shelf.user_items.numpy(), rows))
-    owners = np.searchsorted(shelf.user_offset.numpy(), places, side="right") - 1
-    return {users[owner] for owner in np.unique(owners)}
+    buyers = model._shelf.buyers
+    user, offset = buyers.user.numpy(), buyers.offset.numpy()
+    return {users[one] for row in rows for one in user[offset[row] : offset[row + 1]]}
 
 
 def _told(
