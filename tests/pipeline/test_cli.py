@@ -337,6 +337,14 @@ def finished(tmp_path, monkeypatch):
     return run
 
 
+def push_with_rules(root, number, **rules):
+    """A version, as far as going back looks at one."""
+    version = root / "serving" / "debut" / number
+    version.mkdir(parents=True)
+    (version / "saved_model.pb").write_bytes(b"graph")
+    Rules.model_validate(rules).save(version)
+
+
 def suggested(text):
     """The commands in a text, each as a shell takes it."""
     return [shlex.split(line) for line in re.findall(r"`(debut [^`]+ --root [^`]+)`", text)]
@@ -345,10 +353,7 @@ def suggested(text):
 def test_a_suggested_command_can_be_given_as_it_stands_whatever_the_root_is_called(tmp_path):
     root = tmp_path / "my shop's"
     for number in ("1", "2"):
-        version = root / "serving" / "debut" / number
-        version.mkdir(parents=True)
-        (version / "saved_model.pb").write_bytes(b"graph")
-        Rules.model_validate({"dates": [{"items": ["a"], "last": "2026-12-24"}]}).save(version)
+        push_with_rules(root, number, dates=[{"items": ["a"], "last": "2026-12-24"}])
     told = debut("rollback", "7", "--root", root, "--reason", "it sold out").stderr
     assert suggested(told) == [["debut", "versions", "--root", str(root)]]
     told = debut("rollback", "1", "--root", root, "--reason", "it sold out").stdout
@@ -375,11 +380,8 @@ def test_what_a_run_suggests_can_be_given_as_it_stands(tmp_path, capsys, changes
 def test_a_rollback_says_that_the_dates_of_its_rules_are_those_of_then(tmp_path):
     root = tmp_path / "root"
     for number in ("1", "2"):
-        version = root / "serving" / "debut" / number
-        version.mkdir(parents=True)
-        (version / "saved_model.pb").write_bytes(b"graph")
         dates = [{"items": ["a"], "last": "2026-12-24"}] if number == "1" else []
-        Rules.model_validate({"new_share": 0.1, "dates": dates}).save(version)
+        push_with_rules(root, number, new_share=0.1, dates=dates)
     told = {
         number: debut("rollback", number, "--root", root, "--reason", "it sold out").stdout
         for number in ("1", "2")
