@@ -25,6 +25,16 @@ def take(column: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
     return tf.gather(column.read_value(), rows)
 
 
+def by_rows(column: tf.Variable, offset: tf.Variable) -> tf.RaggedTensor:
+    """A column of N values as R rows: [R, (N)], of which `tf.gather` takes some.
+
+    Args:
+        column: [N].
+        offset: int64 [R + 1], where each row begins.
+    """
+    return tf.RaggedTensor.from_row_splits(column.read_value(), offset.read_value(), validate=False)
+
+
 class Columns(tf.Module):
     """The arrays of a dataclass as variables of an unknown number of rows, of the same names.
 

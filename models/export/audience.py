@@ -12,10 +12,11 @@ from typing import Final, NamedTuple
 
 import tensorflow as tf
 
-from models.columns import take
+from models.columns import by_rows, take
 from models.exploration.exploration import OUT, learned_logits
 from models.export.adapter import evidence_logits, positive_attention
 from models.export.lists import top
+from models.export.ragged import owners, row_sums
 from models.export.scoring import Bought
 from models.interactions import PAD
 from models.options import SMALL
@@ -143,15 +144,13 @@ class Audience(tf.Module):
         index = self._shelf.buyers
         order = tf.argsort(worth, direction="DESCENDING")
         item = take(index.anchor_item, order)
-        start, end = take(index.offset, item), take(index.offset, item + 1)
-        before = tf.cumsum(end - start, exclusive=True)
+        length = take(index.offset, item + 1) - take(index.offset, item)
+        before = tf.cumsum(length, exclusive=True)
         taken = tf.reduce_sum(tf.cast(before < POSTINGS, tf.int32))
-        posting = tf.ragged.range(start[:taken], end[:taken])
+        posting = tf.gather(by_rows(index.user, index.offset), item[:taken])
         added = tf.nn.relu(tf.gather(worth, order[:taken]))
         inherited = tf.math.unsorted_segment_sum(
-            tf.gather(added, _owners(posting)),
-            take(index.user, posting.values),
-            tf.size(index.base.read_value()),
+            tf.gather(added, owners(posting)), posting.values, tf.size(index.base.read_value())
         )
         expected = inherited * index.gain.read_value() + index.base.read_value()
         expected = tf.tensor_scatter_nd_update(
@@ -162,24 +161,26 @@ class Audience(tf.Module):
     def _scores(self, worth: tf.Tensor, users: tf.Tensor) -> tf.Tensor:
         """The scores of users int32 [M] by their whole histories, without demand: float32 [M]."""
         shelf = self._shelf
-        bought = shelf.purchases(tf.cast(users, tf.int64))
-        items, anchors = take(shelf.user_items, bought.values), tf.size(worth)
-        source = take(shelf.served.source, items)
+        histories = tf.gather(by_rows(shelf.user_items, shelf.user_offset), users)
+        source, anchors = shelf.served.source.read_value(), tf.size(worth)
         # One number more, for what is no anchor.
-        added = tf.gather(tf.pad(worth, [[0, 1]]), tf.minimum(source, anchors))
-        others = source >= anchors
+        worths = tf.gather(tf.pad(worth, [[0, 1]]), tf.minimum(source, anchors))
+        added = tf.gather(worths, histories.values)
+        offset = shelf.buyers.offset.read_value()
+        is_other = source >= anchors
+        were_bought = is_other & (offset[1:] > offset[:-1])
 
         def with_others() -> tf.Tensor:
-            index, weight = shelf.served.lists(tf.boolean_mask(items, others))
+            others = tf.gather(is_other, histories.values)
+            index, weight = shelf.served.lists(tf.boolean_mask(histories.values, others))
             said = tf.reduce_sum(tf.gather(worth, index) * positive_attention(weight), axis=1)
             return tf.tensor_scatter_nd_update(added, tf.where(others), said)
 
-        added = tf.cond(tf.reduce_any(others), with_others, lambda: added)
+        added = tf.cond(tf.reduce_any(were_bought), with_others, lambda: added)
         return retrieval_logits(
-            # Not a sum of ragged rows: it goes by a table as wide as the longest of them.
-            inherited=tf.math.unsorted_segment_sum(added, _owners(bought), tf.size(users)),
+            inherited=row_sums(histories.with_values(added)),
             reference=take(shelf.buyers.reference, users),
-            demand=tf.math.log1p(tf.cast(bought.row_lengths(), tf.float32)),
+            demand=tf.math.log1p(tf.cast(histories.row_lengths(), tf.float32)),
         )
 
     def _heard(
@@ -196,11 +197,11 @@ class Audience(tf.Module):
         shelf = self._shelf
         best = tf.math.top_k(scores, tf.minimum(count, tf.size(scores)))
         users = tf.gather(users, best.indices)
-        bought = shelf.purchases(tf.cast(users, tf.int64))
+        histories = tf.gather(by_rows(shelf.user_items, shelf.user_offset), users)
         known = Bought.of(
             shelf.served,
-            tf.cast(take(shelf.user_items, bought.values), tf.int64),
-            bought.value_rowids(),
+            tf.cast(histories.values, tf.int64),
+            histories.value_rowids(),
             tf.size(users),
         )
         said = evidence_logits(
@@ -239,17 +240,6 @@ def by_likeness(cosine: tf.Tensor) -> tf.Tensor:
     """Weights of neighbours, with sum 1, from their cosines with an item: float32 [.., N]."""
     weight = likeness(cosine)
     return tf.math.divide_no_nan(weight, tf.reduce_sum(weight, axis=-1, keepdims=True))
-
-
-def _owners(lists: tf.RaggedTensor) -> tf.Tensor:
-    """Of each value the row that it is in, as `value_rowids`: int32 [N].
-
-    That goes by a mask of as many columns as the longest row has.
-    """
-    ends = lists.row_splits[1:, tf.newaxis]
-    length = tf.reshape(lists.row_splits[-1] + 1, [1])
-    ended = tf.scatter_nd(ends, tf.ones([tf.shape(ends)[0]], tf.int32), length)
-    return tf.cumsum(ended)[:-1]
 
 
 def _among(users: tf.Tensor, listed: tf.Tensor) -> tf.Tensor:
