@@ -90,7 +90,8 @@ def item_quality(
 
     Of an item with ratings it is mostly its own; of one without, that of items like it.
     """
-    return fit_quality(ratings, view, settings, max_anchors=max_anchors).items
+    everything = np.arange(ratings.items)
+    return fit_quality(ratings, view, settings, everything, max_anchors=max_anchors).items
 
 
 def quality_towards(towards: Floats, weight: Floats | Doubles) -> Floats | Doubles:
@@ -100,9 +101,12 @@ def quality_towards(towards: Floats, weight: Floats | Doubles) -> Floats | Doubl
 
 
 def fit_quality(
-    ratings: Ratings, view: ItemView, settings: KernelSettings, *, max_anchors: int
+    ratings: Ratings, view: ItemView, settings: KernelSettings, rows: Rows, *, max_anchors: int
 ) -> FittedQuality:
-    """`item_quality`, and what gives a later item its own."""
+    """`item_quality`, and what gives a later item its own.
+
+    Items without ratings that are not among `rows`, int64 [N], are left at 0.
+    """
     count = np.bincount(ratings.item, minlength=ratings.items)
     users = ratings.purchases().getnnz(axis=0)
     anchors = most_popular(users, users > 0, max_anchors)
@@ -125,9 +129,9 @@ def fit_quality(
         item_mean = _shrunk_mean(deviation - user[ratings.user], ratings.item, ratings.items, 0.0)
         weights = smoother @ item_mean[anchors]
         quality[anchors] = system @ weights
-    unseen = np.setdiff1d(np.arange(ratings.items), anchors)
-    for rows in np.array_split(unseen, max(1, len(unseen) // _BATCH)):
-        quality[rows] = quality_towards(kernel(known, view.rows(rows)), weights)
+    others = np.setdiff1d(np.union1d(rows, np.flatnonzero(count)), anchors)
+    for some in np.array_split(others, max(1, len(others) // _BATCH)):
+        quality[some] = quality_towards(kernel(known, view.rows(some)), weights)
     rest = deviation - user[ratings.user] - quality[ratings.item]
     quality += _shrunk_mean(rest, ratings.item, ratings.items, _ITEM_SHRINKAGE)
     return FittedQuality(quality.astype(np.float32), weights.astype(np.float32))
@@ -148,8 +152,8 @@ def quality_as_new(
     """
     found = quality.copy()
     for hand in hands:
-        left = item_quality(ratings.without(hand), view, settings, max_anchors=max_anchors)
-        found[hand] = left[hand]
+        left = fit_quality(ratings.without(hand), view, settings, hand, max_anchors=max_anchors)
+        found[hand] = left.items[hand]
     return found
 
 

@@ -137,7 +137,9 @@ def fill_shelf(
     among = _kernel_among([serving.anchors, judging.anchors], view, settings)
     heirs = Heirs(view, embedding, options.anchors_in(len(table)), rules, strength)
     aligner = Aligner.of(serving, view, settings, among(serving.anchors))
-    fitted = fit_quality(everything, view, settings, max_anchors=options.max_anchors)
+    fitted = fit_quality(
+        everything, view, settings, np.arange(len(table)), max_anchors=options.max_anchors
+    )
     everything_there = np.ones(len(table), np.bool_)
     served = heirs.inherit(
         serving, aligner,

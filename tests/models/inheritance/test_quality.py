@@ -91,6 +91,19 @@ def test_quality_as_new_does_not_know_the_items_own_ratings(ratings, view):
     np.testing.assert_array_equal(found[others], own[others])
 
 
+@pytest.mark.parametrize("max_anchors", [12, 4096])
+def test_quality_as_new_is_that_of_a_shop_where_the_items_were_never_rated(
+    ratings, view, max_anchors
+):
+    hands = [np.array([0, 5, 31]), np.array([7])]
+    found = quality_as_new(
+        quality(ratings, view), hands, ratings, view, SETTINGS, max_anchors=max_anchors
+    )
+    for hand in hands:
+        unrated = quality(ratings.without(hand), view, max_anchors=max_anchors)
+        np.testing.assert_allclose(found[hand], unrated[hand], atol=1e-6)
+
+
 def test_more_rated_items_than_anchors_are_smoothed_by_the_most_rated(ratings, view):
     found = quality(ratings, view, max_anchors=12)
     assert np.isfinite(found).all()
