@@ -14,7 +14,8 @@ import scipy.sparse as sp
 
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.kernel import ItemView, KernelSettings
-from models.inheritance.simulation import SimulatedLaunch
+from models.inheritance.simulation import MOST_TARGETS, SimulatedLaunch
+from models.sampling import at_most
 
 _USERS: Final = 512
 
@@ -24,7 +25,8 @@ def confident_pairs(
 ) -> sp.csr_matrix:
     """The user-item pairs with the highest scores among items that are no anchors of the launch.
 
-    The launch's targets are among these items, but what was bought of them is not looked at.
+    The launch's targets are among these items, but what was bought of them is not looked at. Of
+    more than `MOST_TARGETS` such items, that many are drawn.
 
     Args:
         launch: a simulated one.
@@ -36,7 +38,7 @@ def confident_pairs(
         users x I of 0 and 1.
     """
     users, items = launch.history.shape[0], len(view.text)
-    others = np.setdiff1d(np.arange(items), launch.anchors)
+    others = at_most(np.setdiff1d(np.arange(items), launch.anchors), MOST_TARGETS)
     aligned = AlignedLaunch.align(replace(launch, targets=others), view, settings)
     score, user, item = np.zeros(0, np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64)
     for start in range(0, users, _USERS):

@@ -17,9 +17,12 @@ import scipy.sparse as sp
 from models.arrays import Doubles, Floats, Rows
 from models.inheritance.ease import ease
 from models.roots import rooted, squared
+from models.sampling import at_most
 
 # EASE keeps an item from explaining itself; what is like a bought item is wanted all the same.
 _OWN: Final = 0.3
+# Weights and scores of a launch are dense, [anchors, targets] and [users, targets].
+MOST_TARGETS: Final = 8192
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def launches(
 
     Items are dealt to `folds + 1` hands by a hash of their id, variants of one product together.
     One hand is kept for validation; each other one is hidden in turn while the rest, without the
-    validation items, are known.
+    validation items, are known. Of a hand with more than `MOST_TARGETS` items, that many are drawn
+    as targets, and the others are hidden all the same.
 
     Args:
         purchases: users x items of 0 and 1, the train split.
@@ -105,7 +109,7 @@ def launches(
     def launch(targets: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]) -> SimulatedLaunch:
         return SimulatedLaunch.hide(
             purchases,
-            targets=np.flatnonzero(targets),
+            targets=at_most(np.flatnonzero(targets), MOST_TARGETS),
             anchors=most_popular(popularity, known, max_anchors),
             regularization=regularization,
         )

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from models import self_training
 from models.inheritance.kernel import KernelSettings
 from models.inheritance.simulation import purchase_matrix
 from models.self_training import confident_pairs
@@ -42,3 +43,11 @@ def test_what_was_bought_of_the_hidden_items_is_not_looked_at(shop):
         type(launch)(**(vars(launch) | {"wanted": emptied})), view, SETTINGS, COUNT
     )
     assert (other != confident_pairs(launch, view, SETTINGS, COUNT)).nnz == 0
+
+
+def test_of_many_items_some_are_looked_at(shop, monkeypatch):
+    view, launch = shop
+    monkeypatch.setattr(self_training, "MOST_TARGETS", 7)
+    found = confident_pairs(launch, view, SETTINGS, COUNT)
+    assert 0 < len(np.unique(found.indices)) <= 7 and found.nnz == COUNT
+    assert not found[:, launch.anchors].nnz

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from models.inheritance import simulation
 from models.inheritance.ease import ease
 from models.inheritance.simulation import SimulatedLaunch, launches, most_popular, purchase_matrix
 
@@ -127,6 +128,21 @@ def test_only_the_most_popular_items_become_anchors(purchases, ids):
             np.arange(50), np.concatenate([fold.anchors, fold.targets, validation.targets])
         )
         assert popularity[fold.anchors].min() >= popularity[left_out].max()
+
+
+def test_a_launch_has_a_bounded_number_of_targets_and_hides_the_rest_too(
+    purchases, ids, monkeypatch
+):
+    training, validation = deal(purchases, ids)
+    hands = [*training, validation]
+    most = min(len(launch.targets) for launch in hands)
+    monkeypatch.setattr(simulation, "MOST_TARGETS", most)
+    bounded, bounded_validation = deal(purchases, ids)
+    for whole, drawn in zip(hands, [*bounded, bounded_validation], strict=True):
+        assert len(drawn.targets) == most == drawn.wanted.shape[1]
+        assert np.isin(drawn.targets, whole.targets).all() and (np.diff(drawn.targets) > 0).all()
+        np.testing.assert_array_equal(drawn.anchors, whole.anchors)
+        np.testing.assert_array_equal(drawn.teacher, whole.teacher)
 
 
 def test_ties_of_popularity_go_to_the_lower_row_and_rows_come_in_order():
