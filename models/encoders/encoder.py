@@ -185,14 +185,18 @@ def _keep_lowest(bert: TFBertModel, layers: int) -> None:
 def _load(folder: EncoderFolder) -> TFBertModel:
     transformers_logging.set_verbosity_error()
     if folder.weights_file.suffix == ".h5":
-        return TFBertModel.from_pretrained(folder.path, add_pooling_layer=False)
-    model = TFBertModel(BertConfig.from_pretrained(folder.path), add_pooling_layer=False)
-    model, info = load_pytorch_state_dict_in_tf2_model(
-        model, load_file(folder.weights_file), allow_missing_keys=True, output_loading_info=True
-    )
-    if info["missing_keys"]:
+        model, info = TFBertModel.from_pretrained(
+            folder.path, add_pooling_layer=False, output_loading_info=True
+        )
+    else:
+        model, info = load_pytorch_state_dict_in_tf2_model(
+            TFBertModel(BertConfig.from_pretrained(folder.path), add_pooling_layer=False),
+            load_file(folder.weights_file), allow_missing_keys=True, output_loading_info=True,
+        )  # fmt: skip
+    # transformers would leave them as they were drawn.
+    if missing := sorted(info["missing_keys"]):
         raise BadInput(
-            f"{folder.weights_file} lacks {len(info['missing_keys'])} weights of its own "
-            f"config.json, the first is {info['missing_keys'][0]}. Copy the folder again."
+            f"{folder.weights_file} lacks {len(missing)} weights of its own config.json, the first "
+            f"is {missing[0]}. Copy the folder again."
         )
     return model

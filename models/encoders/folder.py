@@ -196,18 +196,29 @@ def _check_weights(folder: EncoderFolder) -> None:
     try:
         if file.suffix == ".h5":
             with h5py.File(file, "r") as weights:
-                found = bool(len(weights))
+                shapes = _word_embeddings(weights)
         else:
             with safe_open(file, framework="np") as tensors:
                 # A safetensors handle has `keys` but is no mapping to iterate over.
                 every = tensors.keys()
                 names = [name for name in every if name.endswith("word_embeddings.weight")]
-                shapes = [tuple(tensors.get_slice(n).get_shape()) for n in names]
-                found = shapes == [(folder.vocabulary_size, folder.hidden_size)]
+                shapes = {tuple(tensors.get_slice(n).get_shape()) for n in names}
     except (OSError, SafetensorError) as error:
         raise BadInput(f"{file} is truncated or damaged ({error}). Copy it again.") from error
-    if not found:
+    if shapes != {(folder.vocabulary_size, folder.hidden_size)}:
         raise BadInput(
             f"{file} holds no word embeddings of the shape in config.json "
             f"({folder.vocabulary_size} x {folder.hidden_size}). Config and weights differ."
         )
+
+
+def _word_embeddings(weights: h5py.File) -> set[tuple[int, ...]]:
+    """Their shapes, which stand once more under the head of a BERT that has one."""
+    shapes = set()
+
+    def note(name: str, node: h5py.Group | h5py.Dataset) -> None:
+        if name.endswith("word_embeddings/weight:0"):
+            shapes.add(node.shape)
+
+    weights.visititems(note)
+    return shapes

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -146,6 +148,14 @@ def test_weights_that_lack_a_layer_are_refused(tmp_path):
     kept = {name: array for name, array in weights.items() if "layer.1.output" not in name}
     save_file(kept, path / "model.safetensors")
     with pytest.raises(BadInput, match=r"model\.safetensors lacks 4 weights"):
+        TextEncoder(open_encoder(str(path)))
+
+
+def test_h5_weights_that_lack_a_layer_are_refused(tmp_path):
+    path = write_tiny_bert_h5(tmp_path / "tiny")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": LAYERS + 1}))
+    with pytest.raises(BadInput, match=rf"tf_model\.h5 lacks {PER_LAYER} weights"):
         TextEncoder(open_encoder(str(path)))
 
 

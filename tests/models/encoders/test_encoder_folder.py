@@ -117,6 +117,15 @@ def test_a_truncated_h5_file_is_damaged_and_to_be_copied_again(tmp_path):
     assert "opy it again" in message
 
 
+def test_h5_weights_of_another_width_are_refused(tmp_path):
+    path = write_tiny_bert_h5(tmp_path / "h5")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"hidden_size": 2 * HIDDEN}))
+    message = refusal(path)
+    assert str(path / "tf_model.h5") in message
+    assert f"{len(vocabulary())} x {2 * HIDDEN}" in message
+
+
 def test_weights_that_are_a_git_pointer_are_damaged(tiny):
     file = tiny / "model.safetensors"
     file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:53aa\nsize 90868376\n")
