@@ -15,6 +15,7 @@ import grpc
 from models.errors import BadInput, DebutError, Unreachable
 from serving.asking.questions import RESPONSES, STATUS, Question
 from serving.asking.wire import MESSAGES
+from serving.asking.wire_tensors import strings
 from serving.client_credentials import Tls, bearer_metadata, is_local
 
 Answer = TypeVar("Answer")
@@ -66,8 +67,10 @@ class Connection(ABC):
                 server does in time; its `Ranking` then has no version. Empty: `Unreachable`.
 
         Raises:
-            BadInput: the token may not travel to this target, or is none.
+            BadInput: the token may not travel to this target, or is none; `fallback` holds
+                something else than texts.
         """
+        strings("fallback", fallback, len(fallback))
         self.target = target
         self.model = model
         self.label = label

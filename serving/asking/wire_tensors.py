@@ -59,6 +59,9 @@ def padded(name: str, lists: Sequence[Sequence[str]], rows: int) -> Any:
 
 
 def _encoded(name: str, texts: Sequence[str]) -> list[bytes]:
+    for text in texts:
+        if not isinstance(text, str):
+            raise BadInput(f"{name} holds {text!r}, which is no text. Ids are texts, numbers too.")
     try:
         return [text.encode() for text in texts]
     except UnicodeEncodeError as error:

@@ -171,6 +171,19 @@ def test_text_that_has_no_unicode_is_named(client, method, arguments, name):
         getattr(client, method)(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("method", "arguments", "named"),
+    [
+        ("recommend", {"user_ids": [12347]}, "user_ids holds 12347"),
+        ("recommend", {"user_ids": ["u"], "history": [["egg", None]]}, "history holds None"),
+        ("similar_items", {"item_ids": [b"egg"]}, "item_ids holds b'egg'"),
+    ],
+)
+def test_an_id_that_is_no_text_is_named(client, method, arguments, named):
+    with pytest.raises(BadInput, match=f"{named}, which is no text"):
+        getattr(client, method)(**arguments)
+
+
 def test_embeddings_and_scores_of_nothing_are_none(client):
     assert client.embed_items([]).vectors == client.embed_users([]).vectors == []
     assert client.score([], []).scores == []
@@ -326,6 +339,13 @@ def test_without_a_server_recommend_answers_with_what_is_popular_and_says_so(con
         assert fallback.is_fallback
         assert fallback.version is None
         assert [math.isnan(score) for score in fallback.scores] == [True] * 3
+
+
+def test_a_fallback_that_is_no_list_of_texts_is_refused_at_once(connect):
+    with pytest.raises(TypeError, match="fallback must be a list, not a single string"):
+        connect("127.0.0.1:1", fallback="22726")
+    with pytest.raises(BadInput, match="fallback holds 22726, which is no text"):
+        connect("127.0.0.1:1", fallback=[22726])
 
 
 def test_a_server_that_answers_too_late_counts_as_none(connect):
