@@ -186,7 +186,15 @@ def _read_vocabulary(file: Path, size: int) -> dict[str, int]:
             f"{file} has {len(pieces)} word pieces where config.json says {size}, or lacks one of "
             "[PAD], [CLS], [SEP], [UNK]. Take the vocabulary that belongs to the weights."
         )
-    return {piece: number for number, piece in enumerate(pieces)}
+    place = {piece: number for number, piece in enumerate(pieces)}
+    for line, piece in enumerate(pieces, start=1):
+        if place[piece] != line - 1:
+            raise BadInput(
+                f"{file} has the word piece {piece!r} twice, on lines {line} and "
+                f"{place[piece] + 1}. BERT's tokenizer reads the last one: write a word of its own "
+                f"in place of the first, such as [unused{line}]."
+            )
+    return place
 
 
 def _check_weights(folder: EncoderFolder) -> None:

@@ -126,6 +126,15 @@ def test_h5_weights_of_another_width_are_refused(tmp_path):
     assert f"{len(vocabulary())} x {2 * HIDDEN}" in message
 
 
+def test_a_word_piece_that_stands_twice_is_named_with_its_lines(tiny):
+    pieces = vocabulary()
+    pieces[300] = pieces[200]
+    (tiny / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+    message = refusal(tiny)
+    assert str(tiny / "vocab.txt") in message
+    assert f"{pieces[200]!r} twice, on lines 201 and 301" in message
+
+
 def test_weights_that_are_a_git_pointer_are_damaged(tiny):
     file = tiny / "model.safetensors"
     file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:53aa\nsize 90868376\n")
