@@ -184,6 +184,24 @@ def _keep_lowest(bert: TFBertModel, layers: int) -> None:
 
 def _load(folder: EncoderFolder) -> TFBertModel:
     transformers_logging.set_verbosity_error()
+    try:
+        model, info = _read(folder)
+    except ValueError as error:  # of another shape
+        raise BadInput(
+            f"{folder.weights_file} does not fit its own config.json ({error}). Copy the folder "
+            "again."
+        ) from error
+    # transformers would leave them as they were drawn.
+    if missing := sorted(info["missing_keys"]):
+        raise BadInput(
+            f"{folder.weights_file} lacks {len(missing)} weights of its own config.json, the first "
+            f"is {missing[0]}. Copy the folder again."
+        )
+    return model
+
+
+def _read(folder: EncoderFolder) -> tuple[TFBertModel, dict[str, list[str]]]:
+    """The model, and what transformers tells of its weights."""
     if folder.weights_file.suffix == ".h5":
         model, info = TFBertModel.from_pretrained(
             folder.path, add_pooling_layer=False, output_loading_info=True
@@ -193,10 +211,4 @@ def _load(folder: EncoderFolder) -> TFBertModel:
             TFBertModel(BertConfig.from_pretrained(folder.path), add_pooling_layer=False),
             load_file(folder.weights_file), allow_missing_keys=True, output_loading_info=True,
         )  # fmt: skip
-    # transformers would leave them as they were drawn.
-    if missing := sorted(info["missing_keys"]):
-        raise BadInput(
-            f"{folder.weights_file} lacks {len(missing)} weights of its own config.json, the first "
-            f"is {missing[0]}. Copy the folder again."
-        )
-    return model
+    return model, info

@@ -151,6 +151,15 @@ def test_weights_that_lack_a_layer_are_refused(tmp_path):
         TextEncoder(open_encoder(str(path)))
 
 
+@pytest.mark.parametrize("write", [write_tiny_bert, write_tiny_bert_h5])
+def test_weights_of_another_shape_are_refused(tmp_path, write):
+    path = write(tmp_path / "tiny")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"intermediate_size": 64}))
+    with pytest.raises(BadInput, match=r"does not fit its own config\.json"):
+        TextEncoder(open_encoder(str(path)))
+
+
 def test_h5_weights_that_lack_a_layer_are_refused(tmp_path):
     path = write_tiny_bert_h5(tmp_path / "tiny")
     config = json.loads((path / "config.json").read_text())
