@@ -24,7 +24,7 @@ from components.ingestion.folder import fingerprint, open_folder
 from components.ingestion.options import read_pseudonym_key
 from components.lineage import read_pushes, withdrawn_models
 from components.metadata_store import read_store
-from models.encoders.depth import check_depth
+from models.encoders.depth import check_depth, check_length
 from models.encoders.folder import SCRATCH, open_encoder
 from models.errors import BadInput
 from models.rules import read_rules
@@ -81,7 +81,8 @@ def define_pipeline(config: Configuration, root: Path, override: str = "") -> tf
 
     Raises:
         BadInput: the data folder, the encoder, the rules or a gate can't be used, the encoder has
-            fewer layers than are asked for, or a key or a library for tracking is missing.
+            fewer layers or places than are asked for, or a key or a library for tracking is
+            missing.
     """
     data = Path(config.data.path) if config.data.path else SAMPLE
     folder = open_folder(data)
@@ -94,6 +95,7 @@ def define_pipeline(config: Configuration, root: Path, override: str = "") -> tf
     config = with_own_encoder(config, folder, root)
     encoder = open_encoder(config.encoder.name)
     check_depth(encoder.num_layers, config.encoder, config.compression)
+    check_length(encoder.positions, config.features.max_tokens)
     root.mkdir(parents=True, exist_ok=True)
     return create_pipeline(
         config,

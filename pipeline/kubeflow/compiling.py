@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import yaml
 from ml_metadata.proto import metadata_store_pb2
 
-from models.encoders.depth import check_depth
+from models.encoders.depth import check_depth, check_length
 from models.encoders.folder import PACKAGED, SCRATCH, open_encoder
 from models.errors import BadInput
 from models.rules import read_rules
@@ -83,6 +83,7 @@ def _encoder_fingerprint(config: Configuration) -> str:
         return ""
     folder = open_encoder(name)
     check_depth(folder.num_layers, config.encoder, config.compression)
+    check_length(folder.positions, config.features.max_tokens)
     return folder.fingerprint()
 
 
