@@ -10,9 +10,12 @@ import numpy.typing as npt
 
 from models.arrays import Floats
 from models.encoders.finetuning import drop_tokens
+from models.sampling import at_most
 
 Tokens = npt.NDArray[np.int32]
 _LACKING: Final = 0.3  # of a damaged text's word pieces
+# Texts of the catalogue, at most: each takes 30 kB while vectors of word pieces are fitted.
+MOST: Final = 65_536
 
 
 class Lessons(NamedTuple):
@@ -34,7 +37,8 @@ class Lessons(NamedTuple):
         """The catalogue's texts, and each once more without some of its words.
 
         A student that has only seen whole titles knows what these are, and not what their words
-        are; a later product has other titles of the same words.
+        are; a later product has other titles of the same words. Of more than `MOST` texts, that
+        many are drawn.
 
         Args:
             tokens: int32 [I, T] of the catalogue.
@@ -44,5 +48,7 @@ class Lessons(NamedTuple):
             seed: of what is left out.
         """
         random = np.random.default_rng(seed)
+        drawn = at_most(np.arange(len(tokens)), MOST)
+        tokens, vectors = tokens[drawn], vectors[drawn]
         damaged = drop_tokens(tokens, _LACKING, pad_id=pad_id, random=random)
         return cls(np.concatenate([tokens, damaged]), np.concatenate([vectors, read(damaged)]))

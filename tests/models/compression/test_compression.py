@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.compression import teaching
 from models.compression.compress import compress, restored, weight_bytes
 from models.compression.int8 import Int8Dense, rounded
 from models.compression.layers import untaught_layers
@@ -175,6 +176,15 @@ def test_lessons_are_the_texts_and_each_once_more_with_fewer_words(teacher, tabl
     length = (damaged != 0).sum(axis=1)
     assert (length <= (whole != 0).sum(axis=1)).all() and length.sum() < (whole != 0).sum()
     np.testing.assert_allclose(lessons.vectors[60:], encode(teacher, damaged), atol=1e-6)
+
+
+def test_of_many_texts_some_are_lessons(table, vectors, monkeypatch):
+    monkeypatch.setattr(teaching, "MOST", 7)
+    lessons = Lessons.of(table.tokens, vectors, read=lambda t: -vectors[: len(t)], pad_id=0, seed=2)
+    assert len(lessons.tokens) == len(lessons.vectors) == 14
+    for tokens, vector in zip(lessons.tokens[:7], lessons.vectors[:7], strict=True):
+        same = (table.tokens == tokens).all(axis=1) & (vectors == vector).all(axis=1)
+        assert same.any()
 
 
 def test_more_layers_than_there_are_is_an_error(bert):
