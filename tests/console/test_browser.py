@@ -265,6 +265,15 @@ def test_an_address_that_was_typed_by_hand_is_taken_as_it_stands(opened, address
     expect(page.get_by_role("heading", name="Customer 50%")).to_be_visible()
 
 
+@pytest.mark.parametrize("view", ["#/constructor", "#/nothing/there", "#/compare?what=toString"])
+def test_an_address_that_names_no_view_or_list_shows_the_usual_one(opened, address, view):
+    page = opened(address, view)
+    settled(page)
+    expect(
+        page.get_by_label("Ask for" if "compare" in view else "search the catalogue")
+    ).to_be_visible()
+
+
 @pytest.mark.parametrize(
     ("view", "said"),
     [

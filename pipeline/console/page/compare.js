@@ -7,6 +7,7 @@ import { options, pick } from "./versions.js";
 
 const asked = { what: "customer", id: "", a: "", b: "" };
 const LISTS = {
+  __proto__: null, // as of the views
   customer: { label: "Customer", rows: (found) => found.list, parameter: "user" },
   neighbours: { label: "Products like", rows: (found) => found.neighbours, parameter: "item" },
   audience: { label: "Who will like", rows: (found) => found.audience, parameter: "item" },

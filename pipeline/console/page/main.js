@@ -10,6 +10,7 @@ import { products } from "./products.js";
 import { options, pick } from "./versions.js";
 
 const VIEWS = {
+  __proto__: null, // an address may name anything, and an object has a `constructor`
   products: [products, "products"], product: [products, "products"], new: [products, "products"],
   customers: [customers, "customers"], customer: [customers, "customers"],
   compare: [compare, "compare"], health: [health, "health"],
