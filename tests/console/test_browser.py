@@ -474,6 +474,21 @@ def test_with_the_token_the_canary_is_promoted(opened, own_root, place, listenin
     expect(page.locator("main")).to_be_focused()
 
 
+def test_a_token_that_no_header_holds_is_not_sent(opened, own_root, place, listening):
+    page = opened(listening(place.console(own_root, token_file=place.token_file)), "#/health")
+    page.get_by_role("button", name="Promote the canary").click()
+    dialog = page.get_by_role("dialog")
+    token = dialog.get_by_label("Token")
+    token.fill(f"{TOKEN}…")
+    dialog.get_by_role("button", name="Promote the canary").click()
+    expect(token).to_be_focused()
+    assert token.evaluate("it => it.validity.patternMismatch")
+    expect(dialog.get_by_role("alert")).to_have_count(0)
+    token.fill(f"{TOKEN} ")  # a blank comes along when it is copied
+    dialog.get_by_role("button", name="Promote the canary").click()
+    expect(dialog).to_have_count(0)
+
+
 def test_a_button_that_is_pressed_twice_asks_once(opened, own_root, place, listening):
     address = listening(place.console(own_root, token_file=place.token_file))
     page = opened(address, "#/health", PHONE)

@@ -12,7 +12,9 @@ export function change({ id, name, ...asked }) {
 
 function ask({ name, about, path, body, needsReason, done }) {
   const reason = h("input", { id: "reason", autocomplete: "off", required: needsReason });
-  const secret = h("input", { id: "token", type: "password", autocomplete: "off", required: true });
+  // No header holds another character; the blanks around it don't count.
+  const secret = h("input", { id: "token", type: "password", autocomplete: "off", required: true,
+    pattern: "\\s*[!-~]+\\s*", title: "A token is one word of ASCII characters." });
   secret.value = token;
   const told = h("div", {});
   const submit = h("button", { type: "submit" }, name);
