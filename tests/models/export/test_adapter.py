@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import tracemalloc
+from unittest import mock
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from components.changed_model import save_model
+from models.shelf import intake
 from models.shelf.intake import FirstInteraction, assign, take_in
 from tests.models.conftest import EVIDENCE
 from tests.models.oracle import ROUNDED
@@ -266,6 +268,27 @@ def purchases_on(model):
     items, ratings = shelf.user_items.numpy().tolist(), shelf.user_rating.numpy().tolist()
     bounds = itertools.pairwise(shelf.user_offset.numpy().tolist())
     return [list(zip(items[a:b], ratings[a:b], strict=True)) for a, b in bounds]
+
+
+@pytest.mark.parametrize(("batch", "heard", "asked"), [(2, 100, 3), (512, 6, 3), (512, 2, 4)])
+def test_items_are_heard_a_few_at_a_time_however_many_interactions_they_have(
+    served, model, cold, monkeypatch, batch, heard, asked
+):
+    supports = {row: [(user, 10 + user, 1.0) for user in range(count)]
+                for row, count in zip(cold, (1, 1, 2, 3, 7), strict=False)}  # fmt: skip
+    given = interactions(served, supports)
+    together = take_in(model, USERS, given)
+    adapt = mock.Mock(wraps=intake._adapt)
+    monkeypatch.setattr(intake, "_adapt", adapt)
+    monkeypatch.setattr(intake, "_BATCH", batch)
+    monkeypatch.setattr(intake, "_HEARD", heard)
+    apart = take_in(model, USERS, given)
+    assert adapt.call_count == asked
+    assert apart.adapted.tolist() == together.adapted.tolist()
+    for name, values in together.columns.items():
+        # Embeddings are rounded to 16 bits.
+        one, other = (column.astype(np.float64) for column in (apart.columns[name], values))
+        np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-4, err_msg=name)
 
 
 def test_a_users_later_purchases_stand_behind_the_earlier_ones_which_stay_as_they_are(
