@@ -19,8 +19,8 @@ def make_strategy(name: Strategy) -> tf.distribute.Strategy:
     `multi_worker_mirrored` is described by TF_CONFIG; without it this machine is all of it.
 
     Raises:
-        BadInput: TensorFlow has run something already, and it is too late to join a cluster; or
-            there is no TPU.
+        BadInput: TF_CONFIG describes no cluster; TensorFlow has run something already, and it is
+            too late to join one; or there is no TPU.
     """
     if name == "mirrored":
         gpus = tf.config.list_logical_devices("GPU")
@@ -52,6 +52,11 @@ def meet(strategy: tf.distribute.Strategy) -> None:
 def _join_cluster() -> tf.distribute.Strategy:
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
+    except ValueError as error:
+        raise BadInput(
+            f"The environment variable TF_CONFIG describes no cluster with this worker ({error}). "
+            "Name all workers and this one's task in it, as a training operator does, or unset it."
+        ) from error
     except RuntimeError as error:
         raise BadInput(
             "Workers have to be connected before TensorFlow runs anything, and in this process it "

@@ -128,6 +128,20 @@ def test_workers_that_come_too_late_are_told_what_to_do(monkeypatch):
         make_strategy("multi_worker_mirrored")
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        "{",
+        '{"cluster": {"worker": ["127.0.0.1:1"]}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"worker": ["127.0.0.1:1"]}, "task": {"type": "walker", "index": 0}}',
+    ],
+)
+def test_a_cluster_that_is_none_is_told_by_its_variable(monkeypatch, config):
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(BadInput, match=r"TF_CONFIG describes no cluster"):
+        make_strategy("multi_worker_mirrored")
+
+
 def test_a_machine_without_a_tpu_is_told_what_to_do(monkeypatch):
     for name in ("TPU_NAME", "TPU_CONFIG", "KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS"):
         monkeypatch.delenv(name, raising=False)
