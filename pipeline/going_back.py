@@ -52,10 +52,12 @@ def roll_back(root: Path, version: str, *, reason: str, newest: int | None = Non
         newest: the version that was the newest when this was decided; None where any may be.
 
     Raises:
-        BadInput: there is no such version, or it is what is served, or no reason is given.
+        BadInput: there is no such version, or it is what is served, or the reason is none.
         Refused: another version than `newest` is the newest by now.
     """
-    _require(reason)
+    if not reason.strip():
+        raise BadInput("No reason is given. Say why, so that the next person knows.")
+    _check_text(reason)
     serving = serving_folder(root.resolve())
     served = newest_version(serving)
     base = serving / version
@@ -89,9 +91,10 @@ def promote_canary(root: Path, *, reason: str, meant: int | None = None) -> int:
         Its version.
 
     Raises:
-        BadInput: there is no canary, or nothing was pushed.
+        BadInput: there is no canary, or nothing was pushed, or the reason is no text.
         Refused: another version than `meant` is the canary by now, or none.
     """
+    _check_text(reason)
     serving = serving_folder(root.resolve())
     newest_version(serving)
 
@@ -107,6 +110,10 @@ def promote_canary(root: Path, *, reason: str, meant: int | None = None) -> int:
     return version
 
 
-def _require(reason: str) -> None:
-    if not reason.strip():
-        raise BadInput("No reason is given. Say why, so that the next person knows.")
+def _check_text(reason: str) -> None:
+    try:
+        reason.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            f"The reason {reason!r} is no Unicode text. Write it in the encoding of the terminal."
+        ) from error

@@ -55,6 +55,15 @@ def test_nothing_is_claimed_of_the_gates_of_a_version_of_which_nothing_is_record
     assert gates == {int(done.version.name): "", 3: "", 2: "passed", 1: "passed"}
 
 
+@pytest.mark.parametrize("command", [("rollback", "1"), ("promote",)])
+def test_a_reason_in_another_encoding_is_refused_and_nothing_is_changed(root, command):
+    write_labels(serving_folder(root), {STABLE: 1, CANARY: 2})
+    done = debut(*command, "--root", root, "--reason", "pass\udce9")
+    assert (done.exit_code, "is no Unicode text" in done.output) == (2, True)
+    assert read_labels(serving_folder(root)) == {STABLE: 1, CANARY: 2}
+    assert versions_on_disk(serving_folder(root)) == [2, 1]
+
+
 def debut(*arguments):
     return CliRunner().invoke(main, [*map(str, arguments)])
 
