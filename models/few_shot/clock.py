@@ -16,6 +16,7 @@ from models.arrays import Doubles, Floats
 
 _KNOTS: Final = 4096
 _LATEST: Final = 0.1  # of the shop's interactions, whose rate holds for what comes after them
+_ODD: Final = 0.01  # of them, which may not take longer than all the others before them
 
 
 class ShopClock(NamedTuple):
@@ -34,10 +35,11 @@ class ShopClock(NamedTuple):
         """Read the clock off the shop's interactions, at least one, in any order.
 
         Interactions of the same second stand in the middle of their block: many shops only note
-        the day.
+        the day. A last hundredth that lies far behind the others is left out: a year mistyped as
+        2099 would make the clock stand still from now until then.
         """
-        time, count = np.unique(timestamps, return_counts=True)
-        share = (np.cumsum(count) - count / 2) / len(timestamps)
+        time, count = np.unique(_without_stragglers(timestamps), return_counts=True)
+        share = (np.cumsum(count) - count / 2) / count.sum()
         if len(time) > _KNOTS:
             kept = np.unique(np.linspace(0, len(time) - 1, _KNOTS).astype(np.int64))
             time, share = time[kept], share[kept]
@@ -52,6 +54,15 @@ class ShopClock(NamedTuple):
         later = np.maximum(timestamps - self.time[-1], 0)
         shown: Doubles = np.interp(timestamps, self.time, share) + rate * later
         return shown
+
+
+def _without_stragglers(timestamps: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Without those that come later after most of them than these took: int64 [N] to [M]."""
+    first, last = np.quantile(timestamps, (_ODD, 1 - _ODD), method="lower")
+    if first == last:
+        return timestamps
+    kept: npt.NDArray[np.int64] = timestamps[timestamps <= last + (last - first)]
+    return kept
 
 
 def clock_at(time: tf.Tensor, share: tf.Tensor, timestamps: tf.Tensor) -> tf.Tensor:

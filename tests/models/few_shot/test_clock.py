@@ -31,6 +31,16 @@ def test_the_clock_runs_on_after_data_that_note_the_month_alone(months):
     assert later[1] - later[0] == pytest.approx(1 / months)
 
 
+@pytest.mark.parametrize("count", [50, 5000])
+def test_a_moment_far_in_the_future_does_not_stop_the_clock(count):
+    times = np.sort(np.random.default_rng(0).integers(0, 365 * DAY, count)) + 1_700_000_000
+    end = times[-1]
+    asked = end + np.array([0, 7, 30]) * DAY
+    mistyped = ShopClock.of(np.append(times, 4_070_908_800))  # 2099
+    assert mistyped.time[-1] == end
+    np.testing.assert_allclose(mistyped.at(asked), ShopClock.of(times).at(asked))
+
+
 def test_very_many_moments_are_kept_as_few_knots():
     times = np.sort(np.random.default_rng(0).integers(0, 10**8, 50_000))
     clock = ShopClock.of(times)
