@@ -211,16 +211,18 @@ def _change(
 
 
 def of_today(model: Any) -> Columns:
-    """`refreshed`, of rules that leave something.
+    """`refreshed`, of rules that leave something that is on sale.
 
     Raises:
         BadInput: they don't.
     """
     columns = refreshed(model)
-    if not columns["rules.allowed"].any():
+    available = model._shelf.available.numpy()
+    if not (available & columns["rules.allowed"]).any():
         raise BadInput(
-            "As of today, UTC, the rules leave nothing to recommend, so nothing was pushed. "
-            "Correct them in the file that rules.file names, and give `debut run` again."
+            f"As of today, UTC, of {available.sum():,} items on sale the rules leave nothing to "
+            "recommend, so nothing was pushed. Correct them in the file that rules.file names and "
+            "give `debut run` again, or put items on sale again with `debut items add`."
         )
     return columns
 

@@ -407,12 +407,20 @@ def test_a_version_of_which_nothing_may_be_recommended_today_is_refused(goods, m
     )
     before = rule(rules, goods, now=NOW)
     columns = {name: tf.Variable(getattr(before, name)) for name in ("passes", "first", "end")}
-    model = SimpleNamespace(_shelf=SimpleNamespace(rules=SimpleNamespace(**columns)))
+    available = tf.Variable(np.ones(len(goods.item), np.bool_))
+    model = SimpleNamespace(
+        _shelf=SimpleNamespace(rules=SimpleNamespace(**columns), available=available)
+    )
     monkeypatch.setattr("models.shelf.newcomers.time.time", lambda: NOW)
     with pytest.raises(BadInput, match="leave nothing to recommend, so nothing was pushed"):
         of_today(model)
     monkeypatch.setattr("models.shelf.newcomers.time.time", lambda: 1_766_000_000)
     assert of_today(model)["rules.allowed"].any()
+    # What the rules let through is not on sale.
+    available.assign(goods.category != b"cup")
+    on_sale = (goods.category != b"cup").sum()
+    with pytest.raises(BadInput, match=f"of {on_sale} items on sale the rules leave nothing"):
+        of_today(model)
 
 
 def asked_by_the_gate(model):
