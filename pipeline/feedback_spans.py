@@ -15,6 +15,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from pydantic import BaseModel, ValidationError
+
 from components.ingestion.folder import INTERACTIONS, SPAN, DataFile, open_folder
 from components.ingestion.rows import good_records
 from components.locks import held
@@ -30,6 +32,12 @@ BAD_LINES: Final = "feedback-bad-lines.jsonl"
 _COLUMNS: Final = ("user_id", "item_id", "timestamp", "event", "propensity")
 
 Place = tuple[str | None, str]  # id of a list, and an item
+
+
+class _Sources(BaseModel):
+    """What the file of that name holds."""
+
+    files: list[str]
 
 
 class NewSpan(NamedTuple):
@@ -61,8 +69,8 @@ def export_span(log: Path, data: Path, *, key: bytes, kinds: Collection[str]) ->
         kinds: "click", "purchase" or both.
 
     Raises:
-        BadInput: the data folder can't be read, has no spans or has ratings, there is no log, or
-            another export into the folder is under way.
+        BadInput: the data folder can't be read, has no spans or has ratings, a span does not say
+            what it was made of, there is no log, or another export into the folder is under way.
     """
     if not data.is_dir():
         raise BadInput(f"The data folder {data} does not exist. Give the path of a folder.")
@@ -107,15 +115,24 @@ def _export(log: Path, data: Path, key: bytes, kinds: Collection[str]) -> NewSpa
         made = _write(files, hidden, kinds, _users(known, key), propensities)
         if not made.events:
             return made
-        (hidden / SOURCES).write_text(json.dumps({"files": [file.name for file in files]}))
+        sources = _Sources(files=[file.name for file in files])
+        (hidden / SOURCES).write_text(sources.model_dump_json(), encoding="utf-8")
         hidden.rename(target)
     return made._replace(folder=target)
 
 
 def _sources(span: Path) -> list[str]:
     file = span / SOURCES
-    names: list[str] = json.loads(file.read_text())["files"] if file.exists() else []
-    return names
+    if not file.exists():
+        return []
+    try:
+        return _Sources.model_validate_json(file.read_bytes()).files
+    except ValidationError as error:
+        raise BadInput(
+            f"{file} does not list the files of the log that its span was made of "
+            f"({error.errors()[0]['msg']}). Correct it: it holds "
+            '{"files": ["NAME.jsonl", ...]}, and what it leaves out is exported once more.'
+        ) from error
 
 
 def _users(files: list[DataFile], key: bytes) -> dict[str, str]:

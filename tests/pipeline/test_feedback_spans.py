@@ -158,6 +158,14 @@ def test_bad_lines_are_listed_in_the_span(data, log):
     assert json.loads(line)["file"] == "x.jsonl"
 
 
+@pytest.mark.parametrize("text", ["", '{"files": ["x.jsonl",]}', '["x.jsonl"]', '{"files": "x"}'])
+def test_a_list_of_exported_files_that_says_nothing_is_bad_input_by_its_name(data, log, text):
+    (data / "span-1" / "feedback.json").write_text(text)
+    with pytest.raises(BadInput, match=r"span-1/feedback.json .* Correct it"):
+        export_span(log, data, key=KEY, kinds=PURCHASES)
+    assert not (data / "span-2").exists()
+
+
 def test_a_folder_without_spans_is_bad_input_that_names_the_remedy(data, log):
     with pytest.raises(BadInput, match="has no spans"):
         export_span(log, data / "span-1", key=KEY, kinds=PURCHASES)
