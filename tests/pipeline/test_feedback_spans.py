@@ -158,6 +158,14 @@ def test_bad_lines_are_listed_in_the_span(data, log):
     assert json.loads(line)["file"] == "x.jsonl"
 
 
+def test_an_id_with_a_control_character_stops_no_export(data, log):
+    lines = next(log.glob("*.jsonl")).read_text().splitlines()
+    line = next(line for line in lines if '"event":"purchase"' in line and '"item":"b"' in line)
+    (log / "x.jsonl").write_text(line.replace('"item":"b"', r'"item":"b\u0000"') + "\n")
+    made = export_span(log, data, key=KEY, kinds=PURCHASES)
+    assert (made.events, made.bad_lines) == ({"purchase": 2}, 1)
+
+
 @pytest.mark.parametrize("text", ["", '{"files": ["x.jsonl",]}', '["x.jsonl"]', '{"files": "x"}'])
 def test_a_list_of_exported_files_that_says_nothing_is_bad_input_by_its_name(data, log, text):
     (data / "span-1" / "feedback.json").write_text(text)

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from models.errors import BadInput
 from models.pseudonyms import MARK, pseudonym
@@ -86,6 +87,13 @@ def test_an_impossible_propensity_is_refused_before_it_is_written(tmp_path, prop
     with FeedbackLog(tmp_path, key=KEY) as log, pytest.raises(ValueError, match="propensity"):
         log.impression("ann", Ranking(["a"], [1.0], 7, [propensity]))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("item", ["", "a\0b", "a\nb", "a" * 257])
+def test_an_id_that_no_data_folder_takes_is_refused_before_it_is_written(tmp_path, item):
+    with FeedbackLog(tmp_path, key=KEY) as log, pytest.raises(ValidationError, match="item"):
+        log.purchase("ann", item)
+    assert events(tmp_path) == []
 
 
 def test_a_full_file_is_ended_and_no_event_is_cut_between_two(tmp_path):
