@@ -47,12 +47,14 @@ class NewSpan(NamedTuple):
         folder: of the span; None where the log holds nothing new.
         events: written, by kind.
         bad_lines: of the log, which are listed in the span.
-        strangers: users that no older span knows.
+        users: that these are of.
+        strangers: those of them that no older span knows.
     """
 
     folder: Path | None
     events: dict[str, int]
     bad_lines: int
+    users: int
     strangers: int
 
 
@@ -172,7 +174,7 @@ def _write(
     propensities: Mapping[Place, float],
 ) -> NewSpan:  # fmt: skip
     events: dict[str, int] = {}
-    strangers: set[str] = set()
+    acting: set[str] = set()
     bad: list[BadLine] = []
     with gzip.open(span / f"{INTERACTIONS}.csv.gz", "wt", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
@@ -181,8 +183,7 @@ def _write(
             if isinstance(event, BadLine):
                 bad.append(event)
             elif isinstance(event, Action) and event.event in kinds:
-                if event.user not in users:
-                    strangers.add(event.user)
+                acting.add(event.user)
                 user = users.get(event.user, MARK + event.user)
                 propensity = propensities.get((event.list, event.item), "")
                 table.writerow([user, event.item, int(event.time), event.event, propensity])
@@ -190,4 +191,4 @@ def _write(
     if bad:
         lines = (json.dumps(line._asdict()) for line in bad)
         (span / BAD_LINES).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return NewSpan(None, events, len(bad), len(strangers))
+    return NewSpan(None, events, len(bad), len(acting), len(acting - users.keys()))

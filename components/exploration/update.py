@@ -37,6 +37,7 @@ class Explored(NamedTuple):
 
     Attributes:
         lists: in the log.
+        strangers: of these, lists of users whom the model does not know.
         places: of these with an item that is new.
         rewards: that they brought.
         bad_lines: of the log.
@@ -47,6 +48,7 @@ class Explored(NamedTuple):
     """
 
     lists: int
+    strangers: int
     places: int
     rewards: int
     bad_lines: int
@@ -103,7 +105,9 @@ def update(
     )  # fmt: skip
     taught = teach(model, lists, options, is_enforced=is_enforced)
     check = save_changed(model, base, candidate, gate)
-    return _told(lists, len(bad), taught, options.tolerance), check
+    trained = set(users)
+    strangers = sum(seen.user not in trained for seen in lists)
+    return _told(lists, strangers, len(bad), taught, options.tolerance), check
 
 
 class Taught(NamedTuple):
@@ -200,10 +204,13 @@ def columns_of(state: Exploration) -> Columns:
     return {f"exploration.{field.name}": getattr(state, field.name) for field in fields(state)}
 
 
-def _told(lists: Sequence[SeenList], bad: int, taught: Taught, tolerance: float) -> Explored:
+def _told(
+    lists: Sequence[SeenList], strangers: int, bad: int, taught: Taught, tolerance: float
+) -> Explored:
     state, observed, judgement = taught
     return Explored(
         lists=len(lists),
+        strangers=strangers,
         places=0 if observed is None else len(observed.of),
         rewards=0 if observed is None else int(observed.feedback.reward.sum()),
         bad_lines=bad,

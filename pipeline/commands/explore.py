@@ -70,7 +70,7 @@ def explore(
             from pipeline.exploring import explore_items
         with open_console().status("Learning, validating and pushing"):
             made, done = explore_items(candidate, log, options, key=secret, override=override)
-    for line in _told(done, policy=options.policy):
+    for line in _told(done, policy=options.policy, key=key):
         click.echo(line)
     if done.is_overridden:
         click.echo(f"A gate's refusal was overridden: {override}")
@@ -81,13 +81,18 @@ def _say_waiting() -> None:
     click.echo("Another command is changing this root's version; waiting for it.", err=True)
 
 
-def _told(done: Explored, *, policy: str) -> list[str]:
+def _told(done: Explored, *, policy: str, key: str | None) -> list[str]:
     if policy == "none":
         return ["explore.policy is none: no place is explored, and nothing learned is applied."]
     told = [
         f"{done.lists:,} lists read: {done.places:,} places with new items brought "
         f"{done.rewards:,} rewards."
     ]
+    if done.lists and done.strangers == done.lists:
+        told.append(
+            f"The model knows none of their users. If it should, {key} is not the key that the log "
+            "was written with."
+        )
     if done.bad_lines:
         told.append(f"{done.bad_lines:,} lines of the log hold no event, and were passed over.")
     if (judgement := done.judgement) is not None:

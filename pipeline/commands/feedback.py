@@ -65,4 +65,9 @@ def export(log: Path, data: Path, key: str, kinds: tuple[str, ...]) -> None:
     click.echo(f"{counts} written, {made.strangers:,} users are new.")
     if made.bad_lines:
         click.echo(f"{made.bad_lines:,} lines set aside, see {made.folder / BAD_LINES}.")
+    if made.strangers == made.users:
+        click.echo(
+            f"No older span knows any of them. If one should, {key} is not the key that the log "
+            f"was written with: remove {made.folder}, and export again with the right one."
+        )
     click.echo(f"Made {made.folder}; `debut run --data {shlex.quote(str(data))}` trains on it.")

@@ -195,9 +195,19 @@ def test_the_command_says_what_it_made(data, log, monkeypatch):
     assert "2 purchases written, 1 users are new." in result.output
     assert f"Made {data / 'span-2'}" in result.output
     assert f"`debut run --data {shlex.quote(str(data))}` trains on it" in result.output
+    assert "is not the key" not in result.output
     again = CliRunner().invoke(main, list(map(str, words)))
     assert again.exit_code == 0
     assert "nothing was written" in again.output
+
+
+def test_the_command_says_where_the_key_may_be_another(data, log, monkeypatch):
+    monkeypatch.setenv("OTHER_KEY", "another")
+    words = ["feedback", "export", "--log", log, "--data", data, "--key", "OTHER_KEY"]
+    result = CliRunner().invoke(main, list(map(str, words)))
+    assert result.exit_code == 0, result.output
+    assert "2 users are new. No older span knows any of them." in " ".join(result.output.split())
+    assert f"OTHER_KEY is not the key that the log was written with: remove {data}" in result.output
 
 
 def test_a_missing_key_is_bad_input(data, log, monkeypatch):

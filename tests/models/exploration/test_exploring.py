@@ -183,7 +183,7 @@ def test_a_version_is_made_of_another_one_and_a_log(served, begun, new, tmp_path
                 log.purchase(user, item, made)
                 bought += 1
     done, _ = update(served.path, tmp_path / "log", options(), key=KEY, candidate=tmp_path / "1")
-    assert (done.lists, done.rewards, done.bad_lines) == (shown, bought, 0)
+    assert (done.lists, done.strangers, done.rewards, done.bad_lines) == (shown, 0, bought, 0)
     assert (done.items, done.spent) == (len(new), 0)
     model = tf.saved_model.load(str(tmp_path / "1"))
     learned = model._shelf.exploration.learned.numpy()
