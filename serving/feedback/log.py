@@ -44,6 +44,7 @@ class FeedbackLog:
         self._folder, self._key, self._most_bytes = folder, key, most_bytes
         self._lock = threading.Lock()
         self._file: int | None = None
+        self._process = os.getpid()
         self._path = folder
         self._size = 0
 
@@ -89,6 +90,7 @@ class FeedbackLog:
         """
         line = event.model_dump_json().encode() + b"\n"
         with self._lock:
+            self._leave_to_parent()
             while self._file is None or not self._add(self._file, line):
                 self._begin()
 
@@ -109,6 +111,7 @@ class FeedbackLog:
     def close(self) -> None:
         """End the file. Events after that begin a new one."""
         with self._lock:
+            self._leave_to_parent()
             if self._file is not None:
                 with locked(self._file, self._path) as is_open:
                     if is_open:
@@ -131,8 +134,13 @@ class FeedbackLog:
         name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex}"
         self._path = self._folder / f"{name}{OPEN}"
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o640)
-        self._size = 0
+        self._process, self._size = os.getpid(), 0
         _sync_folder(self._folder)
+
+    def _leave_to_parent(self) -> None:
+        """Let go of a file that was open when this process was forked: one lock holds both."""
+        if self._process != os.getpid():
+            self._let_go()
 
     def _let_go(self) -> None:
         if self._file is not None:

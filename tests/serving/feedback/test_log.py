@@ -227,6 +227,26 @@ def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
     assert [event.item for event in events(tmp_path)] == ["a", "c"]
 
 
+def test_a_forked_child_writes_a_file_of_its_own_that_its_parent_never_cuts(tmp_path, monkeypatch):
+    log = FeedbackLog(tmp_path, key=KEY)
+    log.purchase("ann", "a")
+    if (child := os.fork()) == 0:
+        log.close()
+        log.purchase("ben", "b")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr("serving.feedback.log._write", full)
+        log.purchase("ann", "c")
+    log.purchase("ann", "d")
+    log.close()
+    assert sorted(items_of(file) for file in sealed_files(tmp_path)) == [["a", "d"], ["b"]]
+
+
 def test_lines_that_hold_no_event_are_told_with_number_and_reason(tmp_path):
     good = Action(event="click", time=1.0, user=hashed("ann"), item="a").model_dump_json()
     raw = json.dumps({"event": "click", "time": 1.0, "user": "ann@example.org", "item": "a"})
