@@ -13,6 +13,7 @@ from typing import Final
 
 import apache_beam as beam
 import numpy as np
+from tensorflow_model_analysis.constants import BASELINE_KEY, CANDIDATE_KEY
 from tensorflow_model_analysis.metrics import metric_types
 
 from models.arrays import Doubles
@@ -68,16 +69,18 @@ class _AsLog(beam.CombineFn):
     def __init__(self, key: metric_types.MetricKey, *, is_cold: bool) -> None:
         self._key = key
         self._rank = COLD_RANK if is_cold else RANK
+        # Both models are judged by one log: a baseline may not know an item, and misses it.
+        self._log = CANDIDATE_KEY if key.model_name == BASELINE_KEY else key.model_name
 
     def create_accumulator(self) -> _Asked:
         return {}
 
     def add_input(self, accumulator: _Asked, element: metric_types.StandardMetricInputs) -> _Asked:
-        outputs = element.get_predictions(self._key.model_name or None)
-        # A baseline of before Debut estimated this does not say what was asked for.
-        if ASKED in outputs and (row := int(outputs[ASKED].item())) != PAD:
+        log = element.get_predictions(self._log or None)
+        if (row := int(log[ASKED].item())) != PAD:
+            outputs = element.get_predictions(self._key.model_name or None)
             hit = recall(float(outputs[self._rank].item()), PLACES)
-            _add(accumulator, row, (1, hit, float(outputs[BUYERS].item())))
+            _add(accumulator, row, (1, hit, float(log[BUYERS].item())))
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[_Asked]) -> _Asked:

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, top_k_accuracy_score
+from tensorflow_model_analysis.metrics.metric_types import StandardMetricInputs
 
 from models import metrics
 from models.debiasing.metrics import ASKED, BUYERS, ESTIMATORS, EvenRecall
@@ -251,6 +253,45 @@ def check_even_recall(values, columns, rows):
         assert values[f"{cold}ips"] == pytest.approx((weight * hit[kept]).mean())
         assert values[f"{cold}snips"] == pytest.approx((weight @ hit[kept]) / weight.sum())
         assert values[f"{cold}dr"] == pytest.approx(mean + (weight * error).mean())
+
+
+def test_a_baseline_misses_what_is_asked_of_an_item_that_it_does_not_know():
+    """As in the plain recall, by the same log as the candidate."""
+    # Two items that the candidate finds; the baseline knows one of them, by fewer buyers.
+    asked = [(0, 8.0, 1.0, (0, 4.0, 1.0)), (1, 2.0, 1.0, (PAD, 0.0, 99.0))]
+    elements = [
+        StandardMetricInputs(
+            predictions={
+                model: {
+                    name: np.array([value])
+                    for name, value in zip((ASKED, BUYERS, metrics.RANK), outputs, strict=True)
+                }
+                for model, outputs in (("candidate", own), ("baseline", before))
+            }
+        )
+        for *own, before in asked
+    ]
+    for estimator in ESTIMATORS:
+        computations = EvenRecall(estimator, cold=False, name=estimator).computations(
+            eval_config=tfma.EvalConfig(), model_names=["candidate", "baseline"]
+        )
+        found: dict[Any, Any] = {}
+        for combined in computations:
+            if combiner := getattr(combined, "combiner", None):
+                parts = [combiner.create_accumulator() for _ in elements]
+                for part, element in zip(parts, elements, strict=True):
+                    combiner.add_input(part, element)
+                found |= combiner.extract_output(combiner.merge_accumulators(parts))
+        for combined in computations:
+            if not hasattr(combined, "combiner"):
+                found |= combined.result(found)
+        values = {key.model_name: value for key, value in found.items() if key.name == estimator}
+        # The weights are 1/2 ÷ 4/5, and 1/2 ÷ 1/5 cut to √2.
+        even = {"ips": 0.625 / 2, "snips": 0.625 / (0.625 + 2**0.5), "dr": 0.5}
+        assert values["candidate"] == pytest.approx(
+            {"ips": (0.625 + 2**0.5) / 2, "snips": 1.0, "dr": 1.0}[estimator]
+        )
+        assert values["baseline"] == pytest.approx(even[estimator])
 
 
 def lists_of(random):
