@@ -18,6 +18,8 @@ from typing import Final
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2 as config_pb2
 
+from models.errors import BadInput
+
 STABLE: Final = "stable"
 CANARY: Final = "canary"
 POLL_SECONDS: Final = 1
@@ -47,6 +49,9 @@ def read_labels(base: Path) -> dict[str, int]:
     """Label to version, of the versions that are there.
 
     Without the file, as in a root of an older Debut, the newest version is the stable one.
+
+    Raises:
+        BadInput: the file is none that a push wrote.
     """
     versions = versions_on_disk(base)
     if not versions:
@@ -96,8 +101,13 @@ def _written(base: Path) -> dict[str, int]:
     file = config_file(base)
     if not file.is_file():
         return {}
-    text = file.read_text(encoding="utf-8")
-    config = text_format.Parse(text, config_pb2.ModelServerConfig())
+    try:
+        config = text_format.Parse(file.read_bytes(), config_pb2.ModelServerConfig())
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{file} does not say which versions have a label ({error}). Put it back as a push "
+            "wrote it, or remove it: then the newest version is the stable one."
+        ) from error
     return {
         label: number
         for model in config.model_config_list.config

@@ -162,6 +162,17 @@ class TestLabels:
         (base / str(first)).rename(base.parent / "elsewhere")
         assert read_labels(base) == {STABLE: second}
 
+    @pytest.mark.parametrize("content", [b"stable: 3", b"model_config_list {", b"# \xff"])
+    def test_a_file_that_no_push_wrote_is_bad_input_by_its_name(self, base, candidates, content):
+        push(candidates[0], base)
+        config_file(base).write_bytes(content)
+        with pytest.raises(BadInput, match=r"serving/models.config .* or remove it"):
+            push(candidates[1], base)
+        assert len(list(base.iterdir())) == 1
+        config_file(base).unlink()
+        push(candidates[1], base)
+        assert read_labels(base) == {STABLE: versions_on_disk(base)[0]}
+
     def test_a_root_that_was_moved_gets_its_new_path(self, base, candidates, tmp_path):
         push(candidates[0], base)
         moved = tmp_path / "moved"
