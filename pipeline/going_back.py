@@ -49,7 +49,7 @@ def roll_back(root: Path, version: str, *, reason: str, newest: int | None = Non
         root: the run's.
         version: to go back to.
         reason: why; kept in ML Metadata.
-        newest: the version that was the newest when this was decided; None where any may be.
+        newest: the version that was the newest when this was decided; None for this moment.
 
     Raises:
         BadInput: there is no such version, or it is what is served, or the reason is none.
@@ -73,7 +73,9 @@ def roll_back(root: Path, version: str, *, reason: str, newest: int | None = Non
     instead_of = tuple(sorted(set(labels.values())))
     pushed = push_made_of(
         base, base, root=root, kind=ROLLBACK,
-        details={REASON: reason, INSTEAD_OF: ",".join(map(str, instead_of))}, after=newest,
+        details={REASON: reason, INSTEAD_OF: ",".join(map(str, instead_of))},
+        # What came after the labels were read would be dropped without being named.
+        after=int(served.name) if newest is None else newest,
     )  # fmt: skip
     rules = Rules.load(base)
     return RolledBack(pushed, base, instead_of, has_dates=bool(rules and rules.dates))

@@ -25,7 +25,8 @@ def rollback(version: str, root: Path, reason: str) -> None:
 
     Its content is pushed again under the newest number, as the stable version, and running servers
     take it up by themselves. A canary is dropped. The next run is compared with what is served
-    then, and does not push the withdrawn model again. Ends with 2 where there is no such version.
+    then, and does not push the withdrawn model again. Ends with 2 where there is no such version,
+    with 3 where another one was pushed meanwhile.
     """
     from pipeline.commands.quiet import quiet
 

@@ -64,6 +64,23 @@ def test_a_reason_in_another_encoding_is_refused_and_nothing_is_changed(root, co
     assert versions_on_disk(serving_folder(root)) == [2, 1]
 
 
+def test_a_rollback_that_another_push_comes_before_is_refused_and_drops_nothing(root, monkeypatch):
+    serving = serving_folder(root)
+
+    def labels_before_the_other(base):
+        labels = read_labels(base)
+        (serving / "3").mkdir()
+        write_labels(serving, {STABLE: 3})
+        return labels
+
+    monkeypatch.setattr(going_back, "read_labels", labels_before_the_other)
+    refused = debut("rollback", "1", "--root", root, "--reason", "it sold nothing")
+    assert refused.exit_code == 3, refused.output
+    assert "Another version was pushed" in refused.output
+    assert read_labels(serving) == {STABLE: 3}
+    assert versions_on_disk(serving) == [3, 2, 1]
+
+
 def debut(*arguments):
     return CliRunner().invoke(main, [*map(str, arguments)])
 
