@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,23 +28,39 @@ def sealed_files(folder: Path) -> list[Path]:
     a crash cut, which was never acknowledged, is cut off.
 
     Raises:
-        BadInput: the folder does not exist.
+        BadInput: the folder does not exist, or an open file can't be finished.
     """
     if not folder.is_dir():
         raise BadInput(f"The feedback log {folder} does not exist. Give the folder of a log.")
     for path in sorted(folder.glob(f"*{OPEN}")):
-        _finish(path)
+        with _allowed(path, "finished"):
+            _finish(path)
     return sorted(folder.glob(f"*{SEALED}"))
 
 
 def read_events(file: Path) -> Iterator[Event | BadLine]:
-    """Yields the events of a finished file in the order in which they were written."""
-    with open(file, "rb") as lines:
+    """Yields the events of a finished file in the order in which they were written.
+
+    Raises:
+        BadInput: the file can't be read.
+    """
+    with _allowed(file, "read"), open(file, "rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 yield parse_event(line)
             except BadInput as fault:
                 yield BadLine(file.name, number, str(fault))
+
+
+@contextmanager
+def _allowed(path: Path, done: str) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise BadInput(
+            f"{path} can't be {done} ({error.strerror}). Give the command as the user who writes "
+            "the log."
+        ) from error
 
 
 def _finish(path: Path) -> None:

@@ -269,6 +269,25 @@ def test_an_event_survives_its_line():
     assert parse_event(event.model_dump_json().encode()) == event
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_log_of_another_user_is_bad_input_that_names_the_file(tmp_path, monkeypatch, ended):
+    log = FeedbackLog(tmp_path, key=KEY)
+    log.purchase("ann", "a")
+    if ended:
+        log.close()
+
+    def denied(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("serving.feedback.reading.open", denied, raising=False)
+    monkeypatch.setattr("serving.feedback.reading.os.open", denied)
+    [file] = tmp_path.iterdir()
+    with pytest.raises(
+        BadInput, match=rf"{file.name} can't be .*Permission denied.* writes the log"
+    ):
+        events(tmp_path)
+
+
 def test_a_log_that_does_not_exist_is_bad_input(tmp_path):
     with pytest.raises(BadInput, match="does not exist"):
         sealed_files(tmp_path / "none")
