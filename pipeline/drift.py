@@ -17,7 +17,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.types import standard_artifacts
 
 from components.lineage import read_pushes
-from models.stability import ALERT, NOTICE, stability_index
+from models.stability import ALERT, NOTICE, chance_index, stability_index
 from pipeline.evaluation import read_rating_counts
 from pipeline.run_artifacts import RunArtifacts, run_behind
 from serving.version_labels import STABLE
@@ -43,7 +43,7 @@ class Drift(NamedTuple):
     Attributes:
         features: what TFDV compared.
         ratings: population stability index of the predicted ratings; None without an earlier
-            evaluation to compare with.
+            evaluation to compare with, or where so few ratings differ as much by chance.
         since: that run's id; empty where there is none.
     """
 
@@ -120,13 +120,19 @@ def _last_pushed(run: RunArtifacts) -> RunArtifacts | None:
 
 
 def _stability(before: RunArtifacts, after: RunArtifacts) -> float | None:
-    """Of the predicted ratings; None where one of the two has no evaluation any more."""
+    """Of the predicted ratings; None where one of the two has no evaluation any more.
+
+    Also where chance alone may come to a notice, and they differ by no more than it does.
+    """
     folders = [run.folder(standard_artifacts.ModelEvaluation.TYPE_NAME) for run in (before, after)]
     counts = [read_rating_counts(folder) for folder in folders if folder is not None]
     if len(counts) < len(folders):
         return None
     index = stability_index(*counts)
-    return None if math.isnan(index) else index
+    if math.isnan(index):
+        return None
+    chance = chance_index(*counts)
+    return None if chance >= NOTICE and index < chance else index
 
 
 def _features(folder: Path) -> list[FeatureDrift]:

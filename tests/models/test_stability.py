@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from models.stability import ALERT, NOTICE, stability_index
+from models.stability import ALERT, NOTICE, chance_index, stability_index
 
 
 def test_it_is_the_sum_over_the_tenths_of_what_was_expected():
@@ -30,6 +30,14 @@ def test_samples_of_one_distribution_stay_below_notice_and_a_shift_passes_alert(
 
     assert stability_index(counts(0.5), counts(0.5)) < NOTICE
     assert stability_index(counts(0.5), counts(0.6)) > ALERT
+
+
+def test_two_samples_of_one_distribution_exceed_chance_in_five_of_a_hundred_cases():
+    random = np.random.default_rng(2)
+    shares = random.dirichlet(np.full(30, 5.0))
+    pairs = [(random.multinomial(300, shares), random.multinomial(500, shares)) for _ in range(500)]
+    exceeded = np.mean([stability_index(*pair) > chance_index(*pair) for pair in pairs])
+    assert 0.02 < exceeded < 0.09
 
 
 def test_groups_hold_a_tenth_of_what_was_expected_each():

@@ -48,6 +48,22 @@ def test_metrics_terms_and_drift_are_those_that_the_runs_left(root):
     assert drift.features == (FeatureDrift("price", "all", 0.125, 0.25),)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "is_told"),
+    [
+        ((10, 6, 4), (6, 8, 6), False),  # an index of 0.15, as chance has with 20 ratings
+        ((10, 6, 4), (0, 2, 18), True),
+        ((1000, 600, 400), (990, 610, 400), True),
+    ],
+)
+def test_ratings_that_differ_as_few_do_by_chance_have_not_drifted(tmp_path, before, after, is_told):
+    recorded = RecordedRoot(tmp_path)
+    recorded.run(ratings=before)
+    recorded.run(ratings=after)
+    drift = read_drift(newest_run(metadata_file(tmp_path)))
+    assert drift.ratings == (stability_index(before, after) if is_told else None)
+
+
 def test_the_first_run_has_drifted_from_nothing(tmp_path):
     RecordedRoot(tmp_path).run(ratings=BEFORE)
     drift = read_drift(newest_run(metadata_file(tmp_path)))
