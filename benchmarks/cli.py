@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from benchmarks.ablation import ablation
+from benchmarks.audience import audience
 from benchmarks.bandit import bandit
 from benchmarks.console import console
 from benchmarks.exposure import exposure
@@ -36,8 +37,8 @@ def benchmarks(context: click.Context) -> None:
 
 _TOGETHER = (serving, training, quality, items)
 _ALONE = (
-    ablation, bandit, console, exposure, few_shot, index, labels, languages, propensities, resume,
-    scale, small, spans, trust, wording,
+    ablation, audience, bandit, console, exposure, few_shot, index, labels, languages,
+    propensities, resume, scale, small, spans, trust, wording,
 )  # fmt: skip
 for _command in (*_TOGETHER, *_ALONE):
     benchmarks.add_command(_command)
