@@ -31,7 +31,7 @@ from models.encoders.folder import EncoderFolder, open_encoder
 from models.encoders.reading import encode
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import launches
-from models.interactions import PAD, Interactions
+from models.interactions import PAD, Interactions, Profiles
 from models.towers import item_features
 from models.training import Inputs, Trainer
 from models.two_tower import TwoTower
@@ -196,7 +196,7 @@ def debut_step_seconds(shop: ColdStart, text: Floats, config: Configuration) -> 
         price_bucket=np.zeros(items, np.int32),
         quality=np.zeros(items, np.float32),
         quality_as_new=np.zeros(items, np.float32),
-        profiles=np.zeros((users, text.shape[1]), np.float32),
+        profiles=Profiles(np.zeros((1, text.shape[1]), np.float32), np.zeros(users, np.int32)),
         interactions=interactions,
         sampled=np.arange(len(interactions)),
         later=_interactions(shop, config.data.history_length, rows=slice(0)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,23 @@ class Users:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+class Profiles(NamedTuple):
+    """What U users say of themselves, each of P different texts once: most say nothing.
+
+    Attributes:
+        encoded: float32 [P, hidden], zeros for an empty text.
+        of: int32 [U], the row of each user's.
+    """
+
+    encoded: Floats
+    of: npt.NDArray[np.int32]
+
+    def at(self, users: npt.NDArray[np.signedinteger[Any]]) -> Floats:
+        """Those of some users: rows [N] to float32 [N, hidden]."""
+        found: Floats = self.encoded[self.of[users]]
+        return found
 
 
 def read_interactions(

@@ -20,7 +20,7 @@ from models.arrays import Floats, Rows
 from models.debiasing.weights import inverse_propensity, of_pairs
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import SimulatedLaunch
-from models.interactions import PAD, Interactions
+from models.interactions import PAD, Interactions, Profiles
 from models.losses import multi_positive_softmax, squared_error
 from models.options import TrainingOptions
 from models.purchase_chance import Drawn, DrawnPairs, Pairs, PurchaseChance
@@ -42,7 +42,7 @@ class Inputs:
         price_bucket: int32 [I].
         quality: float32 [I], of `models.inheritance.quality`, known items' own.
         quality_as_new: float32 [I], the same as if the item had no ratings.
-        profiles: float32 [U, hidden], encoded; zeros where there is none.
+        profiles: of U users.
         interactions: the train split.
         sampled: rows of it that training draws from, rising, int64 [M].
         later: the eval split, on which ratings are measured.
@@ -54,7 +54,7 @@ class Inputs:
     price_bucket: npt.NDArray[np.int32]
     quality: Floats
     quality_as_new: Floats
-    profiles: Floats
+    profiles: Profiles
     interactions: Interactions
     sampled: Rows
     later: Interactions
@@ -123,7 +123,7 @@ class Trainer:
             exponent=options.propensity_exponent, clip=options.propensity_clip,
         )  # fmt: skip
         self._wanted_weight = of_pairs(
-            train.user, train.item, self._weight, (len(inputs.profiles), len(inputs.features))
+            train.user, train.item, self._weight, (len(inputs.profiles.of), len(inputs.features))
         )
         adam = tf_keras.optimizers.AdamW
         self._matrix_optimizer = adam(weight_decay=options.weight_decay, clipnorm=1.0)
@@ -266,7 +266,7 @@ class Trainer:
             "features": tf.constant(inputs.features[launch.targets]),
             "price": tf.constant(inputs.price_bucket[launch.targets]),
             "log_popularity": tf.constant(aligned.popularity(own=False)),
-            "profile": tf.constant(inputs.profiles[users]),
+            "profile": tf.constant(inputs.profiles.at(users)),
         }
 
     def _sample_ratings(self) -> Rated:
@@ -311,7 +311,7 @@ class Trainer:
             "history_place": tf.constant(place.reshape(history.shape), tf.int32),
             "history_rating": tf.constant(interactions.history_rating[chosen]),
             "present": tf.constant((history != PAD).astype(np.float32)),
-            "profile": tf.constant(inputs.profiles[interactions.user[chosen]]),
+            "profile": tf.constant(inputs.profiles.at(interactions.user[chosen])),
         }
 
     def _set_learning_rate(self, step: int) -> None:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from models.arrays import Floats
 from models.encoders.encoder import SentenceEncoder
 from models.encoders.tokenizer import WordPieceTokenizer
-from models.interactions import Users
+from models.interactions import Profiles, Users
 
 _BATCH: Final = 64
 
@@ -32,11 +32,11 @@ def encode(encoder: SentenceEncoder, tokens: npt.NDArray[np.int32]) -> Floats:
 
 def encode_profiles(
     encoder: SentenceEncoder, tokenizer: WordPieceTokenizer, users: Users, max_tokens: int
-) -> Floats:
-    """Encode each distinct profile once: float32 [U, hidden], zeros for an empty one."""
+) -> Profiles:
+    """Encode each distinct profile once."""
     texts, place = np.unique(users.profiles, return_inverse=True)
     pieces = tokenizer.pieces(tf.constant(list(texts)))
     tokens = tokenizer.encoder_input(pieces, max_tokens).numpy().astype(np.int32)
     encoded = encode(encoder, tokens)
     encoded[texts == b""] = 0.0
-    return encoded[place]
+    return Profiles(encoded, place.astype(np.int32))

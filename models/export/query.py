@@ -111,7 +111,7 @@ class QueryReader(tf.Module):
             user=user,
             profile=tf.where(
                 (user != PAD)[:, tf.newaxis],
-                shelf.floats("user_profile", tf.maximum(user, 0)),
+                shelf.floats("profile", take(shelf.user_profile, tf.maximum(user, 0))),
                 0.0,
             ),
         )

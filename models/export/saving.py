@@ -128,7 +128,7 @@ def _fill(
         model, data.table, inputs.features, prepared.view, prepared.settings,
         train=data.train, train_quality=inputs.quality, everything=data.everything,
         purchases=Purchases.of(list(data.splits.values()), len(data.users)),
-        clock=clock, user_ids=data.users.ids, user_text=inputs.profiles, options=options.model,
+        clock=clock, user_ids=data.users.ids, profiles=inputs.profiles, options=options.model,
         span=data.item_span, rules=ruled, strength=strength,
         small=options.compression.is_in_8_bits,
     )  # fmt: skip

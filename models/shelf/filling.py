@@ -21,7 +21,7 @@ from models.inheritance.anchors import Inheritance, inherit
 from models.inheritance.kernel import ItemKernel, ItemView, KernelSettings
 from models.inheritance.quality import Ratings, fit_quality
 from models.inheritance.simulation import SimulatedLaunch, most_popular
-from models.interactions import Purchases
+from models.interactions import Profiles, Purchases
 from models.item_table import ItemTable
 from models.options import ModelOptions
 from models.rules import Ruled
@@ -101,7 +101,7 @@ def fill_shelf(
     purchases: Purchases,
     clock: ShopClock,
     user_ids: npt.NDArray[np.object_],
-    user_text: Floats,
+    profiles: Profiles,
     options: ModelOptions,
     span: npt.NDArray[np.int32],
     rules: Ruled | None = None,
@@ -122,7 +122,7 @@ def fill_shelf(
         purchases: of all splits, in order.
         clock: of the shop.
         user_ids: bytes [U].
-        user_text: float32 [U, hidden], encoded profiles.
+        profiles: of U users.
         options: widths.
         span: int32 [I], of each item's first interaction.
         rules: what rules say of the catalogue, None without any.
@@ -168,7 +168,8 @@ def fill_shelf(
         available=table.available,
         span=span,
         user_id=user_ids,
-        user_profile=model.profile(tf.constant(user_text)).numpy(),
+        user_profile=profiles.of,
+        profile=model.profile(tf.constant(profiles.encoded)).numpy(),
         user_items=purchases.item,
         user_rating=purchases.rating,
         user_offset=purchases.offset,

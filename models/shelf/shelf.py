@@ -48,7 +48,8 @@ class ShelfData:
         available: bool [I], False for an item that is never recommended.
         span: int32 [I], of the first interaction; 0 where the data has no spans.
         user_id: string [U].
-        user_profile: float32 [U, D], projected; zeros where there is none.
+        user_profile: int32 [U], each user's place among the profiles.
+        profile: float32 [P, D], the different ones, projected; zeros for an empty one.
         user_items: int32 [N], all different rows a user has bought, oldest first, user by user.
         user_rating: float32 [N], the latest rating of each.
         user_offset: int64 [U + 1], where each user's part of `user_items` begins.
@@ -71,7 +72,8 @@ class ShelfData:
     available: npt.NDArray[np.bool_]
     span: npt.NDArray[np.int32]
     user_id: npt.NDArray[np.object_]
-    user_profile: Floats = field(metadata={ROUNDS: True})
+    user_profile: npt.NDArray[np.int32]
+    profile: Floats = field(metadata={ROUNDS: True})
     user_items: npt.NDArray[np.int32]
     user_rating: Floats
     user_offset: npt.NDArray[np.int64]

@@ -17,7 +17,7 @@ from models.few_shot.evidence import FEATURES
 from models.few_shot.weights import EvidenceWeights
 from models.inheritance.kernel import ItemView, KernelSettings
 from models.inheritance.quality import Ratings, item_quality
-from models.interactions import Interactions, Purchases
+from models.interactions import Interactions, Profiles, Purchases
 from models.item_table import ItemTable, read_item_table
 from models.options import ModelOptions
 from models.preprocessing import preprocess_catalogue
@@ -96,7 +96,7 @@ class Served:
     features: npt.NDArray[np.float32]
     view: ItemView
     settings: KernelSettings
-    profile_text: npt.NDArray[np.float32]
+    profiles: Profiles
     encoder: TextEncoder
     path: Path
     loaded: Any
@@ -123,7 +123,7 @@ def interactions_of(user, item, rating, *, after=0) -> Interactions:
 
 
 def fill(
-    shop, table, model, features, view, profile_text, *, options=MODEL_OPTIONS, rules=None
+    shop, table, model, features, view, profiles, *, options=MODEL_OPTIONS, rules=None
 ) -> tuple[ShelfData, Admission]:
     """The shelf of a catalogue that holds at least the items with interactions."""
     row_of = {item: row for row, item in enumerate(table.ids)}
@@ -150,7 +150,7 @@ def fill(
         purchases=Purchases.of(together, NUM_USERS),
         clock=ShopClock.of(np.concatenate([part.timestamp for part in together])),
         user_ids=np.array([user_id(user) for user in range(NUM_USERS)], object),
-        user_text=profile_text,
+        profiles=profiles,
         options=options,
         span=SPANS[: len(table)],
         rules=rules,
@@ -177,10 +177,11 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
     for variable in model.trainable_variables:
         variable.assign_add(random.normal(scale=0.2, size=variable.shape))
     tokenizer = WordPieceTokenizer(bert)
-    tokens = tokenizer.encoder_input(tokenizer.pieces(tf.constant(shop.profiles)), 24)
-    present = np.array([[profile != b""] for profile in shop.profiles])
-    profile_text = np.where(present, encoder(tokens), 0.0).astype(np.float32)
-    data, admission = fill(shop, table, model, features, view, profile_text)
+    texts, of = np.unique(np.array(shop.profiles, object), return_inverse=True)
+    tokens = tokenizer.encoder_input(tokenizer.pieces(tf.constant(texts)), 24)
+    encoded = np.where((texts != b"")[:, np.newaxis], encoder(tokens), 0.0).astype(np.float32)
+    profiles = Profiles(encoded, of.astype(np.int32))
+    data, admission = fill(shop, table, model, features, view, profiles)
     users = folder / "users.txt"
     users.write_bytes(b"".join(user_id(user) + b"\n" for user in range(NUM_USERS)))
     shelf = Shelf(data, user_ids=users)
@@ -201,7 +202,7 @@ def served(shop, catalogue, table, bert, tmp_path_factory) -> Served:
     return Served(
         module=module, implicit=ServedModel(**parts, chance=made_up_chance()), model=model,
         data=data, table=table, features=features, view=view, settings=SETTINGS,
-        profile_text=profile_text, encoder=encoder,
+        profiles=profiles, encoder=encoder,
         path=path, loaded=tf.saved_model.load(str(path)), parts=parts,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.kernel import NO_BRAND, ItemView, KernelSettings
 from models.inheritance.simulation import SimulatedLaunch, launches, purchase_matrix
-from models.interactions import PAD, Interactions
+from models.interactions import PAD, Interactions, Profiles
 from models.options import TrainingOptions
 from models.purchase_chance import DrawnPairs
 from models.ranking import ranking_quality
@@ -73,7 +73,9 @@ def make_shop(seed=0, *, implicit=True):
         price_bucket=np.zeros(ITEMS, np.int32),
         quality=np.zeros(ITEMS, np.float32),
         quality_as_new=np.zeros(ITEMS, np.float32),
-        profiles=np.eye(THEMES, dtype=np.float32)[np.arange(USERS) % THEMES],
+        profiles=Profiles(
+            np.eye(THEMES, dtype=np.float32), (np.arange(USERS) % THEMES).astype(np.int32)
+        ),
         interactions=interactions,
         sampled=np.arange(len(user)),
         later=interactions,
@@ -372,6 +374,6 @@ def test_profile_logits_are_popularity_and_affinity(inputs, deal):
     launch, users = deal[1].launch, deal[1].launch.users[:7]
     found = profile_logits(model, Trainer(model, inputs, OPTIONS)._launch_batch(deal[1], users))
     target = model.items(inputs.features[launch.targets], 0 * launch.targets).numpy()
-    affinity = inputs.profiles[users] @ v["profile_projection"] @ target.T
+    affinity = inputs.profiles.at(users) @ v["profile_projection"] @ target.T
     expected = launch.log_popularity @ deal[1].weights + affinity
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)

@@ -30,7 +30,7 @@ OPTIONS = IndexOptions(search="index", scanned=SCANNED)
 def data(shop, served):
     """The shelf of the shop with few anchors, and the index of all its other items."""
     filled, _ = fill(
-        shop, served.table, served.model, served.features, served.view, served.profile_text,
+        shop, served.table, served.model, served.features, served.view, served.profiles,
         options=FEW,
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:

@@ -74,7 +74,7 @@ def test_scores_of_a_known_user_are_the_formula_of_the_towers(
 ):
     answer = recommend([user_id(user)], k=SIZE)
     history = known_history(served, user)
-    profile = oracle.profile(served.profile_text[user])
+    profile = oracle.profile(served.profiles.at(user))
     expected = oracle.logits(history, profile)
     candidates = [row for row in np.argsort(-expected, kind="stable") if row not in bought[user]]
     np.testing.assert_allclose(answer["score"][0], expected[candidates], rtol=5e-4, atol=5e-4)
@@ -110,7 +110,7 @@ def test_a_shortlist_has_full_scores_and_nothing_that_is_excluded(
     for user in range(8):
         answer = large(user, k=5, new_only=new_only)
         found = ids_of(row_of, answer)
-        profile = oracle.profile(served.profile_text[user])
+        profile = oracle.profile(served.profiles.at(user))
         expected = oracle.logits(known_history(served, user), profile)
         np.testing.assert_allclose(
             answer["score"][0][: len(found)], expected[found], rtol=5e-4, atol=5e-4
@@ -124,7 +124,7 @@ def test_a_shortlist_has_full_scores_and_nothing_that_is_excluded(
 def test_a_shortlist_holds_most_of_the_best(large, served, oracle, row_of, bought):
     hits = []
     for user in range(NUM_USERS):
-        profile = oracle.profile(served.profile_text[user])
+        profile = oracle.profile(served.profiles.at(user))
         expected = oracle.logits(known_history(served, user), profile)
         best = [r for r in np.argsort(-expected, kind="stable") if r not in bought[user]][:5]
         hits += [row in ids_of(row_of, large(user, k=5)) for row in best]
@@ -272,7 +272,7 @@ def test_an_unknown_users_list_is_popular_items_with_room_for_new_ones(
 
 def test_a_given_profile_moves_an_unknown_users_list(served, recommend, oracle, row_of, shop):
     answer = recommend([UNKNOWN], profiles=[shop.profiles[0]], k=SIZE)
-    profile = oracle.profile(served.profile_text[0])
+    profile = oracle.profile(served.profiles.at(0))
     assert np.abs(profile).max() > 0.01
     expected = oracle.logits([], profile)
     np.testing.assert_allclose(
@@ -346,7 +346,7 @@ def test_a_rating_is_predicted_from_what_the_user_is_known_to_have_given(served,
     user = 2
     history = known_history(served, user)
     ratings = known_ratings(served, user)
-    profile = oracle.profile(served.profile_text[user])
+    profile = oracle.profile(served.profiles.at(user))
     given = [row_of[item_id(3)], history[1], row_of[item_id(8)], history[0]]
     assert not {given[0], given[2]} & set(history)
     ids = [served.data.item_id[row] for row in given]
@@ -444,7 +444,7 @@ def test_serving_default_scores_an_ingested_interaction(served, oracle, row_of, 
     answer = served("serving_default", examples=tf.constant(examples))
     rows, item = [row_of[item_id(3)], row_of[item_id(8)]], row_of[item_id(12)]
     known = known_history(served, 1)
-    profile = oracle.profile(served.profile_text[0])
+    profile = oracle.profile(served.profiles.at(0))
     expected = [
         (oracle.rating(item, rows, [0.9, 0.2]), oracle.logits(rows)[item]),
         (
@@ -510,7 +510,7 @@ def test_ranks_are_those_of_the_formula_with_cold_items_struck_from_histories(
     exact = 0
     for place, row in enumerate(rows):
         history, _ = seen_history(row, judge, row_of)
-        profile = judge.profile(served.profile_text[row["user"]])
+        profile = judge.profile(served.profiles.at(row["user"]))
         best, worst = judge.ranks(row_of.get(row["item"]), history, profile)
         found = (answer["rank"][place], answer["cold_rank"][place])
         assert best[0] <= found[0] <= worst[0] and best[1] <= found[1] <= worst[1], place
@@ -534,7 +534,7 @@ def test_ranks_are_among_the_items_of_the_interaction_s_span_and_older_ones(
             if item is None or served.data.span[item] > span:
                 continue
             history, _ = seen_history(row, judge, row_of)
-            profile = judge.profile(served.profile_text[row["user"]])
+            profile = judge.profile(served.profiles.at(row["user"]))
             best, worst = judge.ranks(item, history, profile, there=served.data.span <= span)
             found = (answer["rank"][place], answer["cold_rank"][place])
             assert best[0] <= found[0] <= worst[0] and best[1] <= found[1] <= worst[1], place
@@ -552,7 +552,7 @@ def test_evaluated_ratings_and_errors_are_those_of_the_formula(evaluated, served
     rows, _, answer = evaluated
     for place, row in enumerate(rows):
         history, ratings = seen_history(row, judge, row_of)
-        profile = judge.profile(served.profile_text[row["user"]])
+        profile = judge.profile(served.profiles.at(row["user"]))
         rating = judge.rating(row_of.get(row["item"]), history, ratings, profile)
         assert answer["rating"][place] == pytest.approx(rating, abs=1e-4)
         assert answer["squared_error"][place] == pytest.approx(
@@ -578,7 +578,7 @@ def test_half_of_an_implicit_error_is_on_an_item_of_the_same_kind_drawn_by_hash(
         if item is not None and not sold[item]:
             continue  # Nobody's, so it is never asked for.
         history, ratings = seen_history(row, judge, row_of)
-        profile = judge.profile(served.profile_text[row["user"]])
+        profile = judge.profile(served.profiles.at(row["user"]))
         rating, drawn = (
             judge.chance(CHANCE, one, history, ratings, profile) for one in (item, negative)
         )
@@ -599,7 +599,7 @@ def test_an_implicit_rating_is_the_chance_by_head_and_retrieval(served, oracle):
             )["rating"].numpy()  # fmt: skip
             expected = oracle.chance(
                 CHANCE, row, known_history(served, user), known_ratings(served, user),
-                oracle.profile(served.profile_text[user]),
+                oracle.profile(served.profiles.at(user)),
             )  # fmt: skip
             assert known == pytest.approx(expected, abs=1e-3)
             assert unknown == pytest.approx(oracle.chance(CHANCE, row, []), abs=1e-3)

@@ -65,7 +65,7 @@ def late(shop, served, tmp_path_factory):
     )
     data, admission = fill(
         shop, table, served.model, served.features[keep], table.view(served.view.text[keep]),
-        served.profile_text,
+        served.profiles,
     )  # fmt: skip
     admission.save(folder)
     (folder / "users.txt").write_text("".join(f"{user}\n" for user in USERS))
@@ -262,7 +262,7 @@ def beyond(shop, served, tmp_path_factory):
     """A shop with fewer anchors than items of training: its model, and a row that is none."""
     folder = tmp_path_factory.mktemp("beyond")
     data, admission = fill(
-        shop, served.table, served.model, served.features, served.view, served.profile_text,
+        shop, served.table, served.model, served.features, served.view, served.profiles,
         options=MODEL_OPTIONS.model_copy(update={"max_anchors": 20}),
     )  # fmt: skip
     (folder / "users.txt").write_text("".join(f"{user}\n" for user in USERS))

@@ -62,7 +62,7 @@ def test_the_shelf_tells_somebody_unknown_what_is_on_sale_and_passes_the_rules(s
     rules = rule(Rules.model_validate({"block": {"items": ids}}), table.goods, now=0)
     data, _ = fill(
         shop, dataclasses.replace(table, available=available), served.model, served.features,
-        served.view, served.profile_text, rules=rules,
+        served.view, served.profiles, rules=rules,
     )  # fmt: skip
     order = np.argsort(-data.served.fallback)
     expected = in_turns(counts * is_sold, data.served.log_popularity, available & allowed)

@@ -64,7 +64,7 @@ def test_the_large_matrices_take_a_byte_a_number(small, matrices):
         rows = np.array([[3, 0], [3, 1]])
         np.testing.assert_allclose(small.floats(name, tf.constant(rows)), matrix[rows], rtol=1e-6)
     assert small.demand.dtype == tf.float32
-    assert [c.name for c in fields(ShelfData) if ROUNDS in c.metadata] == ["user_profile"]
+    assert [c.name for c in fields(ShelfData) if ROUNDS in c.metadata] == ["profile"]
 
 
 @pytest.mark.parametrize("bought", [9, 300])  # fewer than anchors, and more
