@@ -213,8 +213,18 @@ class Configuration(_Section):
         return self
 
 
+RUN_SECTIONS: Final = tuple(
+    name for name in Configuration.model_fields if name not in ("explore", "kubeflow")
+)
+"""What `debut run` reads; the others are of `debut explore` and `debut compile`."""
+
+
 def load_configuration(
-    file: Path | None = None, settings: Sequence[str] = (), *, data: Path | str | None = None
+    file: Path | None = None,
+    settings: Sequence[str] = (),
+    *,
+    data: Path | str | None = None,
+    read: Sequence[str] = tuple(Configuration.model_fields),
 ) -> Configuration:
     """Read the defaults, lay a file over them, then `section.key=value` settings.
 
@@ -224,9 +234,12 @@ def load_configuration(
         file: YAML with the options that differ; None for none.
         settings: over the file.
         data: `data.path` as it stands, over both; None leaves it to them.
+        read: sections and options that the command reads. Commands share a file, so it may hold
+            others too; a setting is of this command alone.
 
     Raises:
-        BadInput: an unreadable file, an unknown key, or a value outside its range.
+        BadInput: an unreadable file, an unknown key, a value outside its range, or a setting that
+            would do nothing.
     """
     values = _read(DEFAULT_FILE)
     if file is not None:
@@ -235,7 +248,13 @@ def load_configuration(
         key, equals, text = setting.partition("=")
         if not equals:
             raise BadInput(f"--set {setting!r} has no '='. Write --set section.key=value.")
-        _overlay(values, _nested(key.strip().split("."), _parse(text, setting)), f"--set {setting}")
+        name = key.strip()
+        _overlay(values, _nested(name.split("."), _parse(text, setting)), f"--set {setting}")
+        if not any(name == one or name.startswith(f"{one}.") for one in read):
+            raise BadInput(
+                f"--set {setting} would do nothing: this command reads of the configuration "
+                f"{', '.join(read)}. Leave it out."
+            )
     if data is not None:
         values["data"]["path"] = str(data)
     try:

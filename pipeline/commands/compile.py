@@ -52,14 +52,14 @@ def compile_(
     """Write the pipeline for a cluster, and run nothing."""
     from pipeline.commands.quiet import quiet
     from pipeline.commands.terminal import open_console
-    from pipeline.config import load_configuration
+    from pipeline.config import RUN_SECTIONS, load_configuration
 
     if not output.name.endswith(_SUFFIXES[runner]):
         raise BadInput(
             f"--output {output} does not end in {_SUFFIXES[runner][0]}, by which {runner} tells "
             "what is in the file. Name it so."
         )
-    loaded = load_configuration(config, settings, data=data)
+    loaded = load_configuration(config, settings, data=data, read=(*RUN_SECTIONS, "kubeflow"))
     console = open_console()
     with quiet(None, debug=debugging()), console.status("Loading TensorFlow and TFX"):
         from pipeline.kubeflow.compiling import compile_pipeline

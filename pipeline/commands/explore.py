@@ -50,7 +50,8 @@ def explore(
 ) -> None:  # fmt: skip
     """Give new items a bounded share of the places, and learn from the feedback log.
 
-    Options are those of the section `explore`. Everything is learned anew from the log each time,
+    Options are those of the section `explore`: --set takes no other, a file may hold those of other
+    commands. Everything is learned anew from the log each time,
     so the same log may be given again and again. A running server takes the version up by itself.
     """
     if log is None:
@@ -64,7 +65,7 @@ def explore(
     from pipeline.commands.terminal import open_console
     from pipeline.config import load_configuration
 
-    options = load_configuration(config, settings).explore
+    options = load_configuration(config, settings, read=("explore",)).explore
     with quiet(None, debug=debugging()), new_candidate(root, waiting=_say_waiting) as candidate:
         with open_console().status("Loading TensorFlow"):
             from pipeline.exploring import explore_items

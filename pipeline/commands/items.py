@@ -66,14 +66,15 @@ def add(
     interaction once: what was taken in before is kept, and would count twice.
 
     Of the options those of Beam are used, `run.beam_runner` and `run.beam_args`, where there are
-    more than 10,000 products; how the data are read stays as it was in the run.
+    more than 10,000 products; how the data are read stays as it was in the run. --set takes no
+    other option; a file may hold those of other commands.
     """
     if items is None and interactions is None:
         raise click.UsageError("Give --items, --interactions, or both.")
     from pipeline.config import load_configuration
 
-    beam_args = load_configuration(config, settings).run.beam_pipeline_args
-    _change(root, beam_args, items=items, interactions=interactions)
+    loaded = load_configuration(config, settings, read=("run.beam_runner", "run.beam_args"))
+    _change(root, loaded.run.beam_pipeline_args, items=items, interactions=interactions)
 
 
 @items.command(

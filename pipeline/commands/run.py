@@ -57,9 +57,9 @@ def run(
     from components.ingestion.folder import open_folder
     from models.rules import read_rules
     from pipeline.commands.terminal import open_console
-    from pipeline.config import load_configuration
+    from pipeline.config import RUN_SECTIONS, load_configuration
 
-    loaded = load_configuration(config, settings, data=data)
+    loaded = load_configuration(config, settings, data=data, read=RUN_SECTIONS)
     # Read before the slow imports too, so that a fault in it shows at once.
     folder = open_folder(loaded.data.path or SAMPLE)
     if loaded.rules.file:

@@ -125,6 +125,21 @@ def test_help_questions_and_configuration_never_load_tensorflow():
 
 
 @pytest.mark.parametrize(
+    "command",
+    [
+        ("run", "--set", "explore.share=0.2"),
+        ("compile", "--runner", "vertex", "--output", "p.json", "--set", "explore.share=0.2"),
+        ("items", "add", "--root", "r", "--items", "n.csv", "--set", "data.rating_max=5"),
+        ("explore", "--root", "r", "--set", "training.steps=3"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(command):
+    refused = debut(*command)
+    assert_one_paragraph(refused, 2)
+    assert f"--set {command[-1]} would do nothing: this command reads" in refused.stderr
+
+
+@pytest.mark.parametrize(
     ("error", "code"),
     [
         (BadInput("The file x lacks y. Add it."), 2),

@@ -5,7 +5,7 @@ import yaml
 from pydantic import ValidationError
 
 from models.errors import BadInput
-from pipeline.config import DEFAULT_FILE, Configuration, load_configuration
+from pipeline.config import DEFAULT_FILE, RUN_SECTIONS, Configuration, load_configuration
 
 
 def written(folder, text):
@@ -135,6 +135,26 @@ def test_a_list_is_replaced_as_a_whole():
 def test_a_wrong_setting_is_refused_by_name(setting, message):
     with pytest.raises(BadInput, match=message):
         load_configuration(settings=[setting])
+
+
+@pytest.mark.parametrize(
+    ("read", "kept", "idle"),
+    [
+        (("run.beam_runner", "run.beam_args"), "run.beam_args=[--a]", "run.enable_cache=false"),
+        (("explore",), "explore.share=0.2", "training.steps=3"),
+        (RUN_SECTIONS, "training.steps=3", "explore.share=0.2"),
+        (RUN_SECTIONS, "data.history_length=3", "kubeflow.claim=other"),
+    ],
+)
+def test_a_setting_that_a_command_does_not_read_is_refused_and_a_shared_file_is_not(
+    tmp_path, read, kept, idle
+):
+    load_configuration(settings=[kept], read=read)
+    with pytest.raises(BadInput, match=rf"--set {idle} would do nothing: .*{read[-1]}\. Leave"):
+        load_configuration(settings=[kept, idle], read=read)
+    option, _, value = idle.partition("=")
+    section, _, key = option.partition(".")
+    load_configuration(written(tmp_path, f"{section}: {{{key}: {value}}}\n"), [kept], read=read)
 
 
 def test_an_empty_rating_scale_is_refused_without_printing_the_section():
