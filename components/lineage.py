@@ -18,6 +18,7 @@ from serving.version_labels import STABLE
 
 PUSHED_MODEL: Final = "PushedModel"
 ITEMS_ADD: Final = "debut.items_add"
+ITEMS_REMOVE: Final = "debut.items_remove"
 ITEMS_REFRESH: Final = "debut.items_refresh"
 EXPLORE: Final = "debut.explore"
 ROLLBACK: Final = "debut.rollback"
@@ -180,7 +181,7 @@ def _push(store: MetadataStore, artifact: mlmd.Artifact, earlier: Mapping[int, P
     made_of = int(noted) if noted else None
     base = None if made_of is None else push_of(list(earlier.values()), made_of)
     # ML Metadata has an error where an execution has no context, as ours outside TFX have none.
-    is_outside = execution.type in (ITEMS_ADD, ITEMS_REFRESH, EXPLORE, ROLLBACK)
+    is_outside = execution.type in (ITEMS_ADD, ITEMS_REMOVE, ITEMS_REFRESH, EXPLORE, ROLLBACK)
     contexts = [] if is_outside else store.get_contexts_by_execution(execution.id)
     runs = [context for context in contexts if context.type == _RUN]
     if made_of is None:

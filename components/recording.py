@@ -48,7 +48,7 @@ def record_push(
         store: the root's.
         version: folder that was pushed.
         base: folder that it was made of.
-        kind: `ITEMS_ADD`, `ITEMS_REFRESH`, `EXPLORE` or `ROLLBACK`.
+        kind: `ITEMS_ADD`, `ITEMS_REMOVE`, `ITEMS_REFRESH`, `EXPLORE` or `ROLLBACK`.
         label: of the version.
         details: what else to note on the execution; an `OVERRIDE` is noted of the version too, as
             the Pusher notes it.

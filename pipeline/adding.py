@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from components.catalogue.update import Change, Updated, update
 from components.ingestion.set_aside import SetAside
-from components.lineage import ITEMS_ADD, ITEMS_REFRESH
+from components.lineage import ITEMS_ADD, ITEMS_REFRESH, ITEMS_REMOVE
 from components.shelf_change import Check
 from components.whole_folders import write_at_once
 from pipeline.candidate import Candidate
@@ -53,12 +53,18 @@ def change_items(candidate: Candidate, change: Change, *, beam_args: Sequence[st
     made, updated = push_changed(
         candidate,
         changed,
-        kind=ITEMS_ADD if any(change) else ITEMS_REFRESH,
+        kind=_kind(change),
         told=lambda done: _told(change, done),
         noted=lambda done, version: _list(done.set_aside, _file(candidate.root, version)),
     )
     listed = _file(candidate.root, made.version) if updated.set_aside else None
     return Pushed(made, updated, listed)
+
+
+def _kind(change: Change) -> str:
+    if change.items or change.interactions:
+        return ITEMS_ADD
+    return ITEMS_REMOVE if any(change) else ITEMS_REFRESH
 
 
 def _told(change: Change, updated: Updated) -> dict[str, str]:

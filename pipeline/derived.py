@@ -39,7 +39,8 @@ def push_made_of(
         base: folder of the version that it was made of.
         candidate: a SavedModel's folder; `base` itself pushes the same again.
         root: the run's.
-        kind: `components.lineage.ITEMS_ADD`, `ITEMS_REFRESH`, `EXPLORE` or `ROLLBACK`.
+        kind: `components.lineage.ITEMS_ADD`, `ITEMS_REMOVE`, `ITEMS_REFRESH`, `EXPLORE` or
+            `ROLLBACK`.
         details: to be noted in ML Metadata.
         after: of a rollback, as in `components.version_folder.push`.
         noted: given the version's folder, writes down what else belongs to it, likewise before

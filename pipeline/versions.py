@@ -16,6 +16,7 @@ from components.lineage import (
     EXPLORE,
     ITEMS_ADD,
     ITEMS_REFRESH,
+    ITEMS_REMOVE,
     REASON,
     ROLLBACK,
     Push,
@@ -35,6 +36,7 @@ from serving.version_labels import read_labels, versions_on_disk
 NOT_RECORDED: Final = "not recorded"
 _KINDS: Final = {
     ITEMS_ADD: "items add",
+    ITEMS_REMOVE: "items remove",
     ITEMS_REFRESH: "items refresh",
     EXPLORE: "explore",
     ROLLBACK: "rollback",
@@ -50,8 +52,8 @@ class Version:
     Attributes:
         version: its number.
         pushed: when, ISO 8601 in UTC; from ML Metadata, else from the folder.
-        by: TFX's run id, or `items add`, `items refresh`, `explore` or `rollback` with the person,
-            or that it isn't recorded.
+        by: TFX's run id, or `items add`, `items remove`, `items refresh`, `explore` or `rollback`
+            with the person, or that it isn't recorded.
         base: the version it was made of; None where a run trained it.
         data: first and last day of the interactions of the run behind it; None where unknown.
         metrics: `metric slice` to value, of the gates of the run behind it.

@@ -10,6 +10,7 @@ from components.lineage import (
     INSTEAD_OF,
     ITEMS_ADD,
     ITEMS_REFRESH,
+    ITEMS_REMOVE,
     OVERRIDE,
     REASON,
     ROLLBACK,
@@ -20,6 +21,7 @@ Json = dict[str, Any]
 
 _KINDS: Final = {
     ITEMS_ADD: "Products were added, changed or withdrawn",
+    ITEMS_REMOVE: "Products were withdrawn",
     ITEMS_REFRESH: "The dates of the rules were taken up as of that day",
     EXPLORE: "What lists have shown of new items was learned",
     ROLLBACK: "An earlier version was pushed again",

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from components.catalogue.update import Change
 from components.ingestion.set_aside import SetAside
-from components.lineage import ITEMS_ADD, read_pushes
+from components.lineage import ITEMS_ADD, ITEMS_REFRESH, ITEMS_REMOVE, read_pushes
 from components.metadata_store import read_store
 from pipeline import adding
 from pipeline.derived import push_made_of
 from pipeline.layout import metadata_file, serving_folder, set_aside_folder
+from pipeline.versions import read_versions
 from serving.version_labels import versions_on_disk
 from tests.pipeline.recorded import RecordedRoot
 
@@ -48,3 +50,25 @@ def test_nothing_is_pushed_whose_rows_could_not_be_listed(tmp_path):
         )  # fmt: skip
     assert versions_on_disk(base.parent) == [1]
     assert [push.version for push in read_pushes(read_store(metadata_file(tmp_path)))] == [1]
+
+
+FILE = Path("given.csv")
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "by"),
+    [
+        (Change(items=FILE), ITEMS_ADD, "items add by "),
+        (Change(interactions=FILE), ITEMS_ADD, "items add by "),
+        (Change(withdrawn=("7",)), ITEMS_REMOVE, "items remove by "),
+        (Change(withdrawn_file=FILE), ITEMS_REMOVE, "items remove by "),
+        (Change(), ITEMS_REFRESH, "items refresh by "),
+    ],
+)
+def test_a_version_says_by_which_command_it_was_made(tmp_path, change, kind, by):
+    RecordedRoot(tmp_path).run()
+    base = serving_folder(tmp_path) / "1"
+    assert adding._kind(change) == kind
+    push_made_of(base, base, root=tmp_path, kind=kind, details={})
+    made, _ = read_versions(tmp_path)
+    assert made.by.startswith(by)
