@@ -25,7 +25,14 @@ Examples:
 @click.option("--category", default="", metavar="TEXT", help="Its category.")
 @click.option("--brand", default="", metavar="TEXT", help="Its brand.")
 @click.option("--description", default="", metavar="TEXT", help="Its description.")
-@click.option("--price", type=float, default=math.nan, metavar="NUMBER", help="Its price.")
+@click.option(
+    "--price",
+    type=click.FloatRange(min=0),
+    default=math.nan,
+    show_default=False,
+    metavar="NUMBER",
+    help="Its price.",
+)
 @click.option("-k", type=int, default=10, show_default=True, help="Length of the list.")
 @server_options
 def audience(
@@ -46,6 +53,11 @@ def audience(
     if bool(item) == bool(title):
         raise BadInput("Give --item ID, or --title TEXT of a product that need not be there.")
     if item:
+        if category or brand or description or not math.isnan(price):
+            raise BadInput(
+                "--item says which product is meant, so its category, brand, description and price "
+                "are those of the catalogue. Leave the others out, or give --title in its place."
+            )
         [found] = client.audience([item], k=k)
     else:
         [found] = client.audience(

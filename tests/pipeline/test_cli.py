@@ -760,6 +760,20 @@ def test_audience_is_of_an_item_or_of_texts(server):
         assert "--title TEXT" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "idle", [("--category", "a"), ("--brand", "a"), ("--description", "a"), ("--price", 0)]
+)
+def test_an_item_of_the_catalogue_takes_no_texts_or_price(server, idle):
+    result = debut("audience", "--item", "egg", *idle, "--target", server[0])
+    assert_one_paragraph(result, 2)
+    assert "those of the catalogue" in result.stderr
+
+
+def test_a_price_below_0_is_refused(server):
+    result = debut("audience", "--title", "pan", "--price", -1, "--target", server[0])
+    assert result.exit_code == 2 and "--price" in result.stderr, result.output
+
+
 def test_a_bad_rule_file_ends_a_run_before_anything_is_computed(tmp_path):
     file = tmp_path / "rules.yaml"
     file.write_text("cap: {group: category, most: 0}\n")
