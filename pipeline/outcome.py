@@ -29,6 +29,7 @@ from pipeline.drift import NO_DRIFT, Drift, read_drift
 from pipeline.evaluation import (
     BASELINE,
     CANDIDATE,
+    COLD,
     applicable_gates,
     read_calibration,
     read_metrics,
@@ -170,6 +171,28 @@ class Outcome(Ending):
             f"{', '.join(map(str, self.left_out))}. Give the same files to them again, or put "
             "these into the data folder for the next run."
         )
+
+    def explain_idle_gates(self) -> str:
+        """Which gates no model can fail, as a list holds all items held out; empty for none."""
+        held_out = self.summary.held_out_items
+        idle = {
+            decision.gate.metric
+            for decision in self.decisions
+            if held_out <= _cold_recall_places(decision.gate.metric)
+        }
+        if not idle or not held_out:
+            return ""
+        return (
+            f"Only {held_out} items are held out as new, so {', '.join(sorted(idle))} is 1 for "
+            "every model, and its gates tell nothing. A greater data.new_item_share holds more "
+            "out; cold_ndcg_at_20 tells models apart also by few."
+        )
+
+
+def _cold_recall_places(metric: str) -> int:
+    """K of `cold_recall_at_K`, 0 of other metrics."""
+    name, _, places = metric.rpartition("_at_")
+    return int(places) if name == f"{COLD}recall" else 0
 
 
 def read_outcome(metadata: Path, config: Configuration, durations: dict[str, float]) -> Outcome:

@@ -39,6 +39,8 @@ def print_summary(console: Console, outcome: Outcome, *, report: Path | None, ro
         "Gates": _decisions_table(outcome.decisions),
     }.items():
         print_table(console, title, table)
+    if idle := outcome.explain_idle_gates():
+        console.print(idle, soft_wrap=True)
     if outcome.drift.verdict in ("notice", "alert"):
         console.print(
             f"{outcome.drift.verdict.capitalize()}: the predicted ratings have moved since run "

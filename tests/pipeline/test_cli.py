@@ -308,7 +308,7 @@ def outcome(version, **changes):
         run_id="2026-01-02T03:04:05",
         summary=IngestionSummary(
             files=(file,), splits={"train": 900, "eval": 60, "new_items": 30}, is_implicit=True,
-            rating_min=0, rating_max=1, users=50, items=1234, new_products=7, held_out_items=20,
+            rating_min=0, rating_max=1, users=50, items=1234, new_products=7, held_out_items=60,
         ),
         training=TrainingRecord(
             start="fresh", replayed=0,
@@ -512,6 +512,18 @@ def test_a_run_names_the_versions_whose_changes_it_lacks_and_how_to_bring_them_b
     [said] = [line for line in result.stdout.splitlines() if "lacks" in line]
     for part in ("1767322000", "1767321000, 1767321500", "`debut items`", "data folder"):
         assert part in said
+
+
+@pytest.mark.parametrize(("held_out", "is_idle"), [(0, False), (7, True), (20, True), (21, False)])
+def test_a_run_says_that_a_cold_recall_of_all_that_is_held_out_tells_nothing(
+    finished, tmp_path, held_out, is_idle
+):
+    made = outcome(tmp_path / "1")
+    counts = made.summary.model_copy(update={"held_out_items": held_out})
+    shown = finished(dataclasses.replace(made, summary=counts))[0].stdout
+    said = f"Only {held_out} items are held out as new, so cold_recall_at_20 is 1 for every model"
+    assert (said in shown) == is_idle
+    assert ("is 1 for every model" in shown) == is_idle
 
 
 def test_a_first_run_has_no_baseline(finished, tmp_path):

@@ -723,6 +723,13 @@ def test_a_repeated_run_names_the_refusal_that_was_passed_over(tmp_path):
     assert "bad" in page.find_class("banner")[0].classes
 
 
+def test_gates_that_no_model_can_fail_are_named(tmp_path):
+    few = SUMMARY.model_copy(update={"held_out_items": 12})
+    said = "Only 12 items are held out as new, so cold_recall_at_20 is 1 for every model"
+    assert said in write(tmp_path, outcome(summary=few)).text_content()
+    assert "for every model" not in write(tmp_path, outcome()).text_content()
+
+
 def test_what_was_added_while_the_run_went_on_is_named_as_missing(tmp_path):
     page = write(tmp_path, outcome(left_out=(1795453700, 1795453710)))
     assert "1795453738 lacks" in banner(page) and "1795453700, 1795453710" in banner(page)
