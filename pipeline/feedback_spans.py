@@ -17,7 +17,13 @@ from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from components.ingestion.folder import INTERACTIONS, SPAN, DataFile, open_folder
+from components.ingestion.folder import (
+    INTERACTIONS,
+    SPAN,
+    DataFile,
+    open_folder,
+    require_data_folder,
+)
 from components.ingestion.rows import good_records
 from components.locks import held
 from components.whole_folders import clear, written_beside
@@ -74,8 +80,7 @@ def export_span(log: Path, data: Path, *, key: bytes, kinds: Collection[str]) ->
         BadInput: the data folder can't be read, has no spans or has ratings, a span does not say
             what it was made of, there is no log, or another export into the folder is under way.
     """
-    if not data.is_dir():
-        raise BadInput(f"The data folder {data} does not exist. Give the path of a folder.")
+    require_data_folder(data)
     with _alone(data):
         return _export(log, data, key, kinds)
 

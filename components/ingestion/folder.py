@@ -84,6 +84,17 @@ class DataFolder:
         return tuple(sorted(found - {0}))
 
 
+def require_data_folder(path: Path) -> None:
+    """Checks that there is a folder.
+
+    Raises:
+      BadInput: there is none, or a file.
+    """
+    if not path.is_dir():
+        fault = "is a file" if path.exists() else "does not exist"
+        raise BadInput(f"The data folder {path} {fault}. Give the path of a folder.")
+
+
 def open_folder(path: str | Path) -> DataFolder:
     """Finds and checks the files of a data folder.
 
@@ -96,8 +107,7 @@ def open_folder(path: str | Path) -> DataFolder:
     """
     root = Path(path)
     with _reachable(root):
-        if not root.is_dir():
-            raise BadInput(f"The data folder {root} does not exist. Give the path of a folder.")
+        require_data_folder(root)
         files = [
             _open_file(root, found, table=table, span=span, required=REQUIRED_COLUMNS[table])
             for table in REQUIRED_COLUMNS

@@ -43,6 +43,10 @@ def test_missing_folder(tmp_path):
     refused(tmp_path / "nowhere", "nowhere", "does not exist")
 
 
+def test_a_file_in_place_of_a_folder_is_called_one(shop):
+    refused(shop / "items.csv", "items.csv is a file", "path of a folder")
+
+
 def test_missing_file_names_it_and_what_is_there(shop):
     (shop / "items.csv").rename(shop / "item.csv")
     refused(shop, "no items file", "item.csv", "items.parquet")
