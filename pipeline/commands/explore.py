@@ -51,15 +51,16 @@ def explore(
     """Give new items a bounded share of the places, and learn from the feedback log.
 
     Options are those of the section `explore`: --set takes no other, a file may hold those of other
-    commands. Everything is learned anew from the log each time,
-    so the same log may be given again and again. A running server takes the version up by itself.
+    commands. Everything is learned anew from the log each time, so the same log may be given again
+    and again. A running server takes the version up by itself.
     """
-    if log is None:
-        secret = b""
-    elif key is None:
+    if log is not None and key is None:
         raise click.UsageError("Give --key too: --log was written with a key for user ids.")
-    else:
-        secret = read_key(key)
+    if log is None and key is not None:
+        raise click.UsageError(
+            "Give --log too: --key is that of a log. Without both, exploration begins anew."
+        )
+    secret = b"" if key is None else read_key(key)
     from pipeline.candidate import new_candidate
     from pipeline.commands.quiet import quiet
     from pipeline.commands.terminal import open_console

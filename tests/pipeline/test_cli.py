@@ -621,6 +621,11 @@ def test_a_log_without_its_key_is_bad_usage_that_names_the_option(tmp_path):
     assert result.exit_code == 2 and "Give --key too" in result.stderr
 
 
+def test_a_key_without_its_log_does_not_begin_exploration_anew(tmp_path):
+    result = debut("explore", "--root", tmp_path, "--key", "SHOP_KEY")
+    assert result.exit_code == 2 and "Give --log too" in result.stderr
+
+
 # Serving and asking
 
 
