@@ -144,6 +144,6 @@ def print_ranked(column: str, ranked: Sequence[tuple[str, float]], *, title: str
     print_table(open_console(), title, table)
 
 
-def print_json(answer: dict[str, Any]) -> None:
+def print_json(answer: Any) -> None:
     """Prints an answer for programs."""
     click.echo(json.dumps(answer, ensure_ascii=False, indent=2))

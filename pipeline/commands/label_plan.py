@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.commands.asking import print_json
 from pipeline.commands.configuring import root_option
 from pipeline.commands.failures import debug_option, debugging
 
@@ -41,7 +41,7 @@ def label_plan(root: Path, k: int, as_json: bool) -> None:
 
         found = read_label_plan(root, k)
     if as_json:
-        click.echo(json.dumps([wanted._asdict() for wanted in found], indent=2))
+        print_json([wanted._asdict() for wanted in found])
         return
     _print(found)
 

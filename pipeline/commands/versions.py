@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from pipeline.commands.asking import print_json
 from pipeline.commands.configuring import root_option
 from pipeline.commands.failures import debug_option, debugging
 
@@ -40,7 +40,7 @@ def versions(root: Path, as_json: bool) -> None:
 
         found = read_versions(root)
     if as_json:
-        click.echo(json.dumps([asdict(version) for version in found], indent=2))
+        print_json([asdict(version) for version in found])
         return
     _print(found)
 

@@ -1,12 +1,16 @@
 """Which columns of a pushed version make a product one to label, or one that is labelled."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 
 from models.errors import BadInput
 from models.interactions import PAD
 from models.rules import Rules
+from pipeline.cli import main
 from pipeline.labelling import read_label_plan
 from pipeline.layout import serving_folder
 
@@ -15,12 +19,12 @@ EMBEDDING = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [0.6, 0.8]], np.float32)
 IDS = [b"a", b"b", b"c", b"d", b"sold"]
 
 
-def push(root, *, heard=(), available=(True,) * 5, allowed=None):
+def push(root, *, heard=(), available=(True,) * 5, allowed=None, names=IDS):
     """A version with the columns of a shelf, in whose evidence some rows are."""
     of = np.full(len(IDS), PAD, np.int32)
     of[list(heard)] = np.arange(len(heard))
     shelf, served, evidence = tf.Module(), tf.Module(), tf.Module()
-    shelf.item_id, shelf.item_name = tf.Variable(IDS), tf.Variable(IDS)
+    shelf.item_id, shelf.item_name = tf.Variable(IDS), tf.Variable(names)
     shelf.embedding = tf.Variable(EMBEDDING)
     shelf.is_new = tf.Variable([True, True, True, True, False])
     shelf.available = tf.Variable(list(available))
@@ -67,3 +71,10 @@ def test_without_such_a_product_the_remedy_is_named(tmp_path):
     push(tmp_path, heard=[0, 1, 2, 3])
     with pytest.raises(BadInput, match=r"no new product without interactions.*debut items add"):
         read_label_plan(tmp_path, 10)
+
+
+def test_json_shows_titles_as_they_were_given(tmp_path):
+    push(tmp_path, names=["茶杯 . 無印".encode()] * len(IDS))
+    shown = CliRunner().invoke(main, ["label-plan", "--root", str(tmp_path), "--json"]).stdout
+    assert '"title": "茶杯 . 無印"' in shown
+    assert len(json.loads(shown)) == 4
