@@ -156,8 +156,8 @@ def _told(pushed: Pushed) -> list[str]:
         )
     if done.of_training:
         told.append(
-            f"{done.of_training:,} items were left as they are: training knew them. Their "
-            "interactions count in the next run."
+            f"{done.of_training:,} items were left as they are: training knew them. Put their "
+            "interactions into the data folder, where the next run counts them."
         )
     if done.withdrawn:
         told.append(f"{done.withdrawn:,} products withdrawn.")

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from components.catalogue.update import Change
+from components.catalogue.update import Change, Updated
 from components.ingestion.set_aside import SetAside
 from components.lineage import ITEMS_ADD, ITEMS_REFRESH, ITEMS_REMOVE, read_pushes
 from components.metadata_store import read_store
 from pipeline import adding
+from pipeline.changing import Made
+from pipeline.commands.items import _told
 from pipeline.derived import push_made_of
 from pipeline.layout import metadata_file, serving_folder, set_aside_folder
 from pipeline.versions import read_versions
@@ -72,3 +74,12 @@ def test_a_version_says_by_which_command_it_was_made(tmp_path, change, kind, by)
     push_made_of(base, base, root=tmp_path, kind=kind, details={})
     made, _ = read_versions(tmp_path)
     assert made.by.startswith(by)
+
+
+def test_interactions_of_items_that_training_knew_belong_into_the_data_folder():
+    done = Updated(
+        added=0, realigned=0, embedded=0, interactions=3, adapted=1, of_training=2, purchases=3,
+        withdrawn=0, set_aside=[], embedding_seconds=0, shelf_seconds=0,
+    )  # fmt: skip
+    _, left, _ = _told(adding.Pushed(Made(Path("2"), Path("1")), done, None))
+    assert left.startswith("2 items were left as they are") and "into the data folder" in left
