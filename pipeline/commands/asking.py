@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import json
 import os
@@ -21,8 +22,15 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
 
 
-def _split(_: click.Context, __: click.Parameter, text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
+def _split(text: str) -> list[str]:
+    try:
+        [items] = csv.reader([text], skipinitialspace=True, strict=True)
+    except csv.Error as error:
+        raise click.BadParameter(
+            f"{error}. Separate ids by commas; an id with a comma, or that begins with a double "
+            "quote, stands in double quotes, which are doubled within."
+        ) from error
+    return [item.strip() for item in items if item.strip()]
 
 
 def user_options(function: Decorated) -> Decorated:
@@ -34,9 +42,9 @@ def user_options(function: Decorated) -> Decorated:
         click.option(
             "--history",
             default="",
-            callback=_split,
+            callback=lambda _, __, text: _split(text),
             metavar="A,B,C",
-            help="Item ids, oldest first; replaces the history seen in training.",
+            help="Item ids, oldest first, as in a CSV file; replaces the history seen in training.",
         ),
         click.option("--user", required=True, metavar="ID", help="A user id, known or not."),
     ):

@@ -29,6 +29,7 @@ from models.record import CurvePoint, FineTuned, TrainingRecord
 from models.rules import RuleCount, Rules
 from pipeline import demo
 from pipeline.cli import main
+from pipeline.commands import asking
 from pipeline.commands.failures import describe
 from pipeline.commands.summary import print_summary
 from pipeline.commands.terminal import open_console
@@ -712,6 +713,25 @@ def test_history_profile_and_new_only_reach_the_server(server):
     assert ids("--new-only") == [("dill", 2.0), ("egg", 1.0)]
     assert ids("--history", "apple, bread,", "-k", 1) == [("cake", 3.0)]
     assert ids("--profile", "abc", "-k", 1) == [("apple", 8.0)]
+
+
+@pytest.mark.parametrize(
+    ("given", "ids"),
+    [
+        ("", []),
+        ("a, b,", ["a", "b"]),
+        ('"a,b",c', ["a,b", "c"]),
+        ('x, "5"" pot, red"', ["x", '5" pot, red']),
+        ('5" pot', ['5" pot']),
+    ],
+)
+def test_an_id_with_a_comma_can_stand_in_a_history(given, ids):
+    assert asking._split(given) == ids
+
+
+def test_a_history_with_an_open_quote_is_refused():
+    result = debut("recommend", "--user", "u", "--history", '"a,b')
+    assert result.exit_code == 2 and "double quotes" in result.stderr
 
 
 def test_nothing_left_to_recommend_is_said(server):
