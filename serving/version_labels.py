@@ -19,6 +19,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2 as config_pb2
 
 from models.errors import BadInput
+from serving.on_disk import flush
 
 STABLE: Final = "stable"
 CANARY: Final = "canary"
@@ -91,6 +92,7 @@ def write_labels(base: Path, labels: Mapping[str, int]) -> Path:
     incoming = file.with_name(f".incoming-{os.getpid()}-{file.name}")
     try:
         incoming.write_text(text, encoding="utf-8")
+        flush(incoming)
         incoming.replace(file)
     finally:
         incoming.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from typing import Final
 from models.pseudonyms import pseudonym
 from serving.answers import Ranking
 from serving.feedback.events import Action, Event, Impression, Shown
+from serving.on_disk import flush
 
 SEALED: Final = ".jsonl"
 OPEN: Final = ".jsonl.open"
@@ -135,7 +136,7 @@ class FeedbackLog:
         self._path = self._folder / f"{name}{OPEN}"
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o640)
         self._process, self._size = os.getpid(), 0
-        _sync_folder(self._folder)
+        flush(self._folder)
 
     def _leave_to_parent(self) -> None:
         """Let go of a file that was open when this process was forked: one lock holds both."""
@@ -166,7 +167,7 @@ def locked(file: int, path: Path) -> Iterator[bool]:
 def seal(path: Path) -> None:
     """End a file that is held, by giving it the name of an ended one."""
     path.rename(path.with_name(path.name.removesuffix(OPEN) + SEALED))
-    _sync_folder(path.parent)
+    flush(path.parent)
 
 
 def _write(file: int, line: bytes) -> None:
@@ -174,11 +175,3 @@ def _write(file: int, line: bytes) -> None:
     while written < len(line):
         written += os.write(file, line[written:])
     os.fdatasync(file)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,9 +3,11 @@
 import functools
 import json
 import multiprocessing
+import os
 import shutil
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from tfx.dsl.components.base.base_executor import BaseExecutor
@@ -19,7 +21,7 @@ from components.push_terms import PushTerms
 from components.pusher import Executor
 from components.version_folder import promote, push, push_in_place_of
 from models.errors import Refused
-from serving.version_labels import CANARY, STABLE, read_labels
+from serving.version_labels import CANARY, STABLE, config_file, read_labels
 
 
 @pytest.fixture
@@ -50,6 +52,28 @@ def test_version_is_the_time_and_holds_the_whole_model(model, base):
     assert before <= int(version.name) <= time.time()
     assert version.parent == base and files(version) == files(model)
     assert [path.name for path in base.iterdir()] == [version.name]
+
+
+def test_a_version_is_on_the_disk_before_it_has_a_name_and_that_before_labels_say_so(
+    model, base, monkeypatch
+):
+    flushed, sync = [], os.fsync
+
+    def noted(descriptor):
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        named = [version.name for version in base.iterdir() if version.name.isdigit()]
+        flushed.append((path.name, named, config_file(base).exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    version = push(model, base).name
+    content = ["saved_model.pb", "variables", "variables.index"]
+    *beside, folder, named, labels = flushed
+    assert sorted(name for name, _, _ in beside) == content
+    assert folder[0].startswith(".incoming-")
+    assert all(versions == [] for _, versions, _ in (*beside, folder))
+    assert named == (base.name, [version], False)
+    assert labels == (labels[0], [version], False) and labels[0].endswith("models.config")
 
 
 def test_pushes_of_the_same_second_get_versions_of_their_own(model, base, monkeypatch):
