@@ -106,8 +106,8 @@ def promote_canary(root: Path, *, reason: str, meant: int | None = None) -> int:
     version = promote(serving, record=record, meant=meant)
     if version is None:
         raise BadInput(
-            f"No version under {serving} is a canary. `debut run --set push.canary=true` pushes "
-            "one."
+            f"No version under {serving} is a canary. Give the `debut run` that pushes into this "
+            "root once more, with `--set push.canary=true`."
         )
     return version
 

@@ -245,8 +245,8 @@ def _read(change: Change, terms: DataTerms, catalogue: set[str]) -> _Read:
         interactions, set_aside = support.interactions, [*set_aside, *support.set_aside]
     if unknown := [item for item in change.withdrawn if item not in catalogue]:
         raise BadInput(
-            f"The model does not know {', '.join(unknown)[:200]}, so nothing was withdrawn. Give "
-            "ids of items on its shelf."
+            f"The model does not know {', '.join(map(repr, unknown))[:200]}, so nothing was "
+            "withdrawn. Give ids of items on its shelf."
         )
     withdrawn = list(change.withdrawn)
     if change.withdrawn_file is not None:

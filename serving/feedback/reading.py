@@ -28,10 +28,11 @@ def sealed_files(folder: Path) -> list[Path]:
     a crash cut, which was never acknowledged, is cut off.
 
     Raises:
-        BadInput: the folder does not exist, or an open file can't be finished.
+        BadInput: there is no such folder, or an open file can't be finished.
     """
     if not folder.is_dir():
-        raise BadInput(f"The feedback log {folder} does not exist. Give the folder of a log.")
+        fault = "is a file" if folder.exists() else "does not exist"
+        raise BadInput(f"The feedback log {folder} {fault}. Give the folder of a log.")
     for path in sorted(folder.glob(f"*{OPEN}")):
         with _allowed(path, "finished"):
             _finish(path)

@@ -104,7 +104,7 @@ def test_a_promotion_that_was_killed_is_finished_by_the_command_once_more(root, 
 def test_without_a_canary_nothing_is_promoted(root):
     before = pushes(root)
     refused = debut("promote", "--root", root)
-    assert refused.exit_code == 2 and "is a canary. `debut run --set" in refused.stderr
+    assert refused.exit_code == 2 and "`--set push.canary=true`" in refused.stderr
     assert read_labels(serving_folder(root)) == {STABLE: 2} and pushes(root) == before
 
 
