@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from google.protobuf import text_format
-
+from models.errors import BadInput
 from serving.version_labels import config_file, read_labels, write_labels
 
 _log = logging.getLogger(__name__)
@@ -51,5 +50,5 @@ def _follow(base: Path, seen: Path, stopping: threading.Event) -> None:
             labels = read_labels(base)
             if labels:  # none where a volume is away for a moment
                 write_labels(seen, labels)
-        except (OSError, text_format.ParseError) as error:
+        except (OSError, BadInput) as error:
             _log.warning("The labels of %s can't be read, the last ones hold: %s", base, error)

@@ -77,7 +77,8 @@ class _AsLog(beam.CombineFn):
 
     def add_input(self, accumulator: _Asked, element: metric_types.StandardMetricInputs) -> _Asked:
         log = element.get_predictions(self._log or None)
-        if (row := int(log[ASKED].item())) != PAD:
+        # A model whose `evaluate` is not Debut's does not say what was asked for.
+        if ASKED in log and (row := int(log[ASKED].item())) != PAD:
             outputs = element.get_predictions(self._key.model_name or None)
             hit = recall(float(outputs[self._rank].item()), PLACES)
             _add(accumulator, row, (1, hit, float(log[BUYERS].item())))
