@@ -96,8 +96,8 @@ def new_products_reached(
     lists = _lists(model, sample)
     picked = _pick(lists, count)
     users = {listed.user_id for item in picked for listed in lists[item]}
-    histories = _histories(data, options, users)
     described = _described(data, options)
+    histories = _histories(data, options, users, catalogue=described)
 
     def title(item: str) -> str:
         return described[item][0] if item in described else item
@@ -207,15 +207,15 @@ def _pick(lists: Mapping[str, Collection[_Listed]], count: int) -> list[str]:
 
 
 def _histories(
-    data: DataFolder, options: DataOptions, users: Collection[str]
+    data: DataFolder, options: DataOptions, users: Collection[str], *, catalogue: Collection[str]
 ) -> dict[str, list[str]]:
-    """The latest different items of some users, newest first."""
+    """The latest different items of some users, newest first: those that ingestion takes in."""
     key = read_pseudonym_key(options)
     events: dict[str, list[tuple[int, str]]] = {user: [] for user in users}
     for file in data.files:
         if file.table == INTERACTIONS:
             for item, (user, timestamp, *_) in good_records(file, options, key):
-                if user in events:
+                if user in events and item in catalogue:
                     events[user].append((timestamp, item))
     return {
         user: list(dict.fromkeys(item for _, item in sorted(bought, reverse=True)))[:_SHOWN_HISTORY]

@@ -853,7 +853,8 @@ def shop(tmp_path):
     for span, files in {
         "span-1": {
             "items": 'item_id,title,price\nn1,Old title,1\nn2,Second,\nb,"Bowl, blue",3\nc,Cup,4\n',
-            "interactions": "user_id,item_id,timestamp\nu1,b,100\nu1,c,200\nu2,c,50\nu2,c,abc\n",
+            "interactions": "user_id,item_id,timestamp\nu1,b,100\nu1,c,200\nu2,c,50\nu2,c,abc\n"
+            "u2,gone,400\n",
         },
         "span-2": {
             "items": "item_id,title,price\nn1,New title,2.5\nn1,Doubled,9\nn2,Bad,cheap\n",
