@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import tensorflow as tf
 
@@ -16,6 +16,7 @@ from models.tracing import traced_once
 from models.two_tower import TwoTower
 
 Parsed = dict[str, tf.Tensor]
+_UNRATED: Final = float("nan")
 
 
 class Query(NamedTuple):
@@ -87,7 +88,7 @@ class QueryReader(tf.Module):
         Args:
             user_id: string [B], "" or any unknown id for somebody unknown.
             history: string [B, H], oldest first, "" pads; unknown items are ignored.
-            history_rating: float32 [B, H], of the given history, where it is known.
+            history_rating: float32 [B, H], of the given history, NaN where it is not known.
         """
         shelf = self._shelf
         user = shelf.user_rows(user_id)
@@ -101,8 +102,9 @@ class QueryReader(tf.Module):
         rows = tf.where(replaces, _widen(given, width, PAD), _widen(known, width, PAD))
         rating, rated = _looked_up(rows, known, known_rating)
         if history_rating is not None:
-            rating = tf.where(replaces, _widen(history_rating, width, 0.0), rating)
-            rated |= replaces & (rows != PAD)
+            told = _widen(history_rating, width, _UNRATED)
+            is_told = replaces & (rows != PAD) & ~tf.math.is_nan(told)
+            rating, rated = tf.where(is_told, told, rating), rated | is_told
         return Query(
             history=rows,
             rating=rating,
@@ -125,10 +127,12 @@ class QueryReader(tf.Module):
         rows = shelf.item_rows(parsed[features.HISTORY])
         cold = tf.logical_and(rows != PAD, take(shelf.is_cold, tf.maximum(rows, 0)))
         rows = tf.where(cold, tf.constant(PAD, tf.int64), rows)
+        rating = parsed[features.HISTORY_RATING]
+        rated = (rows != PAD) & ~tf.math.is_nan(rating)
         return Query(
             history=rows,
-            rating=parsed[features.HISTORY_RATING],
-            rated=tf.cast(rows != PAD, tf.float32),
+            rating=tf.where(rated, rating, 0.0),
+            rated=tf.cast(rated, tf.float32),
             excluded=rows,
             user=tf.fill([tf.shape(rows)[0]], tf.constant(PAD, tf.int64)),
             profile=self._encode_profile(parsed[features.PROFILE]),
@@ -160,6 +164,8 @@ def never_recommended(users: Query, shelf: Shelf) -> tf.Tensor:
 def parse_interactions(examples: tf.Tensor) -> Parsed:
     """Serialized interactions, as the pipeline ingests them, as dense tensors by feature.
 
+    The rating of an item of the history is NaN where none is given.
+
     Args:
         examples: string [B].
     """
@@ -176,10 +182,10 @@ def parse_interactions(examples: tf.Tensor) -> Parsed:
         },
     )
     history = parsed[features.HISTORY].to_tensor("")
-    ratings = parsed[features.HISTORY_RATING].to_tensor(0.0)
+    ratings = parsed[features.HISTORY_RATING].to_tensor(_UNRATED)
     return parsed | {
         features.HISTORY: history,
-        features.HISTORY_RATING: _widen(ratings, tf.shape(history)[1], 0.0),
+        features.HISTORY_RATING: _widen(ratings, tf.shape(history)[1], _UNRATED),
     }
 
 

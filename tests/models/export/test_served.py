@@ -457,6 +457,31 @@ def test_serving_default_scores_an_ingested_interaction(served, oracle, row_of, 
     np.testing.assert_allclose(answer["score"], [s for _, s in expected], rtol=1e-3, atol=1e-4)
 
 
+def test_an_ingested_history_without_ratings_is_not_taken_for_one_of_the_lowest(
+    served, oracle, judge, row_of
+):
+    rows, known = np.flatnonzero(~judge.cold)[:2].tolist(), known_history(served, 1)
+    history, item = served.table.ids[rows], row_of[item_id(12)]
+    examples = tf.constant(
+        [
+            interaction(UNKNOWN, item_id(12), history=history, ratings=[]),
+            interaction(UNKNOWN, item_id(12), history=history, ratings=[0.9, 0.2]),
+            # What a known user gave stays known.
+            interaction(user_id(1), item_id(12), history=served.table.ids[known], ratings=[]),
+        ]
+    )
+    expected = [
+        oracle.rating(item, rows),
+        oracle.rating(item, rows, [0.9, 0.2]),
+        oracle.rating(item, known, known_ratings(served, 1)),
+    ]
+    rated = served("serving_default", examples=examples)["rating"]
+    np.testing.assert_allclose(rated, expected, atol=1e-4)
+    judged = [judge.rating(item, rows), judge.rating(item, rows, [0.9, 0.2])]
+    rated = served("evaluate", examples=examples[:2])["rating"]
+    np.testing.assert_allclose(rated, judged, atol=1e-4)
+
+
 # Evaluation.
 
 
