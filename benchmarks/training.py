@@ -200,13 +200,14 @@ def debut_step_seconds(shop: ColdStart, text: Floats, config: Configuration) -> 
         interactions=interactions,
         sampled=np.arange(len(interactions)),
         later=_interactions(shop, config.data.history_length, rows=slice(0)),
+        is_implicit=interactions.is_implicit,
         negatives=np.flatnonzero(shop.purchases.getnnz(axis=0)),
         drawn=None,
     )
     model = TwoTower(
         inputs.features, size=config.model.embedding_size,
         price_buckets=config.features.price_buckets, profile_size=text.shape[1],
-        mean_rating=interactions.mean_rating, mean_target=interactions.mean_target,
+        mean_rating=interactions.mean_rating, mean_target=inputs.mean_target,
         head=config.rating.head,
     )  # fmt: skip
     [launch, *_], _ = launches(

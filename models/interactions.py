@@ -51,18 +51,13 @@ class Interactions:
 
     @cached_property
     def is_implicit(self) -> bool:
-        """Every rating is 1: each interaction is a positive and there are no negatives."""
+        """Every rating is 1."""
         return bool((self.rating == 1.0).all())
 
     @property
     def mean_rating(self) -> float:
         """Mean of what was given."""
         return float(self.rating.mean())
-
-    @property
-    def mean_target(self) -> float:
-        """Mean of what a rating head is trained on: half negatives for implicit feedback."""
-        return 0.5 if self.is_implicit else self.mean_rating
 
 
 @dataclass(frozen=True)

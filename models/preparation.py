@@ -127,7 +127,7 @@ class Prepared:
             price_buckets=options.features.price_buckets,
             profile_size=self.encoders.folder.hidden_size,
             mean_rating=self.inputs.interactions.mean_rating,
-            mean_target=self.inputs.interactions.mean_target,
+            mean_target=self.inputs.mean_target,
             head=options.rating.head,
         )
         if base is not None:
@@ -192,6 +192,7 @@ def _inputs(
         interactions=train,
         sampled=sampled,
         later=later,
+        is_implicit=data.is_implicit,
         negatives=np.flatnonzero(~data.table.is_cold),
-        drawn=DrawnPairs.of(launched, train=train, later=later) if train.is_implicit else None,
+        drawn=DrawnPairs.of(launched, train=train, later=later) if data.is_implicit else None,
     )

@@ -40,6 +40,14 @@ class ShopData:
     groups: npt.NDArray[np.int32]
 
     @property
+    def is_implicit(self) -> bool:
+        """Each interaction is a positive and there are no negatives, in whatever split.
+
+        The train split alone may hold the highest rating only, where others were given too.
+        """
+        return all(part.is_implicit for part in self.splits.values())
+
+    @property
     def span(self) -> int:
         """The newest span with interactions, 0 where there are no spans."""
         return max(int(part.span.max(initial=0)) for part in self.splits.values())
@@ -54,8 +62,9 @@ class ShopData:
 
     def facts(self, options: TrainerOptions) -> Facts:
         """What a training on this data can go on from."""
-        implicit = self.splits[features.TRAIN].is_implicit
-        return Facts(architecture=options.architecture, implicit=implicit, splits=options.splits)
+        return Facts(
+            architecture=options.architecture, implicit=self.is_implicit, splits=options.splits
+        )
 
     @classmethod
     def read(cls, arguments: FnArgs, history_length: int) -> ShopData:

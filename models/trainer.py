@@ -149,7 +149,7 @@ def _train(arguments: FnArgs, options: TrainerOptions, trackers: Trackers) -> No
             items=len(data.table),
             users=len(data.users),
             interactions=len(data.splits[TRAIN]),
-            implicit=data.splits[TRAIN].is_implicit,
+            implicit=data.is_implicit,
             parameters=model.parameters,
             exposure=[point.point() for point in judged.points],
             exposure_strength=judged.strength,

@@ -46,6 +46,7 @@ class Inputs:
         interactions: the train split.
         sampled: rows of it that training draws from, rising, int64 [M].
         later: the eval split, on which ratings are measured.
+        is_implicit: whether there are no ratings, in whatever split.
         negatives: rows from which negatives are drawn for implicit data, int64 [N].
         drawn: from which the chance of a purchase is learned for implicit data, else None.
     """
@@ -58,8 +59,14 @@ class Inputs:
     interactions: Interactions
     sampled: Rows
     later: Interactions
+    is_implicit: bool
     negatives: Rows
     drawn: DrawnPairs | None
+
+    @property
+    def mean_target(self) -> float:
+        """Mean of what a rating head is trained on: half negatives for implicit feedback."""
+        return 0.5 if self.is_implicit else self.interactions.mean_rating
 
 
 class Rated(NamedTuple):
@@ -286,7 +293,7 @@ class Trainer:
         """Ratings of the chosen interactions; for implicit data half become negatives."""
         inputs = self._inputs
         item, rating = interactions.item[chosen], interactions.rating[chosen]
-        if inputs.interactions.is_implicit:
+        if inputs.is_implicit:
             negative = random.random(len(chosen)) < 0.5
             item = np.where(negative, random.choice(inputs.negatives, len(chosen)), item)
             rating = np.where(negative, 0.0, rating).astype(np.float32)

@@ -1,4 +1,5 @@
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import tensorflow as tf
 from components.ingestion.histories import histories
 from components.ingestion.splits import Event
 from models.interactions import PAD, Interactions, Purchases, read_interactions
+from models.shop_data import ShopData
 
 ITEM_IDS = np.array([b"a", b"b", b"007", b"\xe7\xba\xa2"], object)
 
@@ -103,6 +105,15 @@ def test_every_rating_1_is_implicit_feedback_and_any_other_is_not(read):
     splits, _ = read(train=[example(b"u", b"a")], eval=[example(b"u", b"a", rating=0.5)])
     assert splits["train"].is_implicit
     assert not splits["eval"].is_implicit
+
+
+def test_a_shop_has_ratings_where_any_split_has_another_than_the_highest(read):
+    nothing: Any = None
+    best = [example(b"u", b"a")]
+    for later, is_implicit in ((best, True), ([example(b"u", b"a", rating=0.5)], False)):
+        splits, users = read(train=best, eval=later)
+        shop = ShopData(nothing, splits, users, train=nothing, everything=nothing, groups=nothing)
+        assert shop.is_implicit == is_implicit
 
 
 def interactions(rows):

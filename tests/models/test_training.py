@@ -79,6 +79,7 @@ def make_shop(seed=0, *, implicit=True):
         interactions=interactions,
         sampled=np.arange(len(user)),
         later=interactions,
+        is_implicit=implicit,
         negatives=np.arange(ITEMS),
         drawn=None,
     )
@@ -131,7 +132,7 @@ def make_model(inputs):
         price_buckets=2,
         profile_size=THEMES,
         mean_rating=inputs.interactions.mean_rating,
-        mean_target=inputs.interactions.mean_target,
+        mean_target=inputs.mean_target,
         head="linear",
     )
 
@@ -195,6 +196,17 @@ def test_training_learns_what_profiles_want_of_items_it_never_saw(trained, input
     fresh = make_model(inputs)
     before = profile_recall(fresh, Trainer(fresh, inputs, OPTIONS), deal[1])
     assert profile_recall(model, trainer, deal[1]) > before + 0.15
+
+
+def test_where_there_are_ratings_the_highest_alone_in_the_train_split_make_no_negatives(inputs):
+    rated = replace(inputs, is_implicit=False)
+    assert (inputs.mean_target, rated.mean_target) == (0.5, 1.0)
+    error, without = (
+        Trainer(make_model(shop), shop, OPTIONS).squared_error(shop.later)["squared_error"]
+        for shop in (inputs, rated)
+    )
+    assert error == pytest.approx(0.25, abs=0.01)
+    assert without < 0.01
 
 
 def test_launches_of_all_sizes_are_trained_on_with_one_graph(inputs, deal, monkeypatch):
