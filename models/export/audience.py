@@ -16,7 +16,7 @@ from models.columns import by_rows, take
 from models.exploration.exploration import OUT, learned_logits
 from models.export.adapter import evidence_logits, positive_attention
 from models.export.lists import top
-from models.export.ragged import owners, row_sums
+from models.export.ragged import row_sums, spread
 from models.export.scoring import Bought
 from models.interactions import PAD
 from models.options import SMALL
@@ -32,7 +32,7 @@ CANDIDATES: Final = 1024
 POSTINGS: Final = 1 << 17
 # Users for whom an item's first interactions are heard; that takes all scores of each.
 HEARD: Final = 128
-_BLOCK: Final = 8
+_BLOCK: Final = 16
 
 
 class Lenders(NamedTuple):
@@ -150,7 +150,7 @@ class Audience(tf.Module):
         posting = tf.gather(by_rows(index.user, index.offset), item[:taken])
         added = tf.nn.relu(tf.gather(worth, order[:taken]))
         inherited = tf.math.unsorted_segment_sum(
-            tf.gather(added, owners(posting)), posting.values, tf.size(index.base.read_value())
+            spread(added, posting), posting.values, tf.size(index.base.read_value())
         )
         expected = inherited * index.gain.read_value() + index.base.read_value()
         expected = tf.tensor_scatter_nd_update(
@@ -252,13 +252,16 @@ def _among(users: tf.Tensor, listed: tf.Tensor) -> tf.Tensor:
 def _largest(values: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     """Places of the largest values float32 [N]: int32 [min(count, N)].
 
-    They lie in the blocks with the largest maxima, as many as there are values asked for.
+    They lie in the blocks with the largest maxima, as many as there are values asked for, or among
+    the last ones, too few for a block.
     """
-    missing = -tf.size(values) % _BLOCK
-    blocks = tf.reshape(tf.pad(values, [[0, missing]], constant_values=float("-inf")), [-1, _BLOCK])
+    size = tf.size(values)
+    whole = size // _BLOCK
+    blocks = tf.reshape(values[: whole * _BLOCK], [-1, _BLOCK])
     maxima = tf.reduce_max(blocks, axis=1)
-    chosen = tf.math.top_k(maxima, tf.minimum(count, tf.size(maxima)), sorted=False).indices
+    chosen = tf.math.top_k(maxima, tf.minimum(count, whole), sorted=False).indices
     places = tf.reshape(chosen[:, tf.newaxis] * _BLOCK + tf.range(_BLOCK), [-1])
-    found = tf.reshape(tf.gather(blocks, chosen), [-1])
-    best = tf.math.top_k(found, tf.minimum(count, tf.size(values)), sorted=False).indices
+    places = tf.concat([places, tf.range(whole * _BLOCK, size)], axis=0)
+    found = tf.gather(values, places)
+    best = tf.math.top_k(found, tf.minimum(count, size), sorted=False).indices
     return tf.gather(places, best)

@@ -1,7 +1,7 @@
-"""Sums and owners of the values of ragged rows, where TensorFlow's own are slow.
+"""What goes from ragged rows to their values and back, where TensorFlow's own is slow.
 
-Its sum over ragged rows and `value_rowids` go by a table as wide as the longest row, and a segment
-sum needs the number of the row beside each value.
+Its sum over ragged rows, `value_rowids` and `tf.repeat` go by a table as wide as the longest row,
+and a segment sum needs the number of the row beside each value.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ import tensorflow as tf
 _BLOCK: Final = 64
 
 
-def owners(lists: tf.RaggedTensor) -> tf.Tensor:
-    """Of each value the row that it is in, as `value_rowids`: int32 [N]."""
-    ends = lists.row_splits[1:, tf.newaxis]
-    length = tf.reshape(lists.row_splits[-1] + 1, [1])
-    ended = tf.scatter_nd(ends, tf.ones([tf.shape(ends)[0]], tf.int32), length)
-    return tf.cumsum(ended)[:-1]
+def spread(numbers: tf.Tensor, lists: tf.RaggedTensor) -> tf.Tensor:
+    """The number of each value's row: float32 [R], of rows [R, (N)], to float32 [N].
+
+    Summed up of what changes from row to row, at the place where the row begins.
+    """
+    changes = numbers - tf.pad(numbers[:-1], [[1, 0]])
+    # One place more, where empty rows at the end begin.
+    size = tf.reshape(lists.row_splits[-1] + 1, [1])
+    return tf.cumsum(tf.scatter_nd(lists.row_splits[:-1, tf.newaxis], changes, size))[:-1]
 
 
 def row_sums(lists: tf.RaggedTensor) -> tf.Tensor:

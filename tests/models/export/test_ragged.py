@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.export.ragged import owners, row_sums
+from models.export.ragged import row_sums, spread
 
 
 @pytest.fixture(params=[[], [0], [0, 0, 3, 0], [64], [63, 1, 64, 65, 0, 500, 1], [1] * 200])
@@ -24,5 +24,7 @@ def test_a_small_row_behind_large_ones_keeps_its_digits():
     np.testing.assert_allclose(row_sums(lists)[1::3], [3e-3, 5e-4], rtol=1e-3)
 
 
-def test_the_owner_of_a_value_is_its_row(lists):
-    np.testing.assert_array_equal(owners(lists), lists.value_rowids())
+def test_each_value_gets_the_number_of_its_row(lists):
+    numbers = np.random.default_rng(6).random(len(lists.to_list())).astype(np.float32)
+    expected = np.repeat(numbers, lists.row_lengths())
+    np.testing.assert_allclose(spread(tf.constant(numbers), lists), expected, atol=1e-5)
