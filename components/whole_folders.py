@@ -1,4 +1,4 @@
-"""Folders and files that appear and go as a whole: nobody ever sees a part of one.
+"""Folders that appear and go as a whole: nobody ever sees a part of one.
 
 What is half-written or half-removed has a name that is no number, which model servers ignore.
 """
@@ -25,16 +25,6 @@ def written_beside(base: Path) -> Iterator[Path]:
         yield hidden
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
-
-
-def write_at_once(file: Path, text: str) -> None:
-    """Write a file, or replace it, under a name that listings of its kind don't show before."""
-    incoming = file.with_name(f"{_INCOMING}{os.getpid()}-{file.name}.part")
-    try:
-        incoming.write_text(text, encoding="utf-8")
-        incoming.replace(file)
-    finally:
-        incoming.unlink(missing_ok=True)
 
 
 def remove_at_once(folder: Path) -> None:

@@ -10,11 +10,11 @@ from components.catalogue.update import Change, Updated, update
 from components.ingestion.set_aside import SetAside
 from components.lineage import ITEMS_ADD, ITEMS_REFRESH, ITEMS_REMOVE
 from components.shelf_change import Check
-from components.whole_folders import write_at_once
 from pipeline.candidate import Candidate
 from pipeline.changing import Made, push_changed
 from pipeline.layout import set_aside_folder
 from pipeline.pushed import read_terms
+from serving.on_disk import write_at_once
 
 
 class Pushed(NamedTuple):

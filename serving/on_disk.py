@@ -18,6 +18,17 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def write_at_once(file: Path, text: str) -> None:
+    """Write a file, or replace it, under a name that listings of its kind don't show before."""
+    incoming = file.with_name(f".incoming-{os.getpid()}-{file.name}.part")
+    try:
+        incoming.write_text(text, encoding="utf-8")
+        flush(incoming)
+        incoming.replace(file)
+    finally:
+        incoming.unlink(missing_ok=True)
+
+
 def flush_all(folder: Path) -> None:
     """The same for a folder with all that is in it."""
     for path in folder.rglob("*"):

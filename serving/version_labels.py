@@ -10,7 +10,6 @@ version that a label leaves has to stay loaded until the server has read the fil
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -19,7 +18,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2 as config_pb2
 
 from models.errors import BadInput
-from serving.on_disk import flush
+from serving.on_disk import write_at_once
 
 STABLE: Final = "stable"
 CANARY: Final = "canary"
@@ -89,13 +88,7 @@ def write_labels(base: Path, labels: Mapping[str, int]) -> Path:
     file = config_file(base)
     if file.is_file() and file.read_text(encoding="utf-8") == text:
         return file  # also where nobody may write
-    incoming = file.with_name(f".incoming-{os.getpid()}-{file.name}")
-    try:
-        incoming.write_text(text, encoding="utf-8")
-        flush(incoming)
-        incoming.replace(file)
-    finally:
-        incoming.unlink(missing_ok=True)
+    write_at_once(file, text)
     return file
 
 

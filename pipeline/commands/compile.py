@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from components.whole_folders import write_at_once
 from models.errors import BadInput
 from pipeline.commands.configuring import configuration_options
 from pipeline.commands.failures import debug_option, debugging
+from serving.on_disk import write_at_once
 
 if TYPE_CHECKING:
     from pipeline.kubeflow.compiling import Runner

@@ -13,9 +13,9 @@ from ml_metadata.metadata_store import MetadataStore
 
 from components.lineage import Push, push_of, read_pushes
 from components.metadata_store import read_store
-from components.whole_folders import write_at_once
 from pipeline.layout import MODEL_NAME, cards_folder, metadata_file
 from pipeline.model_card.derived import change, derived_card
+from serving.on_disk import write_at_once
 
 Json = dict[str, Any]
 

@@ -15,7 +15,6 @@ from typing import Final
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from components.whole_folders import write_at_once
 from models.metrics import calibration_error
 from models.record import SQUARED_ERROR, measured_on
 from pipeline.config import Configuration
@@ -32,6 +31,7 @@ from pipeline.report.tables import (
     span_metrics,
 )
 from pipeline.verdict import verdict
+from serving.on_disk import write_at_once
 
 INDEX: Final = "index.html"
 _VERDICT: Final = "debut-verdict"  # name of the `meta` element that the index reads

@@ -73,7 +73,7 @@ def test_a_version_is_on_the_disk_before_it_has_a_name_and_that_before_labels_sa
     assert folder[0].startswith(".incoming-")
     assert all(versions == [] for _, versions, _ in (*beside, folder))
     assert named == (base.name, [version], False)
-    assert labels == (labels[0], [version], False) and labels[0].endswith("models.config")
+    assert labels == (labels[0], [version], False) and labels[0].endswith("models.config.part")
 
 
 def test_pushes_of_the_same_second_get_versions_of_their_own(model, base, monkeypatch):
