@@ -178,9 +178,9 @@ class Outcome(Ending):
         idle = {
             decision.gate.metric
             for decision in self.decisions
-            if held_out <= _cold_recall_places(decision.gate.metric)
+            if 0 < held_out <= _cold_recall_places(decision.gate.metric)
         }
-        if not idle or not held_out:
+        if not idle:
             return ""
         return (
             f"Only {held_out} items are held out as new, so {', '.join(sorted(idle))} is 1 for "
