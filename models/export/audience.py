@@ -130,6 +130,10 @@ class Audience(tf.Module):
         end = tf.where(row == PAD, start, buyers.offset[place + 1])
         return buyers.user[start:end]
 
+    def _histories(self, users: tf.Tensor) -> tf.RaggedTensor:
+        """Rows of the items that users int32 [M] bought: int32 [M, (N)]."""
+        return tf.gather(by_rows(self._shelf.user_items, self._shelf.user_offset), users)
+
     def _candidates(self, worth: tf.Tensor, buyers: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Users who promise the best scores, in rising order: int32 [min(count, U)].
 
@@ -160,8 +164,7 @@ class Audience(tf.Module):
 
     def _scores(self, worth: tf.Tensor, users: tf.Tensor) -> tf.Tensor:
         """The scores of users int32 [M] by their whole histories, without demand: float32 [M]."""
-        shelf = self._shelf
-        histories = tf.gather(by_rows(shelf.user_items, shelf.user_offset), users)
+        shelf, histories = self._shelf, self._histories(users)
         source, anchors = shelf.served.source.read_value(), tf.size(worth)
         # One number more, for what is no anchor.
         worths = tf.gather(tf.pad(worth, [[0, 1]]), tf.minimum(source, anchors))
@@ -197,7 +200,7 @@ class Audience(tf.Module):
         shelf = self._shelf
         best = tf.math.top_k(scores, tf.minimum(count, tf.size(scores)))
         users = tf.gather(users, best.indices)
-        histories = tf.gather(by_rows(shelf.user_items, shelf.user_offset), users)
+        histories = self._histories(users)
         known = Bought.of(
             shelf.served,
             tf.cast(histories.values, tf.int64),
