@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from models.errors import BadInput
 
@@ -40,20 +40,27 @@ class Shown(BaseModel):
     propensity: float = Field(gt=0, le=1)
 
 
+def _each_once(items: tuple[Shown, ...]) -> tuple[Shown, ...]:
+    # A propensity is the chance of being in the list, and what an item earned there is one reward.
+    if len({shown.item for shown in items}) < len(items):
+        raise ValueError("an item stands twice; a list has each once")
+    return items
+
+
 class Impression(_Event):
     """A list that a user saw, best first.
 
     Attributes:
         list: an id of the list, which clicks and purchases refer to.
         version: of the model that made it, None for the client's fallback list.
-        items: what was shown.
+        items: what was shown, each once.
         history: item ids that the request gave, oldest first; empty where it left the user's own.
     """
 
     event: Literal["impression"] = "impression"
     list: _Id
     version: int | None
-    items: tuple[Shown, ...] = Field(min_length=1)
+    items: Annotated[tuple[Shown, ...], Field(min_length=1), AfterValidator(_each_once)]
     history: tuple[_Id, ...] = ()
 
 

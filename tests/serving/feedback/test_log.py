@@ -89,6 +89,19 @@ def test_an_impossible_propensity_is_refused_before_it_is_written(tmp_path, prop
     assert not list(tmp_path.iterdir())
 
 
+def test_a_list_that_names_an_item_twice_is_refused_and_set_aside(tmp_path):
+    ranking = Ranking(["a", "b", "a"], [2.0, 1.0, 0.0], 7, [0.5, 1.0, 0.5])
+    with FeedbackLog(tmp_path, key=KEY) as log:
+        with pytest.raises(ValidationError, match="an item stands twice"):
+            log.impression("ann", ranking)
+        log.impression("ann", Ranking(["a", "b"], [2.0, 1.0], 7, [0.5, 1.0]))
+    [file] = sealed_files(tmp_path)
+    file.write_bytes(file.read_bytes().replace(b'"item":"b"', b'"item":"a"'))
+    [bad] = events(tmp_path)
+    assert isinstance(bad, BadLine)
+    assert bad.reason.endswith("items: Value error, an item stands twice; a list has each once")
+
+
 @pytest.mark.parametrize("item", ["", "a\0b", "a\nb", "a" * 257])
 def test_an_id_that_no_data_folder_takes_is_refused_before_it_is_written(tmp_path, item):
     with FeedbackLog(tmp_path, key=KEY) as log, pytest.raises(ValidationError, match="item"):
