@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from components.locks import held
-from components.whole_folders import clear, remove_at_once, written_beside
+from components.whole_folders import clear, put_at_once, remove_at_once, written_beside
 from serving.version_labels import STABLE, read_labels, versions_on_disk
 
 MODEL: Final = "model"
@@ -121,7 +121,7 @@ class Registry:
             for name, source in artifacts.items():
                 shutil.copytree(source, incoming / name)
             (incoming / _RECORD).write_text(record, encoding="utf-8")
-            incoming.rename(self.folder / str(version))
+            put_at_once(incoming, self.folder / str(version))
 
     def _prune(self) -> None:
         there = set(versions_on_disk(self.pushed))

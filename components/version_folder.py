@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from components.locks import held
-from components.whole_folders import clear, remove_at_once, written_beside
+from components.whole_folders import clear, put_at_once, remove_at_once, written_beside
 from models.errors import BadInput, Refused
-from serving.on_disk import flush, flush_all
 from serving.version_labels import CANARY, STABLE, read_labels, versions_on_disk, write_labels
 
 KEEP: Final = 10
@@ -157,7 +156,6 @@ def _add(model: Path, base: Path, *, canary: bool, keep: int, record: Record | N
     clear(base)
     with written_beside(base) as copy:
         shutil.copytree(model, copy)
-        flush_all(copy)
         labels = read_labels(base)
         newest = max(versions_on_disk(base), default=0)
         number = max(int(time.time()), newest + 1)
@@ -165,8 +163,7 @@ def _add(model: Path, base: Path, *, canary: bool, keep: int, record: Record | N
         is_canary = canary and bool(labels)
         if record is not None:
             record(version, CANARY if is_canary else STABLE)
-        copy.rename(version)
-        flush(base)
+        put_at_once(copy, version)
     labels = {STABLE: labels[STABLE], CANARY: number} if is_canary else {STABLE: number}
     write_labels(base, labels)
     _prune(base, keep=keep, spared=set(labels.values()))

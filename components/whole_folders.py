@@ -13,18 +13,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from serving.on_disk import flush, flush_all
+
 _INCOMING: Final = ".incoming-"
 _OUTGOING: Final = ".outgoing-"
 
 
 @contextmanager
 def written_beside(base: Path) -> Iterator[Path]:
-    """A path in `base` to write a folder at and to rename it from; what stays there is removed."""
+    """A path in `base` to write a folder at, for `put_at_once`; what stays there is removed."""
     hidden = base / f"{_INCOMING}{os.getpid()}-{time.time_ns()}"
     try:
         yield hidden
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+def put_at_once(written: Path, folder: Path) -> None:
+    """Give a written folder its name; all of it is on the disk before, and the name after."""
+    flush_all(written)
+    written.rename(folder)
+    flush(folder.parent)
 
 
 def remove_at_once(folder: Path) -> None:

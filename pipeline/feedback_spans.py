@@ -26,7 +26,7 @@ from components.ingestion.folder import (
 )
 from components.ingestion.rows import good_records
 from components.locks import held
-from components.whole_folders import clear, written_beside
+from components.whole_folders import clear, put_at_once, written_beside
 from models.errors import BadInput
 from models.pseudonyms import MARK, pseudonym
 from pipeline.config import load_configuration
@@ -124,7 +124,7 @@ def _export(log: Path, data: Path, key: bytes, kinds: Collection[str]) -> NewSpa
             return made
         sources = _Sources(files=[file.name for file in files])
         (hidden / SOURCES).write_text(sources.model_dump_json(), encoding="utf-8")
-        hidden.rename(target)
+        put_at_once(hidden, target)
     return made._replace(folder=target)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
 
-from components.whole_folders import written_beside
+from components.whole_folders import put_at_once, written_beside
 from models.candidates.export import export_vectors
 from models.errors import BadInput
 from pipeline.layout import serving_folder
@@ -46,5 +46,5 @@ def export_newest(root: Path, output: Path) -> tuple[str, int]:
                 "that can be written."
             ) from error
         items = export_vectors(shelf, hidden)
-        hidden.rename(output)
+        put_at_once(hidden, output)
     return version.name, items

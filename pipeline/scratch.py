@@ -15,7 +15,7 @@ from absl import logging
 
 from components.ingestion.folder import ITEMS, USERS, DataFolder
 from components.ingestion.rows import good_records
-from components.whole_folders import clear, written_beside
+from components.whole_folders import clear, put_at_once, written_beside
 from models import features
 from models.encoders.depth import check_depth
 from models.encoders.folder import SCRATCH
@@ -54,7 +54,7 @@ def with_own_encoder(config: Configuration, data: DataFolder, root: Path) -> Con
         clear(base)
         with written_beside(base) as hidden:
             train_encoder(texts, hidden, options=options, max_tokens=max_tokens, seed=seed)
-            hidden.rename(folder)
+            put_at_once(hidden, folder)
     encoder = config.encoder.model_copy(update={"name": str(folder)})
     return config.model_copy(update={"encoder": encoder})
 

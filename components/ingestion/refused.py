@@ -6,7 +6,7 @@ TFX removes the outputs of a node that fails, and with them the quarantine to lo
 import shutil
 from pathlib import Path
 
-from components.whole_folders import remove_at_once, written_beside
+from components.whole_folders import put_at_once, remove_at_once, written_beside
 
 _FOLDER = "refused"
 
@@ -28,5 +28,5 @@ def keep_rows(quarantine: Path, pattern: str) -> Path:
             shutil.copy2(file, copy)
         if folder.exists():
             remove_at_once(folder)
-        copy.rename(folder)
+        put_at_once(copy, folder)
     return folder

@@ -1,6 +1,7 @@
 import csv
 import gzip
 import json
+import os
 import shlex
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from models.errors import BadInput
 from pipeline import feedback_spans
 from pipeline.cli import main
 from pipeline.config import load_configuration
-from pipeline.feedback_spans import export_span
+from pipeline.feedback_spans import SOURCES, export_span
 from serving.answers import Ranking
 from serving.feedback.log import FeedbackLog
 from tests.pseudonyms import KEY, hashed
@@ -64,6 +65,23 @@ def test_rows_that_a_run_sets_aside_name_no_user_and_stop_no_export(data, log):
     made = export_span(log, data, key=KEY, kinds=PURCHASES)
     assert made.folder is not None and made.strangers == 1
     assert [row["user_id"] for row in rows(made.folder)] == ["ann", f"hmac-sha256:{hashed('cleo')}"]
+
+
+def test_a_span_is_on_the_disk_before_it_has_a_name(data, log, monkeypatch):
+    """Its list of files, without their events, would make the next export pass these over."""
+    flushed, sync = {}, os.fsync
+
+    def noted(descriptor):
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        flushed[path.name] = (data / "span-2").exists()
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    made = export_span(log, data, key=KEY, kinds=PURCHASES)
+    assert made.folder == data / "span-2"
+    assert {path.name: flushed[path.name] for path in (data / "span-2").iterdir()} == {
+        "interactions.csv.gz": False, SOURCES: False,
+    }  # fmt: skip
 
 
 def test_what_came_of_a_list_has_the_propensity_that_it_was_shown_with(data, tmp_path):
