@@ -31,7 +31,7 @@ def explore_items(
             validation can't be overridden, nor what keeps the scores of other items as they are.
 
     Raises:
-        BadInput: the log does not exist.
+        BadInput: the log does not exist, or exploration is to end where there is none.
         Refused: the gate or the infra validation refused the new version, or another one was
             pushed meanwhile, by a run or a rollback; nothing was pushed.
     """

@@ -22,7 +22,7 @@ from components.exploration.lists import SeenList, read_lists
 from components.exploration.observing import Observed, observe
 from components.shelf_change import Check, save_changed, users_of
 from models.arrays import Floats
-from models.errors import Refused
+from models.errors import BadInput, Refused
 from models.exploration.bandit import learn
 from models.exploration.exploration import Exploration, no_exploration
 from models.export.quick_calls import quick_first_calls
@@ -77,7 +77,7 @@ def update(
         What was done, and the gate for whoever serves the version.
 
     Raises:
-        BadInput: the log does not exist.
+        BadInput: the log does not exist, or exploration is to end where there is none.
         Refused: the version is too old, or the gate refused what was learned.
     """
     model = tf.saved_model.load(str(base))
@@ -86,6 +86,11 @@ def update(
         raise Refused(
             f"{base} was trained before Debut could explore. Run `debut run` again, then give the "
             "command again."
+        )
+    if options.policy == "none" and not len(shelf.exploration.row.numpy()):
+        raise BadInput(
+            f"{base} explores nothing, and explore.policy is none, so there is nothing to end. To "
+            "begin, set explore.policy to linucb or thompson."
         )
     rules = Rules.load(base)
     if rules is not None and rules.cap is not None and options.policy != "none":

@@ -8,7 +8,7 @@ from benchmarks.bandit import Replay, Visit, simulate
 from components.exploration.lists import SeenList
 from components.exploration.observing import observe
 from components.exploration.update import teach, update
-from models.errors import Refused
+from models.errors import BadInput, Refused
 from pipeline.config import load_configuration
 from serving.answers import Ranking
 from serving.feedback.events import Shown
@@ -191,6 +191,13 @@ def test_a_version_is_made_of_another_one_and_a_log(served, begun, new, tmp_path
     assert (ask(model)[2] < 1).any()
     for file in ("assets.extra/admission.npz", "saved_model.pb"):
         assert (tmp_path / "1" / file).read_bytes() == (served.path / file).read_bytes()
+    none = options("policy=none")
+    update(tmp_path / "1", None, none, key=KEY, candidate=tmp_path / "2")
+    ended = tf.saved_model.load(str(tmp_path / "2"))
+    assert (ask(ended)[2] == 1).all()
+    with pytest.raises(BadInput, match=r"2 explores nothing, and explore\.policy is none"):
+        update(tmp_path / "2", None, none, key=KEY, candidate=tmp_path / "3")
+    assert not (tmp_path / "3").exists()
     before, after = (
         tf.train.load_checkpoint(str(version / "variables" / "variables"))
         for version in (served.path, tmp_path / "1")
