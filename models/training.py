@@ -26,6 +26,7 @@ from models.options import TrainingOptions
 from models.purchase_chance import Drawn, DrawnPairs, Pairs, PurchaseChance
 from models.rating import likeness, mean_interest, recent_places
 from models.record import SQUARED_ERROR
+from models.sampling import at_most
 from models.tracing import traced_at_first_call
 from models.two_tower import TwoTower
 
@@ -170,12 +171,12 @@ class Trainer:
         """Of ratings that were not trained on; the same interactions and negatives at every call.
 
         Args:
-            later: interactions; empty ones have no error.
+            later: interactions, of which a sample tells; empty ones have no error.
         """
-        random = np.random.default_rng(0)
-        errors = []
-        for start in range(0, min(len(later), _RATED), self._options.batch_ratings):
-            chosen = np.arange(start, min(start + self._options.batch_ratings, len(later)))
+        random, size = np.random.default_rng(0), self._options.batch_ratings
+        # Ingestion leaves the rows of a user together, so the first ones are those of few users.
+        sample, errors = at_most(np.arange(len(later)), _RATED), []
+        for chosen in (sample[start : start + size] for start in range(0, len(sample), size)):
             batch = self._rating_batch(later, chosen, random, np.ones(len(chosen), np.float32))
             predicted = np.clip(self._rate(asked=batch.asked).numpy(), 0.0, 1.0)
             errors.append((predicted - batch.rating.numpy()) ** 2)

@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 import tensorflow as tf
 
+from models import training
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.kernel import NO_BRAND, ItemView, KernelSettings
 from models.inheritance.simulation import SimulatedLaunch, launches, purchase_matrix
@@ -207,6 +208,19 @@ def test_where_there_are_ratings_the_highest_alone_in_the_train_split_make_no_ne
     )
     assert error == pytest.approx(0.25, abs=0.01)
     assert without < 0.01
+
+
+def test_the_error_of_very_many_ratings_is_that_of_a_sample_and_not_of_the_first(
+    inputs, monkeypatch
+):
+    rating = np.where(np.arange(len(inputs.later)) < len(inputs.later) / 2, 0.0, 1.0)
+    later = replace(inputs.later, rating=rating.astype(np.float32))
+    rated = replace(inputs, is_implicit=False)  # training saw the highest rating alone
+    monkeypatch.setattr(training, "_RATED", len(later) // 2)
+    trainer = Trainer(make_model(rated), rated, OPTIONS)
+    error = trainer.squared_error(later)["squared_error"]
+    assert error == pytest.approx(0.5, abs=0.1)
+    assert trainer.squared_error(later)["squared_error"] == error
 
 
 def test_launches_of_all_sizes_are_trained_on_with_one_graph(inputs, deal, monkeypatch):
