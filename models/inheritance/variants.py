@@ -24,7 +24,8 @@ def variant_groups(interactions: Interactions, terms: sp.csr_matrix) -> npt.NDAr
     """A group for each item; variants of one product have the same.
 
     Two items are variants if they share three events (user, time and rating) and half of those of
-    the rarer one, and if their terms have a cosine above 0.3.
+    the rarer one, and if their terms have a cosine above 0.3. Where the shop noted one moment for
+    everything, a shared one means nothing, and every item is a group of its own.
 
     Args:
         interactions: the train split.
@@ -34,6 +35,8 @@ def variant_groups(interactions: Interactions, terms: sp.csr_matrix) -> npt.NDAr
         int32 [I].
     """
     items = terms.shape[0]
+    if (interactions.timestamp == interactions.timestamp[:1]).all():
+        return np.arange(items, dtype=np.int32)
     event = _events(interactions)
     ones = np.ones(len(event), np.float32)
     happened = sp.csr_matrix((ones, (event, interactions.item)), (event.max(initial=-1) + 1, items))

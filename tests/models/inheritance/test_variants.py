@@ -50,6 +50,12 @@ def test_two_shared_events_are_chance():
     assert len(set(groups(bought_together([0, 1], [1, 2]), [LIKE, LIKE]))) == 2
 
 
+def test_a_shop_that_noted_one_moment_for_everything_tells_no_variants():
+    events = [(user, item, 7) for user in range(9) for item in range(4)]
+    assert len(set(groups(events, [LIKE] * 4))) == 4
+    assert len(set(groups([*events, (9, 0, 8)], [LIKE] * 4))) == 1
+
+
 def test_half_of_the_rarer_items_events_have_to_be_shared():
     shared = bought_together([0, 1], [1, 2, 3])
     alone = [(20 + n, item, 20 + n) for n in range(4) for item in (0, 1) for n in (n + 10 * item,)]
