@@ -14,6 +14,7 @@ from pipeline.commands.configuring import (
     root_option,
 )
 from pipeline.commands.failures import debug_option, debugging
+from pipeline.counted import counted
 
 if TYPE_CHECKING:
     from components.exploration.update import Explored
@@ -87,8 +88,9 @@ def _told(done: Explored, *, policy: str, key: str | None) -> list[str]:
     if policy == "none":
         return ["explore.policy is none: no place is explored, and nothing learned is applied."]
     told = [
-        f"{done.lists:,} lists read: {done.places:,} places with new items brought "
-        f"{done.rewards:,} rewards."
+        f"{counted(done.lists, 'list', 'lists')} read: "
+        f"{counted(done.places, 'place', 'places')} with new items brought "
+        f"{counted(done.rewards, 'reward', 'rewards')}."
     ]
     if done.lists and done.strangers == done.lists:
         told.append(
@@ -96,12 +98,15 @@ def _told(done: Explored, *, policy: str, key: str | None) -> list[str]:
             "was written with."
         )
     if done.bad_lines:
-        told.append(f"{done.bad_lines:,} lines of the log hold no event, and were passed over.")
+        lines = counted(done.bad_lines, "line", "lines")
+        told.append(f"Passed over {lines} of the log without an event.")
     if (judgement := done.judgement) is not None:
         told.append(
             f"Reward per explored place: {judgement.logged.value:.4f} as logged, "
             f"{judgement.doubly_robust.value:.4f} estimated for what was learned "
             f"(SNIPS {judgement.snips.value:.4f}, IPS {judgement.ips.value:.4f}, "
-            f"replay {judgement.replay.value:.4f}), on {judgement.places:,} places."
+            f"replay {judgement.replay.value:.4f}), on "
+            f"{counted(judgement.places, 'place', 'places')}."
         )
-    return [*told, f"{done.items:,} items are explored, the budget of {done.spent:,} is spent."]
+    items = counted(done.items, "item is", "items are")
+    return [*told, f"{items} explored, the budget of {done.spent:,} is spent."]

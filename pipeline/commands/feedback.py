@@ -10,6 +10,7 @@ import click
 
 from models.pseudonyms import read_key
 from pipeline.commands.failures import debug_option
+from pipeline.counted import counted
 
 _PATH: Final = click.Path(path_type=Path)
 
@@ -61,10 +62,13 @@ def export(log: Path, data: Path, key: str, kinds: tuple[str, ...]) -> None:
     if made.folder is None:
         click.echo(f"{log} holds no new {' or '.join(kinds)}: nothing was written.")
         return
-    counts = ", ".join(f"{count:,} {kind}s" for kind, count in sorted(made.events.items()))
-    click.echo(f"{counts} written, {made.strangers:,} users are new.")
+    events = sorted(made.events.items())
+    counts = ", ".join(counted(count, kind, f"{kind}s") for kind, count in events)
+    new = counted(made.strangers, "user is", "users are")
+    click.echo(f"{counts} written, {new} new.")
     if made.bad_lines:
-        click.echo(f"{made.bad_lines:,} lines set aside, see {made.folder / BAD_LINES}.")
+        lines = counted(made.bad_lines, "line", "lines")
+        click.echo(f"{lines} set aside, see {made.folder / BAD_LINES}.")
     if made.strangers == made.users:
         click.echo(
             f"No older span knows any of them. If one should, {key} is not the key that the log "

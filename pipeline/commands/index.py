@@ -9,6 +9,7 @@ import click
 
 from pipeline.commands.configuring import root_option
 from pipeline.commands.failures import debug_option, debugging
+from pipeline.counted import counted
 
 _PATH: Final = click.Path(path_type=Path)
 
@@ -43,4 +44,5 @@ def export(root: Path, output: Path) -> None:
             from pipeline.indexing import export_newest
         with open_console().status("Reading the model, writing the files"):
             version, items = export_newest(root, output)
-    click.echo(f"{items:,} items of version {version} are in {output}.")
+    told = counted(items, f"item of version {version} is", f"items of version {version} are")
+    click.echo(f"{told} in {output}.")

@@ -11,6 +11,7 @@ import click
 
 from pipeline.commands.configuring import configuration_options, root_option
 from pipeline.commands.failures import debug_option, debugging
+from pipeline.counted import counted
 
 if TYPE_CHECKING:
     from pipeline.adding import Pushed
@@ -145,27 +146,34 @@ def _told(pushed: Pushed) -> list[str]:
     done, told = pushed.updated, []
     if done.added or done.realigned or done.embedded:
         told.append(
-            f"{done.added:,} products added, {done.realigned + done.embedded:,} updated; "
+            f"{_products(done.added)} added, {done.realigned + done.embedded:,} updated; "
             f"{done.embedding_seconds:.2f} s for their texts, {done.shelf_seconds:.2f} s for the "
             "shelf."
         )
     if done.interactions:
         told.append(
-            f"{done.interactions:,} interactions taken in: {done.adapted:,} items adapted, "
-            f"{done.purchases:,} purchases of known users noted."
+            f"{counted(done.interactions, 'interaction', 'interactions')} taken in: "
+            f"{counted(done.adapted, 'item', 'items')} adapted, "
+            f"{counted(done.purchases, 'purchase', 'purchases')} of known users noted."
         )
     if done.of_training:
+        items = counted(done.of_training, "item was left as it is", "items were left as they are")
         told.append(
-            f"{done.of_training:,} items were left as they are: training knew them. Put their "
-            "interactions into the data folder, where the next run counts them."
+            f"{items}: put interactions with what training knew into the data folder, where the "
+            "next run counts them."
         )
     if done.withdrawn:
-        told.append(f"{done.withdrawn:,} products withdrawn.")
+        told.append(f"{_products(done.withdrawn)} withdrawn.")
     if done.set_aside:
         counts = Counter((row.column, row.reason) for row in done.set_aside)
         most = "; ".join(
             f"{column + ': ' if column else ''}{reason} ({count})"
             for (column, reason), count in counts.most_common(_REASONS)
         )
-        told.append(f"{len(done.set_aside):,} rows set aside: {most}. See {pushed.set_aside_file}.")
+        rows = counted(len(done.set_aside), "row", "rows")
+        told.append(f"{rows} set aside: {most}. See {pushed.set_aside_file}.")
     return [*told, f"Pushed {pushed.made.version}, made of version {pushed.made.base.name}."]
+
+
+def _products(number: int) -> str:
+    return counted(number, "product", "products")

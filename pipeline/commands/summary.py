@@ -13,6 +13,7 @@ from components.ingestion.summary import IngestionSummary
 from models.metrics import SQUARED_ERROR
 from models.record import TrainingRecord, measured_on
 from pipeline.commands.terminal import new_table, print_table
+from pipeline.counted import counted
 from pipeline.evaluation import COLD, HEADLINE_METRICS, SLICES, says_something, span_slice
 from pipeline.outcome import GateDecision, Outcome
 from serving.version_labels import CANARY
@@ -70,7 +71,8 @@ def _pushed(outcome: Outcome, version: str, root: Path) -> str:
 
 def _data_lines(summary: IngestionSummary) -> list[str]:
     lines = [
-        f"{summary.items:,} items ({summary.new_products:,} new), {summary.users:,} users; "
+        f"{counted(summary.items, 'item', 'items')} ({summary.new_products:,} new), "
+        f"{counted(summary.users, 'user', 'users')}; "
         "interactions: "
         + ", ".join(f"{split} {count:,}" for split, count in summary.splits.items())
         + "."

@@ -11,6 +11,7 @@ import click
 from pipeline.commands.asking import print_json
 from pipeline.commands.configuring import root_option
 from pipeline.commands.failures import debug_option, debugging
+from pipeline.counted import counted
 
 if TYPE_CHECKING:
     from pipeline.versions import Version
@@ -68,7 +69,8 @@ def _print(found: list[Version]) -> None:
             version.gates or "–",
             f"{version.megabytes:.1f}",
         )
-    print_table(open_console(), f"{len(found)} versions, newest first", table)
+    title = counted(len(found), "version", "versions")
+    print_table(open_console(), f"{title}, newest first", table)
 
 
 def _origin(version: Version) -> str:

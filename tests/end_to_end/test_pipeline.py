@@ -734,7 +734,7 @@ class TestItems:
 
     def test_new_products_are_recommended_unless_they_are_not_available(self, root, grown):
         assert "30 products added, 1 updated" in grown.output
-        assert "40 interactions taken in: 1 items adapted, 40 purchases" in grown.output
+        assert "40 interactions taken in: 1 item adapted, 40 purchases" in grown.output
         newest = sorted(serving_folder(root).iterdir())[-1]
         lists = listed(newest, ["u20", "u70", "somebody"], new_only=tf.constant(True))
         new = {f"2{number:04d}" for number in range(30)} - {"20007"}

@@ -12,6 +12,7 @@ from components.metadata_store import read_store
 from pipeline import adding
 from pipeline.changing import Made
 from pipeline.commands.items import _told
+from pipeline.counted import counted
 from pipeline.derived import push_made_of
 from pipeline.layout import metadata_file, serving_folder, set_aside_folder
 from pipeline.versions import read_versions
@@ -83,3 +84,17 @@ def test_interactions_of_items_that_training_knew_belong_into_the_data_folder():
     )  # fmt: skip
     _, left, _ = _told(adding.Pushed(Made(Path("2"), Path("1")), done, None))
     assert left.startswith("2 items were left as they are") and "into the data folder" in left
+
+
+def test_what_there_is_one_of_is_told_as_one():
+    done = Updated(
+        added=1, realigned=0, embedded=0, interactions=1, adapted=0, of_training=1, purchases=1,
+        withdrawn=1, set_aside=[], embedding_seconds=0, shelf_seconds=0,
+    )  # fmt: skip
+    told = " ".join(_told(adding.Pushed(Made(Path("2"), Path("1")), done, None)))
+    for one in ("1 product added", "1 interaction taken in", "1 purchase of", "1 item was left",
+                "1 product withdrawn"):  # fmt: skip
+        assert one in told
+    assert [counted(number, "item", "items") for number in (0, 1, 2000)] == [
+        "0 items", "1 item", "2,000 items",
+    ]  # fmt: skip

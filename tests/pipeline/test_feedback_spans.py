@@ -210,7 +210,7 @@ def test_the_command_says_what_it_made(data, log, monkeypatch):
     words = ["feedback", "export", "--log", log, "--data", data, "--key", "SHOP_KEY"]
     result = CliRunner().invoke(main, list(map(str, words)))
     assert result.exit_code == 0, result.output
-    assert "2 purchases written, 1 users are new." in result.output
+    assert "2 purchases written, 1 user is new." in result.output
     assert f"Made {data / 'span-2'}" in result.output
     assert f"`debut run --data {shlex.quote(str(data))}` trains on it" in result.output
     assert "is not the key" not in result.output
