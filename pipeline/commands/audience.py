@@ -33,7 +33,9 @@ Examples:
     metavar="NUMBER",
     help="Its price.",
 )
-@click.option("-k", type=int, default=10, show_default=True, help="Length of the list.")
+@click.option(
+    "-k", type=click.IntRange(min=1), default=10, show_default=True, help="Length of the list."
+)
 @server_options
 def audience(
     item: str | None,

@@ -18,7 +18,9 @@ Example:
   debut recommend --user 12347 --history 22726,22728 -k 5 --new-only"""
 )
 @user_options
-@click.option("-k", type=int, default=10, show_default=True, help="Length of the list.")
+@click.option(
+    "-k", type=click.IntRange(min=1), default=10, show_default=True, help="Length of the list."
+)
 @click.option("--new-only", is_flag=True, help="Only items without interactions in training.")
 @server_options
 def recommend(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import random
-import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import grpc
 
 from models.errors import BadInput, DebutError, Unreachable
 from serving.asking.questions import RESPONSES, STATUS, Question
+from serving.asking.refusals import meaning, plain
 from serving.asking.wire import MESSAGES
 from serving.asking.wire_tensors import strings
 from serving.client_credentials import Tls, bearer_metadata, is_local
@@ -34,8 +34,6 @@ _LOCAL_OPTIONS: list[tuple[str, int | str]] = [("grpc.enable_http_proxy", 0)]
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 1.0
-# Where in the graph it failed; the names mean nothing to a caller.
-_FUNCTIONS = re.compile(r"\A(?:\{\{function_node .*?\}\} ?)+")
 
 
 class Connection(ABC):
@@ -133,7 +131,7 @@ class Connection(ABC):
         raise failure from error
 
     def _failure(self, error: grpc.RpcError) -> DebutError:
-        code, details = error.code(), _FUNCTIONS.sub("", error.details() or "")
+        code, details = error.code(), plain(error.details() or "")
         if code is grpc.StatusCode.UNAVAILABLE:
             return Unreachable(
                 f"No model server answers at {self.target} ({details}). Start one with"
@@ -144,14 +142,14 @@ class Connection(ABC):
                 f"The model server at {self.target} did not answer within {self.timeout:g} s."
             )
         if code is grpc.StatusCode.INVALID_ARGUMENT:
-            # What follows the first line names nodes of the graph, of no use to a caller.
-            return BadInput(details.split("\n\t [[")[0])
+            return BadInput(meaning(details, self.target) or details)
         if code is grpc.StatusCode.UNAUTHENTICATED:
             return DebutError(
                 f"The model server at {self.target} does not know who asks ({details}). Give the"
                 " token that it expects with --token-file."
             )
-        return DebutError(f"The model server at {self.target} answered {code.name}: {details}")
+        told = f"The model server at {self.target} answered {code.name}: {details}"
+        return DebutError(meaning(details, self.target) or told)
 
 
 class Attempts:

@@ -107,6 +107,30 @@ def test_refused_arguments_are_bad_input_without_the_graphs_node_names(client):
         client.score(["u"], ["nothing-like-it"])
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "assertion failed: [item_id is not in the catalogue:] [egg]\n\t [[{{node Assert}}]]",
+            "The model at {target} does not know item egg. Give ids of its catalogue; "
+            "`debut items add` brings new products.",
+        ),
+        (
+            "Unrecognized servable version label: prod",
+            "No version at {target} has the label prod. `debut versions` names the labels of a "
+            "root; without a label the newest version is asked.",
+        ),
+    ],
+)
+def test_known_refusals_name_the_place_and_the_remedy(connect, words, told):
+    refused = grpc.StatusCode.INVALID_ARGUMENT
+    with ScriptedServer(refused) as server, connect(server.target) as client:
+        server.details = words
+        with pytest.raises(BadInput) as caught:
+            client.recommend(["u"])
+        assert str(caught.value) == told.format(target=server.target)
+
+
 def test_rows_that_do_not_fit_are_named_before_anything_is_sent(client):
     with pytest.raises(BadInput, match="item_ids has 1 entries for 2 rows"):
         client.score(["a", "b"], ["egg"])
@@ -199,7 +223,9 @@ def test_no_server_is_asked_for_lists_of_nothing(connect):
 def test_unknown_model_is_a_failure_that_says_so(suite, connect):
     with (
         connect(f"127.0.0.1:{suite.grpc_port}", model="nope") as client,
-        pytest.raises(DebutError, match=r"NOT_FOUND: Servable not found for request: Latest\(nope"),
+        pytest.raises(
+            DebutError, match=r"server at 127\.0\.0\.1:\d+ has loaded no version of a model nope"
+        ),
     ):
         client.recommend(["u"])
 

@@ -16,6 +16,7 @@ from models.ranking import PLACES
 from models.shelf.id_index import sort_ids
 from pipeline.cli import main
 from pipeline.layout import serving_folder
+from serving.asking.refusals import meaning, plain
 from tests.models.conftest import CHANCE, MODEL_OPTIONS, known_history
 from tests.models.oracle import ROUNDED, Oracle
 from tests.models.shop import NUM_USERS, SIZE, interaction, item_id, user_id
@@ -316,8 +317,10 @@ def test_the_same_request_gets_the_same_answer_alone_or_in_a_batch(recommend):
 
 @pytest.mark.parametrize("k", [0, -3])
 def test_k_below_1_is_an_invalid_argument_that_says_so(served, recommend, k):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="k must be at least 1"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="k must be at least 1") as caught:
         recommend([UNKNOWN], k=k)
+    told = meaning(plain(caught.value.message), "shop:8500")
+    assert told == f"k must be at least 1, it is {k}. Ask for 1 or more."
     with pytest.raises(tf.errors.InvalidArgumentError, match="k must be at least 1"):
         served("similar_items", item_id=tf.constant([item_id(0)]), k=tf.constant(k))
 
@@ -376,8 +379,12 @@ def test_ratings_stay_between_0_and_1(served):
 
 
 def test_an_unknown_item_is_an_invalid_argument_that_names_it(served):
-    with pytest.raises(tf.errors.InvalidArgumentError, match=NAMED):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=NAMED) as caught:
         score(served, [UNKNOWN] * 2, [[b""]] * 2, [item_id(0), b"no-such-item"])
+    # Clients tell people by these words what was meant.
+    told = meaning(plain(caught.value.message), "shop:8500")
+    assert told is not None
+    assert told.startswith("The model at shop:8500 does not know item no-such-item. Give ids")
     with pytest.raises(tf.errors.InvalidArgumentError, match=NAMED):
         served("similar_items", item_id=tf.constant([b"no-such-item"]), k=tf.constant(3))
 
