@@ -13,8 +13,10 @@ from components.exploration.lists import SeenList
 from models.arrays import Doubles, Floats
 from models.exploration.bandit import Feedback
 from models.exploration.exploration import OUT
+from models.sampling import at_most
 
 _BATCH: Final = 64
+_PROMISES: Final = 1 << 28  # that are kept of the lists that judge, float32: 1 GB
 
 
 class Observed(NamedTuple):
@@ -26,7 +28,8 @@ class Observed(NamedTuple):
         propensity: float64 [T].
         user: int64 [L], number of the user who saw a list.
         is_judge: bool [L], see `SeenList`.
-        judge: int64 [J], numbers of the lists that judge and explore, rising.
+        judge: int64 [J], numbers of the lists that judge and explore, rising; of very many a
+            sample.
         promise: float32 [J, N], what these users were promised of all new items; 0 for what could
             not stand on an explored place.
     """
@@ -64,12 +67,17 @@ def observe(model: Any, lists: Sequence[SeenList], new: Sequence[str]) -> Observ
         for number, seen in enumerate(lists)
         if any(shown.item in place_of for shown in seen.items)
     ]
-    rows: list[tuple[int, int, float, float, float]] = []
-    judge: list[int] = []
-    promises: list[Doubles] = []
+    judge = at_most(
+        np.array([number for number in asked if _judges(lists[number])], np.int64),
+        _PROMISES // max(len(new), 1),
+    )
+    row_of = {number: row for row, number in enumerate(judge.tolist())}
+    promises = np.zeros((len(judge), len(new)), np.float32)
+    parts = [np.zeros((0, 5))]
     for start in range(0, len(asked), _BATCH):
         numbers = asked[start : start + _BATCH]
         batch = [lists[number] for number in numbers]
+        rows: list[tuple[int, int, float, float, float]] = []
         for number, seen, scores in zip(numbers, batch, _scores(model, batch, place_of),
                                         strict=True):  # fmt: skip
             shares = np.exp(scores - scores.max(), dtype=np.float64)
@@ -81,20 +89,25 @@ def observe(model: Any, lists: Sequence[SeenList], new: Sequence[str]) -> Observ
                     is_reward = float(shown.item in seen.rewarded)
                     rows.append((number, place, shares[place], is_reward, shown.propensity))
                     kept += [place] if shown.propensity == 1.0 else []
-            if seen.is_judge and any(shown.propensity < 1.0 for shown in seen.items):
+            if number in row_of:
                 shares[kept] = 0.0
-                promises.append(shares)
-                judge.append(number)
-    of, item, promise, reward, propensity = np.array(rows, np.float64).reshape(-1, 5).T
+                promises[row_of[number]] = shares
+        parts.append(np.array(rows, np.float64))
+    of, item, promise, reward, propensity = np.concatenate(parts).T
     return Observed(
         feedback=Feedback(item.astype(np.int64), promise, reward),
         of=of.astype(np.int64),
         propensity=propensity,
         user=np.array([seen.user_number for seen in lists], np.int64),
         is_judge=np.array([seen.is_judge for seen in lists], bool),
-        judge=np.array(judge, np.int64),
-        promise=np.array(promises, np.float32).reshape(-1, len(new)),
+        judge=judge,
+        promise=promises,
     )
+
+
+def _judges(seen: SeenList) -> bool:
+    """Whether a list tells how good a policy is: chance filled places of it, and it taught none."""
+    return seen.is_judge and any(shown.propensity < 1.0 for shown in seen.items)
 
 
 def _scores(model: Any, lists: Sequence[SeenList], place_of: dict[str, int]) -> Floats:

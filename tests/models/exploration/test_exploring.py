@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.bandit import Replay, Visit, simulate
+from components.exploration import observing
 from components.exploration.lists import SeenList
 from components.exploration.observing import observe
 from components.exploration.update import teach, update
@@ -170,6 +171,26 @@ def test_a_promise_is_the_share_of_an_item_among_the_new_ones(model, new):
         shares = np.exp(scores) / np.exp(scores).sum()
         assert observed.feedback.promise[row] == pytest.approx(shares[shown], rel=1e-3)
     assert observed.feedback.reward.tolist() == [0.0, 1.0]
+
+
+def test_of_very_many_lists_that_judge_a_sample_keeps_its_promises(model, new, monkeypatch):
+    teach(model, [], options("policy=none"))
+    given = [
+        SeenList(str(number), USERS[number % NUM_USERS], (),
+                 (Shown(item=new[number % len(new)], propensity=0.5),), frozenset())
+        for number in range(90)
+    ]  # fmt: skip
+    whole = observe(model, given, new)
+    monkeypatch.setattr(observing, "_PROMISES", 7 * len(new))
+    some = observe(model, given, new)
+    assert len(whole.judge) > 7 == len(some.judge) == len(some.promise)
+    kept = np.searchsorted(whole.judge, some.judge)
+    np.testing.assert_array_equal(whole.judge[kept], some.judge)
+    np.testing.assert_array_equal(whole.promise[kept], some.promise)
+    assert some.judge.max() > whole.judge[7]
+    # What is learned comes from all lists.
+    for one, other in zip(some.feedback, whole.feedback, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_version_is_made_of_another_one_and_a_log(served, begun, new, tmp_path):
