@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from models.arrays import Floats
 from models.errors import Refused
-from models.shelf.intake import FirstInteraction
+from models.shelf.taken_in import FirstInteraction
 from serving.client import Client
 
 _USERS: Final = 32

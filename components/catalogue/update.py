@@ -32,9 +32,10 @@ from models.export.quick_calls import quick_first_calls
 from models.products import Described, Product
 from models.rules import Rules
 from models.shelf.admission import FILE, Admission
-from models.shelf.intake import Columns, FirstInteraction, Intake, assign, take_in
+from models.shelf.intake import Columns, Intake, assign, take_in
 from models.shelf.newcomers import Placed, place, refreshed, reordered, withdraw
 from models.shelf.pushed_columns import open_columns
+from models.shelf.taken_in import FirstInteraction, TakenIn
 from models.tracing import seldom_collected
 
 
@@ -93,6 +94,7 @@ class Updated(NamedTuple):
         realigned: products whose changed texts decide what they inherit.
         embedded: products of which only the embedding changed.
         interactions: how many were taken in.
+        repeated: how many had been taken in before, or stood twice.
         adapted: items that first interactions adapted.
         of_training: items that they did not, because training knew them.
         purchases: pairs of a known user and an item.
@@ -107,6 +109,7 @@ class Updated(NamedTuple):
     realigned: int
     embedded: int
     interactions: int
+    repeated: int
     adapted: int
     of_training: int
     purchases: int
@@ -176,9 +179,12 @@ def update(
             base, model, given.products, beam_args, place=candidate.parent
         )  # fmt: skip
     embedded = time.perf_counter()
-    placed, intake = _change(model, admission, given, described, users, rules)
+    before = TakenIn.load(base)
+    placed, intake = _change(model, admission, given, described, users, rules, before)
     filled = time.perf_counter()
     check = save_changed(model, base, candidate, gate)
+    if intake.fresh:
+        before.with_more(intake.fresh).save(candidate)
     return _told(given, placed, intake, embedded - start, filled - embedded), check
 
 
@@ -189,6 +195,7 @@ def _change(
     described: Described | None,
     users: Sequence[str],
     rules: Rules | None,
+    before: TakenIn,
 ) -> tuple[Placed | None, Intake]:
     """Change the shelf of a loaded model."""
     placed = None
@@ -196,8 +203,9 @@ def _change(
         placed = place(model, admission.result(), given.products, described, rules)
         assign(model, placed.columns)
     intake = take_in(
-        model, users, given.interactions, again=() if placed is None else placed.heard.tolist()
-    )
+        model, users, given.interactions, before=before,
+        again=() if placed is None else placed.heard.tolist(),
+    )  # fmt: skip
     assign(model, intake.columns)
     if rules is not None:
         assign(model, of_today(model))
@@ -270,8 +278,9 @@ def _told(
         added=0 if placed is None else len(placed.new),
         realigned=0 if placed is None else len(placed.realigned),
         embedded=0 if placed is None else len(placed.anchors) + len(placed.heard),
-        interactions=len(given.interactions),
-        adapted=len({one.item for one in given.interactions}) - len(intake.of_training),
+        interactions=len(intake.fresh),
+        repeated=len(given.interactions) - len(intake.fresh),
+        adapted=len({one.item for one in intake.fresh}) - len(intake.of_training),
         of_training=len(intake.of_training),
         purchases=len(intake.pairs),
         withdrawn=len(set(given.withdrawn)),

@@ -12,7 +12,7 @@ from components.ingestion.rows import row_parser
 from components.ingestion.set_aside import SetAside, known_to, read_records
 from components.ingestion.summary import RatingScale
 from models.errors import BadInput
-from models.shelf.intake import FirstInteraction
+from models.shelf.taken_in import FirstInteraction
 
 
 class Support(NamedTuple):

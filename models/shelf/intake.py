@@ -5,7 +5,7 @@ Nothing is traced or trained. The arithmetic is the model's own signature `adapt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from models.arrays import Floats
 from models.interactions import PAD
 from models.shelf.buyers import index_buyers_on
+from models.shelf.taken_in import NOTHING, FirstInteraction, TakenIn, pair_of
 
 _BATCH: Final = 512
 # Interactions that are asked about together, with padding: each of a known user takes four times
@@ -27,15 +27,6 @@ _ANSWERED: Final = ("count", "time", "lift", "attention", "weight")
 Columns = dict[str, npt.NDArray[Any]]
 
 
-class FirstInteraction(NamedTuple):
-    """One interaction with an item that is on the shelf."""
-
-    item: str
-    user: str
-    timestamp: int  # unix seconds
-    rating: float  # in [0, 1]
-
-
 class Intake(NamedTuple):
     """What taking in changes.
 
@@ -44,12 +35,14 @@ class Intake(NamedTuple):
         adapted: rows int64 [n] of the items that were adapted.
         of_training: rows int64 [m] of those that were not, because training knew them.
         pairs: int64 [p, 2], rows of known users and of items that are purchases from now on.
+        fresh: the interactions that were not taken in before.
     """
 
     columns: Columns
     adapted: npt.NDArray[np.int64]
     of_training: npt.NDArray[np.int64]
     pairs: npt.NDArray[np.int64]
+    fresh: list[FirstInteraction]
 
 
 def take_in(
@@ -57,6 +50,7 @@ def take_in(
     users: Sequence[str],
     interactions: Sequence[FirstInteraction],
     *,
+    before: TakenIn = NOTHING,
     again: Iterable[int] = (),
 ) -> Intake:
     """Compute the new columns; `assign` puts them on the shelf.
@@ -65,8 +59,10 @@ def take_in(
         model: a loaded SavedModel.
         users: ids of the users that the model knows, in order of rows.
         interactions: with items on the shelf.
+        before: those that the model has taken in, which change nothing when they come again.
         again: rows of items with evidence whose texts changed.
     """
+    interactions = before.fresh(interactions)
     shelf = model._shelf
     ids = [item.decode() for item in shelf.item_id.numpy()]
     row_of = {item: row for row, item in enumerate(ids)}
@@ -77,7 +73,7 @@ def take_in(
     rows = sorted(by_row, key=lambda row: (len(by_row[row]), row))
     if not rows:
         none = np.zeros(0, np.int64)
-        return Intake({}, none, none, np.zeros((0, 2), np.int64))
+        return Intake({}, none, none, np.zeros((0, 2), np.int64), interactions)
     parts = [
         _adapt(model, {ids[row]: by_row[row] for row in rows[some]})
         for some in _batches([len(by_row[row]) for row in rows])
@@ -85,20 +81,19 @@ def take_in(
     answer = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     chosen, row = answer["is_adapted"], np.array(rows, np.int64)
     user_of = {user: place for place, user in enumerate(users)}
-    ratings = {
-        (user_of[interaction.user], row_of[interaction.item]): interaction.rating
-        for interaction in sorted(interactions, key=lambda interaction: interaction.timestamp)
-        if interaction.user in user_of
-    }
-    pairs = np.array(list(ratings), np.int64).reshape(-1, 2)
+    latest = _latest(one for one in interactions if one.user in user_of)
+    pairs = np.array(
+        [(user_of[one.user], row_of[one.item]) for one in latest], np.int64
+    ).reshape(-1, 2)  # fmt: skip
     columns = _adapted_columns(
         shelf, row[chosen], {name: column[chosen] for name, column in answer.items()}
     )
     return Intake(
-        columns=columns | _purchases(shelf, pairs, np.array(list(ratings.values()), np.float32)),
+        columns=columns | _purchases(shelf, pairs, latest, before.latest()),
         adapted=row[chosen],
         of_training=row[~chosen],
         pairs=pairs,
+        fresh=interactions,
     )
 
 
@@ -164,17 +159,50 @@ def _adapted_columns(shelf: Any, rows: npt.NDArray[np.int64], answer: Columns) -
     return columns | {"evidence.of": place_of, "embedding": embedding, "served.demand": demand}
 
 
-def _purchases(shelf: Any, pairs: npt.NDArray[np.int64], ratings: Floats) -> Columns:
-    """The users' purchases with pairs of user and item rows added, each user's newest last."""
+def _latest(interactions: Iterable[FirstInteraction]) -> list[FirstInteraction]:
+    """The last one of each user and item, of several at one second the highest; oldest first."""
+    found: dict[tuple[str, str], FirstInteraction] = {}
+    for one in sorted(interactions, key=lambda one: (one.timestamp, one.rating)):
+        found.pop((one.user, one.item), None)
+        found[one.user, one.item] = one
+    return list(found.values())
+
+
+def _purchases(
+    shelf: Any,
+    pairs: npt.NDArray[np.int64],
+    latest: Sequence[FirstInteraction],
+    before: Mapping[int, int],
+) -> Columns:
+    """The users' purchases with further ones, each user's newest last.
+
+    What a user has already goes from its old place, unless that may be the later one: all that is
+    known of the time of what training saw is when the data end.
+
+    Args:
+        shelf: of a loaded SavedModel.
+        pairs: int64 [p, 2], rows of users and items.
+        latest: interactions of these.
+        before: when those that were taken in came last, by `pair_of`.
+    """
     items, offset = shelf.user_items.numpy(), shelf.user_offset.numpy()
+    rating, end_of_data = shelf.user_rating.numpy(), int(shelf.evidence.clock_time.numpy()[-1])
     # Of these users alone: a run takes in a few rows, and the shelf holds those of years.
-    new = np.array(
-        [item not in items[offset[user] : offset[user + 1]] for user, item in pairs.tolist()], bool
+    place = np.array(
+        [_place(items, offset[user], offset[user + 1], item) for user, item in pairs.tolist()],
+        np.int64,
     )
+    is_there = place != PAD
+    is_later = np.array(
+        [one.timestamp > before.get(pair_of(one), end_of_data) for one in latest], bool
+    )
+    gone, new = is_there & is_later, ~is_there | is_later
+    items, rating = np.delete(items, place[gone]), np.delete(rating, place[gone])
+    offset[1:] -= np.cumsum(np.bincount(pairs[gone, 0], minlength=len(offset) - 1))
     user, item = pairs[new].T
     end = offset[user + 1]
     items = np.insert(items, end, item)
-    rating = np.insert(shelf.user_rating.numpy(), end, ratings[new])
+    rating = np.insert(rating, end, np.array([one.rating for one in latest], np.float32)[new])
     offset[1:] += np.cumsum(np.bincount(user, minlength=len(offset) - 1))
     buyers = index_buyers_on(shelf, items, offset)
     return {
@@ -188,3 +216,9 @@ def _purchases(shelf: Any, pairs: npt.NDArray[np.int64], ratings: Floats) -> Col
             if hasattr(shelf.buyers, field.name)
         },
     }
+
+
+def _place(items: npt.NDArray[np.int32], begin: int, end: int, item: int) -> int:
+    """Where an item stands among a user's; PAD where it doesn't."""
+    [found] = np.nonzero(items[begin:end] == item)
+    return int(begin + found[0]) if len(found) else PAD

@@ -63,8 +63,8 @@ def add(
 ) -> None:  # fmt: skip
     """Take new products and first interactions in, and push the result as a new version.
 
-    A running server takes it up by itself. A product that the model knows is updated. Give every
-    interaction once: what was taken in before is kept, and would count twice.
+    A running server takes it up by itself. A product that the model knows is updated. What was
+    taken in before is kept; the same interaction given again counts once.
 
     Of the options those of Beam are used, `run.beam_runner` and `run.beam_args`, where there are
     more than 10,000 products; how the data are read stays as it was in the run. --set takes no
@@ -156,6 +156,9 @@ def _told(pushed: Pushed) -> list[str]:
             f"{counted(done.adapted, 'item', 'items')} adapted, "
             f"{counted(done.purchases, 'purchase', 'purchases')} of known users noted."
         )
+    if done.repeated:
+        repeated = counted(done.repeated, "interaction", "interactions")
+        told.append(f"{repeated} passed over: taken in before, or twice in the file.")
     if done.of_training:
         items = counted(done.of_training, "item was left as it is", "items were left as they are")
         told.append(

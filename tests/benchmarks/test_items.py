@@ -9,7 +9,7 @@ from pipeline.commands.items import _told
 
 def test_the_seconds_are_those_that_the_command_prints():
     updated = Updated(
-        added=1200, realigned=0, embedded=0, interactions=0, adapted=0, of_training=0,
+        added=1200, realigned=0, embedded=0, interactions=0, repeated=0, adapted=0, of_training=0,
         purchases=0, withdrawn=0, set_aside=[], embedding_seconds=6.5, shelf_seconds=0.25,
     )  # fmt: skip
     lines = _told(Pushed(Made(Path("2"), Path("1")), updated, None))

@@ -7,7 +7,7 @@ import pytest
 
 from components.catalogue.gate import Gate
 from models.errors import Refused
-from models.shelf.intake import FirstInteraction
+from models.shelf.taken_in import FirstInteraction
 
 USERS, ITEMS = ["ann", "bob", "eve"], ["a", "b", "c", "d"]
 

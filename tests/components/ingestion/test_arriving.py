@@ -11,7 +11,7 @@ from components.ingestion.summary import RatingScale
 from components.ingestion.support import read_support
 from models.errors import BadInput
 from models.products import Product
-from models.shelf.intake import FirstInteraction
+from models.shelf.taken_in import FirstInteraction
 from tests.components.ingestion.helpers import data_options
 
 LENIENT = {"max_quarantined_share": 0.5}

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from components.changed_model import save_model
 from models.shelf import intake
-from models.shelf.intake import FirstInteraction, assign, take_in
+from models.shelf.intake import assign, take_in
+from models.shelf.taken_in import NOTHING, FirstInteraction
 from tests.models.conftest import EVIDENCE
 from tests.models.oracle import ROUNDED
 from tests.models.shop import NUM_USERS, SIZE, user_id
@@ -315,6 +316,26 @@ def test_a_users_later_purchases_stand_behind_the_earlier_ones_which_stay_as_the
     assert [3, again] in intake.pairs.tolist()
     assert model._shelf.user_items.numpy().dtype == np.int32
     assert model._shelf.user_offset.numpy().dtype == np.int64
+
+
+def test_a_purchase_that_comes_again_counts_from_its_latest_as_in_a_run(served, model):
+    [(one, _), (two, rated), *rest] = purchases_on(model)[3]
+    end = int(model._shelf.evidence.clock_time.numpy()[-1])
+    ids = {row: served.table.ids[row].decode() for row in (one, two)}
+    others = [had for user, had in enumerate(purchases_on(model)) if user != 3]
+
+    def given(*said):
+        return [FirstInteraction(ids[row], USERS[3], *when) for row, *when in said]
+
+    first = given((one, end + 5, 0.75), (one, end + 5, 0.25), (one, end + 3, 1.0), (two, end, 0.0))
+    taken = take_in(model, USERS, first)
+    assign(model, taken.columns)
+    # By when the data end nobody knows which of the two was the later one.
+    assert purchases_on(model)[3] == [(two, rated), *rest, (one, 0.75)]
+    second = given((one, end + 4, 0.5), (two, end + 9, 0.5))
+    assign(model, take_in(model, USERS, second, before=NOTHING.with_more(taken.fresh)).columns)
+    assert purchases_on(model)[3] == [*rest, (one, 0.75), (two, 0.5)]
+    assert [had for user, had in enumerate(purchases_on(model)) if user != 3] == others
 
 
 def test_a_row_is_taken_in_with_no_python_object_for_each_purchase_that_is_there(served, model):
