@@ -20,11 +20,12 @@ from models.shelf.taken_in import NOTHING, FirstInteraction, TakenIn, pair_of
 
 _BATCH: Final = 512
 # Interactions that are asked about together, with padding: each of a known user takes four times
-# float32 [A] while it is heard.
+# float32 [A] while it is heard. An item with more of them is heard in parts.
 _HEARD: Final = 1 << 14
 # Columns that the evidence of one item fills, of those that `adapt_items` answers.
 _ANSWERED: Final = ("count", "time", "lift", "attention", "weight")
 Columns = dict[str, npt.NDArray[Any]]
+Groups = dict[int, list[FirstInteraction]]
 
 
 class Intake(NamedTuple):
@@ -55,6 +56,8 @@ def take_in(
 ) -> Intake:
     """Compute the new columns; `assign` puts them on the shelf.
 
+    Of an item with very many interactions the first parts are put there already.
+
     Args:
         model: a loaded SavedModel.
         users: ids of the users that the model knows, in order of rows.
@@ -66,28 +69,22 @@ def take_in(
     shelf = model._shelf
     ids = [item.decode() for item in shelf.item_id.numpy()]
     row_of = {item: row for row, item in enumerate(ids)}
-    by_row: dict[int, list[FirstInteraction]] = {row: [] for row in again}
+    by_row: Groups = {row: [] for row in again}
     for interaction in interactions:
         by_row.setdefault(row_of[interaction.item], []).append(interaction)
-    # Items with about as many interactions share a batch, which saves padding.
-    rows = sorted(by_row, key=lambda row: (len(by_row[row]), row))
-    if not rows:
+    if not by_row:
         none = np.zeros(0, np.int64)
         return Intake({}, none, none, np.zeros((0, 2), np.int64), interactions)
-    parts = [
-        _adapt(model, {ids[row]: by_row[row] for row in rows[some]})
-        for some in _batches([len(by_row[row]) for row in rows])
-    ]
-    answer = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    chosen, row = answer["is_adapted"], np.array(rows, np.int64)
+    # The shelf keeps sums, and purchases come last: parts give the same as all at once.
+    *parts, last = _parts(by_row)
+    for part in parts:
+        assign(model, _heard(model, ids, part)[0])
+    columns, row, chosen = _heard(model, ids, last)
     user_of = {user: place for place, user in enumerate(users)}
     latest = _latest(one for one in interactions if one.user in user_of)
     pairs = np.array(
         [(user_of[one.user], row_of[one.item]) for one in latest], np.int64
     ).reshape(-1, 2)  # fmt: skip
-    columns = _adapted_columns(
-        shelf, row[chosen], {name: column[chosen] for name, column in answer.items()}
-    )
     return Intake(
         columns=columns | _purchases(shelf, pairs, latest, before.latest()),
         adapted=row[chosen],
@@ -101,6 +98,33 @@ def assign(model: Any, columns: Columns) -> None:
     """Put new values of columns on a loaded model's shelf."""
     for name, values in columns.items():
         attrgetter(name)(model._shelf).assign(values)
+
+
+def _parts(by_row: Groups) -> Iterator[Groups]:
+    """Interactions by row of their item, of none too many to be heard; all items in the last."""
+    most = max(map(len, by_row.values()))
+    for begin in reversed(range(0, max(most, 1), _HEARD)):
+        yield {
+            row: group[begin : begin + _HEARD]
+            for row, group in by_row.items()
+            if begin == 0 or len(group) > begin
+        }
+
+
+def _heard(
+    model: Any, ids: Sequence[str], by_row: Groups
+) -> tuple[Columns, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """The columns with what interactions say; the items' rows int64 [n], and who was adapted."""
+    # Items with about as many interactions share a batch, which saves padding.
+    rows = sorted(by_row, key=lambda row: (len(by_row[row]), row))
+    parts = [
+        _adapt(model, {ids[row]: by_row[row] for row in rows[some]})
+        for some in _batches([len(by_row[row]) for row in rows])
+    ]
+    answer = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    chosen, row = answer["is_adapted"], np.array(rows, np.int64)
+    adapted = {name: column[chosen] for name, column in answer.items()}
+    return _adapted_columns(model._shelf, row[chosen], adapted), row, chosen
 
 
 def _batches(counts: Sequence[int]) -> Iterator[slice]:

@@ -271,7 +271,18 @@ def purchases_on(model):
     return [list(zip(items[a:b], ratings[a:b], strict=True)) for a, b in bounds]
 
 
-@pytest.mark.parametrize(("batch", "heard", "asked"), [(2, 100, 3), (512, 6, 3), (512, 2, 4)])
+def in_order_of_rows(columns):
+    """Columns of evidence stand in the order in which the items were first heard of."""
+    order, of = np.argsort(columns["evidence.row"]), columns["evidence.of"]
+    np.testing.assert_array_equal(columns["evidence.row"][of[of >= 0]], np.flatnonzero(of >= 0))
+    kept = {f"evidence.{name}" for name in ("row", "text", *intake._ANSWERED)}
+    return {
+        name: values[order] if name in kept else values
+        for name, values in columns.items() if name != "evidence.of"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("batch", "heard", "asked"), [(2, 100, 3), (512, 6, 4), (512, 2, 8)])
 def test_items_are_heard_a_few_at_a_time_however_many_interactions_they_have(
     served, model, cold, monkeypatch, batch, heard, asked
 ):
@@ -285,10 +296,13 @@ def test_items_are_heard_a_few_at_a_time_however_many_interactions_they_have(
     monkeypatch.setattr(intake, "_HEARD", heard)
     apart = take_in(model, USERS, given)
     assert adapt.call_count == asked
+    for (_, groups), _ in adapt.call_args_list:
+        assert len(groups) <= batch and len(groups) * max(map(len, groups.values())) <= heard
     assert apart.adapted.tolist() == together.adapted.tolist()
-    for name, values in together.columns.items():
+    expected = in_order_of_rows(together.columns)
+    for name, values in in_order_of_rows(apart.columns).items():
         # Embeddings are rounded to 16 bits.
-        one, other = (column.astype(np.float64) for column in (apart.columns[name], values))
+        one, other = (column.astype(np.float64) for column in (values, expected[name]))
         np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-4, err_msg=name)
 
 
