@@ -81,7 +81,8 @@ def push_in_place_of(
     base = version.parent
     with _locked(base):
         _require_newest(base, int(version.name))
-        is_canary = label_of(version) == CANARY
+        # Without a label it is of a push that was killed: then no canary is promoted unasked.
+        is_canary = label_of(version) != STABLE and CANARY in read_labels(base)
         return _add(model, base, canary=is_canary, keep=keep, record=record)
 
 

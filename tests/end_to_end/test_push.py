@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from tfx.dsl.components.base.base_executor import BaseExecutor
@@ -184,6 +185,20 @@ def test_what_was_made_of_a_canary_takes_the_label_that_it_has_by_then(model, ba
     promote(base)
     taken = push_in_place_of(on_trial, model)
     assert read_labels(base) == {STABLE: int(taken.name)}
+
+
+def test_a_push_in_place_of_the_canary_that_was_killed_before_its_label_promotes_nothing(
+    model, base, monkeypatch
+):
+    stable, canary = push(model, base), push(model, base, canary=True)
+    with monkeypatch.context() as killed:
+        killed.setattr(version_folder, "write_labels", mock.Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            push_in_place_of(canary, model)
+    newest = max(base.iterdir())
+    assert newest.name > canary.name
+    again = push_in_place_of(newest, model)
+    assert read_labels(base) == {STABLE: int(stable.name), CANARY: int(again.name)}
 
 
 def run_pusher(model, base, terms, folder, *, infra=1, evaluator=None):
