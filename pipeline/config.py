@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from components.ingestion.options import DataOptions
 from models.errors import BadInput
+from models.faults import explain
 from models.options import (
     CompressionOptions,
     ContinualOptions,
@@ -260,7 +261,7 @@ def load_configuration(
     try:
         return Configuration.model_validate(values)
     except ValidationError as error:
-        raise BadInput(_explain(error)) from error
+        raise BadInput(f"The configuration is not valid. {explain(error)}") from error
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -303,15 +304,3 @@ def _overlay(base: dict[str, Any], top: dict[str, Any], source: str, path: str =
             _overlay(base[key], value, source, f"{name}.")
         else:
             base[key] = value
-
-
-def _explain(error: ValidationError) -> str:
-    problems = []
-    for fault in error.errors():
-        place, value = ".".join(map(str, fault["loc"])), fault["input"]
-        # Of a section or a list, only the fault is shown.
-        shown = place if isinstance(value, dict | list) else f"{place} is {value!r}"
-        message = f"{fault['msg'].removeprefix('Value error, ')}."
-        # What concerns several sections has no place of its own.
-        problems.append(f"{shown}: {message}" if shown else message)
-    return "The configuration is not valid. " + " ".join(problems)

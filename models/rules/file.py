@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from models.errors import BadInput
+from models.faults import explain
 from models.rules.form import Rules
 from models.yaml_once import load_texts
 
@@ -27,14 +28,4 @@ def read_rules(file: Path) -> Rules:
     try:
         return Rules.model_validate(content)
     except ValidationError as error:
-        raise BadInput(f"The rules {file} are not valid. {_explain(error)}") from error
-
-
-def _explain(error: ValidationError) -> str:
-    problems = []
-    for fault in error.errors():
-        place, value = ".".join(map(str, fault["loc"])), fault["input"]
-        shown = place if isinstance(value, dict | list | tuple) else f"{place} is {value!r}"
-        message = f"{fault['msg'].removeprefix('Value error, ')}."
-        problems.append(f"{shown}: {message}" if shown else message)
-    return " ".join(problems)
+        raise BadInput(f"The rules {file} are not valid. {explain(error)}") from error
