@@ -7,7 +7,7 @@ saw, which is the question a shop asks about its new products.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -125,12 +125,13 @@ def applicable_gates(gates: Iterable[Gate], *, by_span: bool) -> tuple[Gate, ...
     return tuple(gate for gate in gates if by_span or gate.slice not in SPAN_SLICES)
 
 
-def check_gates(gates: Sequence[Gate]) -> None:
-    """Refuse gates that nothing could pass.
+def check_gates(gates: Iterable[Gate], *, by_span: bool) -> None:
+    """Refuse gates that nothing could pass, before anything is computed.
 
     Raises:
         BadInput: a gate names a metric that is not measured, or one that says nothing of its slice.
     """
+    gates = applicable_gates(gates, by_span=by_span)
     unknown = sorted({gate.metric for gate in gates} - set(evaluation_metrics()))
     if unknown:
         raise BadInput(
@@ -167,14 +168,10 @@ def evaluation_config(gates: Iterable[Gate], *, by_span: bool) -> tfma.EvalConfi
     """TFMA's configuration: metrics, slices, value and change thresholds.
 
     Args:
-        gates: those on spans are left out where there is no earlier one.
+        gates: that `check_gates` takes; those on spans are left out where there is no earlier one.
         by_span: whether the data has an earlier span than the latest.
-
-    Raises:
-        BadInput: as `check_gates`.
     """
     gates = applicable_gates(gates, by_span=by_span)
-    check_gates(gates)
     specs = tfma.metrics.specs_from_metrics(
         [
             *evaluation_metrics().values(),

@@ -32,7 +32,7 @@ from models.tracking import require_installed
 from pipeline.abandoned import clear_abandoned
 from pipeline.after_push import told_where_it_fails
 from pipeline.config import Configuration
-from pipeline.evaluation import applicable_gates, check_gates
+from pipeline.evaluation import check_gates
 from pipeline.layout import SAMPLE, artifacts_folder, metadata_file, serving_folder
 from pipeline.model_card import write_card
 from pipeline.outcome import Outcome, read_outcome
@@ -88,7 +88,7 @@ def define_pipeline(config: Configuration, root: Path, override: str = "") -> tf
     folder = open_folder(data)
     by_span = len(folder.spans) > 1
     require_installed(config.tracking)
-    check_gates(applicable_gates(config.gates.model, by_span=by_span))
+    check_gates(config.gates.model, by_span=by_span)
     rules = read_rules(Path(config.rules.file)) if config.rules.file else None
     data_fingerprint = fingerprint(folder, read_pseudonym_key(config.data))
     root = root.resolve()

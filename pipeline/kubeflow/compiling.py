@@ -17,6 +17,7 @@ from models.encoders.folder import PACKAGED, SCRATCH, open_encoder
 from models.errors import BadInput
 from models.rules import read_rules
 from pipeline.config import Configuration
+from pipeline.evaluation import check_gates
 from pipeline.kubeflow.lookups import RegistryLookups
 from pipeline.kubeflow.paths import Volume, in_image
 from pipeline.kubeflow.tasks import Spec, check_constants, platform_spec, set_options
@@ -36,12 +37,13 @@ def compile_pipeline(config: Configuration, runner: Runner) -> str:
     """The text of the file: YAML for open-source Kubeflow Pipelines, JSON for Vertex.
 
     Raises:
-        BadInput: `kubeflow.tasks` names what is not there, the encoder or the rules can't be used,
-            or the runner could not run it.
+        BadInput: `kubeflow.tasks` names what is not there, the encoder, the rules or a gate can't
+            be used, or the runner could not run it.
     """
     _check_beam(config)
     if runner == "vertex":
         _check_for_vertex(config)
+    check_gates(config.gates.model, by_span=config.kubeflow.spans)
     job = compile_job(_graph(config), image=config.kubeflow.image, commands=ENTRY_POINT)
     spec = job["pipelineSpec"]
     set_options(spec, config.kubeflow)

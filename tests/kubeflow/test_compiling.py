@@ -19,6 +19,7 @@ from tests.kubeflow.golden import FILE, default_pipeline, kept
 from tests.kubeflow.launcher import order
 
 Deployment = pipeline_spec_pb2.PipelineDeploymentConfig
+UNMEASURED = "{metric: recall_at_21, slice: overall, direction: higher, bound: 0, tolerance: null}"
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +236,11 @@ def test_vertex_gets_a_job_as_json_with_the_same_graph(spec):
             ["run.beam_runner=flink", "run.beam_args=[--flink_master=flink:8081]"],
             "kubeflow",
             "'flink', whose workers are other machines",
+        ),
+        (
+            [f"gates.model=[{UNMEASURED}]"],
+            "kubeflow",
+            "recall_at_21",
         ),
     ],
 )

@@ -18,6 +18,7 @@ from pipeline.evaluation import (
     SLICES,
     SPAN_SLICES,
     applicable_gates,
+    check_gates,
     evaluation_config,
     read_metrics,
     read_rating_counts,
@@ -170,12 +171,12 @@ def test_a_metric_among_cold_items_says_something_of_new_items_alone():
 
 def test_a_gate_on_an_unknown_metric_is_named():
     with pytest.raises(BadInput, match="recall_at_21"):
-        evaluation_config([gate("overall", metric="recall_at_21")], by_span=False)
+        check_gates([gate("overall", metric="recall_at_21")], by_span=False)
 
 
 def test_a_gate_on_a_metric_that_says_nothing_of_its_slice_is_refused():
     with pytest.raises(BadInput, match=r"cold_recall_at_20 .* slice seen, .* or recall_at_20\."):
-        evaluation_config([gate("seen", metric="cold_recall_at_20")], by_span=False)
+        check_gates([gate("seen", metric="cold_recall_at_20")], by_span=False)
 
 
 @pytest.mark.parametrize("as_in_proto", [True, False])
