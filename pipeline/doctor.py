@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import socket
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,7 @@ from packaging.specifiers import SpecifierSet
 
 from models.encoders.folder import PACKAGED, open_encoder
 from models.errors import BadInput
+from serving.addresses import try_port
 
 OK: Final = "ok"
 WARN: Final = "warn"
@@ -180,18 +180,15 @@ def _accelerator() -> Finding:
 
 
 def _port(port: int, option: str) -> Finding:
-    with socket.socket() as probe:
-        # As servers do: a connection that just ended doesn't hold the port.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            return Finding(
-                f"port {port}",
-                WARN,
-                error.strerror or str(error),
-                f"If that is no model server of yours: debut serve {option} PORT.",
-            )
+    try:
+        try_port("127.0.0.1", port)
+    except OSError as error:
+        return Finding(
+            f"port {port}",
+            WARN,
+            error.strerror or str(error),
+            f"If that is no model server of yours: debut serve {option} PORT.",
+        )
     return Finding(f"port {port}", OK, "free")
 
 

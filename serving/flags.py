@@ -13,6 +13,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serving.addresses import EVERY_ADDRESS
+
 Value = bool | int | float | str
 
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
@@ -140,7 +142,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("mixed_precision", "", "mixed-precision mode", _NO),
     Flag("skip_initialize_tpu", False, "do not initialise a TPU", _TUNING),
     Flag("enable_grpc_healthcheck_service", False, "grpc.health.v1 service"),
-    Flag("bind_address", "0.0.0.0", "address that --port and --rest_api_port listen on", _OWN),
+    Flag("bind_address", EVERY_ADDRESS, "address that --port and --rest_api_port listen on", _OWN),
     Flag("auth_token_file", "", "SHA-256 of the bearer tokens let in, one a line", _OWN),
     Flag("access_log_file", "", "file that gets one JSON line per call", _OWN),
     Flag("max_request_bytes", 0, "of one request; 0: no limit", _OWN),

@@ -12,7 +12,6 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from types import FrameType
 from typing import Literal
 
 from models.errors import BadInput, DebutError
+from serving.addresses import EVERY_ADDRESS, try_port, with_port
 from serving.client import Client
 from serving.dependent import dependent
 from serving.session_config import FILE, FLAG
@@ -34,7 +34,6 @@ BINARY = "tensorflow_model_server"
 IMAGE = "tensorflow/serving:2.16.1"
 _POLL_SECONDS = 0.2
 _REST_SECONDS = 10.0
-ANY_ADDRESS = "0.0.0.0"
 _FILE_INSIDE = "/config/session.config"
 
 
@@ -84,9 +83,9 @@ def command(
         # The configuration names the folder by its path here, so it has the same one inside.
         folder = os.path.dirname(base_path) if model_config else base_path
         inside = folder if model_config else f"/models/{model_name}"
-        publish = [f"--publish={host}:{grpc_port}:8500"]
+        publish = [f"--publish={with_port(host, grpc_port)}:8500"]
         if rest_port:
-            publish.append(f"--publish={host}:{rest_port}:8501")
+            publish.append(f"--publish={with_port(host, rest_port)}:8501")
         return [
             # --init: as the container's first process the server would ignore SIGTERM.
             *["docker", "run", "--rm", "--init", *publish],
@@ -144,7 +143,7 @@ def serve(
         DebutError: the server ended by itself.
     """
     _check_versions(base_path)
-    listening = ANY_ADDRESS if engine == "binary" else host
+    listening = EVERY_ADDRESS if engine == "binary" else host
     _check_ports(listening, grpc_port, rest_port)
     stopping = threading.Event()
     line = command(
@@ -165,8 +164,8 @@ def serve(
 
     previous = {n: signal.signal(n, stop) for n in (signal.SIGTERM, signal.SIGINT)}
     try:
-        address = "127.0.0.1" if host == ANY_ADDRESS else host
-        version = _wait_until_available(process, f"{address}:{grpc_port}", model_name)
+        address = "127.0.0.1" if host == EVERY_ADDRESS else host
+        version = _wait_until_available(process, with_port(address, grpc_port), model_name)
         if version is not None:
             if not _answers_over_rest(process, address, rest_port, model_name):
                 rest_port = 0
@@ -201,17 +200,14 @@ def _check_ports(host: str, grpc_port: int, rest_port: int) -> None:
             f"gRPC and REST can't share port {grpc_port}; give another one with --rest-port."
         )
     for option, port in (("--grpc-port", grpc_port), ("--rest-port", rest_port)):
-        with socket.socket() as probe:
-            # As the servers do; else connections of one that has just ended would be in the way.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:  # of any other the server itself says what is wrong
-                if error.errno == errno.EADDRINUSE:
-                    raise BadInput(
-                        f"Another program listens on port {port} of {host}; stop it, or give"
-                        f" another port with {option}."
-                    ) from error
+        try:
+            try_port(host, port)
+        except OSError as error:  # of any other the server itself says what is wrong
+            if error.errno == errno.EADDRINUSE:
+                raise BadInput(
+                    f"Another program listens on port {port} of {host}; stop it, or give"
+                    f" another port with {option}."
+                ) from error
 
 
 def _docker_answers() -> bool:
@@ -279,10 +275,10 @@ def _answers_over_rest(
 def _ready_line(
     engine: Engine, model_name: str, version: int, host: str, grpc_port: int, rest_port: int
 ) -> str:
-    shown = ANY_ADDRESS if engine == "binary" else host
-    rest = f", REST on {shown}:{rest_port}" if rest_port else ""
+    shown = EVERY_ADDRESS if engine == "binary" else host
+    rest = f", REST on {with_port(shown, rest_port)}" if rest_port else ""
     note = f" ({BINARY} listens on every address)" if engine == "binary" and host != shown else ""
     return (
-        f"Serving {model_name} version {version}: gRPC on {shown}:{grpc_port}{rest}"
+        f"Serving {model_name} version {version}: gRPC on {with_port(shown, grpc_port)}{rest}"
         f" [{engine}]{note}"
     )

@@ -17,6 +17,7 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 
 from serving.access.gate import Gate
 from serving.access.tls import read_credentials
+from serving.addresses import with_port
 from serving.config.model_config import read_config, single_model
 from serving.config.text_proto import read_text_proto
 from serving.flags import CPUS, Parsed
@@ -231,7 +232,7 @@ def _open_ports(
     """Opens the TCP port and the Unix socket; raises `StatusError` where one can't be."""
     addresses = []
     if flags.number("port"):
-        addresses.append(_address(flags, flags.number("port")))
+        addresses.append(with_port(flags.text("bind_address"), flags.number("port")))
     if flags.text("grpc_socket_path"):
         addresses.append(f"unix:{flags.text('grpc_socket_path')}")
     for address in addresses:
@@ -292,10 +293,5 @@ def _rest_server(
         _log.error("Failed to start HTTP Server at port %d: %s", port, error)
         return None
     rest.start()
-    _log.info("Exporting HTTP/REST API at: %s ...", _address(flags, port))
+    _log.info("Exporting HTTP/REST API at: %s ...", with_port(flags.text("bind_address"), port))
     return rest
-
-
-def _address(flags: Parsed, port: int) -> str:
-    host = flags.text("bind_address")
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

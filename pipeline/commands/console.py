@@ -47,15 +47,12 @@ def console(root: Path, port: int, host: str, auth_token_file: Path | None, clie
 
     with quiet(None, debug=debugging()):
         from pipeline.console.server import create_console, serve
+        from serving.addresses import with_port
 
         changes = "read-only" if auth_token_file is None else "changes with a token"
         serve(
             create_console(root, client, token_file=auth_token_file),
             host=host,
             port=port,
-            say=lambda port: click.echo(f"Console at {_address(host, port)}, {changes}."),
+            say=lambda port: click.echo(f"Console at http://{with_port(host, port)}/, {changes}."),
         )
-
-
-def _address(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"

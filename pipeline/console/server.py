@@ -20,6 +20,7 @@ from pipeline.console.app import LARGEST_BODY, Console
 from pipeline.console.desk import Desk
 from pipeline.layout import report_folder, serving_folder
 from serving.access.auth import Tokens, read_tokens
+from serving.addresses import family_of
 from serving.client import Client
 from serving.status import StatusError
 from serving.version_labels import versions_on_disk
@@ -116,9 +117,8 @@ def listen(console: Console, *, host: str, port: int) -> Any:
 
 
 def _socket(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=family_of(host))
     except OSError as error:
         raise BadInput(
             f"Port {port} of {host} can't be had: {error.strerror}. Give another --port."

@@ -27,6 +27,7 @@ import grpc
 from serving.access.access_log import Record
 from serving.access.gate import Gate
 from serving.access.limits import Limits
+from serving.addresses import EVERY_ADDRESS, family_of
 from serving.rest.api import Answer, RestApi, failure
 from serving.rest.http_body import Body, Unreadable
 from serving.rest.http_target import Target
@@ -42,7 +43,6 @@ _CORS = {
     "Access-Control-Allow-Methods": "POST, GET",
     "Access-Control-Allow-Headers": "Content-Type",
 }
-EVERY_ADDRESS = "0.0.0.0"
 CONNECTIONS = 512
 """Open at a time, each with a thread; within the 1,024 files that a process may commonly open."""
 SECONDS = 75
@@ -176,8 +176,7 @@ def _listen(host: str, port: int) -> _HttpServer:
     if host == EVERY_ADDRESS:
         with suppress(OSError):  # the port is in use, which the next one tells, or there is no IPv6
             return _HttpServer(socket.AF_INET6, ("::", port))
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return _HttpServer(family, (host, port))
+    return _HttpServer(family_of(host), (host, port))
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import socket
 import stat
@@ -13,9 +14,11 @@ from tensorflow.core.protobuf import config_pb2
 
 from models.errors import BadInput
 from serving import launcher, session_config
+from serving.addresses import family_of
 from serving.client import Client
 from serving.ports import free_port
 from tests.processes import running
+from tests.serving.ipv6 import NEEDS_IPV6
 
 ARGUMENTS: dict[str, Any] = {
     "base_path": "/data/serving/debut",
@@ -48,6 +51,12 @@ def test_embedded_server_gets_the_same_and_its_address():
     assert launcher.command("embedded", **ARGUMENTS) == [
         sys.executable, "-m", "serving.main", *STOCK, "--bind_address=127.0.0.1",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("host", "published"), [("::1", "[::1]"), ("0.0.0.0", "0.0.0.0")])
+def test_docker_publishes_on_the_address_that_is_given(host, published):
+    line = launcher.command("docker", **ARGUMENTS | {"host": host})
+    assert {f"--publish={published}:8500:8500", f"--publish={published}:8501:8501"} < {*line}
 
 
 def test_docker_publishes_on_the_host_only_and_mounts_read_only():
@@ -127,17 +136,15 @@ def test_nothing_pushed_yet_is_refused(tmp_path):
         launcher.serve("embedded", base_path=str(tmp_path / "serving" / "debut"))
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=NEEDS_IPV6)])
 @pytest.mark.parametrize("taken", ["grpc_port", "rest_port"])
-def test_a_port_that_another_program_listens_on_is_refused_with_what_to_do(models, taken):
-    ports = {"grpc_port": free_port(), "rest_port": free_port()}
-    with socket.create_server(("127.0.0.1", 0)) as other:
+def test_a_port_that_another_program_listens_on_is_refused_with_what_to_do(models, taken, host):
+    ports: dict[str, Any] = {"grpc_port": free_port(), "rest_port": free_port()}
+    with socket.create_server((host, 0), family=family_of(host)) as other:
         ports[taken] = other.getsockname()[1]
-        text = rf"port {ports[taken]} of 127\.0\.0\.1; .* --{taken.replace('_', '-')}\."
+        text = rf"port {ports[taken]} of {re.escape(host)}; .* --{taken.replace('_', '-')}\."
         with pytest.raises(BadInput, match=text):
-            launcher.serve(
-                "embedded", base_path=str(models / "shop"), grpc_port=ports["grpc_port"],
-                rest_port=ports["rest_port"],
-            )  # fmt: skip
+            launcher.serve("embedded", base_path=str(models / "shop"), host=host, **ports)
 
 
 def test_one_port_for_both_is_refused(models):
@@ -149,12 +156,22 @@ def test_one_port_for_both_is_refused(models):
 SAYS = "lambda line: print(line, flush=True)"
 
 
-def serve(models, port, *, rest_port=0, rest_seconds=60, engine="embedded", path=None, say=SAYS):
+def serve(
+    models,
+    port,
+    *,
+    host="127.0.0.1",
+    rest_port=0,
+    rest_seconds=60,
+    engine="embedded",
+    path=None,
+    say=SAYS,
+):
     code = (
         "import signal, sys, threading; from serving import launcher; "
         f"launcher._REST_SECONDS = {rest_seconds};"
         f"sys.exit(launcher.serve({engine!r}, base_path={str(models / 'shop')!r},"
-        f" grpc_port={port}, rest_port={rest_port}, say={say}))"
+        f" host={host!r}, grpc_port={port}, rest_port={rest_port}, say={say}))"
     )
     environment = os.environ | ({"PATH": path} if path else {})
     return running(
@@ -173,6 +190,19 @@ def test_serve_says_when_it_is_ready_and_passes_the_signal_on(models):
         assert line == f"Serving debut version 1: gRPC on 127.0.0.1:{port} [embedded]\n"
         with Client(f"127.0.0.1:{port}") as client:
             assert client.recommend(["u"], k=1)[0].item_ids == ["apple"]
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize("host", ["::1", "::"])
+@NEEDS_IPV6
+def test_serve_says_when_it_is_ready_on_an_address_of_ipv6(models, host):
+    port, rest = free_port(), free_port()
+    with serve(models, port, host=host, rest_port=rest) as process:
+        line = process.stdout.readline()
+        said = f"gRPC on [{host}]:{port}, REST on [{host}]:{rest} [embedded]\n"
+        assert line == f"Serving debut version 1: {said}"
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
         assert process.returncode == 0

@@ -15,6 +15,7 @@ import pytest
 from serving.access.access_log import AccessLog
 from serving.access.gate import Gate
 from serving.access.limits import Limits
+from serving.addresses import EVERY_ADDRESS
 from serving.ports import free_port
 from serving.rest import http_server
 from serving.rest.http_server import RestServer
@@ -356,7 +357,7 @@ def test_every_address_is_that_of_ipv4_where_there_is_no_ipv6(monkeypatch):
     failing: Any = Failing()
     port = free_port()
     gate = Gate(limits=Limits())
-    server = RestServer((http_server.EVERY_ADDRESS, port), failing, cors=False, gate=gate, pages={})
+    server = RestServer((EVERY_ADDRESS, port), failing, cors=False, gate=gate, pages={})
     monkeypatch.undo()
     server.start()
     try:
