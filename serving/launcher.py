@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from pathlib import Path
 from types import FrameType
 from typing import Literal
 
@@ -27,7 +26,7 @@ from serving.addresses import EVERY_ADDRESS, try_port, with_port
 from serving.client import Client
 from serving.dependent import dependent
 from serving.session_config import FILE, FLAG
-from serving.version_labels import POLL_SECONDS, versions_on_disk
+from serving.version_labels import POLL_SECONDS
 
 Engine = Literal["binary", "docker", "embedded"]
 BINARY = "tensorflow_model_server"
@@ -139,10 +138,9 @@ def serve(
         0 after a signal ended it.
 
     Raises:
-        BadInput: nothing to serve, or a port that is taken.
+        BadInput: a port that is taken.
         DebutError: the server ended by itself.
     """
-    _check_versions(base_path)
     listening = EVERY_ADDRESS if engine == "binary" else host
     _check_ports(listening, grpc_port, rest_port)
     stopping = threading.Event()
@@ -183,14 +181,6 @@ def serve(
             " above says why."
         )
     return 0
-
-
-def _check_versions(base_path: str) -> None:
-    if not versions_on_disk(Path(base_path)):
-        raise BadInput(
-            f"Nothing was pushed to {base_path} yet: it holds no version folder. Run `debut run`"
-            " first, with the same --root."
-        )
 
 
 def _check_ports(host: str, grpc_port: int, rest_port: int) -> None:

@@ -19,11 +19,11 @@ from models.errors import BadInput, DebutError
 from pipeline.console.app import LARGEST_BODY, Console
 from pipeline.console.desk import Desk
 from pipeline.layout import report_folder, serving_folder
+from pipeline.newest import newest_version
 from serving.access.auth import Tokens, read_tokens
 from serving.addresses import family_of
 from serving.client import Client
 from serving.status import StatusError
-from serving.version_labels import versions_on_disk
 
 if TYPE_CHECKING:
     from pipeline.console.records import Records
@@ -64,11 +64,7 @@ def create_console(root: Path, client: Client, *, token_file: Path | None = None
     Raises:
         BadInput: nothing was pushed under the root, or the file of tokens can't be used.
     """
-    if not versions_on_disk(serving_folder(root.resolve())):
-        raise BadInput(
-            f"No version was pushed under {root} yet. Run `debut run` first, or give --root the "
-            "folder that it was given."
-        )
+    newest_version(serving_folder(root.resolve()))
 
     @cache
     def records() -> Records:

@@ -131,11 +131,6 @@ def test_engine_that_is_not_here_is_refused_with_what_to_do(tmp_path, monkeypatc
         launcher.choose(engine)
 
 
-def test_nothing_pushed_yet_is_refused(tmp_path):
-    with pytest.raises(BadInput, match=r"Run `debut run` first"):
-        launcher.serve("embedded", base_path=str(tmp_path / "serving" / "debut"))
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=NEEDS_IPV6)])
 @pytest.mark.parametrize("taken", ["grpc_port", "rest_port"])
 def test_a_port_that_another_program_listens_on_is_refused_with_what_to_do(models, taken, host):
