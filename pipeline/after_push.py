@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.failures import cause
+from pipeline.error_text import cause
 
 
 @contextmanager

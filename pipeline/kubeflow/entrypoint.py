@@ -23,7 +23,7 @@ from components.beam_workers import prepare_workers
 
 # Registers the metrics that Evaluator's config names; locally the graph's own import does.
 from models import metrics as metrics
-from pipeline.commands.failures import describe
+from pipeline.error_text import describe
 from pipeline.kubeflow.invocation import Json, from_executor, to_executor
 
 _INVOCATION: Final = "--json_serialized_invocation_args"

@@ -19,8 +19,8 @@ from benchmarks.cli import benchmarks
 from components.ingestion.folder import REQUIRED_COLUMNS
 from models.errors import DebutError, Unreachable
 from models.export import served
-from pipeline.commands.failures import INTERRUPTED
 from pipeline.config import DEFAULT_FILE, Configuration
+from pipeline.error_text import INTERRUPTED
 from pipeline.evaluation import GROUP_SLICES, SLICES, SPAN_SLICES, evaluation_metrics
 from pipeline.pipeline import Fingerprints, Places, create_pipeline
 from serving import flags

@@ -30,10 +30,10 @@ from models.rules import RuleCount, Rules
 from pipeline import demo
 from pipeline.cli import main
 from pipeline.commands import asking
-from pipeline.commands.failures import describe
 from pipeline.commands.summary import print_summary
 from pipeline.commands.terminal import open_console
 from pipeline.config import load_configuration
+from pipeline.error_text import describe
 from pipeline.kubeflow import compiling
 from pipeline.layout import SAMPLE, serving_folder
 from pipeline.lock import alone
