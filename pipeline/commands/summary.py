@@ -12,7 +12,7 @@ from rich.table import Table
 from components.ingestion.summary import IngestionSummary
 from models.metrics import SQUARED_ERROR
 from models.record import TrainingRecord, measured_on
-from pipeline.commands.terminal import new_table, print_table
+from pipeline.commands.terminal import metric_words, new_table, print_table
 from pipeline.counted import counted
 from pipeline.evaluation import COLD, HEADLINE_METRICS, SLICES, says_something, span_slice
 from pipeline.outcome import GateDecision, Outcome
@@ -96,7 +96,7 @@ def _training_table(training: TrainingRecord) -> Table:
         name = f"recall (fine-tuning {'kept' if tuned.kept else 'undone'})"
         rows.insert(0, (name, measured_on("recall"), tuned.before, tuned.after))
     for name, of, before, after in rows:
-        table.add_row(_words(name), of, _number(before), _number(after))
+        table.add_row(metric_words(name), of, _number(before), _number(after))
     return table
 
 
@@ -108,7 +108,7 @@ def _metrics_table(found: dict[str, dict[str, dict[str, float]]]) -> Table:
         for slice_name in SLICES:
             told = says_something(name, slice_name)
             cells.append(_compared(candidate, baseline, slice_name, name) if told else "")
-        table.add_row(_words(name), *cells)
+        table.add_row(metric_words(name), *cells)
     return table
 
 
@@ -124,7 +124,7 @@ def _span_tables(outcome: Outcome, compared: str) -> dict[str, Table]:
         for span in spans:
             of = span_slice(span, is_new=name.startswith(COLD))
             cells.append(_compared(candidate, baseline, of, name))
-        table.add_row(_words(name), *cells)
+        table.add_row(metric_words(name), *cells)
     return {f"Held-out interactions by span, {compared}": table}
 
 
@@ -149,7 +149,7 @@ def _decisions_table(decisions: tuple[GateDecision, ...]) -> Table:
         gate = decision.gate
         table.add_row(
             "passed" if decision.passed else "refused",
-            _words(gate.metric),
+            metric_words(gate.metric),
             gate.slice,
             _number(decision.candidate),
             f"{'≥' if gate.direction == 'higher' else '≤'} {gate.bound:g}",
@@ -158,10 +158,6 @@ def _decisions_table(decisions: tuple[GateDecision, ...]) -> Table:
             style="" if decision.passed else "red",
         )
     return table
-
-
-def _words(metric: str) -> str:
-    return metric.replace("_", " ").replace(" at ", "@")
 
 
 def _number(value: float | None) -> str:

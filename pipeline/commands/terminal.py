@@ -26,6 +26,11 @@ def new_table(*columns: str, numbers_from: int = 1) -> Table:
     return table
 
 
+def metric_words(name: str) -> str:
+    """A metric's name as it stands in a table: `recall@20 ips` for `recall_at_20_ips`."""
+    return name.replace("_", " ").replace(" at ", "@")
+
+
 def print_table(console: Console, title: str, table: Table) -> None:
     """Prints a table under its title; rich's own titles are as narrow as their table."""
     console.print(Text(title, style="bold"))

@@ -47,7 +47,7 @@ def versions(root: Path, as_json: bool) -> None:
 
 
 def _print(found: list[Version]) -> None:
-    from pipeline.commands.terminal import new_table, open_console, print_table
+    from pipeline.commands.terminal import metric_words, new_table, open_console, print_table
 
     table = new_table("version", "pushed (UTC)", "by", "data", "metrics", "gates", "MB",
                       numbers_from=6)  # fmt: skip
@@ -63,7 +63,7 @@ def _print(found: list[Version]) -> None:
             _origin(version),
             " to ".join(version.data) if version.data else "–",
             "\n".join(
-                f"{name.replace('_', ' ').replace(' at ', '@')} {value:.4f}"
+                f"{metric_words(name)} {value:.4f}"
                 for name, value in list(version.metrics.items())[:_SHOWN]
             ),
             version.gates or "–",
