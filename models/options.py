@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from models.rules import Rules
+from models.section import Section
 
 # Keys of `FnArgs.custom_config`, the one place where a TFX Trainer hands over more than it knows.
 OPTIONS: Final = "options"
@@ -51,11 +52,7 @@ Folder = Annotated[str, AfterValidator(_no_uri)]
 """The path of a folder, on this machine or as the containers of a compiled pipeline see it."""
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class EncoderOptions(_Options):
+class EncoderOptions(Section):
     """Which BERT reads the texts, and how much of it is fine-tuned."""
 
     name: Folder = Field(
@@ -74,7 +71,7 @@ class EncoderOptions(_Options):
         return Path(self.name).name if Path(self.name).is_absolute() else self.name
 
 
-class ScratchOptions(_Options):
+class ScratchOptions(Section):
     """The encoder that is trained from nothing where `encoder.name` is `scratch`."""
 
     layers: int = Field(ge=1)
@@ -83,7 +80,7 @@ class ScratchOptions(_Options):
     steps: int = Field(ge=0, description="Of masked words, and as many of telling texts apart.")
 
 
-class FeatureOptions(_Options):
+class FeatureOptions(Section):
     """What Transform makes of the catalogue's texts and prices."""
 
     max_tokens: int = Field(ge=8, le=512, description="Word pieces the encoder reads.")
@@ -92,7 +89,7 @@ class FeatureOptions(_Options):
     price_buckets: int = Field(ge=2, le=1000, description="Quantile buckets of the price.")
 
 
-class ModelOptions(_Options):
+class ModelOptions(Section):
     """Shape of the towers and of what is served with them."""
 
     embedding_size: int = Field(ge=2, description="Width of an item's embedding.")
@@ -108,13 +105,13 @@ class ModelOptions(_Options):
         return self.anchors_per_item if items <= SMALL else max(self.anchors_per_item // 4, 1)
 
 
-class RatingOptions(_Options):
+class RatingOptions(Section):
     """The rating head."""
 
     head: Head = Field(description="What is added to the linear head, if anything.")
 
 
-class PretrainingOptions(_Options):
+class PretrainingOptions(Section):
     """How the encoder goes on reading masked texts of the catalogue before it is fine-tuned."""
 
     steps: int = Field(ge=0)
@@ -123,7 +120,7 @@ class PretrainingOptions(_Options):
     learning_rate: float = Field(gt=0)
 
 
-class FineTuningOptions(_Options):
+class FineTuningOptions(Section):
     """How the encoder's unfrozen layers are fine-tuned before the towers are trained."""
 
     steps: int = Field(ge=0)
@@ -140,7 +137,7 @@ class FineTuningOptions(_Options):
     self_training_pairs: int = Field(ge=0, description="Unlabelled pairs taken for purchases.")
 
 
-class CompressionOptions(_Options):
+class CompressionOptions(Section):
     """How the text encoder is made smaller before the towers are trained, and the shelf."""
 
     student: Student = Field(description="Taught by the encoder, and served in its place.")
@@ -172,7 +169,7 @@ class CompressionOptions(_Options):
         return f"{taught[self.student]}{pruned}{rounded}"
 
 
-class TrainingOptions(_Options):
+class TrainingOptions(Section):
     """How the towers are trained."""
 
     steps: int = Field(ge=0, description="At most; early stopping may end sooner.")
@@ -196,7 +193,7 @@ class TrainingOptions(_Options):
     seed: int = Field(ge=0, lt=2**32)
 
 
-class ContinualOptions(_Options):
+class ContinualOptions(Section):
     """How a run over a newer span goes on from the model of an older one."""
 
     start: Start = Field(description="From the last served model of an older span, or anew.")
@@ -206,7 +203,7 @@ class ContinualOptions(_Options):
     steps: int = Field(ge=0, description="Training steps of a warm start, at most.")
 
 
-class TrackingOptions(_Options):
+class TrackingOptions(Section):
     """Where people watch trainings, beside TensorBoard."""
 
     wandb: str | None = Field(min_length=1, description="Project in Weights & Biases.")
@@ -214,7 +211,7 @@ class TrackingOptions(_Options):
     projected_items: int = Field(ge=1, description="Items in TensorBoard's projector, at most.")
 
 
-class ExploreOptions(_Options):
+class ExploreOptions(Section):
     """How lists give new items a chance, and learn from what comes of it."""
 
     policy: Policy = Field(
@@ -229,20 +226,20 @@ class ExploreOptions(_Options):
     tolerance: float = Field(ge=0, description="Reward per explored place that may be lost.")
 
 
-class ExposureOptions(_Options):
+class ExposureOptions(Section):
     """How far the exposure of new items is evened out."""
 
     max_loss: float = Field(ge=0, lt=1, description="Of recall on simulated new items, relative.")
 
 
-class TunerOptions(_Options):
+class TunerOptions(Section):
     """The search for better options before training."""
 
     enabled: bool
     trials: int = Field(ge=1, description="Sets of values that are tried.")
 
 
-class IndexOptions(_Options):
+class IndexOptions(Section):
     """How a catalogue is searched for what deserves a full score."""
 
     search: Search = Field(description="Exactly, by an index, or by size.")
@@ -253,7 +250,7 @@ class IndexOptions(_Options):
         return self.search == "index" or (self.search == "auto" and items > SMALL)
 
 
-class TrainerOptions(_Options):
+class TrainerOptions(Section):
     """The sections of the configuration that training depends on."""
 
     encoder: EncoderOptions

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from components.ingestion.options import DataOptions
 from models.errors import BadInput
@@ -34,6 +34,7 @@ from models.options import (
     TrainingOptions,
     TunerOptions,
 )
+from models.section import Section
 from models.yaml_once import load_values
 from pipeline import beam_profiles
 from pipeline.beam_profiles import BeamRunner
@@ -41,11 +42,7 @@ from pipeline.beam_profiles import BeamRunner
 DEFAULT_FILE: Final = Path(__file__).parent / "default.yaml"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class RunOptions(_Section):
+class RunOptions(Section):
     """Where a run reads and writes, and how TFX runs it."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name of the TFX pipeline.")
@@ -75,7 +72,7 @@ class DataConfig(DataOptions):
         return DataOptions(**self.model_dump(exclude={"path"}))
 
 
-class Gate(_Section):
+class Gate(Section):
     """A bound on one metric in one slice, and on its change against the baseline."""
 
     metric: str = Field(description="squared_error, recall_at_20, cold_recall_at_20, ...")
@@ -93,7 +90,7 @@ class Gate(_Section):
     )
 
 
-class GateOptions(_Section):
+class GateOptions(Section):
     """What stops a run."""
 
     model: tuple[Gate, ...] = Field(min_length=1)
@@ -102,20 +99,20 @@ class GateOptions(_Section):
     infra_requests: int = Field(ge=1, description="Examples sent to the candidate.")
 
 
-class RuleOptions(_Section):
+class RuleOptions(Section):
     """Rules that no model can override."""
 
     file: str | None = Field(description="YAML file of rules; null for none.")
 
 
-class PushOptions(_Section):
+class PushOptions(Section):
     """What becomes of a model that passed the gates."""
 
     canary: bool = Field(description="Push as canary; `stable` stays where it is.")
     keep: int = Field(ge=2, description="Newest versions that stay on disk.")
 
 
-class TaskOptions(_Section):
+class TaskOptions(Section):
     """What one task of a compiled pipeline gets; what is None is left to the entry for `all`."""
 
     task: str = Field(min_length=1, description="Id of a node, or `all`.")
@@ -139,7 +136,7 @@ class TaskOptions(_Section):
         return self
 
 
-class KubeflowOptions(_Section):
+class KubeflowOptions(Section):
     """What `debut compile` writes beside the graph."""
 
     image: str = Field(min_length=1, description="Of every task.")
@@ -153,7 +150,7 @@ class KubeflowOptions(_Section):
     tasks: tuple[TaskOptions, ...] = Field(min_length=1)
 
 
-class Configuration(_Section):
+class Configuration(Section):
     """Everything a run depends on besides the root folder."""
 
     run: RunOptions

@@ -5,15 +5,14 @@ There are no defaults here. Every value comes from the configuration file, where
 
 import os
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from models.errors import BadInput
+from models.section import Section
 
 
-class DataOptions(BaseModel):
+class DataOptions(Section):
     """How a data folder is validated, split and rendered."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     rating_min: float | None = Field(
         description="Lowest value of the rating scale, mapped to 0; null takes it from the data."

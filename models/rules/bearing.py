@@ -11,9 +11,10 @@ from pydantic import BaseModel
 
 from models.errors import BadInput
 from models.rules.columns import rule
-from models.rules.form import BackOffRule, Part, PriceRule, Rules, Selection
+from models.rules.form import BackOffRule, PriceRule, Rules, Selection
 from models.rules.names import Goods, Named
 from models.rules.passing import let_through, within
+from models.section import Section
 
 _SHOWN: Final = 3  # of the names that no item has
 
@@ -115,7 +116,7 @@ def count_rules(rules: Rules, goods: Goods) -> list[RuleCount]:
     return found
 
 
-def _parts(rules: Rules) -> Iterator[tuple[str, Part | float]]:
+def _parts(rules: Rules) -> Iterator[tuple[str, Section | float]]:
     """The rules that a file states, by their places in it."""
     for name in type(rules).model_fields:
         value = getattr(rules, name)
@@ -127,8 +128,8 @@ def _parts(rules: Rules) -> Iterator[tuple[str, Part | float]]:
             yield name, value
 
 
-def _numbers(part: Part | float) -> str:
-    if not isinstance(part, Part):
+def _numbers(part: Section | float) -> str:
+    if not isinstance(part, Section):
         return f"{part:g}"
     names = {*Selection.model_fields, "parents"}
     told = part.model_dump(mode="json", exclude=names, exclude_none=True)

@@ -6,9 +6,10 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from models.rules.spelling import folded
+from models.section import Section
 
 FILE: Final = Path("assets.extra", "rules.json")
 
@@ -23,13 +24,7 @@ def _filled(name: str) -> str:
 Name = Annotated[str, AfterValidator(_filled)]
 
 
-class Part(BaseModel):
-    """Whatever a file may have a section or an entry for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Selection(Part):
+class Selection(Section):
     """Items by their ids, categories or brands; those that any list names.
 
     Names are compared in Unicode's form NFC, categories and brands without regard to case.
@@ -46,7 +41,7 @@ class Selection(Part):
         return self
 
 
-class PriceRule(Part):
+class PriceRule(Section):
     """Bounds of the price, and whether an item without one passes."""
 
     min: float = Field(default=0.0, ge=0)
@@ -81,20 +76,20 @@ class BoostRule(Selection):
     factor: float = Field(ge=0.1, le=10)
 
 
-class CapRule(Part):
+class CapRule(Section):
     """The most items of one group in a list."""
 
     group: Literal["category", "brand"]
     most: int = Field(ge=1)
 
 
-class DiversityRule(Part):
+class DiversityRule(Section):
     """What an item loses for being like one that stands in the list before it, as a logit."""
 
     weight: float = Field(gt=0, le=20)
 
 
-class BackOffRule(Part):
+class BackOffRule(Section):
     """Whom an item of few words is taken for: the items sold in its category.
 
     Where too few of the category are sold, those of the next category above it speak, by `parents`
@@ -104,7 +99,7 @@ class BackOffRule(Part):
     words: int = Field(default=2, ge=1)
     least: int = Field(default=5, ge=1)
     separator: str = Field(default=">", min_length=1)
-    parents: dict[Name, Name] = {}
+    parents: dict[Name, Name] = Field(default={})
 
     @model_validator(mode="after")
     def _is_a_tree(self) -> BackOffRule:
@@ -120,7 +115,7 @@ class BackOffRule(Part):
         return self
 
 
-class Rules(Part):
+class Rules(Section):
     """The whole file.
 
     An item that several boosts name gets the product of their factors, cut to `boost_bounds`. An

@@ -131,6 +131,9 @@ back_off:
         ("boost_bounds: [2, 3]", "boost_bounds are 2 and 3; give two factors around 1"),
         ("price: {min: 9, max: 3}", "price: min 9 is above max 3; swap them"),
         ("price: {min: cheap}", "price.min is 'cheap'"),
+        # JSON, by which rules come along with a model, has no infinity.
+        ("price: {min: inf}", "price.min is 'inf': Input should be a finite number"),
+        ("price: {max: inf}", "price.max is 'inf': Input should be a finite number"),
         ("new_share: 1.2", "new_share is '1.2'"),
         ("cap: {group: colour, most: 2}", "cap.group is 'colour'.*'category' or 'brand'"),
         ("cap: {group: brand, most: 0}", "cap.most is '0'"),
