@@ -6,13 +6,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from models.arrays import Doubles, Floats, Rows
 from models.few_shot import evidence
 from models.few_shot.clock import ShopClock
 from models.few_shot.weights import EvidenceWeights
 from models.inheritance.aligned_launch import AlignedLaunch
+from models.inheritance.simulation import purchase_matrix
 from models.interactions import Interactions
 from models.ranking import PLACES, ranking_quality
 from models.sampling import at_most
@@ -129,8 +129,8 @@ class Revealing:
         adapted = evidence.posterior(self._prior[reached], lifts, known)
         shape = (launch.history.shape[0], len(reached))
         early, late = kept & (log.place < after), kept & (log.place >= after)
-        had = _pairs(log.user[early], column[log.item[early]], shape)
-        later = _pairs(log.user[late], column[log.item[late]], shape)
+        had = purchase_matrix(log.user[early], column[log.item[early]], shape)
+        later = purchase_matrix(log.user[late], column[log.item[late]], shape)
         later = (later > had).astype(np.float32).tocsr()
         active = (later.getnnz(axis=1) > 0) & (launch.history.getnnz(axis=1) > 0)
         users = at_most(np.flatnonzero(active), _USERS)
@@ -237,13 +237,6 @@ class _Log(NamedTuple):
             user=interactions.user[order], item=item, timestamp=interactions.timestamp[order],
             rating=interactions.rating[order], place=place,
         )  # fmt: skip
-
-
-def _pairs(user: npt.NDArray[np.int32], item: Rows, shape: tuple[int, int]) -> sp.csr_matrix:
-    pairs = sp.csr_matrix((np.ones(len(user), np.float32), (user, item)), shape)
-    pairs.sum_duplicates()
-    pairs.data[:] = 1.0
-    return pairs
 
 
 def _dense(index: Rows, weight: Floats, anchors: int) -> Floats:

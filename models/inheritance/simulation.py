@@ -141,7 +141,7 @@ def most_popular(
 
 
 def purchase_matrix(
-    user: npt.NDArray[np.int32], item: npt.NDArray[np.int32], shape: tuple[int, int]
+    user: npt.NDArray[np.int32], item: npt.NDArray[np.int32] | Rows, shape: tuple[int, int]
 ) -> sp.csr_matrix:
     """Users x items of 0 and 1, repeated purchases counted once."""
     matrix = sp.csr_matrix((np.ones(len(user), np.float32), (user, item)), shape)
