@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from models.arrays import Floats
-from models.inheritance.kernel import ItemView, place_beside, place_in_order
-from models.products import Described, Product, describe
+from models.few_shot.evidence import inherited_logits, lent_matrix
+from models.products import Product, describe
 from models.roots import read_floats
 from models.sampling import at_most
 from models.shelf.admission import Admission
-from models.towers import user_logits
 
 _USERS: Final = 500
 
@@ -93,29 +91,14 @@ def _logits(model: Any, admission: Admission, products: Sequence[Product], users
     shelf = model._shelf
     teacher = read_floats(shelf.served, "anchor_teacher")
     reference = shelf.served.reference_weight.numpy()
+    ids = shelf.item_id.numpy()
+    row_of = {item: row for row, item in enumerate(ids)}
+    rows = np.array([row_of[product.item.encode()] for product in products], np.int64)
     admitted = admission(
-        _view(shelf, admission, products, describe(model, products)),
+        admission.view(describe(model, products), ids, rows),
         shelf.served.anchor_index.numpy().shape[1],
         teacher=teacher,
         reference=reference,
     )
-    weights = np.zeros((len(reference), len(products)), np.float32)
-    for place, (index, weight) in enumerate(
-        zip(admitted.anchor_index, admitted.anchor_weight, strict=True)
-    ):
-        np.add.at(weights[:, place], index, weight)
-    return user_logits(users @ weights, users @ reference)
-
-
-def _view(
-    shelf: Any, admission: Admission, products: Sequence[Product], described: Described
-) -> ItemView:
-    ids, trained = shelf.item_id.numpy(), admission.items
-    places = np.concatenate([place_in_order(ids[:trained]), place_beside(ids.tolist(), trained)])
-    row_of = {item: row for row, item in enumerate(ids)}
-    rows: npt.NDArray[np.int64] = np.array([row_of[p.item.encode()] for p in products], np.int64)
-    # A term that no anchor has is like none of theirs.
-    width = admission.aligner.anchors.terms.shape[1]
-    terms = described.terms.tocsc()[:, :width]
-    terms.resize(len(products), width)
-    return ItemView(described.text, terms.tocsr(), places[rows], described.price, described.brand)
+    lent = lent_matrix(admitted.anchor_index, admitted.anchor_weight, len(reference))
+    return inherited_logits(users, lent, reference)

@@ -113,7 +113,7 @@ class Choices(NamedTuple):
 
         def shares(users: slice) -> Doubles:
             scores = self.history[users] @ teacher if self.scores is None else self.scores[users]
-            logits = _logits(scores, lent, reference)
+            logits = inherited_logits(scores, lent, reference)
             powers = np.exp(logits, dtype=np.float64)
             total: Doubles = (powers / (self.total[users, np.newaxis] + powers)).sum(axis=0)
             return total
@@ -146,7 +146,8 @@ def no_evidence(
 
     def asked(some: slice) -> tuple[Floats, Doubles, Doubles]:
         scores = history[some] @ known.teacher
-        powers = np.exp(_logits(scores, lent, inherited.reference_weight), dtype=np.float64)
+        logits = inherited_logits(scores, lent, inherited.reference_weight)
+        powers = np.exp(logits, dtype=np.float64)
         total = powers.sum(axis=1)
         return leanings(scores).sum(axis=0), total, (powers / total[:, np.newaxis]).sum(axis=0)
 
@@ -186,7 +187,7 @@ def lent_matrix(index: npt.NDArray[np.int32], weight: Floats, anchors: int) -> s
     return sp.csr_matrix((weight.ravel(), (place, index.ravel())), (len(index), anchors))
 
 
-def _logits(scores: Floats, lent: sp.csr_matrix, reference: Floats) -> Floats:
+def inherited_logits(scores: Floats, lent: sp.csr_matrix, reference: Floats) -> Floats:
     """Of users' anchor scores [U, A] over items that inherit: float32 [U, T]."""
     return user_logits((lent @ scores.T).T, scores @ reference)
 

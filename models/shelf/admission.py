@@ -14,13 +14,21 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.arrays import Floats
+from models.arrays import Floats, Rows
 from models.few_shot.evidence import Choices
 from models.inheritance.aligner import Aligner
 from models.inheritance.alignment import Alignment
 from models.inheritance.back_off import BackOff
-from models.inheritance.kernel import ItemKernel, ItemView, KernelScales, KernelSettings
+from models.inheritance.kernel import (
+    ItemKernel,
+    ItemView,
+    KernelScales,
+    KernelSettings,
+    place_beside,
+    place_in_order,
+)
 from models.inheritance.quality import quality_towards
+from models.products import Described
 from models.roots import read_floats
 from models.shelf.sparse_arrays import of_arrays, to_arrays
 
@@ -96,6 +104,23 @@ class Admission:
         )
         share = self.choices.expected_share(index, weight, teacher, reference)
         return Admitted(index, weight, log_popularity, quality, share)
+
+    def view(self, described: Described, ids: npt.NDArray[np.object_], rows: Rows) -> ItemView:
+        """Products as training's items are seen: a term that no anchor has is like none of theirs.
+
+        Args:
+            described: T products.
+            ids: of the whole shelf, those of training first.
+            rows: of the products, int64 [T].
+        """
+        known = place_in_order(ids[: self.items])
+        places = np.concatenate([known, place_beside(ids.tolist(), self.items)])
+        width = self.aligner.anchors.terms.shape[1]
+        terms = described.terms.tocsc()[:, :width]
+        terms.resize(len(rows), width)
+        return ItemView(
+            described.text, terms.tocsr(), places[rows], described.price, described.brand
+        )
 
     def save(self, model: Path) -> None:
         """Write the file beside a SavedModel."""

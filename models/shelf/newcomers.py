@@ -19,7 +19,6 @@ import tensorflow as tf
 from models import features
 from models.arrays import Rows
 from models.inheritance.anchors import fallback_logits
-from models.inheritance.kernel import ItemView, place_beside, place_in_order
 from models.interactions import PAD
 from models.preprocessing import item_name, word_count
 from models.products import Described, Product
@@ -204,13 +203,8 @@ def _inherit(
     shelf: Any, admission: Admission, columns: Columns, rows: Rows, described: Described
 ) -> None:
     """Fill in what items that are no anchors inherit."""
-    ids, trained = columns["item_id"], admission.items
-    places = np.concatenate([place_in_order(ids[:trained]), place_beside(ids.tolist(), trained)])
-    # A term that no anchor has is like none of theirs.
-    terms = described.terms.tocsc()[:, : admission.aligner.anchors.terms.shape[1]]
-    terms.resize(len(rows), admission.aligner.anchors.terms.shape[1])
     admitted = admission(
-        ItemView(described.text, terms.tocsr(), places[rows], described.price, described.brand),
+        admission.view(described, columns["item_id"], rows),
         columns["served.anchor_index"].shape[1],
         teacher=read_floats(shelf.served, "anchor_teacher"),
         reference=shelf.served.reference_weight.numpy(),
