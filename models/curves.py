@@ -18,7 +18,7 @@ from models.few_shot.revealing import Revealing
 from models.few_shot.weights import EvidenceWeights
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.kernel import ItemView, KernelSettings
-from models.inheritance.quality import USER_SHRINKAGE, Ratings, item_quality
+from models.inheritance.quality import Ratings, item_quality, user_level
 from models.inheritance.simulation import SimulatedLaunch
 from models.interactions import Interactions
 from models.ranking import PLACES, ranking_quality
@@ -155,8 +155,6 @@ def _squared_error(
     if not len(known.rating) or not len(tested):
         return None
     quality = item_quality(known, view, settings, max_anchors=max(len(launch.anchors), 1))
-    mean = known.rating.mean()
-    above = np.bincount(known.user, known.rating - mean - quality[known.item], ratings.users)
-    level = above / (np.bincount(known.user, minlength=ratings.users) + USER_SHRINKAGE)
-    predicted = mean + level[ratings.user[tested]] + quality[ratings.item[tested]]
+    level = user_level(known, quality)
+    predicted = known.rating.mean() + level[ratings.user[tested]] + quality[ratings.item[tested]]
     return float(np.mean((np.clip(predicted, 0.0, 1.0) - ratings.rating[tested]) ** 2))

@@ -21,7 +21,7 @@ from models.inheritance.simulation import most_popular, purchase_matrix
 from models.interactions import Interactions
 
 _ROUNDS: Final = 4
-USER_SHRINKAGE: Final = 3.0
+_USER_SHRINKAGE: Final = 3.0
 _ITEM_SHRINKAGE: Final = 3.0
 _NOISE: Final = 1.0
 _NOISE_OF_ONE: Final = 10.0
@@ -123,9 +123,7 @@ def fit_quality(
     quality = np.zeros(ratings.items)
     weights = np.zeros(len(anchors))
     for _ in range(_ROUNDS):
-        user = _shrunk_mean(
-            deviation - quality[ratings.item], ratings.user, ratings.users, USER_SHRINKAGE
-        )
+        user = user_level(ratings, quality)
         item_mean = _shrunk_mean(deviation - user[ratings.user], ratings.item, ratings.items, 0.0)
         weights = smoother @ item_mean[anchors]
         quality[anchors] = system @ weights
@@ -155,6 +153,12 @@ def quality_as_new(
         left = fit_quality(ratings.without(hand), view, settings, hand, max_anchors=max_anchors)
         found[hand] = left.items[hand]
     return found
+
+
+def user_level(ratings: Ratings, quality: Floats | Doubles) -> Doubles:
+    """What a user rates above the mean and the items' quality: float64 [U], 0 without ratings."""
+    above = ratings.rating - ratings.rating.mean() - quality[ratings.item]
+    return _shrunk_mean(above, ratings.user, ratings.users, _USER_SHRINKAGE)
 
 
 def _shrunk_mean(
