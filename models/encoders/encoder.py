@@ -100,7 +100,7 @@ class TextEncoder(SentenceEncoder):
             folder: a checked encoder folder.
             trainable_layers: how many of the top layers are fine-tuned; 0 freezes the encoder,
                 -1 fine-tunes all of it, the token embeddings included.
-            adaptation: which weights of those layers, or beside them; see `encoder_adaptation`.
+            adaptation: which weights of those, or beside them; see `models.encoders.adaptation`.
             adaptation_size: rank, width or length of what is added.
             layers: how many of the lowest layers are kept; None for all.
         """
