@@ -39,7 +39,7 @@ BY: Final = "by"
 REASON: Final = "reason"
 INSTEAD_OF: Final = "instead_of"  # versions that a rollback took out of service, by commas
 
-_RUN: Final = "pipeline_run"
+RUN: Final = "pipeline_run"  # type of the context that TFX gives each run
 _INPUT, _OUTPUT = mlmd.Event.INPUT, mlmd.Event.OUTPUT
 
 
@@ -183,7 +183,7 @@ def _push(store: MetadataStore, artifact: mlmd.Artifact, earlier: Mapping[int, P
     # ML Metadata has an error where an execution has no context, as ours outside TFX have none.
     is_outside = execution.type in (ITEMS_ADD, ITEMS_REMOVE, ITEMS_REFRESH, EXPLORE, ROLLBACK)
     contexts = [] if is_outside else store.get_contexts_by_execution(execution.id)
-    runs = [context for context in contexts if context.type == _RUN]
+    runs = [context for context in contexts if context.type == RUN]
     if made_of is None:
         run, model = (runs[0].id if runs else None), _trained(store, inputs)
     else:

@@ -17,7 +17,7 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.lineage import LABEL
+from components.lineage import LABEL, PUSHED, VERSION
 from components.registry import MODEL, Registry
 from models.errors import Refused
 
@@ -149,11 +149,11 @@ class RegistrationExecutor(base_executor.BaseExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         found = {key: artifact_utils.get_single_instance(got) for key, got in input_dict.items()}
         pushed = found["pushed_model"]
-        if pushed.get_int_custom_property("pushed") != 1:
+        if pushed.get_int_custom_property(PUSHED) != 1:
             raise Refused(_why(found))
         kept = {name: found[name] for name in found if name == MODEL or _is_statistics(name)}
         _registry(exec_properties).add(
-            int(pushed.get_string_custom_property("pushed_version")),
+            int(pushed.get_string_custom_property(VERSION)),
             label=pushed.get_string_custom_property(LABEL),
             span=int(found[_EXAMPLES].span),
             artifacts={name: Path(artifact.uri) for name, artifact in kept.items()},

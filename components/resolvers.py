@@ -13,7 +13,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.dsl.components.common.resolver import ResolverStrategy
 
-from components.lineage import Push, read_pushes, stable_push, withdrawn_models
+from components.lineage import RUN, Push, read_pushes, stable_push, withdrawn_models
 from serving.version_labels import STABLE
 
 EXAMPLES: Final = "examples"
@@ -109,7 +109,7 @@ def _runs(store: MetadataStore, artifact: int) -> set[int]:
         context.id
         for execution in _producers(store, artifact)
         for context in store.get_contexts_by_execution(execution)
-        if context.type == "pipeline_run"
+        if context.type == RUN
     }
 
 

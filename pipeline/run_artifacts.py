@@ -9,6 +9,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx.types import standard_artifacts
 
+from components.lineage import RUN
 from components.metadata_store import read_store
 
 
@@ -22,7 +23,7 @@ def newest_run(metadata: Path) -> RunArtifacts:
         NotFoundError: there is no run.
     """
     store = read_store(metadata)
-    runs = store.get_contexts_by_type("pipeline_run")
+    runs = store.get_contexts_by_type(RUN)
     if not runs:
         raise errors.NotFoundError(f"{metadata} tells of no run")
     return RunArtifacts(store, max(runs, key=lambda context: context.id))
@@ -37,9 +38,7 @@ def run_behind(store: MetadataStore, context: int) -> RunArtifacts:
 def newest_judged_run(metadata: Path) -> RunArtifacts | None:
     """Of the newest run that Evaluator judged; None where there is none."""
     store = read_store(metadata)
-    for context in sorted(
-        store.get_contexts_by_type("pipeline_run"), key=lambda context: -int(context.id)
-    ):
+    for context in sorted(store.get_contexts_by_type(RUN), key=lambda context: -int(context.id)):
         run = RunArtifacts(store, context)
         if run.has(standard_artifacts.ModelEvaluation.TYPE_NAME):
             return run
