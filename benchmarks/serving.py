@@ -165,7 +165,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, version: int) -> None:
     with Client(f"127.0.0.1:{port}", timeout=1.0) as client:
         while process.poll() is None:
             try:
-                if any(v.version == version and v.state == "AVAILABLE" for v in client.status()):
+                if any(v.version == version and v.is_available for v in client.status()):
                     return
             except DebutError:  # not listening yet
                 pass

@@ -92,7 +92,7 @@ def _validate(server: Started, check: Check) -> None:
 
 
 def _wait_until_loaded(client: Client, deadline: float) -> None:
-    while (status := client.status()[0]).version != NUMBER or status.state != "AVAILABLE":
+    while (status := client.status()[0]).version != NUMBER or not status.is_available:
         is_over = status.version == NUMBER and status.state == "END"
         if is_over or time.time() > deadline:
             raise DebutError(f"a model server did not load it: {status.error}")

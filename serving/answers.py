@@ -87,6 +87,11 @@ class VersionStatus:
     state: str
     error: str
 
+    @property
+    def is_available(self) -> bool:
+        """Whether it answers."""
+        return self.state == "AVAILABLE"
+
 
 @dataclass(frozen=True)
 class TensorSpec:

@@ -218,7 +218,7 @@ def _wait_until_available(
     with Client(target, model=model_name, timeout=2.0) as client:
         while process.poll() is None:
             try:
-                available = [s.version for s in client.status() if s.state == "AVAILABLE"]
+                available = [s.version for s in client.status() if s.is_available]
             except DebutError:  # not listening yet, or the model is not there yet
                 available = []
             if available:

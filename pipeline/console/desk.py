@@ -24,7 +24,6 @@ _HISTORY: Final = 40  # latest items of a customer
 _LATEST: Final = 3  # items of a customer in an audience
 _LIST: Final = 100  # the longest list
 _STATUS_SECONDS: Final = 3.0  # so that the page soon says that nobody answers
-_AVAILABLE: Final = "AVAILABLE"
 
 Json = dict[str, Any]
 
@@ -151,7 +150,7 @@ class Desk:
         }
 
     def _available(self, client: Client) -> list[int]:
-        return [entry.version for entry in client.status() if entry.state == _AVAILABLE]
+        return [entry.version for entry in client.status() if entry.is_available]
 
     def _shelf(self, version: int | None) -> tuple[ShelfReading, int]:
         """The shelf of a version, or of the newest that answers."""
