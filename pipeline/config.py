@@ -34,6 +34,7 @@ from models.options import (
     TrainingOptions,
     TunerOptions,
 )
+from models.rules import Rules, read_rules
 from models.section import Section
 from models.yaml_once import load_values
 from pipeline import beam_profiles
@@ -103,6 +104,14 @@ class RuleOptions(Section):
     """Rules that no model can override."""
 
     file: str | None = Field(description="YAML file of rules; null for none.")
+
+    def read(self) -> Rules | None:
+        """What the file states.
+
+        Raises:
+            BadInput: it can't be read, or a rule is not one.
+        """
+        return read_rules(Path(self.file)) if self.file else None
 
 
 class PushOptions(Section):

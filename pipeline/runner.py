@@ -27,7 +27,6 @@ from components.metadata_store import read_store
 from models.encoders.depth import check_depth, check_length
 from models.encoders.folder import SCRATCH, open_encoder
 from models.errors import BadInput
-from models.rules import read_rules
 from models.tracking import require_installed
 from pipeline.abandoned import clear_abandoned
 from pipeline.after_push import told_where_it_fails
@@ -89,7 +88,7 @@ def define_pipeline(config: Configuration, root: Path, override: str = "") -> tf
     by_span = len(folder.spans) > 1
     require_installed(config.tracking)
     check_gates(config.gates.model, by_span=by_span)
-    rules = read_rules(Path(config.rules.file)) if config.rules.file else None
+    rules = config.rules.read()
     data_fingerprint = fingerprint(folder, read_pseudonym_key(config.data))
     root = root.resolve()
     config = with_own_encoder(config, folder, root)

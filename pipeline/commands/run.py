@@ -55,15 +55,13 @@ def run(
     A gate compares the model with a bound, and with the last model that passed.
     """
     from components.ingestion.folder import open_folder
-    from models.rules import read_rules
     from pipeline.commands.terminal import open_console
     from pipeline.config import RUN_SECTIONS, load_configuration
 
     loaded = load_configuration(config, settings, data=data, read=RUN_SECTIONS)
     # Read before the slow imports too, so that a fault in it shows at once.
     folder = open_folder(loaded.data.path or SAMPLE)
-    if loaded.rules.file:
-        read_rules(Path(loaded.rules.file))
+    loaded.rules.read()
 
     console = open_console()
     with alone(root), quiet_run(root) as infra_words:

@@ -15,7 +15,6 @@ from ml_metadata.proto import metadata_store_pb2
 from models.encoders.depth import check_depth, check_length
 from models.encoders.folder import PACKAGED, SCRATCH, open_encoder
 from models.errors import BadInput
-from models.rules import read_rules
 from pipeline.config import Configuration
 from pipeline.evaluation import check_gates
 from pipeline.kubeflow.lookups import RegistryLookups
@@ -68,7 +67,7 @@ def _graph(config: Configuration) -> Any:
         ),
         by_span=config.kubeflow.spans,
         # A file of this machine: its content goes into the compiled pipeline.
-        rules=read_rules(Path(config.rules.file)) if config.rules.file else None,
+        rules=config.rules.read(),
         lookups=RegistryLookups(registry=volume.registry, pushed_to=volume.pushed_to),
     )
 
