@@ -24,13 +24,13 @@ from components.ingestion.folder import fingerprint, open_folder
 from components.ingestion.options import read_pseudonym_key
 from components.lineage import read_pushes, withdrawn_models
 from components.metadata_store import read_store
-from models.encoders.depth import check_depth, check_length
-from models.encoders.folder import SCRATCH, open_encoder
+from models.encoders.folder import SCRATCH
 from models.errors import BadInput
 from models.tracking import require_installed
 from pipeline.abandoned import clear_abandoned
 from pipeline.after_push import told_where_it_fails
 from pipeline.config import Configuration
+from pipeline.encoder_fit import fitting_encoder
 from pipeline.evaluation import check_gates
 from pipeline.layout import SAMPLE, artifacts_folder, metadata_file, serving_folder
 from pipeline.model_card import write_card
@@ -92,9 +92,7 @@ def define_pipeline(config: Configuration, root: Path, override: str = "") -> tf
     data_fingerprint = fingerprint(folder, read_pseudonym_key(config.data))
     root = root.resolve()
     config = with_own_encoder(config, folder, root)
-    encoder = open_encoder(config.encoder.name)
-    check_depth(encoder.num_layers, config.encoder, config.compression)
-    check_length(encoder.positions, config.features.max_tokens)
+    encoder = fitting_encoder(config)
     root.mkdir(parents=True, exist_ok=True)
     return create_pipeline(
         config,

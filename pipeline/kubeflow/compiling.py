@@ -12,10 +12,10 @@ from typing import Any, Final, Literal
 import yaml
 from ml_metadata.proto import metadata_store_pb2
 
-from models.encoders.depth import check_depth, check_length
-from models.encoders.folder import PACKAGED, SCRATCH, open_encoder
+from models.encoders.folder import PACKAGED, SCRATCH
 from models.errors import BadInput
 from pipeline.config import Configuration
+from pipeline.encoder_fit import fitting_encoder
 from pipeline.evaluation import check_gates
 from pipeline.kubeflow.lookups import RegistryLookups
 from pipeline.kubeflow.paths import Volume, in_image
@@ -82,10 +82,7 @@ def _encoder_fingerprint(config: Configuration) -> str:
         )
     if name != PACKAGED and not Path(name).expanduser().is_dir():
         return ""
-    folder = open_encoder(name)
-    check_depth(folder.num_layers, config.encoder, config.compression)
-    check_length(folder.positions, config.features.max_tokens)
-    return folder.fingerprint()
+    return fitting_encoder(config).fingerprint()
 
 
 def _check_beam(config: Configuration) -> None:
