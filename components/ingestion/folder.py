@@ -52,6 +52,11 @@ class DataFile:
     path: str
     columns: tuple[str, ...]
 
+    @property
+    def names_users(self) -> bool:
+        """Whether a row may hold the id of a user: in any column, where a bad one mixes them up."""
+        return self.table in (INTERACTIONS, USERS)
+
     def parts(self) -> Sequence[int | None]:
         """What can be read apart: the row groups of a Parquet file; None is a whole file."""
         if not _is_parquet(self.path):

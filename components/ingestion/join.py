@@ -83,6 +83,7 @@ class _Join(beam.DoFn):
     def __init__(self, files: Sequence[DataFile], options: DataOptions, *, has_pseudonyms: bool):
         self._names = [file.name for file in files]
         self._tables = [file.table for file in files]
+        self._names_users = [file.names_users for file in files]
         self._spans = [file.span for file in files]
         self._latest = max(file.span for file in files if file.table == INTERACTIONS)
         self._options = options
@@ -105,7 +106,7 @@ class _Join(beam.DoFn):
 
     def _fault(self, row: Located, reason: str, *, column: str, value: str) -> TaggedOutput:
         index, number, line, _ = row
-        is_secret = self._has_pseudonyms and self._tables[index] in (INTERACTIONS, USERS)
+        is_secret = self._has_pseudonyms and self._names_users[index]
         value = "" if is_secret else text.shown(value)
         return TaggedOutput(FAULTS, (index, number, line, reason, column, value))
 

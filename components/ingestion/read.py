@@ -11,7 +11,7 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 
 from components.ingestion import text
-from components.ingestion.folder import INTERACTIONS, USERS, DataFile
+from components.ingestion.folder import USERS, DataFile
 from components.ingestion.options import DataOptions
 from components.ingestion.rows import RowFault, row_parser
 from components.ingestion.summary import READ
@@ -59,8 +59,7 @@ class ReadRows(beam.DoFn):
         index, part = place
         file = self._files[index]
         parse = row_parser(file, self._options, self._pseudonym_key)
-        # Columns may be mixed up in a bad row, so any of its values may be a raw user id.
-        is_secret = self._pseudonym_key is not None and file.table in (INTERACTIONS, USERS)
+        is_secret = self._pseudonym_key is not None and file.names_users
         count = 0
         for number, line, fields in file.rows(part):
             count += 1
