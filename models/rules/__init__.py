@@ -5,34 +5,18 @@ The file is checked before anything is computed, and becomes columns of the shel
 """
 
 from models.rules.bearing import RuleCount, count_rules, require_something
-from models.rules.columns import LEVELS, NO_GROUP, Ruled, on_day, rule
+from models.rules.columns import NO_GROUP, Ruled, on_day, rule
 from models.rules.file import read_rules
-from models.rules.form import (
-    BackOffRule,
-    BoostRule,
-    CapRule,
-    DateRule,
-    DiversityRule,
-    PriceRule,
-    Rules,
-    Selection,
-)
+from models.rules.form import CapRule, Rules
 from models.rules.names import Goods
 
 __all__ = [
-    "LEVELS",
     "NO_GROUP",
-    "BackOffRule",
-    "BoostRule",
     "CapRule",
-    "DateRule",
-    "DiversityRule",
     "Goods",
-    "PriceRule",
     "RuleCount",
     "Ruled",
     "Rules",
-    "Selection",
     "count_rules",
     "on_day",
     "read_rules",
