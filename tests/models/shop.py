@@ -122,8 +122,8 @@ def transform(
 
 
 def interaction(user: bytes, item: bytes, *, rating=1.0, time=0, history=(), ratings=None,
-                profile=b""):  # fmt: skip
-    """A serialized interaction, in the form that ingestion emits."""
+                profile=b"", propensity=None):  # fmt: skip
+    """A serialized interaction, in the form that ingestion emits; an older Debut's by default."""
     made = tf.train.Example()
     feature = made.features.feature
     feature["user_id"].bytes_list.value.append(user)
@@ -131,6 +131,8 @@ def interaction(user: bytes, item: bytes, *, rating=1.0, time=0, history=(), rat
     feature["rating"].float_list.value.append(rating)
     feature["timestamp"].int64_list.value.append(time)
     feature["profile"].bytes_list.value.append(profile)
+    if propensity is not None:
+        feature["propensity"].float_list.value.extend(propensity)
     feature["history"].bytes_list.value.extend(history)
     given = [1.0] * len(history) if ratings is None else ratings
     feature["history_rating"].float_list.value.extend(given)

@@ -1,3 +1,4 @@
+import functools
 import itertools
 from typing import Any
 
@@ -9,27 +10,12 @@ from components.ingestion.histories import histories
 from components.ingestion.splits import Event
 from models.interactions import PAD, Interactions, Purchases, read_interactions
 from models.shop_data import ShopData
+from tests.models.shop import interaction
 
 ITEM_IDS = np.array([b"a", b"b", b"007", b"\xe7\xba\xa2"], object)
 
 
-def example(
-    user, item, *, rating=1.0, time=0, history=(), ratings=None, profile=b"", propensity=()
-):
-    made = tf.train.Example()
-    feature = made.features.feature
-    feature["user_id"].bytes_list.value.append(user)
-    feature["item_id"].bytes_list.value.append(item)
-    feature["rating"].float_list.value.append(rating)
-    feature["timestamp"].int64_list.value.append(time)
-    feature["profile"].bytes_list.value.append(profile)
-    if propensity is not None:  # an older Debut's Examples don't have it
-        feature["propensity"].float_list.value.extend(propensity)
-    feature["history"].bytes_list.value.extend(history)
-    feature["history_rating"].float_list.value.extend(
-        [1.0] * len(history) if ratings is None else ratings
-    )
-    return made.SerializeToString()
+example = functools.partial(interaction, propensity=())
 
 
 def write(file, examples):
