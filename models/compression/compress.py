@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.arrays import Floats
+from models.arrays import Floats, Tokens
 from models.compression.int8 import quantize
 from models.compression.layers import teach_layers, untaught_layers
 from models.compression.pruning import prune
 from models.compression.static import teach_static, untaught_static
-from models.compression.teaching import Lessons, Tokens
+from models.compression.teaching import Lessons
 from models.encoders.encoder import SentenceEncoder, TextEncoder
 from models.encoders.folder import EncoderFolder
 from models.options import CompressionOptions

@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from models.arrays import Floats
-from models.compression.teaching import Lessons, Tokens
+from models.arrays import Floats, Tokens
+from models.compression.teaching import Lessons
 from models.devices.fitting import fit
 from models.devices.replicas import replica_count
 from models.encoders.encoder import TextEncoder

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from models.arrays import Floats
+from models.arrays import Floats, Tokens
 from models.encoders.finetuning import drop_tokens
 from models.sampling import at_most
 
-Tokens = npt.NDArray[np.int32]
 _LACKING: Final = 0.3  # of a damaged text's word pieces
 # Texts of the catalogue, at most: each takes 30 kB while vectors of word pieces are fitted.
 MOST: Final = 65_536

@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 from transformers.models.bert.modeling_tf_bert import TFBertMLMHead
 
+from models.arrays import Tokens
 from models.devices.fitting import fit
 from models.devices.replicas import summed
 from models.encoders.encoder import TextEncoder
 from models.encoders.folder import EncoderFolder
 from models.options import PretrainingOptions
 
-Tokens = npt.NDArray[np.int32]
 # Of the chosen word pieces (Devlin et al. 2018, section 3.1); the rest stay as they are.
 _MASKED: Final = 0.8
 _REPLACED: Final = 0.1

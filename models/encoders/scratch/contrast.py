@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import tf_keras
 
+from models.arrays import Tokens
 from models.devices.fitting import fit
 from models.encoders.encoder import TextEncoder
 from models.encoders.finetuning import PairModel, drop_tokens
-from models.encoders.pretraining import Tokens
 
 _LACKING: Final = 0.3  # of a copy's word pieces
 _TEMPERATURE: Final = 0.05  # as SimCSE
