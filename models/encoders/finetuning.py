@@ -25,7 +25,7 @@ from models.options import FineTuningOptions
 Pairs = dict[str, npt.NDArray[np.generic]]
 Tensors = dict[str, tf.Tensor]
 _DECAY_TO = 0.02
-_SIDES = ("query", "candidate")
+SIDES = ("query", "candidate")
 
 
 class PairModel(tfrs.Model):
@@ -62,7 +62,7 @@ class PairModel(tfrs.Model):
         """
         query, candidate = (
             self._encoder(inputs[side], training=training, shift=shift and shift[side])
-            for side in _SIDES
+            for side in SIDES
         )
         return self._task(
             query,
@@ -91,7 +91,7 @@ class PairModel(tfrs.Model):
             with tf.GradientTape() as tape:
                 loss = self.compute_loss(inputs, training=True)
             return loss, _dense(tape.gradient(loss, variables, unconnected_gradients="zero"))
-        none = {side: tf.zeros([*inputs[side].shape, self._encoder.hidden_size]) for side in _SIDES}
+        none = {side: tf.zeros([*inputs[side].shape, self._encoder.hidden_size]) for side in SIDES}
         with tf.GradientTape() as tape:
             tape.watch(none)
             loss = self.compute_loss(inputs, training=True, shift=none)

@@ -17,11 +17,10 @@ import tf_keras
 from models.arrays import Tokens
 from models.devices.fitting import fit
 from models.encoders.encoder import TextEncoder
-from models.encoders.finetuning import PairModel, drop_tokens
+from models.encoders.finetuning import SIDES, PairModel, drop_tokens
 
 _LACKING: Final = 0.3  # of a copy's word pieces
 _TEMPERATURE: Final = 0.05  # as SimCSE
-_SIDES: Final = ("query", "candidate")
 
 
 def contrast(
@@ -54,5 +53,5 @@ def _pairs(
         rows = random.integers(0, len(tokens), (batch, 1))
         yield {
             side: drop_tokens(tokens[rows], _LACKING, pad_id=pad_id, random=random)
-            for side in _SIDES
+            for side in SIDES
         } | {"candidate_row": rows, "probability": alike}
