@@ -22,12 +22,12 @@ from components.ingestion.folder import (
     SPAN,
     DataFile,
     open_folder,
-    require_data_folder,
 )
 from components.ingestion.rows import good_records
 from components.locks import held
 from components.whole_folders import clear, put_at_once, written_beside
 from models.errors import BadInput
+from models.faults import require_folder
 from models.pseudonyms import MARK, pseudonym
 from pipeline.config import load_configuration
 from serving.feedback.events import Action, Event, Impression
@@ -80,7 +80,7 @@ def export_span(log: Path, data: Path, *, key: bytes, kinds: Collection[str]) ->
         BadInput: the data folder can't be read, has no spans or has ratings, a span does not say
             what it was made of, there is no log, or another export into the folder is under way.
     """
-    require_data_folder(data)
+    require_folder(data, "data folder")
     with _alone(data):
         return _export(log, data, key, kinds)
 

@@ -22,6 +22,7 @@ from components.ingestion.csv_table import Row
 from components.own_code import code_digest
 from models.digests import file_digest
 from models.errors import BadInput
+from models.faults import require_folder
 
 INTERACTIONS: Final = "interactions"
 ITEMS: Final = "items"
@@ -89,17 +90,6 @@ class DataFolder:
         return tuple(sorted(found - {0}))
 
 
-def require_data_folder(path: Path) -> None:
-    """Checks that there is a folder.
-
-    Raises:
-      BadInput: there is none, or a file.
-    """
-    if not path.is_dir():
-        fault = "is a file" if path.exists() else "does not exist"
-        raise BadInput(f"The data folder {path} {fault}. Give the path of a folder.")
-
-
 def open_folder(path: str | Path) -> DataFolder:
     """Finds and checks the files of a data folder.
 
@@ -112,7 +102,7 @@ def open_folder(path: str | Path) -> DataFolder:
     """
     root = Path(path)
     with _reachable(root):
-        require_data_folder(root)
+        require_folder(root, "data folder")
         files = [
             _open_file(root, found, table=table, span=span, required=REQUIRED_COLUMNS[table])
             for table in REQUIRED_COLUMNS

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.errors import BadInput
+from models.faults import require_folder
 from serving.feedback.events import Event, parse_event
 from serving.feedback.log import OPEN, SEALED, locked, seal
 
@@ -30,9 +31,7 @@ def sealed_files(folder: Path) -> list[Path]:
     Raises:
         BadInput: there is no such folder, or an open file can't be finished.
     """
-    if not folder.is_dir():
-        fault = "is a file" if folder.exists() else "does not exist"
-        raise BadInput(f"The feedback log {folder} {fault}. Give the folder of a log.")
+    require_folder(folder, "feedback log")
     for path in sorted(folder.glob(f"*{OPEN}")):
         with _allowed(path, "finished"):
             _finish(path)
