@@ -36,7 +36,7 @@ def console(root: Path, times: int) -> None:
     browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
     if browser is None:
         raise BadInput("There is no Chromium on the PATH (Debian package chromium).")
-    serving = serving_folder(root.resolve())
+    serving = serving_folder(root)
     version = newest_version(serving)
     shelf = read_shelf(version)
     with embedded_server(serving, version=int(version.name)) as server:

@@ -61,7 +61,7 @@ class Asked:
 )  # fmt: skip
 def index(root: Path, items: int, length: int, users: int, scanned: tuple[int, ...]) -> None:
     """Measure the index of a generated catalogue against exact search."""
-    console, pushed = open_console(), newest_version(serving_folder(root.resolve()))
+    console, pushed = open_console(), newest_version(serving_folder(root))
     with tempfile.TemporaryDirectory(prefix="debut-index-") as scratch:
         generated = Path(scratch) / "1"
         # It says itself how long the index took.

@@ -11,7 +11,7 @@ from pipeline.newest import newest_version
 
 def copy_newest(root: Path, copy: Path) -> None:
     """Fill the folder `copy`; the version is there under the same name."""
-    version = newest_version(serving_folder(root.resolve()))
+    version = newest_version(serving_folder(root))
     shutil.copytree(version, serving_folder(copy) / version.name)
     shutil.copy(metadata_file(root), copy)
     if cards_folder(root).is_dir():

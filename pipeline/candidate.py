@@ -51,9 +51,9 @@ def new_candidate(root: Path, *, waiting: Callable[[], None]) -> Iterator[Candid
     Raises:
         BadInput: nothing was pushed under `root`.
     """
-    serving = serving_folder(root.resolve())
+    serving = serving_folder(root)
     newest_version(serving)
-    with one_at_a_time(root, waiting), scratch_folder(change_folder(root.resolve())) as scratch:
+    with one_at_a_time(root, waiting), scratch_folder(change_folder(root)) as scratch:
         base, versions = newest_version(serving), scratch / MODEL_NAME
         versions.mkdir()
         (versions / str(NUMBER - 1)).symlink_to(base)

@@ -170,7 +170,6 @@ def _run(root: Path, create: Callable[[Path, PushTerms, Places], tfx.dsl.Pipelin
     found = places(root)
     serving = Path(found.serving)
     newest_version(serving)
-    root = root.resolve()
     # Runs too: ML Metadata can't tell two of them in a root apart, see `lock`.
     with alone(root, waiting=_say_waiting), one_at_a_time(root, waiting=_say_waiting):
         clear_abandoned(root)

@@ -52,7 +52,7 @@ def push_made_of(
     Raises:
         Refused: another version was pushed meanwhile.
     """
-    metadata = metadata_file(root.resolve())
+    metadata = metadata_file(root)
 
     def record(version: Path, label: str) -> None:
         if noted is not None:

@@ -58,7 +58,7 @@ def roll_back(root: Path, version: str, *, reason: str, newest: int | None = Non
     if not reason.strip():
         raise BadInput("No reason is given. Say why, so that the next person knows.")
     _check_text(reason)
-    serving = serving_folder(root.resolve())
+    serving = serving_folder(root)
     served = newest_version(serving)
     base = serving / version
     if not version.isdigit() or not (base / "saved_model.pb").is_file():
@@ -97,11 +97,11 @@ def promote_canary(root: Path, *, reason: str, meant: int | None = None) -> int:
         Refused: another version than `meant` is the canary by now, or none.
     """
     _check_text(reason)
-    serving = serving_folder(root.resolve())
+    serving = serving_folder(root)
     newest_version(serving)
 
     def record(version: Path, _: str) -> None:
-        record_promotion(open_store(metadata_file(root.resolve())), int(version.name), reason)
+        record_promotion(open_store(metadata_file(root)), int(version.name), reason)
 
     version = promote(serving, record=record, meant=meant)
     if version is None:

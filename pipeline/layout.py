@@ -1,6 +1,8 @@
 """Where a run's root keeps what, and where the sample lies.
 
 Commands that only serve or ask need these paths without the seconds that importing TFX takes.
+What is noted of a version, or given to another process, is absolute, as the next one may start
+elsewhere; what is only shown stays as the root was given.
 """
 
 from __future__ import annotations
@@ -15,22 +17,22 @@ SAMPLE: Final = Path(__file__).parent.parent / "data" / "online_retail"
 
 def serving_folder(root: Path) -> Path:
     """Where versions are pushed to, and a model server loads them from."""
-    return root / "serving" / MODEL_NAME
+    return root.resolve() / "serving" / MODEL_NAME
 
 
 def artifacts_folder(root: Path) -> Path:
     """What the nodes wrote."""
-    return root / "artifacts"
+    return root.resolve() / "artifacts"
 
 
 def encoders_folder(root: Path) -> Path:
     """Encoders that were trained from scratch, each in a folder of its own."""
-    return root / "encoders"
+    return root.resolve() / "encoders"
 
 
 def metadata_file(root: Path) -> Path:
     """What ML Metadata knows of all runs, pushes and labels."""
-    return root / "metadata.sqlite"
+    return root.resolve() / "metadata.sqlite"
 
 
 def report_folder(root: Path) -> Path:
@@ -45,7 +47,7 @@ def cards_folder(root: Path) -> Path:
 
 def change_folder(root: Path) -> Path:
     """Where `debut items` and `debut explore` make the next version, while they do."""
-    return root / ".change"
+    return root.resolve() / ".change"
 
 
 def set_aside_folder(root: Path) -> Path:

@@ -28,7 +28,7 @@ def read_terms(root: Path, version: Path) -> DataTerms:
     Raises:
         BadInput: no such run is recorded, or what it noted of the data is gone.
     """
-    metadata = metadata_file(root.resolve())
+    metadata = metadata_file(root)
     if not metadata.is_file():
         raise BadInput(
             f"{metadata} does not exist, so nothing tells how the model's data was read. Give "

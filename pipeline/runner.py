@@ -61,7 +61,6 @@ def run_pipeline(
     is_scratch = config.encoder.name == SCRATCH
     with console.status("Training an encoder" if is_scratch else "Checking the inputs"):
         pipeline = define_pipeline(config, root, override)
-    root = root.resolve()
     nodes = [component.id for component in pipeline.components]
     with _progress(console, nodes) as durations:
         clear_abandoned(root)
@@ -90,7 +89,6 @@ def define_pipeline(config: Configuration, root: Path, override: str = "") -> tf
     check_gates(config.gates.model, by_span=by_span)
     rules = config.rules.read()
     data_fingerprint = fingerprint(folder, read_pseudonym_key(config.data))
-    root = root.resolve()
     config = with_own_encoder(config, folder, root)
     encoder = fitting_encoder(config)
     root.mkdir(parents=True, exist_ok=True)
@@ -116,7 +114,6 @@ def _refuse_workers(config: Configuration) -> None:
 
 def places(root: Path) -> Places:
     """The folders of a root."""
-    root = root.resolve()
     return Places(
         artifacts=str(artifacts_folder(root)),
         serving=str(serving_folder(root)),

@@ -85,9 +85,9 @@ def read_versions(root: Path) -> list[Version]:
     Raises:
         BadInput: there is none.
     """
-    serving = serving_folder(root.resolve())
+    serving = serving_folder(root)
     newest = int(newest_version(serving).name)
-    store = read_store(metadata_file(root.resolve()))
+    store = read_store(metadata_file(root))
     pushes = read_pushes(store)
     withdrawn = withdrawn_models(pushes)
     labels = read_labels(serving)

@@ -33,7 +33,7 @@ class Desk:
 
     def __init__(self, root: Path, client: Client) -> None:
         """Asks nothing yet."""
-        self._serving = serving_folder(root.resolve())
+        self._serving = serving_folder(root)
         self._client = client
         self._shelves = Shelves(self._serving)
 

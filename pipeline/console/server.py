@@ -64,7 +64,7 @@ def create_console(root: Path, client: Client, *, token_file: Path | None = None
     Raises:
         BadInput: nothing was pushed under the root, or the file of tokens can't be used.
     """
-    newest_version(serving_folder(root.resolve()))
+    newest_version(serving_folder(root))
 
     @cache
     def records() -> Records:

@@ -34,7 +34,7 @@ def write_card(root: Path, version: int) -> Path | None:
     Returns:
         The page; None where the push, or the run behind it, was not recorded, or is gone.
     """
-    store = read_store(metadata_file(root.resolve()))
+    store = read_store(metadata_file(root))
     card = _card(root, store, read_pushes(store), version)
     if card is None:
         return None
