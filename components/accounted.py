@@ -10,7 +10,6 @@ from typing import Any, Final
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
 import tensorflow_model_analysis as tfma
-from tfx import types
 from tfx.components import Evaluator, StatisticsGen, Transform
 from tfx.components.evaluator import executor as evaluator_executor
 from tfx.components.statistics_gen import executor as statistics_executor
@@ -27,10 +26,10 @@ from tfx.utils import io_utils, json_utils
 import models.debiasing.metrics
 import models.exposure.metrics  # noqa: F401
 from components.accounting import check_rows, noted_rows
+from components.artifacts import Artifacts
 from models.metrics import EXAMPLE_COUNT
 from models.tracing import seldom_collected
 
-Artifacts = dict[str, list[types.Artifact]]
 Counted = tuple[list[str], int]  # splits, and the rows of them together that a stage has seen
 
 _BATCH: Final = 4096

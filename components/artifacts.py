@@ -1,10 +1,13 @@
-"""Artifact types of our own components.
+"""Artifacts as executors have them, and the artifact types of our own components.
 
 The type name is the dotted path of the class and there are no properties: a pipeline that runs on
 Kubeflow finds the class of an artifact by importing exactly that name.
 """
 
 from tfx.types import artifact
+
+Artifacts = dict[str, list[artifact.Artifact]]
+"""What an executor gets or fills, by key."""
 
 
 class Quarantine(artifact.Artifact):

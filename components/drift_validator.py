@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import statistics_pb2
-from tfx import types
 from tfx.components.statistics_gen.executor import DEFAULT_FILE_NAME
 from tfx.components.statistics_gen.stats_artifact_utils import load_statistics
 from tfx.dsl.components.base import executor_spec
@@ -21,6 +20,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils
 from tfx_bsl.public.proto import slicing_spec_pb2
 
+from components.artifacts import Artifacts
 from components.example_validator import StrictDistributionExecutor, StrictDistributionValidator
 from models import features
 
@@ -32,8 +32,6 @@ BY_SPAN_AGE: Final = slicing_spec_pb2.SlicingConfig(
 # 50 others is 0.03, that of 10 from 10 others 0.18.
 FEWEST: Final = 50
 _NEWEST: Final = f"{features.SPAN_AGE}_{features.LATEST.decode()}"
-
-Artifacts = dict[str, list[types.Artifact]]
 
 
 class DriftExecutor(StrictDistributionExecutor):

@@ -19,6 +19,7 @@ from tfx.types import artifact_utils, standard_artifacts, standard_component_spe
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import io_utils, json_utils, proto_utils
 
+from components.artifacts import Artifacts
 from models.errors import BadInput
 
 Comparable = Callable[[str], bool]
@@ -30,10 +31,7 @@ class _StopOnAnomalies:
     """Mixed into a stock executor: runs it, then refuses where it found something."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]
     ) -> execution_result_pb2.ExecutorOutput | None:
         result: execution_result_pb2.ExecutorOutput | None = super().Do(  # type: ignore[misc]
             input_dict, output_dict, exec_properties
@@ -51,7 +49,7 @@ class _StopOnAnomalies:
             )
         return result
 
-    def _comparable(self, input_dict: dict[str, list[types.Artifact]]) -> Comparable:
+    def _comparable(self, input_dict: Artifacts) -> Comparable:
         """Which features must be compared: all that are looked at."""
         return lambda feature: True
 
@@ -64,10 +62,7 @@ class StrictDistributionExecutor(_StopOnAnomalies, distribution_executor.Executo
     """Executor of `StrictDistributionValidator`."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]
     ) -> execution_result_pb2.ExecutorOutput | None:
         """Run the stock executor, which wants a proto where Kubeflow has its JSON text."""
         config = exec_properties[_CONFIG]
@@ -76,7 +71,7 @@ class StrictDistributionExecutor(_StopOnAnomalies, distribution_executor.Executo
             exec_properties[_CONFIG] = proto_utils.json_to_proto(config, parsed)
         return super().Do(input_dict, output_dict, exec_properties)
 
-    def _comparable(self, input_dict: dict[str, list[types.Artifact]]) -> Comparable:
+    def _comparable(self, input_dict: Artifacts) -> Comparable:
         """Only what the baseline has and the data has lost.
 
         The stock executor reports each configured feature that it could not compare, also one

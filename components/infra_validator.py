@@ -20,6 +20,7 @@ from tfx.dsl.components.base import executor_spec
 from tfx.proto import infra_validator_pb2
 from tfx.utils.model_paths import tf_serving_flavor
 
+from components.artifacts import Artifacts
 from components.embedded_server import embedded_server
 from components.warmup import signature_requests
 
@@ -28,10 +29,7 @@ class Executor(executor.Executor):
     """The stock executor with the embedded server as its platform."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]
     ) -> None:
         """Run the stock executor, which leaves its SIGTERM handler behind, and take it away."""
         before = signal.getsignal(signal.SIGTERM)

@@ -13,7 +13,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tfx import types
 from tfx.components import Pusher
 from tfx.components.pusher import executor
 from tfx.components.util import model_utils
@@ -22,6 +21,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
+from components.artifacts import Artifacts
 from components.lineage import BASE, LABEL, MODEL_ID, OVERRIDE, WITHDRAWN
 from components.push_terms import PushTerms
 from components.version_folder import label_of, push, push_in_place_of
@@ -31,10 +31,7 @@ class Executor(executor.Executor):
     """Copies a blessed model beside the versions and renames it into place."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]
     ) -> None:
         """Push where both judges and `PushTerms` allow it, else mark the artifact as not pushed.
 
@@ -75,7 +72,7 @@ class Executor(executor.Executor):
         pushed.set_string_custom_property(BASE, terms.base)
         self._MarkPushed(pushed, pushed_destination=str(version), pushed_version=version.name)
 
-    def _is_servable(self, input_dict: dict[str, list[types.Artifact]]) -> bool:
+    def _is_servable(self, input_dict: Artifacts) -> bool:
         """InfraValidator's word, which nothing overrides."""
         [infra] = input_dict[standard_component_specs.INFRA_BLESSING_KEY]
         return bool(model_utils.is_infra_validated(infra))

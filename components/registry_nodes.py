@@ -17,6 +17,7 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
+from components.artifacts import Artifacts
 from components.lineage import LABEL, PUSHED, VERSION
 from components.registry import MODEL, Registry
 from models.errors import Refused
@@ -42,10 +43,7 @@ class LookUpExecutor(base_executor.BaseExecutor):
     """Copies what is found into the one output."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]
     ) -> None:
         """Look up the served entry, or with Examples the one of an older span."""
         self._log_startup(input_dict, output_dict, exec_properties)
@@ -136,10 +134,7 @@ class RegistrationExecutor(base_executor.BaseExecutor):
     """Adds what was pushed."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]
     ) -> None:
         """Register the version.
 

@@ -13,6 +13,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.dsl.components.common.resolver import ResolverStrategy
 
+from components.artifacts import Artifacts
 from components.lineage import RUN, Push, read_pushes, stable_push, withdrawn_models
 from serving.version_labels import STABLE
 
@@ -26,9 +27,7 @@ class ServedModelStrategy(ResolverStrategy):
     can load, or one that was taken out of service.
     """
 
-    def resolve_artifacts(
-        self, store: MetadataStore, input_dict: dict[str, list[types.Artifact]]
-    ) -> dict[str, list[types.Artifact]] | None:
+    def resolve_artifacts(self, store: MetadataStore, input_dict: Artifacts) -> Artifacts | None:
         """Choose one model for each key, or empty lists where there is none."""
         served = _served(store)
         model = served and served.model
@@ -43,9 +42,7 @@ class ServedOfOlderSpanStrategy(ResolverStrategy):
     cache. Nor is one that a rollback took out of service.
     """
 
-    def resolve_artifacts(
-        self, store: MetadataStore, input_dict: dict[str, list[types.Artifact]]
-    ) -> dict[str, list[types.Artifact]] | None:
+    def resolve_artifacts(self, store: MetadataStore, input_dict: Artifacts) -> Artifacts | None:
         """Choose one model for each key, or empty lists where there is none.
 
         Args:
@@ -74,9 +71,7 @@ class LastPushedStatisticsStrategy(ResolverStrategy):
     had stopped. The same data would then be compared with itself, and pass at the second try.
     """
 
-    def resolve_artifacts(
-        self, store: MetadataStore, input_dict: dict[str, list[types.Artifact]]
-    ) -> dict[str, list[types.Artifact]] | None:
+    def resolve_artifacts(self, store: MetadataStore, input_dict: Artifacts) -> Artifacts | None:
         """Choose one artifact for each key, or None where any key has none."""
         served = _served(store)
         chosen = {

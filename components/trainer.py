@@ -20,6 +20,7 @@ from tfx.types import artifact_utils, standard_artifacts, standard_component_spe
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import io_utils, json_utils
 
+from components.artifacts import Artifacts
 from models import features
 from models.options import BEAM_ARGS, CATALOGUE_FILES, CATALOGUE_GRAPH_PATH, OPTIONS, SPLIT_FILES
 
@@ -48,8 +49,8 @@ class Executor(executor.GenericExecutor, base_beam_executor.BaseBeamExecutor):
 
     def _GetFnArgs(
         self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
+        input_dict: Artifacts,
+        output_dict: Artifacts,
         exec_properties: dict[str, Any],
     ) -> FnArgs:
         arguments = super()._GetFnArgs(input_dict, output_dict, exec_properties)
@@ -58,7 +59,7 @@ class Executor(executor.GenericExecutor, base_beam_executor.BaseBeamExecutor):
         return arguments
 
 
-def input_files(input_dict: dict[str, list[types.Artifact]]) -> dict[str, Any]:
+def input_files(input_dict: Artifacts) -> dict[str, Any]:
     """What `FnArgs` has no field for: the catalogue's files and those of all splits."""
     examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
     catalogue = artifact_utils.get_single_instance(input_dict[CATALOGUE])

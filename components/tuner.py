@@ -13,6 +13,7 @@ from tfx.types import standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import json_utils
 
+from components.artifacts import Artifacts
 from components.trainer import CATALOGUE_INPUTS, input_files
 from models import features
 from models.options import OPTIONS, TRIALS
@@ -31,10 +32,7 @@ class Executor(executor.Executor):
     """Hands on what `FnArgs` has no field for, and keeps KerasTuner from printing."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]
     ) -> None:
         """Search, and write the best values and all results."""
         key = standard_component_specs.CUSTOM_CONFIG_KEY

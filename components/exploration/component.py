@@ -11,6 +11,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import path_utils
 
+from components.artifacts import Artifacts
 from components.exploration.update import update
 from components.shelf_change import check_saved
 from models.options import ExploreOptions
@@ -21,10 +22,7 @@ class Executor(base_executor.BaseExecutor):
     """Executor of `ExplorationUpdater`."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]
     ) -> None:
         """Writes the changed version.
 

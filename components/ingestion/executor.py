@@ -14,6 +14,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.accounting import note_rows
+from components.artifacts import Artifacts
 from components.ingestion.folder import open_folder
 from components.ingestion.join import CATALOGUE
 from components.ingestion.options import DataOptions, read_pseudonym_key
@@ -41,10 +42,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     """Executor of `DataFolderExampleGen`."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]
     ) -> None:
         """Ingests the folder `data` into the output artifacts.
 
