@@ -126,7 +126,7 @@ def traded(launched: AlignedLaunch, strengths: Sequence[float] = STRENGTHS) -> l
     launch, weights = launched.launch, launched.weights
     if len(launch.users) < _FEWEST or len(launch.targets) < FEWEST_ITEMS:
         return []
-    reference = weights.mean(axis=1)
+    reference = launched.reference
     users = _drawn(launch.users, weights.shape[1], _MEASURED)
     logits = _logits(launch.history[users] @ launch.teacher, weights, reference)
     wanted = launch.wanted[users].toarray()

@@ -47,6 +47,11 @@ class AlignedLaunch:
         )
         return cls(launch, alignment(kernel(anchors, view.rows(launch.targets))))
 
+    @property
+    def reference(self) -> Floats:
+        """Mean weights, which scores are relative to where they are served: float32 [A]."""
+        return reference_weight(self.weights.sum(axis=1), len(self.launch.targets))
+
     def popularity(self, *, own: bool) -> Floats:
         """Log popularity as `SimulatedLaunch` has it.
 
@@ -71,7 +76,7 @@ class AlignedLaunch:
             return np.zeros(0, np.float32)
         launch = self.launch
         place = np.searchsorted(launch.anchors if own else launch.targets, item)
-        reference = reference_weight(self.weights.sum(axis=1), len(launch.targets))
+        reference = self.reference
         parts = []
         for start in range(0, len(item), _TOGETHER):
             some = slice(start, start + _TOGETHER)

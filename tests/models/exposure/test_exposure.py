@@ -84,14 +84,15 @@ def test_the_curve_is_what_lists_of_the_launch_come_to(launched):
     before = None
     launch, weights = launched.launch, launched.weights
     scores = launch.history[launch.users] @ launch.teacher
-    inherited, reference = scores @ weights, scores @ weights.mean(axis=1)
+    # As `models.inheritance.reference` has it: 50 items that are as typical as all of them.
+    together = (weights.sum(axis=1) + 1) / np.add(*weights.shape)
+    typical = (weights.sum(axis=1) + 50 * together) / (weights.shape[1] + 50)
+    inherited, reference = scores @ weights, scores @ typical
     logit = np.log(
         np.maximum(inherited, 0) / (np.maximum(reference, 0) + 1e-4)[:, np.newaxis] + 0.1
     )
     for point in points:
-        offset = evened_out(
-            launch.history, launch.teacher, weights, weights.mean(axis=1), point.strength
-        )
+        offset = evened_out(launch.history, launch.teacher, weights, typical, point.strength)
         best = np.argsort(-(logit + offset), axis=1, kind="stable")[:, :PLACES]
         wanted = launch.wanted[launch.users].toarray()
         hits = np.take_along_axis(wanted, best, axis=1).sum(axis=1)
