@@ -14,7 +14,8 @@ from typing import Any
 
 import grpc
 
-from serving.status import StatusError, invalid_argument, not_found
+from serving.config.text_file import read_text
+from serving.status import StatusError, invalid_argument
 
 REFUSAL = "A valid bearer token is required."
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
@@ -52,15 +53,8 @@ def read_tokens(path: str) -> Tokens:
         StatusError: NOT_FOUND for a missing file; INVALID_ARGUMENT for a line that is no SHA-256
             (the text does not repeat it: it may be a token) or for no line at all.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.strip() for line in file]
-    except OSError as error:
-        raise not_found(f"{path}; {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise invalid_argument(f"{path}; not a text file") from error
     hashes = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(map(str.strip, read_text(path).split("\n")), start=1):
         if not line or line.startswith("#"):
             continue
         if not _HASH.fullmatch(line):

@@ -7,7 +7,8 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from serving.status import invalid_argument, not_found
+from serving.config.text_file import read_text
+from serving.status import invalid_argument
 
 _log = logging.getLogger(__name__)
 
@@ -18,13 +19,7 @@ def read_text_proto(path: str, message: Any) -> Any:
     Raises:
         StatusError: NOT_FOUND for a missing file, INVALID_ARGUMENT for an empty or unfit one.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except OSError as error:
-        raise not_found(f"{path}; {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise invalid_argument(f"{path}; not a text file") from error
+    text = read_text(path)
     if not text:
         raise invalid_argument(f"{path}; Invalid argument")
     try:
