@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import shlex
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
-from components.ingestion.summary import IngestionSummary
+from components.ingestion.summary import FileCounts, IngestionSummary
 from models.metrics import SQUARED_ERROR
 from models.record import TrainingRecord, measured_on
 from pipeline.commands.terminal import metric_words, new_table, print_table
@@ -17,6 +18,8 @@ from pipeline.counted import counted
 from pipeline.evaluation import COLD, HEADLINE_METRICS, SLICES, says_something, span_slice
 from pipeline.outcome import GateDecision, Outcome
 from serving.version_labels import CANARY
+
+_REASONS: Final = 3
 
 
 def print_summary(console: Console, outcome: Outcome, *, report: Path | None, root: Path) -> None:
@@ -79,11 +82,18 @@ def _data_lines(summary: IngestionSummary) -> list[str]:
     ]
     for file in summary.files:
         if file.quarantined:
-            reasons = "; ".join(f"{r.reason} ({r.count:,})" for r in file.reasons[:3])
             lines.append(
-                f"{file.name}: {file.quarantined:,} of {file.read:,} rows were set aside: {reasons}"
+                f"{file.name}: {file.quarantined:,} of {file.read:,} rows were set aside: "
+                f"{_reasons(file)}"
             )
     return lines
+
+
+def _reasons(file: FileCounts) -> str:
+    told = [f"{r.reason} ({r.count:,})" for r in file.reasons[:_REASONS]]
+    if more := sum(r.count for r in file.reasons[_REASONS:]):
+        told.append(f"others, see the report ({more:,})")
+    return "; ".join(told)
 
 
 def _training_table(training: TrainingRecord) -> Table:

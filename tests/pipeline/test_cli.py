@@ -483,6 +483,21 @@ def test_a_run_that_changed_nothing_says_which_version_still_stands(finished, tm
     assert "Nothing has changed since the run that pushed version 1767322000;" in result.stdout
 
 
+def test_what_the_summary_leaves_out_of_the_reasons_for_setting_rows_aside_is_counted(
+    finished, tmp_path
+):
+    made = outcome(tmp_path / "serving" / "debut" / "5")
+    reasons = tuple(
+        QuarantineReason(reason=name, column="user_id", count=count, first_rows=(4,))
+        for name, count in {"empty id": 900, "too long": 60, "one": 9, "two": 8, "three": 7}.items()
+    )
+    file = made.summary.files[0].model_copy(update={"quarantined": 984, "reasons": reasons})
+    summary = made.summary.model_copy(update={"files": (file,)})
+    result, _ = finished(dataclasses.replace(made, summary=summary))
+    told = "set aside: empty id (900); too long (60); one (9); others, see the report (15)\n"
+    assert told in result.stdout
+
+
 def test_a_pushed_run_prints_what_it_measured_decided_and_pushed(finished, tmp_path):
     result, _ = finished(outcome(tmp_path / "serving" / "debut" / "1767322000"))
     assert result.exit_code == 0, result.output
