@@ -184,8 +184,8 @@ class Outcome(Ending):
             return ""
         return (
             f"Only {held_out} items are held out as new, so {', '.join(sorted(idle))} is 1 for "
-            "every model, and its gates tell nothing. A greater data.new_item_share holds more "
-            "out; cold_ndcg_at_20 tells models apart also by few."
+            "every model that knows them, and its gates tell nothing. A greater "
+            "data.new_item_share holds more out; cold_ndcg_at_20 tells models apart also by few."
         )
 
 
