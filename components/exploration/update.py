@@ -77,7 +77,8 @@ def update(
         What was done, and the gate for whoever serves the version.
 
     Raises:
-        BadInput: the log does not exist, or exploration is to end where there is none.
+        BadInput: the log does not exist, exploration is to end where there is none, or the rules
+            hold a cap, which no exploration heeds.
         Refused: the version is too old, or the gate refused what was learned.
     """
     model = tf.saved_model.load(str(base))
@@ -94,7 +95,7 @@ def update(
         )
     rules = Rules.load(base)
     if rules is not None and rules.cap is not None and options.policy != "none":
-        raise Refused(
+        raise BadInput(
             f"The rules of {base} hold a cap, and explored places would not heed it. Run `debut "
             "run` without the cap, or set explore.policy to none."
         )

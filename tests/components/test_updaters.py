@@ -77,6 +77,6 @@ def test_places_are_not_explored_under_rules_that_hold_a_cap(tmp_path):
     base = save(tmp_path / "1", exploration=0.0)
     rules = Rules.model_validate({"cap": {"group": "brand", "most": 2}})
     rules.save(base)
-    with pytest.raises(Refused, match=r"hold a cap.*set explore\.policy to none"):
+    with pytest.raises(BadInput, match=r"hold a cap.*set explore\.policy to none"):
         explore(base, None, EXPLORE, key=b"", candidate=tmp_path / "2")
     assert not (tmp_path / "2").exists()
