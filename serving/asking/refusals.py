@@ -10,17 +10,15 @@ from typing import Final
 
 # Where in the graph it failed; the names mean nothing to a caller.
 _FUNCTIONS: Final = re.compile(r"\A(?:\{\{function_node .*?\}\} ?)+")
+# What an assertion of the graph says, each part of it in brackets.
+_ASSERTION: Final = re.compile(r"assertion failed: \[(.*)\]", re.DOTALL)
 _KNOWN: Final = tuple(
     (re.compile(pattern, re.DOTALL), meaning)
     for pattern, meaning in (
         (
-            r"item_id is not in the catalogue:\] \[(?P<what>.*)\]",
+            r"item_id is not in the catalogue: (?P<what>.*)\.",
             "The model at {target} does not know item {what}. Give ids of its catalogue; "
             "`debut items add` brings new products.",
-        ),
-        (
-            r"k must be at least 1, it is\] \[(?P<what>.*)\]",
-            "k must be at least 1, it is {what}. Ask for 1 or more.",
         ),
         (
             r"Unrecognized servable version label: (?P<what>.*)",
@@ -37,8 +35,10 @@ _KNOWN: Final = tuple(
 
 
 def plain(details: str) -> str:
-    """What a server says, without the nodes of the graph."""
-    return _FUNCTIONS.sub("", details).split("\n\t [[")[0]
+    """What a server says, without the nodes of the graph and the brackets of its assertions."""
+    told = _FUNCTIONS.sub("", details).split("\n\t [[")[0]
+    asserted = _ASSERTION.fullmatch(told)
+    return f"{asserted[1].replace('] [', ' ')}." if asserted else told
 
 
 def meaning(details: str, target: str) -> str | None:

@@ -152,6 +152,28 @@ def test_refusals_do_not_begin_with_the_graphs_functions(connect):
             client.recommend(["u"])
 
 
+@pytest.mark.parametrize(
+    ("details", "told"),
+    [
+        ("assertion failed: [k must be at least 1, it is] [0]", "k must be at least 1, it is 0."),
+        (
+            "assertion failed: [history can't be read:] [a] b [c]]\n\t [[{{node x}}]]",
+            "history can't be read: a] b [c].",
+        ),
+        ("no assertion failed: [0]", "no assertion failed: [0]"),
+    ],
+)
+def test_what_the_graph_asserts_is_told_in_plain_words(connect, details, told):
+    with (
+        ScriptedServer(grpc.StatusCode.INVALID_ARGUMENT) as server,
+        connect(server.target) as client,
+    ):
+        server.details = details
+        with pytest.raises(BadInput) as caught:
+            client.recommend(["u"])
+        assert str(caught.value) == told
+
+
 def test_a_k_that_no_int32_holds_is_the_nearest_one(client):
     assert client.recommend(["u"], k=2**40) == client.recommend(["u"], k=5)
     assert len(client.similar_items(["egg"], k=2**31)[0].item_ids) == 5
