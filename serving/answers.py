@@ -44,7 +44,8 @@ class Explanation:
 
     Attributes:
         score: as `score` answers it; `base`, `evidence` and those of `history` together.
-        base: of an item that nothing speaks for.
+        base: of an item that nothing speaks for; for somebody whose history tells nothing, of its
+            place in the list for somebody unknown.
         evidence: what the item's first interactions say to this user.
         history: items of the user's history with what each adds, in their order.
         words: words of the item with what each adds; with `rest` they sum up to the history's sum,

@@ -52,9 +52,14 @@ def explain(
     console = open_console()
     total = found.score - found.base - found.evidence
     parts = new_table("part", "score")
-    parts.add_row("an item that nothing speaks for", f"{found.base:+.4f}")
+    start, own = (
+        ("an item that nothing speaks for", "the history")
+        if any(score for _, score in found.history)
+        else ("its place in the list for somebody unknown", "the profile")
+    )
+    parts.add_row(start, f"{found.base:+.4f}")
     parts.add_row("its first interactions", f"{found.evidence:+.4f}")
-    parts.add_row("the history" if found.history else "the profile", f"{total:+.4f}")
+    parts.add_row(own, f"{total:+.4f}")
     parts.add_row("together", f"{found.score:+.4f}")
     print_table(console, f"{item} for {user}, version {found.version}", parts)
     words = [*found.words, ("(what no word adds)", found.rest)]

@@ -799,6 +799,17 @@ def test_explain_prints_parts_and_shares(server):
     assert (answer["score"], answer["base"], answer["rest"]) == (10.0, 1.0, 4.0)
 
 
+def test_an_explanation_without_a_history_begins_with_the_list_for_somebody_unknown(server):
+    words = ("explain", "--user", "u", "--item", "egg", "--target", server[0])
+    shown = debut(*words).stdout
+    assert re.search(r"its place in the list for somebody unknown +\+1\.0000", shown)
+    assert re.search(r"the profile +\+0\.0000", shown)
+    assert "nothing speaks for" not in shown
+    assert re.search(
+        r"an item that nothing speaks for +\+1", debut(*words, "--history", "egg").stdout
+    )
+
+
 def test_audience_is_of_an_item_or_of_texts(server):
     result = debut("audience", "--item", "egg", "-k", 1, "--target", server[0])
     assert re.search(r"egg/////nan/0 +13\.0000", result.stdout)
