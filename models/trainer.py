@@ -188,7 +188,8 @@ def find_base(model: str | None, facts: Facts) -> tuple[TrainingState | None, st
         reason = "the base model was trained on the other kind of feedback"
     elif base.facts.architecture != facts.architecture:
         reason = (
-            "the base model was trained with other options of encoder, features, model or rating"
+            "the base model was trained with another encoder, or with other options of encoder, "
+            "compression, features, model or rating"
         )
     elif base.facts.splits != facts.splits:
         reason = (

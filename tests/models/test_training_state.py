@@ -1,5 +1,6 @@
 """What a training leaves for the next one: read back as it was, and refused where it can't fit."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,20 @@ def test_training_starts_fresh_where_the_base_does_not_fit(tmp_path, facts, said
     base, start = find_base(str(tmp_path / "served"), facts)
     assert base is None
     assert start.startswith("fresh: ") and said in start
+
+
+def test_whatever_decides_the_architecture_is_named_where_it_keeps_a_training_from_going_on(
+    tmp_path,
+):
+    given = training_options(load_configuration(), encoder_fingerprint="one")
+    deciding = json.loads(TrainerOptions.model_validate(given).architecture)
+    assert deciding.pop("encoder_fingerprint") == "one"
+    state().write(tmp_path / "served")
+    _, start = find_base(
+        str(tmp_path / "served"), FACTS.model_copy(update={"architecture": "another"})
+    )
+    assert "another encoder" in start
+    assert all(section in start for section in deciding), (start, list(deciding))
 
 
 def test_what_is_held_out_is_a_fact_of_the_configuration():
