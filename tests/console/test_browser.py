@@ -435,6 +435,7 @@ def test_gates_and_drift_are_shown(opened, address):
     assert gates.locator(".verdict").all_inner_texts() == ["refused", "passed"]
     expect(gates).to_contain_text("at least 0.2, baseline 0.2600, tolerance 0.05")
     drift = page.locator("section", has=page.get_by_role("heading", name="Drift"))
+    expect(drift).to_contain_text("the one behind the stable version before.")
     expect(drift).to_contain_text("stability index 0.120, notice")
     expect(drift).to_contain_text("price")
     expect(page.get_by_role("button", name="Roll back")).to_have_count(0)  # it only reads
@@ -446,6 +447,13 @@ def test_a_run_that_passed_its_gates_but_pushed_nothing_is_not_shown_as_good(ope
     page = opened(showing(JUDGED._replace(ending=refused)), "#/health")
     expect(page.locator(".banner.bad")).to_contain_text("InfraValidator refused the model")
     expect(page.locator(".banner.good")).to_have_count(0)
+
+
+def test_ratings_that_were_not_compared_are_told_from_ratings_without_drift(opened, showing):
+    drift = JUDGED.drift._replace(ratings=None)
+    page = opened(showing(JUDGED._replace(drift=drift)), "#/health")
+    shown = page.locator("section", has=page.get_by_role("heading", name="Drift"))
+    expect(shown).to_contain_text("Predicted ratings are not compared")
 
 
 def test_a_judged_run_whose_evaluation_is_gone_is_told_from_none(opened, showing):

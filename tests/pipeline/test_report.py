@@ -737,7 +737,13 @@ def test_what_was_added_while_the_run_went_on_is_named_as_missing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("ratings", "said"), [(0.05, "no drift"), (0.1, "notice"), (0.25, "alert"), (None, "")]
+    ("ratings", "said"),
+    [
+        (0.05, "no drift"),
+        (0.1, "notice"),
+        (0.25, "alert"),
+        (None, "ratings are not compared: of so few"),
+    ],
 )
 def test_drift_is_shown_against_the_run_it_was_measured_from(tmp_path, ratings, said):
     found = Drift((FeatureDrift("price", "all", 0.125, 0.3),), ratings, "2026-11-01T00:00:00")

@@ -70,8 +70,11 @@ function drift(found) {
     section.append(h("p", { class: "muted" }, "There is no earlier run to compare with."));
     return section;
   }
-  section.append(h("p", { class: "muted" }, `Against run ${found.since}, the one that pushed before.`));
-  if (found.ratings !== null) {
+  section.append(h("p", { class: "muted" }, `Against run ${found.since}, the one behind the stable version before.`));
+  if (found.ratings === null) {
+    section.append(h("p", {}, "Predicted ratings are not compared: of so few, chance alone makes as much of a difference, ",
+      "or the earlier ones are gone."));
+  } else {
     section.append(h("p", {}, "Predicted ratings: stability index ", h("b", {}, number(found.ratings, 3)), ", ",
       h("span", { class: TONES[found.verdict] }, VERDICTS[found.verdict]), "."));
   }
