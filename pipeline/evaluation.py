@@ -210,9 +210,10 @@ def recorded_gates(config: str) -> list[Gate]:
 def read_metrics(evaluation: Path) -> dict[str, dict[str, dict[str, float]]]:
     """Model ("candidate", "baseline") to slice to metric to value, from Evaluator's folder.
 
-    The slices of all items stand before those of groups, and those before each single span's.
+    The slices of all items stand before those of groups, and those before each single span's. The
+    candidate has none where nothing was held out.
     """
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    found: dict[str, dict[str, dict[str, float]]] = {CANDIDATE: {}}
     for slice_metrics in sorted(tfma.load_metrics(str(evaluation)), key=_place):
         name = _name_of(slice_metrics)
         for entry in slice_metrics.metric_keys_and_values:

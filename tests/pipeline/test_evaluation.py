@@ -142,6 +142,12 @@ def test_a_loss_within_the_tolerance_passes(tmp_path):
     assert (passed, failed) == (True, set())
 
 
+def test_without_held_out_interactions_the_gates_refuse_a_candidate_that_has_no_metrics(tmp_path):
+    passed, _, recall = evaluated(tmp_path, {}, [gate("overall")])
+    assert (passed, recall) == (False, {})
+    assert read_metrics(tmp_path / "analysis") == {"candidate": {}}
+
+
 def test_ratings_are_counted_of_the_newest_span_where_there_are_several(tmp_path):
     hits = {OLD: (5, 5), OLD_NEW: (5, 5), NOW: (5, 5)}
     evaluated(tmp_path, hits, [])
