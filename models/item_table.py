@@ -160,9 +160,10 @@ def _check_rows(rows: npt.NDArray[np.int64], ids: list[bytes]) -> None:
 
 
 def _sparse(ids: tf.RaggedTensor, weights: tf.RaggedTensor) -> sp.csr_matrix:
-    return sp.csr_matrix(
-        (weights.values.numpy(), ids.values.numpy(), ids.row_splits.numpy()), dtype=np.float32
-    )
+    columns, starts = ids.values.numpy(), ids.row_splits.numpy()
+    # A catalogue without a word in any of its texts has no term, whose number could tell the width.
+    shape = (len(starts) - 1, columns.max(initial=0) + 1)
+    return sp.csr_matrix((weights.values.numpy(), columns, starts), shape=shape, dtype=np.float32)
 
 
 def read_popularity(graph: tft.TFTransformOutput) -> dict[bytes, int]:

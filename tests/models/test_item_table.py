@@ -5,8 +5,9 @@ import tensorflow as tf
 
 from models.errors import DebutError
 from models.item_table import check_counts, read_item_table, read_popularity
+from models.preprocessing import preprocess_catalogue
 from tests.models.conftest import interactions_of
-from tests.models.shop import SIZE, item_id
+from tests.models.shop import OPTIONS, SIZE, item_id, transform
 
 
 def test_a_row_of_the_table_is_the_same_item_in_every_column(table, catalogue, shop):
@@ -45,6 +46,20 @@ def test_the_table_does_not_depend_on_the_order_of_files(catalogue, table):
     np.testing.assert_array_equal(again.tokens, table.tokens)
     assert again.popularity.sum() == 3
     assert again.ids[again.popularity.argmax()] == item_id(0)
+
+
+def test_a_catalogue_without_a_word_has_items_without_terms(shop, bert, tmp_path):
+    blank = {name: [b""] for name in ("title", "category", "brand", "description")}
+    config = OPTIONS | {"encoder": str(bert.path)}
+    graph, files = transform(
+        [item | blank for item in shop.items],
+        lambda inputs: preprocess_catalogue(inputs, config),
+        schema="catalogue",
+        folder=tmp_path,
+    )
+    terms = read_item_table(files, graph, {}).terms
+    assert terms.shape[0] == SIZE
+    assert terms.nnz == 0
 
 
 class Graph:
