@@ -11,7 +11,7 @@ from typing import Final
 # Where in the graph it failed; the names mean nothing to a caller.
 _FUNCTIONS: Final = re.compile(r"\A(?:\{\{function_node .*?\}\} ?)+")
 # What an assertion of the graph says, each part of it in brackets.
-_ASSERTION: Final = re.compile(r"assertion failed: \[(.*)\]", re.DOTALL)
+_ASSERTION: Final = re.compile(r"(?:\A|\n)assertion failed: \[(.*)\]\Z", re.DOTALL)
 _KNOWN: Final = tuple(
     (re.compile(pattern, re.DOTALL), meaning)
     for pattern, meaning in (
@@ -37,7 +37,7 @@ _KNOWN: Final = tuple(
 def plain(details: str) -> str:
     """What a server says, without the nodes of the graph and the brackets of its assertions."""
     told = _FUNCTIONS.sub("", details).split("\n\t [[")[0]
-    asserted = _ASSERTION.fullmatch(told)
+    asserted = _ASSERTION.search(told)
     return f"{asserted[1].replace('] [', ' ')}." if asserted else told
 
 

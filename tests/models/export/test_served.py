@@ -319,8 +319,7 @@ def test_the_same_request_gets_the_same_answer_alone_or_in_a_batch(recommend):
 def test_k_below_1_is_an_invalid_argument_that_says_so(served, recommend, k):
     with pytest.raises(tf.errors.InvalidArgumentError, match="k must be at least 1") as caught:
         recommend([UNKNOWN], k=k)
-    told = meaning(plain(caught.value.message), "shop:8500")
-    assert told == f"k must be at least 1, it is {k}. Ask for 1 or more."
+    assert plain(caught.value.message) == f"k must be at least 1, it is {k}."
     with pytest.raises(tf.errors.InvalidArgumentError, match="k must be at least 1"):
         served("similar_items", item_id=tf.constant([item_id(0)]), k=tf.constant(k))
 
