@@ -1,4 +1,4 @@
-"""Saves a served model's graph, without what no runtime reads.
+"""Saves a served model's graph, without what no runtime reads and what is computed twice.
 
 `tf.saved_model.save` notes the output shapes of each op, a third of all attributes. In functions,
 whoever loads them infers these again. But TensorFlow copies all attributes of all functions many
@@ -16,6 +16,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 # TensorFlow has no public function for it; a stock server logs what the file says.
 from tensorflow.python.saved_model import fingerprinting_utils
+
+from models.export.computed_once import compute_once
 
 _SHAPES: Final = "_output_shapes"
 
@@ -37,6 +39,7 @@ def save_graph(module: tf.Module, folder: Path, signatures: Mapping[str, Any]) -
         for function in part.graph_def.library.function:
             for node in function.node_def:
                 node.attr.pop(_SHAPES, None)
+            compute_once(function)
     file.write_bytes(saved.SerializeToString(deterministic=True))
     write_fingerprint(folder)
 

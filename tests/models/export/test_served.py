@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -782,6 +783,15 @@ def test_the_saved_functions_note_no_shapes_and_the_fingerprint_is_of_what_the_f
     # The same hash (FarmHash) in an op that everybody can call.
     expected = int(tf.strings.to_hash_bucket_fast(content, buckets))
     assert fingerprint.saved_model_checksum % buckets == expected
+
+
+def test_no_function_of_the_saved_file_holds_a_constant_twice(served):
+    held = Counter(
+        (function, *node.input, str(sorted(node.attr.items())))  # one may be bound to a place
+        for function, node in saved_nodes(served)
+        if node.op == "Const" and function
+    )
+    assert held and max(held.values()) == 1
 
 
 _READS_PRICES = "__inference_(_embed_products|describe_items|explain)"
