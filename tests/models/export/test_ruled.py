@@ -16,6 +16,7 @@ from models.errors import BadInput
 from models.exploration.exploration import OUT
 from models.export.lists import Wanted, top
 from models.export.ruled import DIVERSE, RuledLists
+from models.export.saved_graph import save_graph
 from models.export.served import ServedModel
 from models.inheritance.aligner import Aligner
 from models.inheritance.anchors import inherit
@@ -25,6 +26,7 @@ from models.rules import NO_GROUP, CapRule, Goods, Rules, rule
 from models.shelf.admission import FILE, Admission
 from models.shelf.newcomers import place, refreshed
 from models.shelf.shelf import Shelf
+from models.tracing import branches_as_calls
 from pipeline.cli import main
 from pipeline.layout import serving_folder
 from serving.version_labels import versions_on_disk
@@ -423,6 +425,7 @@ def test_a_version_of_which_nothing_may_be_recommended_today_is_refused(goods, m
         of_today(model)
 
 
+@branches_as_calls()
 def asked_by_the_gate(model):
     """Three signatures of the eleven: to trace the others takes half a minute."""
     text, table = tf.TensorSpec([None], tf.string), tf.TensorSpec([None, None], tf.string)
@@ -444,7 +447,7 @@ def asked_by_the_gate(model):
 def test_a_refresh_takes_up_the_day_without_training(ruled, served, goods, tmp_path, monkeypatch):
     RecordedRoot(tmp_path).run()
     base = serving_folder(tmp_path) / "1"
-    tf.saved_model.save(ruled, str(base), signatures=asked_by_the_gate(ruled))
+    save_graph(ruled, base, asked_by_the_gate(ruled))
     (base / FILE.parent).mkdir()
     shutil.copy(served.path / FILE, base / FILE)
     RULES.save(base)
