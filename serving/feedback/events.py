@@ -13,9 +13,21 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from models.errors import BadInput
 
 _END_OF_TIME: Final = 4_102_444_800  # 2100-01-01: what lies beyond is in milliseconds, not seconds
-# As in a data folder, which a log becomes a span of.
-_Id = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 _Time = Annotated[float, Field(ge=0, lt=_END_OF_TIME, allow_inf_nan=False)]
+
+
+def _not_blank(value: str) -> str:
+    if value.isspace():
+        raise ValueError("an id of blanks only")
+    return value
+
+
+# As in a data folder, which a log becomes a span of.
+_Id = Annotated[
+    str,
+    Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"),
+    AfterValidator(_not_blank),
+]
 
 
 class _Event(BaseModel):

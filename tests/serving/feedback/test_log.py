@@ -102,7 +102,7 @@ def test_a_list_that_names_an_item_twice_is_refused_and_set_aside(tmp_path):
     assert bad.reason.endswith("items: Value error, an item stands twice; a list has each once")
 
 
-@pytest.mark.parametrize("item", ["", "a\0b", "a\nb", "a" * 257])
+@pytest.mark.parametrize("item", ["", "  ", "\u2003", "a\0b", "a\nb", "a" * 257])
 def test_an_id_that_no_data_folder_takes_is_refused_before_it_is_written(tmp_path, item):
     with FeedbackLog(tmp_path, key=KEY) as log, pytest.raises(ValidationError, match="item"):
         log.purchase("ann", item)
