@@ -12,7 +12,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import path_utils
 
-from components.artifacts import Quarantine
+from components.artifacts import Artifacts, Quarantine
 from components.catalogue.update import Change, DataTerms, update
 from components.shelf_change import check_saved
 
@@ -21,10 +21,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     """Executor of `CatalogueUpdater`."""
 
     def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]
     ) -> None:
         """Writes the changed version and the rows that could not be used.
 
