@@ -21,6 +21,10 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 _FILE = click.Path(path_type=Path)
 
+length_option = click.option(
+    "-k", type=click.IntRange(min=1), default=10, show_default=True, help="Length of the list."
+)
+
 
 def _split(text: str) -> list[str]:
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from models.errors import BadInput
-from pipeline.commands.asking import print_json, print_ranked, server_options
+from pipeline.commands.asking import length_option, print_json, print_ranked, server_options
 
 if TYPE_CHECKING:
     from serving.client import Client
@@ -33,9 +33,7 @@ Examples:
     metavar="NUMBER",
     help="Its price.",
 )
-@click.option(
-    "-k", type=click.IntRange(min=1), default=10, show_default=True, help="Length of the list."
-)
+@length_option
 @server_options
 def audience(
     item: str | None,

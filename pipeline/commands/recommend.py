@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.asking import print_json, print_ranked, server_options, user_options
+from pipeline.commands.asking import (
+    length_option,
+    print_json,
+    print_ranked,
+    server_options,
+    user_options,
+)
 
 if TYPE_CHECKING:
     from serving.client import Client
@@ -18,9 +24,7 @@ Example:
   debut recommend --user 12347 --history 22726,22728 -k 5 --new-only"""
 )
 @user_options
-@click.option(
-    "-k", type=click.IntRange(min=1), default=10, show_default=True, help="Length of the list."
-)
+@length_option
 @click.option("--new-only", is_flag=True, help="Only items without interactions in training.")
 @server_options
 def recommend(
