@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 import threading
@@ -14,8 +15,9 @@ import tensorflow_text  # noqa: F401  (registers the text ops that served graphs
 from tensorflow.core.protobuf import config_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
-# See `serving.runtime.loaded_graphs`.
+# The public `load` imports the graph and reads variables in one go.
 from tensorflow.python.saved_model.loader_impl import SavedModelLoader
+from tensorflow.python.saved_model.path_helpers import get_variables_path
 
 from serving.runtime.variable_slots import SLOTS, add_slots
 
@@ -34,26 +36,27 @@ class LoadedGraph:
     """
 
     def __init__(
-        self, saved: SavedModelLoader, *, tags: Sequence[str],
-        session_config: config_pb2.ConfigProto | None,
-    ) -> None:  # fmt: skip
+        self, path: str, *, tags: Sequence[str], session_config: config_pb2.ConfigProto | None
+    ) -> None:
         """Imports the graph of a version, whose variables are not read yet.
 
         Args:
-            saved: the version's folder, read.
+            path: the version's folder.
             tags: of the MetaGraph.
             session_config: threads, devices and graph optimizer of the runtime.
 
         Raises:
+            OSError: there is none.
             ValueError, TypeError, RuntimeError, KeyError: it is damaged.
         """
         self._tags = tags
-        self.meta_graph: MetaGraphDef = saved.get_meta_graph_def_from_tags(tags)
+        self._saved = SavedModelLoader(path)
+        self.meta_graph: MetaGraphDef = self._saved.get_meta_graph_def_from_tags(tags)
         self.graph = tf.Graph()
         with self.graph.as_default():
             self._slots = add_slots(self.meta_graph.graph_def)
             inputs = self._slots.inputs if self._slots else {}
-            self._saver, _ = saved.load_graph(self.graph, tags, input_map=inputs)
+            self._saver, _ = self._saved.load_graph(self.graph, tags, input_map=inputs)
         self._session = tf.compat.v1.Session(graph=self.graph, config=session_config)
         self._size = SLOTS if self._slots else 1
         self._free = set(range(self._size))
@@ -65,18 +68,18 @@ class LoadedGraph:
         """Whether it is in use and can take one more version."""
         return 0 < len(self._free) < self._size
 
-    def take(self, saved: SavedModelLoader) -> PlacedVersion:
+    def take(self, path: str) -> PlacedVersion:
         """Reads a version's variables into a free slot.
 
         Args:
-            saved: folder, read, of a version with this graph and these assets.
+            path: folder of a version with this graph and these assets.
 
         Raises:
             tf.errors.OpError, ValueError: they can't be read; the slot is free again.
         """
         slot = min(self._free)
         self._free.remove(slot)
-        placed = PlacedVersion(self, slot)
+        placed, saved = PlacedVersion(self, slot), self._saved_in(path)
         try:
             saved.restore_variables(placed, self._saver)
             saved.run_init_ops(placed, self._tags)
@@ -84,6 +87,12 @@ class LoadedGraph:
             self.free(slot)
             raise
         return placed
+
+    def _saved_in(self, path: str) -> SavedModelLoader:
+        """Of a folder with this graph, which is not parsed once more."""
+        saved = copy.copy(self._saved)
+        saved._export_dir, saved._variables_path = path, get_variables_path(path)
+        return saved
 
     def free(self, slot: int) -> None:
         """Gives back the memory of a version that no longer runs, with the last one's the graph."""
@@ -93,7 +102,7 @@ class LoadedGraph:
             return
         self._compiled.cache_clear()
         self._session.close()
-        del self._session, self._saver, self._slots, self.graph
+        del self._session, self._saved, self._saver, self._slots, self.graph
         gc.collect()  # a tf.Graph is full of cycles; its constants would stay until the next round
 
     def run(self, slot: int, fetches: Any, feeds: Mapping[Any, Any]) -> Any:

@@ -2,7 +2,7 @@
 
 Loading takes as long as a graph takes to be imported and each signature to be compiled: seconds. A
 version that a change of the shelf made has the graph of the one before, to the byte, and other
-variables. It takes a slot of that graph, and only its variables are read.
+variables. It takes a slot of that graph: the file is compared, and only its variables are read.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from pathlib import Path
 
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
-
-# The public `load` imports the graph and reads variables in one go.
-from tensorflow.python.saved_model.loader_impl import SavedModelLoader
 
 from serving.runtime.loaded_graph import LoadedGraph, PlacedVersion
 
@@ -48,17 +45,16 @@ class LoadedGraphs:
             OSError: there is none.
             what `LoadedGraph` and its `take` do.
         """
-        saved = SavedModelLoader(path)
         fingerprint = _fingerprint(Path(path), tags)
         known = self._graphs.get(fingerprint)
         if known and known.has_room:
             try:
-                return known.take(saved)
+                return known.take(path)
             except tf.errors.OpError as error:
                 # Alone it may do, or says what is wrong in the stock server's words.
                 _log.warning("%s is not loaded into the graph that it shares: %s", path, error)
-        graph = LoadedGraph(saved, tags=tags, session_config=self._session_config)
-        placed = graph.take(saved)
+        graph = LoadedGraph(path, tags=tags, session_config=self._session_config)
+        placed = graph.take(path)
         self._graphs[fingerprint] = graph
         return placed
 
@@ -66,8 +62,9 @@ class LoadedGraphs:
 def _fingerprint(version: Path, tags: Sequence[str]) -> str:
     """Of all that is loaded but the variables."""
     digest = hashlib.sha256(repr(sorted(tags)).encode())
-    for file in [version / "saved_model.pb", *sorted((version / "assets").rglob("*"))]:
-        if file.is_file():
-            digest.update(f"{file.relative_to(version)} {file.stat().st_size}\n".encode())
-            digest.update(file.read_bytes())
+    assets = [file for file in sorted((version / "assets").rglob("*")) if file.is_file()]
+    for file in [version / "saved_model.pb", *assets]:
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(version)} {len(content)}\n".encode())
+        digest.update(content)
     return digest.hexdigest()

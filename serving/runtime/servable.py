@@ -84,12 +84,12 @@ class Servable:
         self.path = path
         self.metrics = metrics or Metrics()
         _check_is_folder(path, model=model, version=version)
-        _check_saved_model(path, tags)
         try:
             self._placed = (graphs or LoadedGraphs(None)).place(path, tags)
         except tf.errors.OpError as error:
             raise StatusError.from_tensorflow(error) from error
         except (ValueError, TypeError, OSError, RuntimeError, KeyError) as error:
+            _check_saved_model(path, tags)
             # What Python's importer raises for a damaged graph; the stock server has codes of its
             # own for these, all of them failures of the file.
             raise StatusError(grpc.StatusCode.DATA_LOSS, str(error)) from error
