@@ -52,7 +52,8 @@ def wording(root: Path, data: Path, words: tuple[str, ...], bound: float, produc
     with console.status("Scoring"):
         model = tf.saved_model.load(str(version))
         chosen = _new_products(model, read_terms(root, version), data, products)
-        shifts = wording_shifts(model, Admission.load(version), chosen, words or DEMOGRAPHIC)
+        admission = Admission.load(version, model._shelf)
+        shifts = wording_shifts(model, admission, chosen, words or DEMOGRAPHIC)
     table = new_table("word", "mean shift", "up or down", "most of a product", "its title",
                       numbers_from=1)  # fmt: skip
     for shift in shifts:

@@ -174,7 +174,7 @@ def update(
     start = time.perf_counter()
     with ThreadPoolExecutor(1) as beside:
         # A file as large as the model, and what follows from it before a product is known.
-        admission = beside.submit(Admission.ready, base, model._shelf) if given.products else None
+        admission = beside.submit(Admission.load, base, model._shelf) if given.products else None
         described = describe_products(
             base, model, given.products, beam_args, place=candidate.parent
         )  # fmt: skip

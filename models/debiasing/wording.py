@@ -89,7 +89,6 @@ def _anchor_scores(model: Any) -> Floats:
 def _logits(model: Any, admission: Admission, products: Sequence[Product], users: Floats) -> Floats:
     """Of U users for P products: float32 [U, P]."""
     shelf = model._shelf
-    teacher = read_floats(shelf.served, "anchor_teacher")
     reference = shelf.served.reference_weight.numpy()
     ids = shelf.item_id.numpy()
     row_of = {item: row for row, item in enumerate(ids)}
@@ -97,7 +96,6 @@ def _logits(model: Any, admission: Admission, products: Sequence[Product], users
     admitted = admission(
         admission.view(describe(model, products), ids, rows),
         shelf.served.anchor_index.numpy().shape[1],
-        teacher=teacher,
         reference=reference,
     )
     lent = lent_matrix(admitted.anchor_index, admitted.anchor_weight, len(reference))

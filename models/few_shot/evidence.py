@@ -84,36 +84,39 @@ class Choices(NamedTuple):
 
     Attributes:
         history: float32 [S, A], sparse, of 0 and 1.
+        scores: float32 [S, A], theirs of the anchors, which no item that comes later changes.
         total: float64 [S], sum of the exponentials of their logits.
         items: how many items they choose from.
-        scores: float32 [S, A], theirs of the anchors, where these were computed ahead.
     """
 
     history: sp.csr_matrix
+    scores: Floats
     total: Doubles
     items: int
-    scores: Floats | None = None
 
-    def scored(self, teacher: Floats) -> Choices:
-        """With the scores, which no item that comes later changes: teacher float32 [A, A]."""
-        return self._replace(scores=self.history @ teacher)
+    @classmethod
+    def of(cls, history: sp.csr_matrix, teacher: Floats, *, total: Doubles, items: int) -> Choices:
+        """With the scores that the users have by a teacher, float32 [A, A]."""
+        parts = on_all_processors(
+            lambda users: history[users] @ teacher, _few_at_once(history.shape[0], len(teacher))
+        )
+        scores = np.concatenate([np.zeros((0, len(teacher)), np.float32), *parts])
+        return cls(history, scores, total, items)
 
     def expected_share(
-        self, index: npt.NDArray[np.int32], weight: Floats, teacher: Floats, reference: Floats
+        self, index: npt.NDArray[np.int32], weight: Floats, reference: Floats
     ) -> Floats:
         """`Evidence.expected_share` of T items, each as if it came alone: float32 [T].
 
         Args:
             index: int32 [T, K], the items' anchors.
             weight: float32 [T, K].
-            teacher: float32 [A, A].
             reference: float32 [A], mean weights.
         """
-        lent = lent_matrix(index, weight, len(teacher))
+        lent = lent_matrix(index, weight, len(reference))
 
         def shares(users: slice) -> Doubles:
-            scores = self.history[users] @ teacher if self.scores is None else self.scores[users]
-            logits = inherited_logits(scores, lent, reference)
+            logits = inherited_logits(self.scores[users], lent, reference)
             powers = np.exp(logits, dtype=np.float64)
             total: Doubles = (powers / (self.total[users, np.newaxis] + powers)).sum(axis=0)
             return total
@@ -144,17 +147,19 @@ def no_evidence(
     users = at_most(np.flatnonzero(known.history.getnnz(axis=1)), _SAMPLE)
     history = known.history[users]
 
-    def asked(some: slice) -> tuple[Floats, Doubles, Doubles]:
+    def asked(some: slice) -> tuple[Floats, Floats, Doubles, Doubles]:
         scores = history[some] @ known.teacher
         logits = inherited_logits(scores, lent, inherited.reference_weight)
         powers = np.exp(logits, dtype=np.float64)
         total = powers.sum(axis=1)
-        return leanings(scores).sum(axis=0), total, (powers / total[:, np.newaxis]).sum(axis=0)
+        shares = (powers / total[:, np.newaxis]).sum(axis=0)
+        return scores, leanings(scores).sum(axis=0), total, shares
 
     parts = on_all_processors(asked, _few_at_once(len(users), len(rows)))
-    background = sum((part[0] for part in parts), start=np.zeros(anchors, np.float32))
-    total = np.concatenate([np.zeros(0), *(part[1] for part in parts)])
-    shares = sum((part[2] for part in parts), start=np.zeros(len(rows)))
+    scores = np.concatenate([np.zeros((0, anchors), np.float32), *(part[0] for part in parts)])
+    background = sum((part[1] for part in parts), start=np.zeros(anchors, np.float32))
+    total = np.concatenate([np.zeros(0), *(part[2] for part in parts)])
+    shares = sum((part[3] for part in parts), start=np.zeros(len(rows)))
     expected = np.zeros(items, np.float32)
     if len(others):
         expected[rows] = expected_share(shares / max(len(users), 1), len(rows))
@@ -173,7 +178,7 @@ def no_evidence(
         clock_time=clock.time,
         clock_share=clock.share,
     )
-    return evidence, Choices(history, total, len(rows))
+    return evidence, Choices(history, scores, total, len(rows))
 
 
 def _few_at_once(users: int, items: int) -> list[slice]:

@@ -7,7 +7,7 @@ aligned by the same code and with the same numbers as if it had been in the cata
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -78,7 +78,7 @@ class Admission:
     items: int
 
     def __call__(
-        self, items: ItemView, width: int, *, teacher: Floats, reference: Floats,
+        self, items: ItemView, width: int, *, reference: Floats,
         categories: Categories | None = None,
     ) -> Admitted:  # fmt: skip
         """Align T products as training aligned those without interactions.
@@ -86,7 +86,6 @@ class Admission:
         Args:
             items: the products.
             width: K.
-            teacher: float32 [A, A], co-purchase scores among the anchors.
             reference: float32 [A], mean weights, which a score is relative to.
             categories: of products and anchors, where rules let some inherit from these.
         """
@@ -102,7 +101,7 @@ class Admission:
         index, weight, log_popularity, quality = (
             np.concatenate(part) for part in zip(*parts, strict=True)
         )
-        share = self.choices.expected_share(index, weight, teacher, reference)
+        share = self.choices.expected_share(index, weight, reference)
         return Admitted(index, weight, log_popularity, quality, share)
 
     def view(self, described: Described, ids: npt.NDArray[np.object_], rows: Rows) -> ItemView:
@@ -144,20 +143,13 @@ class Admission:
         np.savez(model / FILE, **arrays)
 
     @classmethod
-    def ready(cls, model: Path, shelf: Any) -> Admission:
+    def load(cls, model: Path, shelf: Any) -> Admission:
         """Read the file, and compute what waits for no product.
 
         Args:
             model: the SavedModel that it lies beside.
             shelf: of that model, loaded.
         """
-        admission = cls.load(model)
-        teacher = read_floats(shelf.served, "anchor_teacher")
-        return replace(admission, choices=admission.choices.scored(teacher))
-
-    @classmethod
-    def load(cls, model: Path) -> Admission:
-        """Read the file beside a SavedModel."""
         with np.load(model / FILE) as file:
             arrays = dict(file)
         aligner = Aligner(
@@ -182,10 +174,11 @@ class Admission:
         return cls(
             aligner=aligner,
             quality_weight=arrays["quality_weight"],
-            choices=Choices(
+            choices=Choices.of(
                 of_arrays("choices.history", arrays),
-                arrays["choices.total"],
-                int(arrays["choices.items"]),
+                read_floats(shelf.served, "anchor_teacher"),
+                total=arrays["choices.total"],
+                items=int(arrays["choices.items"]),
             ),
             items=int(arrays["items"]),
         )

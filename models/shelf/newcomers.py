@@ -22,7 +22,6 @@ from models.inheritance.anchors import fallback_logits
 from models.interactions import PAD
 from models.preprocessing import item_name, word_count
 from models.products import Described, Product
-from models.roots import read_floats
 from models.rules import Goods, Rules, on_day, rule
 from models.shelf.admission import Admission, Categories
 from models.shelf.id_index import sort_ids
@@ -206,7 +205,6 @@ def _inherit(
     admitted = admission(
         admission.view(described, columns["item_id"], rows),
         columns["served.anchor_index"].shape[1],
-        teacher=read_floats(shelf.served, "anchor_teacher"),
         reference=shelf.served.reference_weight.numpy(),
         categories=_categories(shelf, columns, rows),
     )

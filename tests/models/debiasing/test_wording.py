@@ -17,11 +17,15 @@ from tests.models.shop import NUM_USERS, SIZE
 NEW = (9, 19, 29)  # of three themes
 
 
+def admitted(served):
+    return Admission.load(served.path, served.module._shelf)
+
+
 def logits(served, products):
     """Of all users with anchors for products on the shelf: [U, P]."""
     model = SimpleNamespace(_shelf=served.module._shelf)
     described = describe(served.loaded, products)
-    columns = place(model, Admission.load(served.path), products, described).columns
+    columns = place(model, admitted(served), products, described).columns
     row_of = {item.decode(): row for row, item in enumerate(columns["item_id"])}
     lists = columns["served.source"][[row_of[one.item] for one in products]]
     inherited = served.data.served
@@ -43,9 +47,7 @@ def logits(served, products):
 def test_a_word_moves_scores_as_it_would_move_the_product_on_the_shelf(served, shop):
     products = [product(shop, row) for row in NEW]
     before = logits(served, products)
-    shifts = wording_shifts(
-        served.loaded, Admission.load(served.path), products, ["tea cup", "zzz"]
-    )
+    shifts = wording_shifts(served.loaded, admitted(served), products, ["tea cup", "zzz"])
     for shift in shifts:
         reworded = [one._replace(title=f"{one.title} {shift.word}") for one in products]
         moved = logits(served, reworded) - before
@@ -72,7 +74,7 @@ def test_of_many_users_some_are_drawn_and_they_alone_are_looked_at(served, shop,
     told = np.flatnonzero([is_anchor[history].any() for history in histories])
     assert len(told) < many
     drawn = told[np.sort(np.random.default_rng(0).choice(len(told), 500, replace=False))]
-    given = (Admission.load(served.path), [product(shop, row) for row in NEW], ["tea cup"])
+    given = (admitted(served), [product(shop, row) for row in NEW], ["tea cup"])
 
     sold_to(model, [histories[user] for user in drawn])
     expected = wording_shifts(model, *given)

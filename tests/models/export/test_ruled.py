@@ -313,7 +313,7 @@ def test_later_products_are_ruled_as_those_of_the_training(served, shop, goods, 
     moved = product(shop, 3, price=40.0)
     placed = place(
         model,
-        Admission.load(served.path),
+        Admission.load(served.path, model._shelf),
         [new, moved],
         describe(served.loaded, [new, moved]),
         RULES,
@@ -344,7 +344,7 @@ def test_a_later_product_of_few_words_is_scored_as_its_category(served, shop, go
     told = product(shop, 7, item="told", category="cup")
     products = [thin, lost, told]
     described = describe(served.loaded, products)
-    admission = Admission.load(served.path)
+    admission = Admission.load(served.path, shelf)
 
     def placed(rules, shelf):
         return place(SimpleNamespace(_shelf=shelf), admission, products, described, rules).columns

@@ -48,7 +48,7 @@ def rows_of(table, numbers):
 
 @pytest.fixture(scope="module")
 def admission(served):
-    return Admission.load(served.path)
+    return Admission.load(served.path, served.module._shelf)
 
 
 @pytest.fixture(scope="module")
@@ -71,18 +71,17 @@ def late(shop, served, tmp_path_factory):
     (folder / "users.txt").write_text("".join(f"{user}\n" for user in USERS))
     model = SimpleNamespace(_shelf=Shelf(data, user_ids=folder / "users.txt"))
     products = [product(shop, number) for number in LATE]
-    placed = place(model, Admission.load(folder), products, describe(served.loaded, products))
+    admitted = Admission.load(folder, model._shelf)
+    placed = place(model, admitted, products, describe(served.loaded, products))
     return data, model, placed
 
 
-def test_scores_that_were_computed_ahead_promise_the_same_share(served, admission):
-    inherited = served.data.served
-    index, weight = inherited.lists(rows_of(served.table, LATE))
-    given = (index, weight, inherited.anchor_teacher, inherited.reference_weight)
-    ahead = admission.choices.scored(inherited.anchor_teacher)
-    assert ahead.scores.shape == admission.choices.history.shape
-    expected = admission.choices.expected_share(*given)
-    np.testing.assert_allclose(ahead.expected_share(*given), expected, rtol=1e-6)
+def test_scores_of_the_users_who_choose_are_those_by_the_shelf(served, admission):
+    choices, teacher = admission.choices, served.data.served.anchor_teacher
+    assert choices.history.nnz
+    np.testing.assert_allclose(
+        choices.scores, choices.history.toarray().astype(float) @ teacher, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_product_is_described_as_transform_and_the_encoder_saw_it(shop, served):

@@ -94,7 +94,7 @@ def test_scores_are_sums_over_histories_however_the_scores_are_kept(
 
 def test_a_later_product_inherits_by_the_scores_that_are_served(served, matrices):
     shelf = Shelf(served.data, user_ids=served.path / "assets" / "users.txt", small=True)
-    admission = Admission.ready(served.path, shelf)
+    admission = Admission.load(served.path, shelf)
     products = [Product("later", "red glass tea pot", "", "", "", None, None)]
     described = describe(served.loaded, products)
     placed = place(SimpleNamespace(_shelf=shelf), admission, products, described)
@@ -119,6 +119,5 @@ def test_a_later_product_inherits_by_the_scores_that_are_served(served, matrices
     assert found == pytest.approx(share(by_rounded), rel=1e-3)
     # Where the difference is seen: in a mean over users it is lost.
     scores = admission.choices.scores
-    assert scores is not None
     np.testing.assert_allclose(scores, history @ by_rounded, rtol=1e-4, atol=1e-5)
     assert np.abs(history @ exact - scores).max() > 1e-3
