@@ -135,6 +135,12 @@ def sources(config: config_pb2.ModelServerConfig) -> list[ModelSource]:
     ]
 
 
+def check_logging(config: config_pb2.ModelServerConfig) -> None:
+    """After the models have come: the stock server's binary has no logger of requests either."""
+    if any(model.HasField("logging_config") for model in config.model_config_list.config):
+        raise invalid_argument("No request-logger-creator provided.")
+
+
 def _platform(model: config_pb2.ModelConfig) -> str:
     if model.model_type != config_pb2.MODEL_TYPE_UNSPECIFIED:
         if model.model_platform:

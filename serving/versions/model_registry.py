@@ -55,7 +55,8 @@ class ModelRegistry:
             at_start: of the server.
 
         Raises:
-            StatusError: refused (nothing has changed), or UNKNOWN: a new model failed to load.
+            StatusError: refused (nothing has changed); UNKNOWN: a new model failed to load;
+                INVALID_ARGUMENT: a model is served, but its requests can't be logged.
         """
         with self._change:
             model_config.check_list(config)
@@ -68,6 +69,7 @@ class ModelRegistry:
             )
             new = self._apply(model_config.sources(config), at_start=at_start)
         _wait(new, keep_waiting, noun="servable" if at_start else "model")
+        model_config.check_logging(config)
 
     def _apply(
         self, sources: list[model_config.ModelSource], *, at_start: bool
