@@ -108,11 +108,16 @@ class Metrics:
         self._examples_total.labels(model).inc(count)
 
     def first_count(self, name: str) -> int:
-        """What a counter counts under the first of its labels, as a reload tells it; 0 for none."""
+        """What a counter counts under the first of its labels, as a reload tells it; 0 for none.
+
+        Args:
+            name: as TensorFlow's registry has it, such as `/tensorflow/serving/request_count`; the
+                page for Prometheus has a colon for each slash, and a reload knows nothing of that.
+        """
         counted = {
             tuple(sample.labels.values()): int(sample.value)
             for metric in self._registry.collect()
-            if (metric.documentation, metric.type) == (name, "counter")
+            if (metric.documentation.replace(":", "/"), metric.type) == (name, "counter")
             for sample in metric.samples
             if not sample.name.endswith("_created")
         }
