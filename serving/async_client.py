@@ -72,7 +72,7 @@ class AsyncClient(Connection):
             try:
                 return question.read(await self._call(question, attempts))
             except grpc.RpcError as error:
-                pause = attempts.pause_after(error.code())
+                pause = attempts.pause_after(error.code(), error.details())
                 if pause is None:
                     return self._without_answer(question, error)
             await asyncio.sleep(pause)

@@ -75,7 +75,7 @@ class Client(Connection):
             try:
                 return question.read(self._call(question, attempts))
             except grpc.RpcError as error:
-                pause = attempts.pause_after(error.code())
+                pause = attempts.pause_after(error.code(), error.details())
                 if pause is None:
                     return self._without_answer(question, error)
             time.sleep(pause)

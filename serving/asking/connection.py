@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import grpc
 
 from models.errors import BadInput, DebutError, Unreachable
+from serving.asking.handshakes import hopeless
 from serving.asking.questions import RESPONSES, STATUS, Question
 from serving.asking.refusals import meaning, plain
 from serving.asking.wire import MESSAGES
@@ -134,7 +135,8 @@ class Connection(ABC):
         code, details = error.code(), plain(error.details() or "")
         if code is grpc.StatusCode.UNAVAILABLE:
             return Unreachable(
-                f"No model server answers at {self.target} ({details}). Start one with"
+                hopeless(details, self.target)
+                or f"No model server answers at {self.target} ({details}). Start one with"
                 " `debut serve`, name another with --target, or check the TLS options."
             )
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -155,7 +157,8 @@ class Connection(ABC):
 class Attempts:
     """The attempts of one call: how long the next may take, and whether there is one.
 
-    Only UNAVAILABLE is tried again: every other failure would come out the same.
+    Only UNAVAILABLE is tried again, and not where a TLS handshake is hopeless: every other failure
+    would come out the same.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -167,10 +170,17 @@ class Attempts:
         """Seconds that the attempt may take."""
         return max(self._deadline - time.monotonic(), 0.001)
 
-    def pause_after(self, code: grpc.StatusCode) -> float | None:
-        """Seconds to wait before the next attempt; None where there is to be none."""
+    def pause_after(self, code: grpc.StatusCode, details: str | None) -> float | None:
+        """Seconds to wait before the next attempt; None where there is to be none.
+
+        Args:
+            code: that the attempt ended with.
+            details: likewise.
+        """
         pause = self._pause
         self._pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-        if code is not grpc.StatusCode.UNAVAILABLE or time.monotonic() + pause >= self._deadline:
+        if code is not grpc.StatusCode.UNAVAILABLE or hopeless(details or "", target=""):
+            return None
+        if time.monotonic() + pause >= self._deadline:
             return None
         return pause * random.uniform(0.5, 1.0)

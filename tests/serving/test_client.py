@@ -295,11 +295,11 @@ def test_unavailable_for_good_ends_as_unreachable(connect):
 
 def test_attempts_go_on_until_the_time_is_over_at_most_a_second_apart():
     attempts = Attempts(timeout=3600)
-    pauses = [attempts.pause_after(UNAVAILABLE) or 0.0 for _ in range(2000)]
+    pauses = [attempts.pause_after(UNAVAILABLE, "as told") or 0.0 for _ in range(2000)]
     assert all(0 < pause <= 1 for pause in pauses)
     assert pauses[0] <= 0.1
-    assert attempts.pause_after(INTERNAL) is None
-    assert Attempts(timeout=0.05).pause_after(UNAVAILABLE) is None
+    assert attempts.pause_after(INTERNAL, None) is None
+    assert Attempts(timeout=0.05).pause_after(UNAVAILABLE, "as told") is None
 
 
 def test_a_server_that_does_not_answer_in_time_is_unreachable(connect):

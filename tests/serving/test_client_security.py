@@ -5,7 +5,9 @@ import pytest
 import trustme
 
 from models.errors import BadInput, DebutError, Unreachable
+from serving.asking.connection import Attempts
 from serving.client_credentials import Tls, token_from_file
+from serving.ports import free_port
 from tests.serving.scripted_server import ScriptedServer, ranking
 
 
@@ -27,6 +29,12 @@ class Authority:
         return self._client.cert_chain_pems[0].bytes(), self._client.private_key_pem.bytes()
 
 
+def tries_again(failure):
+    """Whether a client with time left would, after what gRPC said to a call that failed."""
+    call = failure.__cause__
+    return Attempts(timeout=3600).pause_after(call.code(), call.details()) is not None
+
+
 @pytest.fixture(scope="module")
 def ours():
     return Authority()
@@ -45,14 +53,37 @@ def test_a_server_of_the_trusted_authority_is_asked_over_tls(connect, ours):
         assert client.recommend(["u"])[0].item_ids == ["a"]
 
 
-def test_a_server_of_another_authority_is_not_asked(connect, ours, theirs):
-    with (
-        ScriptedServer(ranking("a"), credentials=theirs.server()) as server,
-        connect(server.target, timeout=2, tls=Tls(ours.ca)) as client,
-    ):
-        with pytest.raises(Unreachable, match="TLS options"):
+@pytest.mark.parametrize(
+    ("authority", "target", "said"),
+    [
+        ("theirs", "localhost", "is not trusted .* Check the TLS options: --tls-ca names"),
+        ("ours", "127.0.0.1", "is one for another name"),
+        (None, "localhost", "does not speak TLS. Leave the TLS options out"),
+    ],
+)
+def test_a_handshake_that_can_not_succeed_is_told_and_not_tried_again(
+    connect, request, authority, target, said
+):
+    credentials = request.getfixturevalue(authority).server() if authority else None
+    tls = Tls(request.getfixturevalue("ours").ca)
+    with ScriptedServer(ranking("a"), credentials=credentials) as server:
+        there = server.target.replace("localhost", target)
+        with (
+            connect(there, timeout=5, tls=tls) as client,
+            pytest.raises(Unreachable, match=said) as caught,
+        ):
             client.recommend(["u"])
         assert server.calls == 0
+    assert not tries_again(caught.value)
+
+
+def test_a_server_that_is_not_there_yet_is_tried_again_over_tls(connect, ours):
+    with (
+        connect(f"localhost:{free_port()}", timeout=0.2, tls=Tls(ours.ca)) as client,
+        pytest.raises(Unreachable, match="No model server answers") as caught,
+    ):
+        client.recommend(["u"])
+    assert tries_again(caught.value)
 
 
 def test_a_server_with_tls_does_not_answer_in_plain_text(connect, ours):
