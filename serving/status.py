@@ -6,6 +6,8 @@ into an answer. The text is part of the wire (clients match on it), so it is nev
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
 import grpc
@@ -14,6 +16,16 @@ GRPC_MESSAGE_LIMIT = 1024
 """Bytes of an error text that gRPC carries. The stock server cuts there; in REST it does not."""
 
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
+# As TensorFlow reads an error number; of the others none is met where a file is opened or read.
+_BY_ERRNO = {
+    errno.ENOENT: grpc.StatusCode.NOT_FOUND,
+    errno.ENODEV: grpc.StatusCode.NOT_FOUND,
+    errno.EACCES: grpc.StatusCode.PERMISSION_DENIED,
+    errno.EPERM: grpc.StatusCode.PERMISSION_DENIED,
+    errno.EISDIR: grpc.StatusCode.FAILED_PRECONDITION,
+    errno.ENOTDIR: grpc.StatusCode.FAILED_PRECONDITION,
+    errno.ENAMETOOLONG: grpc.StatusCode.INVALID_ARGUMENT,
+}
 
 
 class StatusError(Exception):
@@ -44,6 +56,12 @@ class StatusError(Exception):
     def from_tensorflow(cls, error: Any) -> StatusError:
         """Takes over code and text of a `tf.errors.OpError`."""
         return cls(_BY_NUMBER[error.error_code], error.message)
+
+    @classmethod
+    def from_errno(cls, path: str, number: int | None) -> StatusError:
+        """What TensorFlow says of a file that it could not open or read."""
+        code = _BY_ERRNO.get(number or 0, grpc.StatusCode.UNKNOWN)
+        return cls(code, f"{path}; {os.strerror(number or 0)}")
 
 
 def invalid_argument(message: str) -> StatusError:

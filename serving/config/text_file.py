@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from serving.status import invalid_argument, not_found
+import errno
+
+from serving.status import StatusError, invalid_argument
 
 
 def read_text(path: str) -> str:
     """All of the file.
 
     Raises:
-        StatusError: NOT_FOUND for a missing file, INVALID_ARGUMENT for one that is no text.
+        StatusError: NOT_FOUND for a missing file or a folder, INVALID_ARGUMENT for one that is no
+            text; the code of the reason where it can't be read.
     """
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
+    except IsADirectoryError as error:  # the stock server maps files, which no folder can be
+        raise StatusError.from_errno(path, errno.ENODEV) from error
     except OSError as error:
-        raise not_found(f"{path}; {error.strerror}") from error
+        raise StatusError.from_errno(path, error.errno) from error
     except UnicodeDecodeError as error:
         raise invalid_argument(f"{path}; not a text file") from error

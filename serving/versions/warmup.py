@@ -63,12 +63,12 @@ def warm_up(servable: Servable, *, iterations: int = 1, check_method: bool = Fal
                 raise invalid_argument(
                     f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}"
                 )
-    except tf.errors.DataLossError as error:
-        servable.metrics.warm_up(servable.path, start, status=f"DATA_LOSS: {error.message}")
-        raise StatusError(
-            grpc.StatusCode.DATA_LOSS,
-            f"{error.message}. Please verify your warmup data is in TFRecord format.",
-        ) from error
+    except tf.errors.OpError as error:
+        status = StatusError.from_tensorflow(error)
+        servable.metrics.warm_up(servable.path, start, status=str(status))
+        if status.code is grpc.StatusCode.DATA_LOSS:
+            status.message += ". Please verify your warmup data is in TFRecord format."
+        raise status from error
     servable.metrics.warm_up(servable.path, start, status="OK")
     _log.info(
         "Finished reading warmup data for model at %s. Number of warmup records read: %d."

@@ -236,6 +236,16 @@ def test_config_file_that_can_not_be_used_is_refused(tmp_path):
     assert refusal(flag) == f"INVALID_ARGUMENT: {path}; not a text file"
 
 
+def test_config_file_that_can_not_be_read_is_refused_with_the_code_of_the_reason(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for path, reason in (
+        (tmp_path, "NOT_FOUND: {}; No such device"),  # what mapping a folder fails with
+        (tmp_path / "file" / "x", "FAILED_PRECONDITION: {}; Not a directory"),
+        (tmp_path / ("x" * 300), "INVALID_ARGUMENT: {}; File name too long"),
+    ):
+        assert refusal(f"--model_config_file={path}") == reason.format(path)
+
+
 def test_text_that_does_not_parse_is_told_where_in_the_log(tmp_path, caplog):
     """The stock server's own integration test looks for the line."""
     path = tmp_path / "models.config"

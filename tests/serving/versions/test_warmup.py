@@ -135,6 +135,14 @@ def test_file_that_is_no_record_file_fails(version):
         warm_up(Servable(str(version), model="scale", version=1))
 
 
+def test_folder_in_place_of_the_file_fails_in_the_words_of_the_runtime(version):
+    folder = version / "assets.extra" / "tf_serving_warmup_requests"
+    folder.mkdir(parents=True)
+    with pytest.raises(StatusError) as caught:
+        warm_up(Servable(str(version), model="scale", version=1))
+    assert str(caught.value) == f"FAILED_PRECONDITION: {folder}; Is a directory"
+
+
 def test_file_that_was_cut_fails_after_its_whole_records(version):
     write_warm_up(str(version), [GOOD, GOOD])
     file = version / "assets.extra" / "tf_serving_warmup_requests"
