@@ -20,6 +20,7 @@ from tensorflow.python.saved_model.loader_impl import SavedModelLoader
 from tensorflow.python.saved_model.path_helpers import get_variables_path
 
 from serving.runtime.variable_slots import SLOTS, add_slots
+from serving.status import StatusError
 
 MAX_CALLS: Final = 128
 """Of compiled fetches: a client that varies its output_filter must not fill the memory."""
@@ -75,7 +76,7 @@ class LoadedGraph:
             path: folder of a version with this graph and these assets.
 
         Raises:
-            tf.errors.OpError, ValueError: they can't be read; the slot is free again.
+            StatusError, ValueError: they can't be read; the slot is free again.
         """
         slot = min(self._free)
         self._free.remove(slot)
@@ -106,9 +107,18 @@ class LoadedGraph:
         gc.collect()  # a tf.Graph is full of cycles; its constants would stay until the next round
 
     def run(self, slot: int, fetches: Any, feeds: Mapping[Any, Any]) -> Any:
-        """`Session.run` about the variables of one slot."""
+        """`Session.run` about the variables of one slot.
+
+        Raises:
+            StatusError: it failed. Of a `tf.errors.OpError` TensorFlow's loader would make one with
+                a text of its own.
+        """
         chosen = {self._slots.feed: slot} if self._slots else {}
-        return self._session.run(fetches, {**feeds, **chosen})
+        try:
+            return self._session.run(fetches, {**feeds, **chosen})
+        except tf.errors.OpError as error:
+            # The runtime's own text: `Session.run` tells another one, for whoever made the graph.
+            raise StatusError.from_tensorflow(error.__context__ or error) from error
 
     def call(
         self, slot: int, feeds: tuple[str, ...], fetches: tuple[str, ...], timeout_ms: int

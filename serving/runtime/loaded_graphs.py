@@ -13,10 +13,10 @@ import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
-import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 
 from serving.runtime.loaded_graph import LoadedGraph, PlacedVersion
+from serving.status import StatusError
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class LoadedGraphs:
         if known and known.has_room:
             try:
                 return known.take(path)
-            except tf.errors.OpError as error:
+            except StatusError as error:
                 # Alone it may do, or says what is wrong in the stock server's words.
                 _log.warning("%s is not loaded into the graph that it shares: %s", path, error)
         graph = LoadedGraph(path, tags=tags, session_config=self._session_config)

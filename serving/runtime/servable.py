@@ -90,9 +90,7 @@ class Servable:
             raise StatusError.from_tensorflow(error) from error
         except (ValueError, TypeError, OSError, RuntimeError, KeyError) as error:
             _check_saved_model(path, tags)
-            # What Python's importer raises for a damaged graph; the stock server has codes of its
-            # own for these, all of them failures of the file.
-            raise StatusError(grpc.StatusCode.DATA_LOSS, str(error)) from error
+            raise _damaged(error) from error
         self.signatures: dict[str, SignatureDef] = dict(self._placed.meta_graph.signature_def)
         self._batcher = Batcher(batching) if batching else None
         self._calls: dict[_CallKey, _Call] = {}
@@ -220,6 +218,17 @@ class Servable:
         return dtype
 
 
+def _damaged(error: Exception) -> StatusError:
+    """A graph that can't be imported, in the words of the runtime where Python's importer has them.
+
+    Of what the importer finds by itself, the stock server has other words.
+    """
+    told = error.__context__
+    if isinstance(told, tf.errors.OpError):
+        return StatusError.from_tensorflow(told)
+    return StatusError(grpc.StatusCode.DATA_LOSS, str(error))
+
+
 def _sorted(names: Mapping[str, str]) -> _Names:
     return tuple(sorted(names.items()))
 
@@ -268,8 +277,10 @@ def _check_saved_model(path: str, tags: Sequence[str]) -> None:
             "Specified file path does not appear to contain a SavedModel bundle (should have a"
             f" file called `saved_model.pb`)\nSpecified file path: {path}"
         ) from error
+    except IsADirectoryError:  # nothing can be read from it, which is a message too
+        saved_model = saved_model_pb2.SavedModel()
     except OSError as error:
-        raise StatusError(grpc.StatusCode.PERMISSION_DENIED, f"{name}; {error.strerror}") from error
+        raise StatusError.from_errno(name, error.errno) from error
     except DecodeError as error:
         raise StatusError(grpc.StatusCode.OUT_OF_RANGE, "Read less bytes than requested") from error
     wanted = set(tags)
