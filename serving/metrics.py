@@ -83,14 +83,13 @@ class Metrics:
     @contextmanager
     def load(self, path: str) -> Iterator[None]:
         """Counts and times the block, an attempt to load the version in a folder."""
-        start = time.perf_counter()
+        start, status = time.perf_counter(), "fail"
         try:
             yield
-        except Exception:
-            self._loads.labels(path, "fail").inc()
-            raise
-        self._loads.labels(path, "success").inc()
-        self._load_latency.labels(path).inc(_since(start))
+            status = "success"
+        finally:
+            self._loads.labels(path, status).inc()
+            self._load_latency.labels(path).inc(_since(start))
 
     def warm_up(self, path: str, start: float, *, status: str) -> None:
         """Times the warm-up of the version in a folder, unless one of its requests failed.

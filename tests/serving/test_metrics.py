@@ -298,7 +298,10 @@ def test_loads_and_warm_ups_are_counted_by_folder(start_server, tmp_path):
     (base / "3.part" / "saved_model.pb").write_bytes(b"\xff" * 50)
     (base / "3.part").rename(base / "3")
     server.wait_for("scale", 3, "END")
-    assert f'{loaded}{{model_path="{base}/3",status="fail"}} 1\n' in get(server).text
+    text = get(server).text
+    assert f'{loaded}{{model_path="{base}/3",status="fail"}} 1\n' in text
+    for version in (1, 2, 3):  # TensorFlow's loader times failures too
+        assert f':tensorflow:cc:saved_model:load_latency{{model_path="{base}/{version}"}} ' in text
 
 
 @pytest.mark.parametrize(
