@@ -1,6 +1,5 @@
 """The server as a process: start, failure to start, ready, drained."""
 
-import re
 import signal
 import subprocess
 import sys
@@ -186,7 +185,7 @@ def test_config_file_is_polled(start_server, models, tmp_path, caplog):
     # A file that is no text is refused, and the next one is read all the same.
     (tmp_path / "broken").write_bytes(b"\xff\xfe")
     (tmp_path / "broken").rename(config)
-    wait_until(lambda: "not a text file" in caplog.text, "the file is refused")
+    wait_until(lambda: "Invalid protobuf file" in caplog.text, "the file is refused")
     write("scale", "probe")
     server.wait_for("probe", 1, "AVAILABLE")
     assert server.states("scale")[3][0] == "AVAILABLE"
@@ -233,7 +232,9 @@ def test_config_file_that_can_not_be_used_is_refused(tmp_path):
     path.write_text('model_config_list { config { nme: "x" } }')
     assert refusal(flag) == f"INVALID_ARGUMENT: Invalid protobuf file: '{path}'"
     path.write_bytes(b"\xff\xfe")
-    assert refusal(flag) == f"INVALID_ARGUMENT: {path}; not a text file"
+    assert refusal(flag) == f"INVALID_ARGUMENT: Invalid protobuf file: '{path}'"
+    path.write_bytes(b"# caf\xe9\nmodel_config_list { config { base_path: 'x' } }")
+    assert "absolute path" in refusal(flag)
 
 
 def test_config_file_that_can_not_be_read_is_refused_with_the_code_of_the_reason(tmp_path):
@@ -246,17 +247,33 @@ def test_config_file_that_can_not_be_read_is_refused_with_the_code_of_the_reason
         assert refusal(f"--model_config_file={path}") == reason.format(path)
 
 
-def test_text_that_does_not_parse_is_told_where_in_the_log(tmp_path, caplog):
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [  # as C++ has it of the same text; the first is recorded of the stock server
+        (
+            'model_config_list { config { nme: "x" } }',
+            '1:33: Message type "tensorflow.serving.ModelConfig" has no field named "nme".',
+        ),
+        (
+            "model_config_list {\n  config { nme # no field\n {} } }",
+            '3:2: Message type "tensorflow.serving.ModelConfig" has no field named "nme".',
+        ),
+        ("model_config_list { } }", "1:23: Expected identifier, got: }"),
+        ("// no comment", "1:1: Expected identifier, got: /"),
+        (
+            'model_config_list { config { version_labels { key: "a" value: 2.0 } } }',
+            "1:63: Expected integer, got: 2.0",
+        ),
+    ],
+    ids=["field", "next line", "brace", "slash", "number"],
+)
+def test_text_that_does_not_parse_is_told_where_in_the_log(tmp_path, caplog, text, told):
     """The stock server's own integration test looks for the line."""
     path = tmp_path / "models.config"
-    path.write_text('model_config_list { config { nme: "x" } }')
+    path.write_text(text)
     refusal(f"--model_config_file={path}")
-    [line] = caplog.messages
-    assert re.fullmatch(
-        r"Error parsing text-format tensorflow\.serving\.ModelServerConfig: 1:\d+:"
-        r' Message type "tensorflow\.serving\.ModelConfig" has no field named "nme"\.',
-        line,
-    )
+    name = "tensorflow.serving.ModelServerConfig"
+    assert caplog.messages == [f"Error parsing text-format {name}: {told}"]
 
 
 def test_two_servers_can_not_share_a_port(start_server, models):
