@@ -38,6 +38,7 @@ from models.record import FineTuned
 from models.replay import sampled_rows
 from models.shop_data import ShopData
 from models.training import Trainer
+from pipeline.commands.configuring import PATH
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import Configuration, load_configuration
 from pipeline.pipeline import training_options
@@ -76,10 +77,10 @@ class Measured(NamedTuple):
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), help="Data folder instead of the sample.")
-@click.option("--root", type=click.Path(path_type=Path), help="Keep what Transform made in there.")
+@click.option("--data", type=PATH, help="Data folder instead of the sample.")
+@click.option("--root", type=PATH, help="Keep what Transform made in there.")
 @click.option("--only", multiple=True, type=click.Choice(list(ROWS)), help="Rows to measure.")
-@click.option("--config", type=click.Path(path_type=Path), help="Configuration of all rows.")
+@click.option("--config", type=PATH, help="Configuration of all rows.")
 @click.option("--set", "settings", multiple=True, help="The same: section.key=value.")
 def ablation(
     data: Path | None,

@@ -19,6 +19,7 @@ from models import features
 from models.arrays import Floats
 from models.errors import BadInput
 from models.options import SMALL
+from pipeline.commands.configuring import PATH
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.demo import Sample, read_sample
@@ -51,7 +52,7 @@ class Ranked(NamedTuple):
 Example:
   python -m benchmarks audience --root runs""",
 )
-@click.option("--root", type=click.Path(path_type=Path), default="runs", show_default=True)
+@click.option("--root", type=PATH, default="runs", show_default=True)
 @debug_option
 def audience(root: Path) -> None:
     """Count the buyers in audiences of the sample's new products, by its answer key."""

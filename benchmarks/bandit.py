@@ -33,6 +33,7 @@ from models.exploration.exploration import Exploration, no_exploration
 from models.options import OPTIONS, ExploreOptions
 from models.shelf.intake import assign
 from models.trainer import run_fn
+from pipeline.commands.configuring import PATH
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import load_configuration
@@ -48,7 +49,6 @@ POLICIES: Final[dict[str, dict[str, object]]] = {
     "Thompson": {"policy": "thompson"},
 }
 _USERS_AT_ONCE: Final = 64
-_PATH: Final = click.Path(path_type=Path)
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,11 @@ Examples:
   python -m benchmarks bandit
   python -m benchmarks bandit --seed 11 --set explore.share=0.2""",
 )
-@click.option("--data", type=_PATH, default=SAMPLE, help="A data folder  [default: the sample]")
+@click.option("--data", type=PATH, default=SAMPLE, help="A data folder  [default: the sample]")
 @click.option("--seed", type=int, default=7, show_default=True, help="Of the new products' draw.")
 @click.option("--places", type=int, default=10, show_default=True, help="Of a list.")
 @click.option("--rounds", type=int, default=26, show_default=True, help="Updates of the state.")
-@click.option("--keep", type=_PATH, help="Keep the data and the model here, or take them from it.")
+@click.option("--keep", type=PATH, help="Keep the data and the model here, or take them from it.")
 @click.option("--set", "settings", multiple=True, help="An option of training or `explore`.")
 @debug_option
 def bandit(

@@ -14,6 +14,7 @@ import click
 from benchmarks.load import Latencies
 from benchmarks.serving import embedded_server
 from models.errors import BadInput
+from pipeline.commands.configuring import PATH
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.console.server import create_console, listen
 from pipeline.console.shelf import read_shelf
@@ -27,7 +28,7 @@ _PAINT: Final = "performance.getEntriesByName('first-contentful-paint')[0].start
 
 @click.command()
 @click.option(
-    "--root", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
+    "--root", type=PATH, default=Path("runs"), show_default=True,
     metavar="DIR", help="The folder of a run; it is not changed.",
 )  # fmt: skip
 @click.option("--times", default=20, show_default=True, metavar="NUMBER", help="Of each.")

@@ -26,6 +26,7 @@ from models.errors import BadInput
 from models.inheritance.simulation import purchase_matrix
 from models.ranking import ranking_quality
 from models.shelf.pushed_columns import open_columns
+from pipeline.commands.configuring import PATH
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.demo import serving
@@ -34,7 +35,6 @@ from pipeline.newest import newest_version
 
 # Later interactions that an item is asked by, at least.
 LATER: Final = 3
-_PATH: Final = click.Path(path_type=Path)
 
 
 class Support(NamedTuple):
@@ -53,13 +53,13 @@ class Found(NamedTuple):
 
 
 @click.command(name="few-shot", cls=FailingCommand)
-@click.option("--data", type=_PATH, default=SAMPLE, help="A data folder  [default: the sample]")
+@click.option("--data", type=PATH, default=SAMPLE, help="A data folder  [default: the sample]")
 @click.option("--seed", default=101, show_default=True, help="Of the split.")
 @click.option(
     "--first", "counts", type=click.IntRange(1), multiple=True, default=(1, 2, 5, 10),
     show_default=True, help="Interactions that are given of each item. Repeatable.",
 )  # fmt: skip
-@click.option("--keep", type=_PATH, help="Keep split and root here, or take them from there.")
+@click.option("--keep", type=PATH, help="Keep split and root here, or take them from there.")
 @debug_option
 def few_shot(data: Path, seed: int, counts: Sequence[int], keep: Path | None) -> None:
     """Recall on new items before and after their first interactions are taken in."""

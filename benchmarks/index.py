@@ -19,6 +19,7 @@ from benchmarks.load import Ask, Latencies, measure
 from benchmarks.serving import in_process, list_requests
 from models.arrays import Floats
 from models.candidates.search import LONGEST
+from pipeline.commands.configuring import PATH
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import serving_folder
 from pipeline.newest import newest_version
@@ -46,7 +47,7 @@ class Asked:
 
 @click.command()
 @click.option(
-    "--root", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
+    "--root", type=PATH, default=Path("runs"), show_default=True,
     metavar="DIR", help="The folder of a run on the sample; it is not changed.",
 )  # fmt: skip
 @click.option("--items", default=1_000_000, show_default=True, help="Of the generated shelf.")

@@ -25,6 +25,7 @@ from components.ingestion.folder import ITEMS, open_table
 from components.ingestion.newcomers import read_products
 from models.errors import DebutError
 from models.products import Product
+from pipeline.commands.configuring import PATH
 from pipeline.commands.terminal import open_console
 from pipeline.layout import SAMPLE, serving_folder
 from pipeline.newest import newest_version
@@ -50,7 +51,7 @@ class _Addition(NamedTuple):
 
 @click.command()
 @click.option(
-    "--root", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
+    "--root", type=PATH, default=Path("runs"), show_default=True,
     metavar="DIR", help="The folder of a run on the sample; it is not changed.",
 )  # fmt: skip
 @click.option("--products", default=1000, show_default=True, metavar="NUMBER", help="How many.")

@@ -25,6 +25,7 @@ from models.inheritance.simulation import SimulatedLaunch, dealt
 from models.label_plan import Placed, plan_labels
 from models.ranking import ranking_quality
 from models.towers import ItemTower, item_features
+from pipeline.commands.configuring import PATH
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 
@@ -32,7 +33,6 @@ SHARES: Final = (0.0, 0.02, 0.04, 0.07, 0.12, 0.2)
 _HANDS: Final = 5
 _USERS: Final = 2048
 _AT: Final = 20
-_PATH: Final = click.Path(path_type=Path)
 
 
 @click.command(
@@ -42,11 +42,11 @@ Examples:
   python -m benchmarks labels
   python -m benchmarks labels --data shop --begin 0.05""",
 )
-@click.option("--data", type=_PATH, help="A data folder  [default: the sample]")
+@click.option("--data", type=PATH, help="A data folder  [default: the sample]")
 @click.option("--seed", type=int, default=101, show_default=True, help="Of the items asked for.")
 @click.option("--begin", type=float, default=0.1, show_default=True, help="Share labelled before.")
 @click.option("--draws", type=int, default=3, show_default=True, help="Of random items.")
-@click.option("--keep", type=_PATH, help="Keep what Transform made in here, or take it from there.")
+@click.option("--keep", type=PATH, help="Keep what Transform made in here, or take it from there.")
 @debug_option
 def labels(data: Path | None, seed: int, begin: float, draws: int, keep: Path | None) -> None:
     """Compare planned labels with random ones."""

@@ -33,6 +33,7 @@ from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.kernel import NO_BRAND, ItemView
 from models.inheritance.selection import START
 from models.inheritance.simulation import SimulatedLaunch, most_popular
+from pipeline.commands.configuring import PATH
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import Configuration, load_configuration
 from pipeline.layout import SAMPLE
@@ -69,7 +70,7 @@ SCRIPTS: Final[dict[str, Callable[[str], str]]] = {
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), default=SAMPLE, help="Whose titles.")
+@click.option("--data", type=PATH, default=SAMPLE, help="Whose titles.")
 @click.option("--seed", default=101, show_default=True, help="Of the split.")
 @click.option("--only", multiple=True, type=click.Choice(list(SCRIPTS)), help="Scripts to measure.")
 def languages(data: Path, seed: int, only: tuple[str, ...]) -> None:

@@ -26,6 +26,7 @@ from benchmarks.references import REFERENCES, Likeness, Reference, likeness
 from models.arrays import Doubles, Floats
 from models.errors import DebutError
 from models.ranking import ranking_quality
+from pipeline.commands.configuring import PATH
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.demo import serving
@@ -36,7 +37,6 @@ AT: Final = 20
 DEBUT: Final = "Debut"
 _USERS_AT_ONCE: Final = 64
 _RATINGS_AT_ONCE: Final = 256
-_PATH: Final = click.Path(path_type=Path)
 
 
 class Score(NamedTuple):
@@ -63,10 +63,10 @@ Examples:
   python -m benchmarks quality --data shop --seed 7 --seed 11 --seed 13
   python -m benchmarks quality --split split --root runs""",
 )
-@click.option("--data", type=_PATH, default=SAMPLE, help="A data folder  [default: the sample]")
+@click.option("--data", type=PATH, default=SAMPLE, help="A data folder  [default: the sample]")
 @click.option("--seed", "seeds", type=int, multiple=True, help="Of a split. Repeatable.  [7]")
-@click.option("--split", type=_PATH, help="A split that exists, instead of --data.")
-@click.option("--root", type=_PATH, help="With --split: a root whose model was trained on it.")
+@click.option("--split", type=PATH, help="A split that exists, instead of --data.")
+@click.option("--root", type=PATH, help="With --split: a root whose model was trained on it.")
 @click.option("--keep", type=NEW_FOLDER, help="Keep splits and roots in this new folder.")
 @debug_option
 def quality(

@@ -36,6 +36,7 @@ from models.inheritance.aligned_launch import AlignedLaunch
 from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH, TrainerOptions
 from models.preparation import Prepared, simulated_launches
 from models.shop_data import ShopData
+from pipeline.commands.configuring import PATH
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import load_configuration
 from pipeline.pipeline import training_options
@@ -77,8 +78,8 @@ class Measured(NamedTuple):
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), help="Data folder instead of the sample.")
-@click.option("--root", type=click.Path(path_type=Path), help="Keep what Transform made in there.")
+@click.option("--data", type=PATH, help="Data folder instead of the sample.")
+@click.option("--root", type=PATH, help="Keep what Transform made in there.")
 @click.option("--only", multiple=True, type=click.Choice(list(ROWS)), help="Rows to measure.")
 @click.option("--set", "settings", multiple=True, help="Of all rows: section.key=value.")
 def small(

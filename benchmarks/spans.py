@@ -24,6 +24,7 @@ from benchmarks.new_folder import NEW_FOLDER
 from benchmarks.span_split import BOTH, FIRST, Question, cut
 from models.options import OPTIONS
 from models.trainer import run_fn
+from pipeline.commands.configuring import PATH
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import load_configuration
@@ -34,7 +35,6 @@ AT: Final = 20
 SCRATCH: Final = ("continual.start=fresh", "continual.replay=null")
 _ALL: Final = 1_000_000  # more than any shelf here holds
 _USERS_AT_ONCE: Final = 64
-_PATH: Final = click.Path(path_type=Path)
 
 Ask = Callable[[Sequence[str], Sequence[Sequence[str]]], list[list[str]]]
 
@@ -60,7 +60,7 @@ Examples:
   python -m benchmarks spans
   python -m benchmarks spans --data shop --seed 11""",
 )
-@click.option("--data", type=_PATH, default=SAMPLE, help="A data folder  [default: the sample]")
+@click.option("--data", type=PATH, default=SAMPLE, help="A data folder  [default: the sample]")
 @click.option("--seed", type=int, default=7, show_default=True, help="Of the new products' draw.")
 @click.option(
     "--keep", type=NEW_FOLDER, help="Keep the cut data and the models in this new folder."

@@ -22,6 +22,7 @@ from benchmarks.generated import in_a_process, with_users
 from benchmarks.load import Ask, Latencies, measure_in_turns
 from benchmarks.serving import list_requests
 from components.warmup import predict_request
+from pipeline.commands.configuring import PATH
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import MODEL_NAME, serving_folder
 from pipeline.newest import newest_version
@@ -37,8 +38,8 @@ _TITLE: Final = "RED RETROSPOT GLASS TEAPOT"
 
 
 @click.command()
-@click.option("--root", type=click.Path(path_type=Path), default="runs", show_default=True)
-@click.option("--ruled", type=click.Path(path_type=Path), help="Root of a run with rules.")
+@click.option("--root", type=PATH, default="runs", show_default=True)
+@click.option("--ruled", type=PATH, help="Root of a run with rules.")
 @click.option("--users", type=int, default=1_000_000, show_default=True, help="0: the shop's own.")
 def trust(root: Path, ruled: Path | None, users: int) -> None:
     """Measure audiences, explanations, and where a root of a run with rules is given, rules."""

@@ -21,6 +21,7 @@ from models.debiasing.wording import wording_shifts
 from models.errors import BadInput, Refused
 from models.products import Product
 from models.shelf.admission import Admission
+from pipeline.commands.configuring import PATH
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import SAMPLE, serving_folder
@@ -29,7 +30,6 @@ from pipeline.pushed import read_terms
 
 # Words that say whom a product is meant for, and not what it is.
 DEMOGRAPHIC: Final = ("women", "men", "ladies", "gentlemen", "girls", "boys", "kids", "seniors")
-_PATH: Final = click.Path(path_type=Path)
 
 
 @click.command(
@@ -39,8 +39,8 @@ Examples:
   python -m benchmarks wording --root runs
   python -m benchmarks wording --root runs --word acme --word premium --bound 0.1""",
 )
-@click.option("--root", type=_PATH, default="runs", show_default=True)
-@click.option("--data", type=_PATH, default=SAMPLE, help="Its data folder  [default: the sample]")
+@click.option("--root", type=PATH, default="runs", show_default=True)
+@click.option("--data", type=PATH, default=SAMPLE, help="Its data folder  [default: the sample]")
 @click.option("--word", "words", multiple=True, help="Repeatable  [default: whom it is for]")
 @click.option("--bound", type=float, default=0.3, show_default=True, help="In logits, on average.")
 @click.option("--products", type=int, default=100, show_default=True, help="New ones, at most.")

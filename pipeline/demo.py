@@ -25,6 +25,7 @@ import click
 from rich.console import Console
 
 from models.errors import DebutError
+from pipeline.commands.configuring import PATH
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import SAMPLE
@@ -61,7 +62,7 @@ class Sample:
 Example:
   python -m pipeline.demo --root runs""",
 )
-@click.option("--root", type=click.Path(path_type=Path), default="runs", show_default=True)
+@click.option("--root", type=PATH, default="runs", show_default=True)
 @debug_option
 def demo(root: Path) -> None:
     """Recommend the sample's new products to three of its customers, and measure recall."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pipeline.commands.configuring import PATH
 from pipeline.commands.failures import debug_option
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-_FILE = click.Path(path_type=Path)
 
 length_option = click.option(
     "-k", type=click.IntRange(min=1), default=10, show_default=True, help="Length of the list."
@@ -96,18 +96,18 @@ def connection_options(function: Callable[..., None]) -> Callable[..., None]:
     for option in (
         debug_option,
         click.option(
-            "--token-file", type=_FILE, metavar="FILE", help="Holds a bearer token; needs TLS."
+            "--token-file", type=PATH, metavar="FILE", help="Holds a bearer token; needs TLS."
         ),
-        click.option("--tls-key", type=_FILE, metavar="FILE", help="The certificate's key, PEM."),
+        click.option("--tls-key", type=PATH, metavar="FILE", help="The certificate's key, PEM."),
         click.option(
             "--tls-cert",
-            type=_FILE,
+            type=PATH,
             metavar="FILE",
             help="Client certificate, PEM, for a server that asks for one.",
         ),
         click.option(
             "--tls-ca",
-            type=_FILE,
+            type=PATH,
             metavar="FILE",
             help="Connect over TLS; the authority that signed the server's certificate, PEM.",
         ),

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from models.errors import BadInput
-from pipeline.commands.configuring import configuration_options
+from pipeline.commands.configuring import PATH, configuration_options
 from pipeline.commands.failures import debug_option, debugging
 from serving.on_disk import write_at_once
 
 if TYPE_CHECKING:
     from pipeline.kubeflow.compiling import Runner
 
-_PATH: Final = click.Path(path_type=Path)
 _SUFFIXES: Final = {"kubeflow": (".yaml", ".yml"), "vertex": (".json",)}
 
 
@@ -40,7 +39,7 @@ data is looked at: paths are those that the containers see.""",
 @configuration_options
 @click.option(
     "--output",
-    type=_PATH,
+    type=PATH,
     required=True,
     metavar="FILE",
     help="Written at once: .yaml for kubeflow, .json for vertex.",

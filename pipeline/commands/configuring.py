@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from models.errors import BadInput
 
+PATH: Final = click.Path(path_type=Path)
+"""A flag's file or folder, there or not, as a `Path`."""
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 root_option: Any = click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     metavar="DIR",
     help="The folder that `debut run` was given.",
@@ -55,7 +57,7 @@ def configuration_options(function: Decorated) -> Decorated:
         ),
         click.option(
             "--config",
-            type=click.Path(path_type=Path),
+            type=PATH,
             metavar="FILE",
             help="YAML with the options that differ.",
         ),

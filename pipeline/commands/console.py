@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.commands.asking import connection_options
-from pipeline.commands.configuring import root_option
+from pipeline.commands.configuring import PATH, root_option
 from pipeline.commands.failures import debugging
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ Example:
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
     "--auth-token-file",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="SHA-256 of the tokens that may promote and roll back, one a line; else nobody may.",
 )

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from models.pseudonyms import read_key
-from pipeline.commands.configuring import (
-    configuration_options,
-    override_option,
-    root_option,
-)
+from pipeline.commands.configuring import PATH, configuration_options, override_option, root_option
 from pipeline.commands.failures import debug_option, debugging
 from pipeline.counted import counted
 
 if TYPE_CHECKING:
     from components.exploration.update import Explored
-
-_PATH: Final = click.Path(path_type=Path)
 
 
 @click.command(
@@ -33,7 +27,7 @@ Ends with 0 where a version was pushed, 2 for bad input, 3 where a gate refused 
 @root_option
 @click.option(
     "--log",
-    type=_PATH,
+    type=PATH,
     metavar="DIR",
     help="Folder of the feedback log. Without it exploration begins.",
 )

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Final
 
 import click
 
 from models.pseudonyms import read_key
+from pipeline.commands.configuring import PATH
 from pipeline.commands.failures import debug_option
 from pipeline.counted import counted
-
-_PATH: Final = click.Path(path_type=Path)
 
 
 @click.group(
@@ -32,8 +30,8 @@ Example:
 
 Ends with 0, also where the log holds nothing new, and with 2 for bad input."""
 )
-@click.option("--log", type=_PATH, required=True, metavar="DIR", help="Folder of the log.")
-@click.option("--data", type=_PATH, required=True, metavar="DIR", help="A data folder with spans.")
+@click.option("--log", type=PATH, required=True, metavar="DIR", help="Folder of the log.")
+@click.option("--data", type=PATH, required=True, metavar="DIR", help="A data folder with spans.")
 @click.option(
     "--key",
     required=True,

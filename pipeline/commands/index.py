@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 import click
 
-from pipeline.commands.configuring import root_option
+from pipeline.commands.configuring import PATH, root_option
 from pipeline.commands.failures import debug_option, debugging
 from pipeline.counted import counted
-
-_PATH: Final = click.Path(path_type=Path)
 
 
 @click.group(
@@ -31,7 +28,7 @@ Example:
 )
 @root_option
 @click.option(
-    "--output", type=_PATH, required=True, metavar="DIR", help="The folder to make; it is new."
+    "--output", type=PATH, required=True, metavar="DIR", help="The folder to make; it is new."
 )
 @debug_option
 def export(root: Path, output: Path) -> None:

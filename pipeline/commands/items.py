@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipeline.commands.configuring import configuration_options, root_option
+from pipeline.commands.configuring import PATH, configuration_options, root_option
 from pipeline.commands.failures import debug_option, debugging
 from pipeline.counted import counted
 
 if TYPE_CHECKING:
     from pipeline.adding import Pushed
 
-_PATH: Final = click.Path(path_type=Path)
 _REASONS: Final = 3
 
 
@@ -44,14 +43,14 @@ refused it."""
 @root_option
 @click.option(
     "--items",
-    type=_PATH,
+    type=PATH,
     metavar="FILE",
     help="New or changed products: CSV, gzipped CSV or Parquet, with the columns of the data "
     "folder's items.",
 )
 @click.option(
     "--interactions",
-    type=_PATH,
+    type=PATH,
     metavar="FILE",
     help="First interactions: the same, with the columns of the data folder's interactions.",
 )
@@ -90,7 +89,7 @@ Ends as `debut items add` does."""
 @click.option("--item", "ids", multiple=True, metavar="ID", help="Repeatable.")
 @click.option(
     "--items",
-    type=_PATH,
+    type=PATH,
     metavar="FILE",
     help="CSV, gzipped CSV or Parquet with a column item_id.",
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from models.errors import DebutError, Refused
-from pipeline.commands.configuring import configuration_options, override_option
+from pipeline.commands.configuring import PATH, configuration_options, override_option
 from pipeline.commands.failures import debug_option, debugging
 from pipeline.layout import SAMPLE, log_file, report_folder
 from pipeline.lock import alone
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pipeline.config import Configuration
     from pipeline.outcome import Outcome
 
-_PATH: Final = click.Path(path_type=Path)
 _LONGEST: Final = 400  # characters of a server's words; the last ones tell what happened
 
 
@@ -35,10 +34,10 @@ Examples:
 Every option stands, with its default, in pipeline/default.yaml. Ends with 0 where a version was
 pushed, 2 for bad input, 3 where a gate refused the model."""
 )
-@click.option("--data", type=_PATH, metavar="DIR", help="The data folder  [default: the sample]")
+@click.option("--data", type=PATH, metavar="DIR", help="The data folder  [default: the sample]")
 @click.option(
     "--root",
-    type=_PATH,
+    type=PATH,
     default="runs",
     show_default=True,
     metavar="DIR",
