@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from models.pseudonyms import read_key
+from pipeline.commands.changing import changing
 from pipeline.commands.configuring import PATH, configuration_options, override_option, root_option
-from pipeline.commands.failures import debug_option, debugging
+from pipeline.commands.failures import debug_option
 from pipeline.counted import counted
 
 if TYPE_CHECKING:
@@ -56,13 +57,11 @@ def explore(
             "Give --log too: --key is that of a log. Without both, exploration begins anew."
         )
     secret = b"" if key is None else read_key(key)
-    from pipeline.candidate import new_candidate
-    from pipeline.commands.quiet import quiet
     from pipeline.commands.terminal import open_console
     from pipeline.config import load_configuration
 
     options = load_configuration(config, settings, read=("explore",)).explore
-    with quiet(None, debug=debugging()), new_candidate(root, waiting=_say_waiting) as candidate:
+    with changing(root) as candidate:
         with open_console().status("Loading TensorFlow"):
             from pipeline.exploring import explore_items
         with open_console().status("Learning, validating and pushing"):
@@ -72,10 +71,6 @@ def explore(
     if done.is_overridden:
         click.echo(f"A gate's refusal was overridden: {override}")
     click.echo(f"Pushed {made.version}, made of version {made.base.name}.")
-
-
-def _say_waiting() -> None:
-    click.echo("Another command is changing this root's version; waiting for it.", err=True)
 
 
 def _told(done: Explored, *, policy: str, key: str | None) -> list[str]:

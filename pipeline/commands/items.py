@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from pipeline.commands.changing import changing
 from pipeline.commands.configuring import PATH, configuration_options, root_option
-from pipeline.commands.failures import debug_option, debugging
+from pipeline.commands.failures import debug_option
 from pipeline.counted import counted
 
 if TYPE_CHECKING:
@@ -123,11 +124,9 @@ def refresh(root: Path) -> None:
 
 
 def _change(root: Path, beam_args: Sequence[str] = (), **change: Any) -> None:
-    from pipeline.candidate import new_candidate
-    from pipeline.commands.quiet import quiet
     from pipeline.commands.terminal import open_console
 
-    with quiet(None, debug=debugging()), new_candidate(root, waiting=_say_waiting) as candidate:
+    with changing(root) as candidate:
         with open_console().status("Loading TensorFlow"):
             from components.catalogue.update import Change
             from pipeline.adding import change_items
@@ -135,10 +134,6 @@ def _change(root: Path, beam_args: Sequence[str] = (), **change: Any) -> None:
             pushed = change_items(candidate, Change(**change), beam_args=beam_args)
     for line in _told(pushed):
         click.echo(line)
-
-
-def _say_waiting() -> None:
-    click.echo("Another command is changing this root's version; waiting for it.", err=True)
 
 
 def _told(pushed: Pushed) -> list[str]:
