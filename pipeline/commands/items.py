@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.commands.changing import changing
 from pipeline.commands.configuring import PATH, configuration_options, root_option
 from pipeline.commands.failures import debug_option
-from pipeline.counted import counted
+from pipeline.counted import counted, most_counted
 
 if TYPE_CHECKING:
     from pipeline.adding import Pushed
-
-_REASONS: Final = 3
 
 
 @click.group(
@@ -162,11 +160,8 @@ def _told(pushed: Pushed) -> list[str]:
     if done.withdrawn:
         told.append(f"{_products(done.withdrawn)} withdrawn.")
     if done.set_aside:
-        counts = Counter((row.column, row.reason) for row in done.set_aside)
-        most = "; ".join(
-            f"{column + ': ' if column else ''}{reason} ({count})"
-            for (column, reason), count in counts.most_common(_REASONS)
-        )
+        reasons = Counter(": ".join(filter(None, (r.column, r.reason))) for r in done.set_aside)
+        most = most_counted(reasons.most_common())
         rows = counted(len(done.set_aside), "row", "rows")
         told.append(f"{rows} set aside: {most}. See {pushed.set_aside_file}.")
     return [*told, f"Pushed {pushed.made.version}, made of version {pushed.made.base.name}."]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shlex
 from pathlib import Path
-from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -14,12 +13,10 @@ from components.ingestion.summary import FileCounts, IngestionSummary
 from models.metrics import SQUARED_ERROR
 from models.record import TrainingRecord, measured_on
 from pipeline.commands.terminal import metric_words, new_table, print_table
-from pipeline.counted import counted
+from pipeline.counted import counted, most_counted
 from pipeline.evaluation import COLD, HEADLINE_METRICS, SLICES, says_something, span_slice
 from pipeline.outcome import GateDecision, Outcome
 from serving.version_labels import CANARY
-
-_REASONS: Final = 3
 
 
 def print_summary(console: Console, outcome: Outcome, *, report: Path | None, root: Path) -> None:
@@ -90,10 +87,8 @@ def _data_lines(summary: IngestionSummary) -> list[str]:
 
 
 def _reasons(file: FileCounts) -> str:
-    told = [f"{r.reason} ({r.count:,})" for r in file.reasons[:_REASONS]]
-    if more := sum(r.count for r in file.reasons[_REASONS:]):
-        told.append(f"others, see the report ({more:,})")
-    return "; ".join(told)
+    counts = [(one.reason, one.count) for one in file.reasons]
+    return most_counted(counts, others="others, see the report")
 
 
 def _training_table(training: TrainingRecord) -> Table:
