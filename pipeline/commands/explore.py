@@ -97,5 +97,6 @@ def _told(done: Explored, *, policy: str, key: str | None) -> list[str]:
             f"replay {judgement.replay.value:.4f}), on "
             f"{counted(judgement.places, 'place', 'places')}."
         )
-    items = counted(done.items, "item is", "items are")
-    return [*told, f"{items} explored, the budget of {done.spent:,} is spent."]
+    explored = counted(done.items, "item is explored", "items are explored")
+    spent = counted(done.spent, "has spent its budget", "have spent their budget")
+    return [*told, f"{explored}, {spent}."]
