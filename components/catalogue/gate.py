@@ -128,9 +128,9 @@ class Gate:
         scores = self._scores(after)
         change = float(np.abs(scores - self._before).max(initial=0.0))
         if not change <= _TOLERANCE:
-            raise Refused(
-                f"The gate refused the new version: the score of an item that no file names "
-                f"changed by {change:g} (refused above {_TOLERANCE:g}). Nothing was pushed."
+            raise _refusal(
+                f"the score of an item that no file names changed by {change:g} (refused above "
+                f"{_TOLERANCE:g})"
             )
         # And somebody unknown, who is told the items in their order.
         asked = [*self._users, *self._buyers, ""]
@@ -138,17 +138,11 @@ class Gate:
         for user, items in lists.items():
             for item in items:
                 if (user, item) in self._bought:
-                    raise Refused(
-                        "The gate refused the new version: it recommends item "
-                        f"{item} to a user who has bought it. Nothing was pushed."
-                    )
+                    raise _refusal(f"it recommends item {item} to a user who has bought it")
         gone = set(unavailable)
         alike = after.alike(self._items, _LIST) if self._items else []
         for item in {item for items in [*lists.values(), *alike] for item in items} & gone:
-            raise Refused(
-                f"The gate refused the new version: it recommends item {item}, which is not "
-                "available. Nothing was pushed."
-            )
+            raise _refusal(f"it recommends item {item}, which is not available")
 
     def _scores(self, model: Answers) -> Floats:
         pairs = [(user, item) for user in self._users for item in self._items]
@@ -156,6 +150,10 @@ class Gate:
             return np.zeros(0, np.float32)
         users, items = zip(*pairs, strict=True)
         return model.scores(users, items)
+
+
+def _refusal(why: str) -> Refused:
+    return Refused(f"The gate refused the new version: {why}. Nothing was pushed.")
 
 
 def _some(random: np.random.Generator, ids: Collection[str], most: int) -> list[str]:
