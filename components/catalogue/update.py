@@ -32,7 +32,7 @@ from models.export.quick_calls import quick_first_calls
 from models.products import Described, Product
 from models.rules import Rules
 from models.shelf.admission import FILE, Admission
-from models.shelf.intake import Columns, Intake, assign, take_in
+from models.shelf.intake import Intake, NewValues, assign, take_in
 from models.shelf.newcomers import Placed, place, refreshed, reordered, withdraw
 from models.shelf.pushed_columns import open_columns
 from models.shelf.taken_in import FirstInteraction, TakenIn
@@ -218,7 +218,7 @@ def _change(
     return placed, intake
 
 
-def of_today(model: Any) -> Columns:
+def of_today(model: Any) -> NewValues:
     """`refreshed`, of rules that leave something that is on sale.
 
     Raises:

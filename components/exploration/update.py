@@ -29,7 +29,7 @@ from models.export.quick_calls import quick_first_calls
 from models.options import ExploreOptions
 from models.pseudonyms import MARK, pseudonym
 from models.rules import Rules
-from models.shelf.intake import Columns, assign
+from models.shelf.intake import NewValues, assign
 
 
 class Explored(NamedTuple):
@@ -205,7 +205,7 @@ def _shown_before(shelf: Any, items: int) -> npt.NDArray[np.int32]:
     return shown
 
 
-def columns_of(state: Exploration) -> Columns:
+def columns_of(state: Exploration) -> NewValues:
     """By the names of the shelf's columns."""
     return {f"exploration.{field.name}": getattr(state, field.name) for field in fields(state)}
 

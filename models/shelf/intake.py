@@ -24,7 +24,8 @@ _BATCH: Final = 512
 _HEARD: Final = 1 << 14
 # Columns that the evidence of one item fills, of those that `adapt_items` answers.
 _ANSWERED: Final = ("count", "time", "lift", "attention", "weight")
-Columns = dict[str, npt.NDArray[Any]]
+# By the names of columns of the shelf.
+NewValues = dict[str, npt.NDArray[Any]]
 Groups = dict[int, list[FirstInteraction]]
 
 
@@ -39,7 +40,7 @@ class Intake(NamedTuple):
         fresh: the interactions that were not taken in before.
     """
 
-    columns: Columns
+    columns: NewValues
     adapted: npt.NDArray[np.int64]
     of_training: npt.NDArray[np.int64]
     pairs: npt.NDArray[np.int64]
@@ -94,7 +95,7 @@ def take_in(
     )
 
 
-def assign(model: Any, columns: Columns) -> None:
+def assign(model: Any, columns: NewValues) -> None:
     """Put new values of columns on a loaded model's shelf."""
     for name, values in columns.items():
         attrgetter(name)(model._shelf).assign(values)
@@ -113,7 +114,7 @@ def _parts(by_row: Groups) -> Iterator[Groups]:
 
 def _heard(
     model: Any, ids: Sequence[str], by_row: Groups
-) -> tuple[Columns, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+) -> tuple[NewValues, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """The columns with what interactions say; the items' rows int64 [n], and who was adapted."""
     # Items with about as many interactions share a batch, which saves padding.
     rows = sorted(by_row, key=lambda row: (len(by_row[row]), row))
@@ -137,7 +138,7 @@ def _batches(counts: Sequence[int]) -> Iterator[slice]:
     yield slice(begin, len(counts))
 
 
-def _adapt(model: Any, groups: dict[str, list[FirstInteraction]]) -> Columns:
+def _adapt(model: Any, groups: dict[str, list[FirstInteraction]]) -> NewValues:
     """Ask `adapt_items` for items, each with its interactions."""
     width = max(map(len, groups.values()))
 
@@ -157,7 +158,7 @@ def _adapt(model: Any, groups: dict[str, list[FirstInteraction]]) -> Columns:
     return {name: values.numpy() for name, values in answer.items()}
 
 
-def _adapted_columns(shelf: Any, rows: npt.NDArray[np.int64], answer: Columns) -> Columns:
+def _adapted_columns(shelf: Any, rows: npt.NDArray[np.int64], answer: NewValues) -> NewValues:
     """The columns with the answers for some rows in their places, new ones at the end."""
     heard = shelf.evidence
     place_of, known = heard.of.numpy(), len(heard.row.numpy())
@@ -165,7 +166,7 @@ def _adapted_columns(shelf: Any, rows: npt.NDArray[np.int64], answer: Columns) -
     place = place_of[rows]
     first = place == PAD
     place[first] = known + np.arange(first.sum())
-    columns: Columns = {
+    columns: NewValues = {
         "evidence.row": np.concatenate([heard.row.numpy(), rows[first]]).astype(np.int32),
         # What the text alone gives is kept when an item gets its first evidence.
         "evidence.text": np.concatenate(
@@ -197,7 +198,7 @@ def _purchases(
     pairs: npt.NDArray[np.int64],
     latest: Sequence[FirstInteraction],
     before: Mapping[int, int],
-) -> Columns:
+) -> NewValues:
     """The users' purchases with further ones, each user's newest last.
 
     What a user has already goes from its old place, unless that may be the later one: all that is

@@ -25,7 +25,7 @@ from models.products import Described, Product
 from models.rules import Goods, Rules, on_day, rule
 from models.shelf.admission import Admission, Categories
 from models.shelf.id_index import sort_ids
-from models.shelf.intake import Columns
+from models.shelf.intake import NewValues
 from models.shelf.offered import offered
 
 # What a product begins with, by column; the others come from its texts.
@@ -60,7 +60,7 @@ class Placed(NamedTuple):
         anchors: int64 [a], rows of those that lend: only their embedding changes.
     """
 
-    columns: Columns
+    columns: NewValues
     new: Rows
     realigned: Rows
     heard: Rows
@@ -119,7 +119,7 @@ def place(
     )
 
 
-def withdraw(model: Any, ids: Iterable[str]) -> Columns:
+def withdraw(model: Any, ids: Iterable[str]) -> NewValues:
     """The new column that keeps items from being recommended.
 
     Args:
@@ -132,9 +132,9 @@ def withdraw(model: Any, ids: Iterable[str]) -> Columns:
     return {"available": available & [item not in gone for item in known]}
 
 
-def _longer(shelf: Any, ids: npt.NDArray[np.object_], count: int) -> Columns:
+def _longer(shelf: Any, ids: npt.NDArray[np.object_], count: int) -> NewValues:
     """The columns of items with `count` new ones at the end, which inherit nothing yet."""
-    columns: Columns = {"item_id": ids, "evidence.text": shelf.evidence.text.numpy()}
+    columns: NewValues = {"item_id": ids, "evidence.text": shelf.evidence.text.numpy()}
     columns["id_fingerprint"], columns["id_row"] = sort_ids(ids)
     for name, value in _BLANK.items():
         column = attrgetter(name)(shelf).numpy()
@@ -157,7 +157,9 @@ def _longer(shelf: Any, ids: npt.NDArray[np.object_], count: int) -> Columns:
     return columns
 
 
-def _ruled(shelf: Any, rules: Rules, products: Sequence[Product], row: Rows, count: int) -> Columns:
+def _ruled(
+    shelf: Any, rules: Rules, products: Sequence[Product], row: Rows, count: int
+) -> NewValues:
     """The columns of rules with what they say of products at rows, `count` of them new ones."""
     item, category, brand = (
         np.array([getattr(product, name).encode() for product in products], object)
@@ -169,7 +171,7 @@ def _ruled(shelf: Any, rules: Rules, products: Sequence[Product], row: Rows, cou
     ).numpy()
     goods = Goods(item, category, brand, price, words)
     said = rule(rules, goods, now=time.time())
-    columns: Columns = {}
+    columns: NewValues = {}
     for field in fields(said):
         column = getattr(shelf.rules, field.name).numpy()
         more = np.zeros((count, *column.shape[1:]), column.dtype)
@@ -179,14 +181,14 @@ def _ruled(shelf: Any, rules: Rules, products: Sequence[Product], row: Rows, cou
     return columns
 
 
-def refreshed(model: Any) -> Columns:
+def refreshed(model: Any) -> NewValues:
     """The new column of what the rules' dates allow now, of a model with rules."""
     kept = model._shelf.rules
     on_sale = on_day(kept.first.numpy(), kept.end.numpy(), time.time())
     return {"rules.allowed": kept.passes.numpy() & on_sale}
 
 
-def reordered(model: Any) -> Columns:
+def reordered(model: Any) -> NewValues:
     """The new column that orders items for somebody unknown, by what is on the shelf now.
 
     It depends on every row: on which are there, which may be recommended, and who bought them.
@@ -199,7 +201,7 @@ def reordered(model: Any) -> Columns:
 
 
 def _inherit(
-    shelf: Any, admission: Admission, columns: Columns, rows: Rows, described: Described
+    shelf: Any, admission: Admission, columns: NewValues, rows: Rows, described: Described
 ) -> None:
     """Fill in what items that are no anchors inherit."""
     admitted = admission(
@@ -218,7 +220,7 @@ def _inherit(
     columns["evidence.expected_share"][rows] = admitted.expected_share
 
 
-def _categories(shelf: Any, columns: Columns, rows: Rows) -> Categories | None:
+def _categories(shelf: Any, columns: NewValues, rows: Rows) -> Categories | None:
     """Of products at rows, where the model has rules by which some may inherit from these."""
     level = columns.get("rules.level")
     if level is None:
