@@ -62,6 +62,16 @@ class Drift(NamedTuple):
         )  # fmt: skip
 
 
+    def explain_uncompared(self) -> str:
+        """Why the ratings were not compared with an earlier run's; empty where they were."""
+        if self.ratings is not None:
+            return ""
+        return (
+            "Predicted ratings are not compared: of so few, chance alone makes as much of a "
+            "difference, or the earlier ones are gone."
+        )
+
+
 NO_DRIFT: Final = Drift()
 
 

@@ -57,6 +57,7 @@ def _judged(judged: Judged) -> Json:
         "drift": {
             "since": drift.since,
             "ratings": _measured(drift.ratings),
+            "uncompared": drift.explain_uncompared(),
             "verdict": drift.verdict,
             "features": [feature._asdict() for feature in drift.features],
         },

@@ -71,9 +71,8 @@ function drift(found) {
     return section;
   }
   section.append(h("p", { class: "muted" }, `Against run ${found.since}, the one behind the stable version before.`));
-  if (found.ratings === null) {
-    section.append(h("p", {}, "Predicted ratings are not compared: of so few, chance alone makes as much of a difference, ",
-      "or the earlier ones are gone."));
+  if (found.uncompared) {
+    section.append(h("p", {}, found.uncompared));
   } else {
     section.append(h("p", {}, "Predicted ratings: stability index ", h("b", {}, number(found.ratings, 3)), ", ",
       h("span", { class: TONES[found.verdict] }, VERDICTS[found.verdict]), "."));
