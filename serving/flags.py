@@ -145,9 +145,9 @@ FLAGS: tuple[Flag, ...] = (
     Flag("bind_address", EVERY_ADDRESS, "address that --port and --rest_api_port listen on", _OWN),
     Flag("auth_token_file", "", "SHA-256 of the bearer tokens let in, one a line", _OWN),
     Flag("access_log_file", "", "file that gets one JSON line per call", _OWN),
-    Flag("max_request_bytes", 0, "of one request; 0: no limit", _OWN),
-    Flag("max_request_rows", 0, "of one inference request; 0: no limit", _OWN),
-    Flag("max_concurrent_requests", 0, "inference requests at a time; 0: no limit", _OWN),
+    Flag("max_request_bytes", 0, "of one request; 0 or less: no limit", _OWN),
+    Flag("max_request_rows", 0, "of one inference request; 0 or less: no limit", _OWN),
+    Flag("max_concurrent_requests", 0, "inference requests at a time; 0 or less: no limit", _OWN),
 )
 
 _BY_NAME = {flag.name: flag for flag in FLAGS}
