@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from models.roots import rooted, scale_of, squared_rows
+from models.companding import rooted, scale_of, squared_rows
 
 WIDENS: Final = "widens"
 ROUNDS: Final = "rounds"

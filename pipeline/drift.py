@@ -61,7 +61,6 @@ class Drift(NamedTuple):
              if self.ratings >= least), "none"
         )  # fmt: skip
 
-
     def explain_uncompared(self) -> str:
         """Why the ratings were not compared with an earlier run's; empty where they were."""
         if self.ratings is not None:

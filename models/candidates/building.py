@@ -14,10 +14,10 @@ import numpy.typing as npt
 from models.arrays import Floats, Rows
 from models.candidates.columns import HEAD, POPULAR, CandidateIndex, no_index
 from models.candidates.heads import Heads, heads_of, posted
+from models.companding import read_floats
 from models.inheritance.anchors import Inheritance
 from models.interactions import PAD
 from models.options import IndexOptions
-from models.roots import read_floats
 
 # Places of a block: about half of a list, within these bounds.
 _NARROWEST: Final = 8

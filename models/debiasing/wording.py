@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 
 from models.arrays import Floats
+from models.companding import read_floats
 from models.few_shot.evidence import inherited_logits, lent_matrix
 from models.products import Product, describe
-from models.roots import read_floats
 from models.sampling import at_most
 from models.shelf.admission import Admission
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from models.columns import Columns, take
+from models.companding import scale_of, squared_rows
 from models.interactions import PAD
-from models.roots import scale_of, squared_rows
 
 
 class Inherited(Columns):

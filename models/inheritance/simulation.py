@@ -15,8 +15,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from models.arrays import Doubles, Floats, Rows
+from models.companding import rooted, squared
 from models.inheritance.ease import ease
-from models.roots import rooted, squared
 from models.sampling import at_most
 
 # EASE keeps an item from explaining itself; what is like a bought item is wanted all the same.

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.arrays import Floats, Rows
+from models.companding import read_floats
 from models.few_shot.evidence import Choices
 from models.inheritance.aligner import Aligner
 from models.inheritance.alignment import Alignment
@@ -29,7 +30,6 @@ from models.inheritance.kernel import (
 )
 from models.inheritance.quality import quality_towards
 from models.products import Described
-from models.roots import read_floats
 from models.shelf.sparse_arrays import of_arrays, to_arrays
 
 # TensorFlow keeps what else belongs to a model in this folder.

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.arrays import Floats
+from models.companding import read_floats
 from models.few_shot.evidence import attention
-from models.roots import read_floats
 from models.towers import FLOOR, LITTLE
 
 

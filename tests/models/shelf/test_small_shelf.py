@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 from models.columns import ROUNDS
+from models.companding import read_floats, rooted, squared
 from models.inheritance.inherited import Inherited
 from models.products import Product, describe
-from models.roots import read_floats, rooted, squared
 from models.shelf.admission import Admission
 from models.shelf.newcomers import place
 from models.shelf.shelf import Shelf, ShelfData
