@@ -150,8 +150,7 @@ def measure(
     measured: dict[str, Measured] = {}
     bench: _Bench | None = None
     for name, config in configs.items():
-        given = training_options(config, encoder_fingerprint="")
-        options = TrainerOptions.model_validate(given)
+        options = training_options(config)
         bench = bench or _Bench(arguments, options)
         measured[name] = bench(options)
         console.print(f"{name}: {measured[name]}", highlight=False, soft_wrap=True)

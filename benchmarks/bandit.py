@@ -182,7 +182,7 @@ def train(data: Path, version: Path, settings: Sequence[str]) -> None:
     config = load_configuration(None, training, data=data)
     with tempfile.TemporaryDirectory() as scratch:
         arguments = transformed(config, Path(scratch) / "root")
-        given = {OPTIONS: training_options(config, encoder_fingerprint="")}
+        given = {OPTIONS: training_options(config).model_dump(mode="json")}
         run_fn(
             FnArgs(
                 transform_graph_path=arguments.transform_graph_path,

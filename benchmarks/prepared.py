@@ -43,7 +43,7 @@ def prepare(
         settings: of the configuration.
     """
     config = load_configuration(None, settings, data=data)
-    options = TrainerOptions.model_validate(training_options(config, encoder_fingerprint=""))
+    options = training_options(config)
     with tempfile.TemporaryDirectory() as scratch:
         shop = ShopData.read(transformed(config, keep or Path(scratch)), options.history_length)
     folds, validation = simulated_launches(shop, options, made=SELECTION_FOLDS)

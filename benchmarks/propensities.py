@@ -140,7 +140,7 @@ def propensities(seed: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         truth = write_exposed_shop(Path(scratch) / "shop", seed)
         config = load_configuration(None, data=f"{scratch}/shop")
-        options = TrainerOptions.model_validate(training_options(config, encoder_fingerprint=""))
+        options = training_options(config)
         arguments = transformed(config, Path(scratch) / "root")
         data = ShopData.read(arguments, options.history_length)
     prepared = Prepared.from_encoded(

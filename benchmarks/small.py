@@ -95,12 +95,7 @@ def small(
         with tempfile.TemporaryDirectory() as scratch:
             shared = load_configuration(None, settings, data=data)
             arguments = transformed(shared, Path(root or scratch))
-            options = {
-                name: TrainerOptions.model_validate(
-                    training_options(config, encoder_fingerprint="")
-                )
-                for name, config in configs.items()
-            }
+            options = {name: training_options(config) for name, config in configs.items()}
             measured = measure_small(arguments, options, Path(scratch), console)
     except DebutError as error:
         raise click.ClickException(str(error)) from error

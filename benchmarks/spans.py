@@ -112,7 +112,7 @@ def train(
         settings: of the configuration.
         questions: by span.
     """
-    options = training_options(load_configuration(None, settings), encoder_fingerprint="")
+    options = training_options(load_configuration(None, settings)).model_dump(mode="json")
     given: dict[str, Any] = arguments.custom_config | {OPTIONS: options}
     model = _served(out)
     start, processor = time.perf_counter(), time.process_time()

@@ -20,6 +20,7 @@ from components.push_terms import PushTerms
 from components.trainer import TwoTowerTrainer
 from components.tuner import TwoTowerTuner
 from models import features
+from models.options import TrainerOptions
 from models.rules import Rules
 from pipeline.config import Configuration
 from pipeline.evaluation import evaluation_config
@@ -100,7 +101,7 @@ def create_pipeline(
     options = training_options(config, encoder_fingerprint=fingerprints.encoder, rules=rules)
     goes_on = by_span and config.continual.start == "warm"
     training = _training(
-        _prepared(ingestion, *transforms), options, config,
+        _prepared(ingestion, *transforms), options.model_dump(mode="json"), config,
         base=lookups.served_model_of_older_span(interactions) if goes_on else None,
     )  # fmt: skip
     model = training[-1].outputs["model"]
@@ -243,18 +244,20 @@ def _judges(
 
 
 def training_options(
-    config: Configuration, *, encoder_fingerprint: str, rules: Rules | None = None
-) -> dict[str, Any]:
-    """What `models.options.TrainerOptions` reads, as JSON values."""
-    return {
-        section: getattr(config, section).model_dump(mode="json")
-        for section in (
-            "encoder", "features", "model", "rating", "pretraining", "finetuning", "compression",
-            "training", "continual", "exposure", "index", "tracking",
-        )
-    } | {
-        "encoder_fingerprint": encoder_fingerprint,
-        "history_length": config.data.history_length,
-        "splits": config.data.options().splits(),
-        "rules": rules and rules.model_dump(mode="json"),
-    }  # fmt: skip
+    config: Configuration, *, encoder_fingerprint: str = "", rules: Rules | None = None
+) -> TrainerOptions:
+    """What training depends on.
+
+    Args:
+        config: whose sections of the same names these options have.
+        encoder_fingerprint: of the encoder's files; only a cache needs it.
+        rules: that were read from the file which the configuration names.
+    """
+    shared = (Configuration.model_fields.keys() & TrainerOptions.model_fields.keys()) - {"rules"}
+    return TrainerOptions(
+        **{section: getattr(config, section) for section in shared},
+        encoder_fingerprint=encoder_fingerprint,
+        history_length=config.data.history_length,
+        splits=config.data.options().splits(),
+        rules=rules,
+    )

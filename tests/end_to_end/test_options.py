@@ -13,7 +13,6 @@ from rich.console import Console
 from benchmarks.ablation import held_out, measure, transformed
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.selection import START
-from models.options import TrainerOptions
 from models.preparation import Prepared
 from models.shop_data import ShopData
 from pipeline.config import load_configuration
@@ -109,9 +108,7 @@ def test_the_ablation_measures_each_row_on_the_held_out_items(run, place):
     )
     assert 0 < default.squared_error < 0.2 and default.seconds > 0
 
-    options = TrainerOptions.model_validate(
-        training_options(configs["default"], encoder_fingerprint="")
-    )
+    options = training_options(configs["default"])
     data = ShopData.read(arguments, options.history_length)
     prepared = Prepared.of(data, options, lambda settings, recall: None)
     launch = held_out(data, options)

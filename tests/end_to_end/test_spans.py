@@ -15,7 +15,6 @@ from benchmarks.ablation import trainer_arguments
 from benchmarks.span_split import BOTH, FIRST, cut
 from components.drift_validator import FEWEST
 from models import features
-from models.options import TrainerOptions
 from models.preparation import Prepared
 from models.shop_data import ShopData
 from models.training_state import TrainingState
@@ -129,9 +128,7 @@ def test_older_interactions_are_replayed_up_to_the_bound(second, data):
 def test_training_starts_with_the_weights_and_the_texts_of_the_base(
     place, first, second, arguments, data
 ):
-    options = TrainerOptions.model_validate(
-        training_options(place.config(BOTH), encoder_fingerprint="")
-    )
+    options = training_options(place.config(BOTH))
     base, latest = TrainingState.read(first.served), TrainingState.read(second.served)
     assert base is not None and latest is not None
     prepared = Prepared.of(data, options, lambda settings, recall: None, base)

@@ -11,7 +11,7 @@ from models.encoded import Encoders, tunable
 from models.few_shot.evidence import FEATURES
 from models.few_shot.weights import EvidenceWeights
 from models.inheritance.kernel import KernelSettings
-from models.options import EncoderOptions, TrainerOptions
+from models.options import EncoderOptions
 from models.trainer import find_base
 from models.training_state import Facts, TrainingState, assign
 from pipeline.config import load_configuration
@@ -104,8 +104,8 @@ def test_training_starts_fresh_where_the_base_does_not_fit(tmp_path, facts, said
 def test_whatever_decides_the_architecture_is_named_where_it_keeps_a_training_from_going_on(
     tmp_path,
 ):
-    given = training_options(load_configuration(), encoder_fingerprint="one")
-    deciding = json.loads(TrainerOptions.model_validate(given).architecture)
+    options = training_options(load_configuration(), encoder_fingerprint="one")
+    deciding = json.loads(options.architecture)
     assert deciding.pop("encoder_fingerprint") == "one"
     state().write(tmp_path / "served")
     _, start = find_base(
@@ -117,9 +117,7 @@ def test_whatever_decides_the_architecture_is_named_where_it_keeps_a_training_fr
 
 def test_what_is_held_out_is_a_fact_of_the_configuration():
     def splits(*settings):
-        config = load_configuration(settings=settings)
-        given = training_options(config, encoder_fingerprint="")
-        return TrainerOptions.model_validate(given).splits
+        return training_options(load_configuration(settings=settings)).splits
 
     assert splits() == splits("data.max_text_length=500")
     for setting in (

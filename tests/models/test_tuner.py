@@ -2,7 +2,6 @@ import math
 
 import pytest
 
-from models.options import TrainerOptions
 from models.tuner import ShopTuner
 from pipeline.config import load_configuration
 from pipeline.pipeline import training_options
@@ -17,8 +16,7 @@ CONFIGURED = {
 
 @pytest.fixture(scope="module")
 def options():
-    given = training_options(load_configuration(), encoder_fingerprint="e")
-    return TrainerOptions.model_validate(given)
+    return training_options(load_configuration(), encoder_fingerprint="e")
 
 
 class Study:
