@@ -23,7 +23,7 @@ from pipeline.commands.configuring import PATH
 from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.demo import Sample, read_sample
-from pipeline.layout import SAMPLE, serving_folder
+from pipeline.layout import serving_folder
 from pipeline.newest import newest_version
 
 _CHOSEN: Final = 20
@@ -58,7 +58,7 @@ def audience(root: Path) -> None:
     """Count the buyers in audiences of the sample's new products, by its answer key."""
     console = open_console()
     model = tf.saved_model.load(str(newest_version(serving_folder(root))))
-    sample = read_sample(SAMPLE)
+    sample = read_sample()
     buyers = _buyers_of_new(model, sample)
     habits = _habits(model)
     found: dict[str, list[float]] = {}

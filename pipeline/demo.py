@@ -67,7 +67,7 @@ Example:
 def demo(root: Path) -> None:
     """Recommend the sample's new products to three of its customers, and measure recall."""
     console = open_console()
-    sample = read_sample(SAMPLE)
+    sample = read_sample()
     with serving(root) as client:
         [probe] = client.recommend([_shown(sample)[0]], k=_RECALL_AT, new_only=True)
         if not sample.titles.keys() >= set(probe.item_ids):
@@ -86,16 +86,16 @@ def demo(root: Path) -> None:
     console.print(f"Serve the model: {command} serve --root {at}", soft_wrap=True)
 
 
-def read_sample(folder: Path) -> Sample:
+def read_sample() -> Sample:
     """Reads the catalogue, the purchases, and the hidden ones."""
     bought: dict[str, list[tuple[int, str]]] = {}
     hidden: dict[str, set[str]] = {}
-    for row in _rows(folder / "interactions.csv.gz"):
+    for row in _rows("interactions.csv.gz"):
         bought.setdefault(row["user_id"], []).append((int(row["timestamp"]), row["item_id"]))
-    for row in _rows(folder / "answer_key.csv.gz"):
+    for row in _rows("answer_key.csv.gz"):
         hidden.setdefault(row["user_id"], set()).add(row["item_id"])
     return Sample(
-        titles={row["item_id"]: row["title"] for row in _rows(folder / "items.csv.gz")},
+        titles={row["item_id"]: row["title"] for row in _rows("items.csv.gz")},
         bought={user: [item for _, item in sorted(rows)] for user, rows in bought.items()},
         hidden={user: frozenset(items) for user, items in hidden.items()},
     )
@@ -172,8 +172,8 @@ def _show(console: Console, client: Client, sample: Sample, user: str) -> None:
     print_table(console, f"Customer {user}, who lately bought {titles}", table)
 
 
-def _rows(file: Path) -> Iterator[dict[str, str]]:
-    with gzip.open(file, "rt", encoding="utf-8", newline="") as stream:
+def _rows(file: str) -> Iterator[dict[str, str]]:
+    with gzip.open(SAMPLE / file, "rt", encoding="utf-8", newline="") as stream:
         yield from csv.DictReader(stream)
 
 

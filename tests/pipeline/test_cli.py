@@ -896,7 +896,7 @@ def test_recall_is_hits_over_what_could_be_hit_in_batches():
 
 
 def test_the_sample_is_read_whole_and_in_the_order_of_purchases():
-    sample = demo.read_sample(SAMPLE)
+    sample = demo.read_sample()
     with gzip.open(SAMPLE / "answer_key.csv.gz", "rt", encoding="utf-8") as file:
         assert isinstance(file, io.TextIOWrapper)
         rows = list(csv.DictReader(file))
