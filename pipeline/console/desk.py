@@ -40,7 +40,7 @@ class Desk:
     def status(self) -> Json:
         """Whether the server answers, and from which versions."""
         try:
-            loaded = self._available(self._client.within(_STATUS_SECONDS))
+            loaded = _available(self._client.within(_STATUS_SECONDS))
         except Unreachable as error:
             return {"reachable": False, "error": str(error), "versions": []}
         labels = read_labels(self._serving)
@@ -67,7 +67,7 @@ class Desk:
         """Items that a text names: the best, and how many there are."""
         shelf, version = self._shelf(version)
         found, count = shelf.search_items(text, FOUND)
-        return {"version": version, "found": [_item(item) for item in found], "count": count}
+        return {"version": version, "found": [item._asdict() for item in found], "count": count}
 
     def users(self, text: str, version: int | None) -> Json:
         """Customers whose ids hold a text: the best, and how many there are."""
@@ -91,8 +91,10 @@ class Desk:
         neighbours = zip(similar.item_ids, similar.scores, strict=True)
         return {
             "version": version,
-            "item": _item(item),
-            "neighbours": [_item(_named(shelf, i)) | {"score": score} for i, score in neighbours],
+            "item": item._asdict(),
+            "neighbours": [
+                _named(shelf, i)._asdict() | {"score": score} for i, score in neighbours
+            ],
             "audience": _audience(shelf, audience.user_ids, audience.scores),
         }
 
@@ -118,7 +120,7 @@ class Desk:
         return {
             "version": version,
             "item": None,
-            "neighbours": [_item(i) | {"score": score} for i, score in shelf.nearest(vector, k)],
+            "neighbours": [i._asdict() | {"score": score} for i, score in shelf.nearest(vector, k)],
             "audience": _audience(shelf, audience.user_ids, audience.scores),
         }
 
@@ -141,25 +143,26 @@ class Desk:
             "version": version,
             "user_id": user,
             "is_known": shelf.knows(user),
-            "history": [_item(item) for item in history[:_HISTORY]],
+            "history": [item._asdict() for item in history[:_HISTORY]],
             "bought": len(history),
             "list": [
-                _item(_named(shelf, item)) | {"score": score, **_reasons(shelf, reason)}
+                _named(shelf, item)._asdict() | {"score": score, **_reasons(shelf, reason)}
                 for item, score, reason in listed
             ],
         }
 
-    def _available(self, client: Client) -> list[int]:
-        return [entry.version for entry in client.status() if entry.is_available]
-
     def _shelf(self, version: int | None) -> tuple[ShelfReading, int]:
         """The shelf of a version, or of the newest that answers."""
         if version is None:
-            loaded = self._available(self._client)
+            loaded = _available(self._client)
             if not loaded:
                 raise DebutError("The model server has no version that answers yet.")
             version = loaded[0]
         return self._shelves.of(version), version
+
+
+def _available(client: Client) -> list[int]:
+    return [entry.version for entry in client.status() if entry.is_available]
 
 
 def _length(k: int) -> int:
@@ -170,13 +173,6 @@ def _length(k: int) -> int:
 
 def _named(shelf: ShelfReading, item_id: str) -> Item:
     return shelf.item(item_id) or Item(item_id, item_id, is_new=False, available=True, buyers=0)
-
-
-def _item(item: Item) -> Json:
-    return {
-        "item_id": item.item_id, "name": item.name, "is_new": item.is_new,
-        "available": item.available, "buyers": item.buyers,
-    }  # fmt: skip
 
 
 def _audience(shelf: ShelfReading, users: Sequence[str], scores: Sequence[float]) -> list[Json]:

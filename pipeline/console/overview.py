@@ -25,22 +25,8 @@ def overview(versions: Sequence[Version], run: NewestRun) -> Json:
 
 
 def _version(version: Version) -> Json:
-    return {
-        "version": version.version,
-        "pushed": version.pushed,
-        "by": version.by,
-        "base": version.base,
-        "data": version.data,
-        "gates": version.gates,
-        "reason": version.reason,
-        "labels": version.labels,
-        "is_newest": version.is_newest,
-        "withdrawn": version.withdrawn,
-        "megabytes": version.megabytes,
-        "metrics": [
-            {"name": name, "value": _measured(value)} for name, value in version.metrics.items()
-        ],
-    }
+    metrics = [{"name": name, "value": _measured(value)} for name, value in version.metrics.items()]
+    return vars(version) | {"metrics": metrics}
 
 
 def _run(run: Judged | Lost) -> Json:
@@ -65,13 +51,7 @@ def _judged(judged: Judged) -> Json:
 
 
 def _gate(decision: GateDecision) -> Json:
-    gate = decision.gate
-    return {
-        "metric": gate.metric,
-        "slice": gate.slice,
-        "direction": gate.direction,
-        "bound": gate.bound,
-        "tolerance": gate.tolerance,
+    return decision.gate.model_dump() | {
         "candidate": _measured(decision.candidate),
         "baseline": _measured(decision.baseline),
         "passed": decision.passed,
