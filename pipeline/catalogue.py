@@ -1,7 +1,7 @@
 """The pipelines that change what is served without training: `debut items` and `debut explore`.
 
 As TFX nodes, for a scheduler, and where ML Metadata has to tell which version was made of which.
-They run the functions that `pipeline.adding` and `pipeline.exploring` run for the command line.
+They run the functions that `pipeline.changes` runs for the command line.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from models.options import ExploreOptions
 from pipeline.abandoned import clear_abandoned
 from pipeline.after_push import told_where_it_fails
 from pipeline.beam_profiles import PROFILES
-from pipeline.derived import terms_of
+from pipeline.changes.derived import terms_of
 from pipeline.into_service import create_infra_validator, create_pusher
 from pipeline.layout import metadata_file
 from pipeline.lock import alone, one_at_a_time

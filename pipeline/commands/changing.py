@@ -12,7 +12,7 @@ import click
 from pipeline.commands.failures import debugging
 
 if TYPE_CHECKING:
-    from pipeline.candidate import Candidate
+    from pipeline.changes.candidate import Candidate
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def changing(root: Path) -> Iterator[Candidate]:
     Raises:
         BadInput: nothing was pushed under `root`.
     """
-    from pipeline.candidate import new_candidate
+    from pipeline.changes.candidate import new_candidate
     from pipeline.commands.quiet import quiet
 
     with quiet(None, debug=debugging()), new_candidate(root, waiting=_say_waiting) as candidate:

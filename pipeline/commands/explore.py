@@ -63,7 +63,7 @@ def explore(
     options = load_configuration(config, settings, read=("explore",)).explore
     with changing(root) as candidate:
         with open_console().status("Loading TensorFlow"):
-            from pipeline.exploring import explore_items
+            from pipeline.changes.exploring import explore_items
         with open_console().status("Learning, validating and pushing"):
             made, done = explore_items(candidate, log, options, key=secret, override=override)
     for line in _told(done, policy=options.policy, key=key):

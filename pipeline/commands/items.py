@@ -15,7 +15,7 @@ from pipeline.commands.failures import debug_option
 from pipeline.counted import counted, most_counted
 
 if TYPE_CHECKING:
-    from pipeline.adding import Pushed
+    from pipeline.changes.adding import Pushed
 
 
 @click.group(
@@ -127,7 +127,7 @@ def _change(root: Path, beam_args: Sequence[str] = (), **change: Any) -> None:
     with changing(root) as candidate:
         with open_console().status("Loading TensorFlow"):
             from components.catalogue.update import Change
-            from pipeline.adding import change_items
+            from pipeline.changes.adding import change_items
         with open_console().status("Changing, validating and pushing"):
             pushed = change_items(candidate, Change(**change), beam_args=beam_args)
     for line in _told(pushed):

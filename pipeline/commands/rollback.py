@@ -31,7 +31,7 @@ def rollback(version: str, root: Path, reason: str) -> None:
     from pipeline.commands.quiet import quiet
 
     with quiet(None, debug=debugging()):
-        from pipeline.going_back import roll_back
+        from pipeline.changes.going_back import roll_back
 
         done = roll_back(root, version, reason=reason)
     left = " and ".join(map(str, done.instead_of))
@@ -60,7 +60,7 @@ def promote(root: Path, reason: str) -> None:
     from pipeline.commands.quiet import quiet
 
     with quiet(None, debug=debugging()):
-        from pipeline.going_back import promote_canary
+        from pipeline.changes.going_back import promote_canary
 
         version = promote_canary(root, reason=reason)
     click.echo(f"Version {version} is stable now.")

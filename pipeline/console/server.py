@@ -40,14 +40,14 @@ class RootActions:
         self._root = root
 
     def promote(self, canary: int, reason: str) -> int:
-        """See `pipeline.going_back.promote_canary`."""
-        from pipeline.going_back import promote_canary
+        """See `pipeline.changes.going_back.promote_canary`."""
+        from pipeline.changes.going_back import promote_canary
 
         return promote_canary(self._root, reason=reason, meant=canary)
 
     def roll_back(self, version: str, newest: int, reason: str) -> int:
-        """See `pipeline.going_back.roll_back`."""
-        from pipeline.going_back import roll_back
+        """See `pipeline.changes.going_back.roll_back`."""
+        from pipeline.changes.going_back import roll_back
 
         done = roll_back(self._root, version, reason=reason, newest=newest)
         return int(done.version.name)

@@ -2,8 +2,8 @@ from pathlib import Path
 
 from benchmarks.items import _SECONDS
 from components.catalogue.update import Updated
-from pipeline.adding import Pushed
-from pipeline.changing import Made
+from pipeline.changes.adding import Pushed
+from pipeline.changes.changing import Made
 from pipeline.commands.items import _told
 
 

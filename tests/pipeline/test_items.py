@@ -4,8 +4,8 @@ from pathlib import Path
 
 from components.catalogue.update import Updated
 from components.ingestion.set_aside import SetAside
-from pipeline.adding import Pushed
-from pipeline.changing import Made
+from pipeline.changes.adding import Pushed
+from pipeline.changes.changing import Made
 from pipeline.commands.items import _told
 
 # How many rows were set aside, by column and reason.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.candidate import scratch_folder
+from pipeline.changes.candidate import scratch_folder
 
 
 def test_the_scratch_folder_is_empty_and_goes_with_the_change(tmp_path):

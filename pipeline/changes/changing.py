@@ -14,8 +14,8 @@ from components.catalogue.gate import Served
 from components.embedded_server import Started
 from components.shelf_change import Check
 from models.errors import DebutError, Refused
-from pipeline.candidate import NUMBER, Candidate
-from pipeline.derived import push_made_of
+from pipeline.changes.candidate import NUMBER, Candidate
+from pipeline.changes.derived import push_made_of
 from serving.client import Client
 
 Done = TypeVar("Done")

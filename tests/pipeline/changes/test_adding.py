@@ -9,11 +9,11 @@ from components.catalogue.update import Change, Updated
 from components.ingestion.set_aside import SetAside
 from components.lineage import ITEMS_ADD, ITEMS_REFRESH, ITEMS_REMOVE, read_pushes
 from components.metadata_store import read_store
-from pipeline import adding
-from pipeline.changing import Made
+from pipeline.changes import adding
+from pipeline.changes.changing import Made
+from pipeline.changes.derived import push_made_of
 from pipeline.commands.items import _told
 from pipeline.counted import counted
-from pipeline.derived import push_made_of
 from pipeline.layout import metadata_file, serving_folder, set_aside_folder
 from pipeline.versions import read_versions
 from serving.version_labels import versions_on_disk

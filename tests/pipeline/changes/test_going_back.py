@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from components import version_folder
 from components.lineage import push_of, read_pushes, withdrawn_models
 from components.metadata_store import read_store
-from pipeline import derived, going_back
+from pipeline.changes import derived, going_back
 from pipeline.cli import main
 from pipeline.layout import metadata_file, serving_folder
 from pipeline.model_card import card_file

@@ -20,7 +20,7 @@ from components.recording import record_promotion
 from components.version_folder import promote
 from models.errors import BadInput
 from models.rules import Rules
-from pipeline.derived import push_made_of
+from pipeline.changes.derived import push_made_of
 from pipeline.layout import metadata_file, serving_folder
 from pipeline.newest import newest_version
 from serving.version_labels import STABLE, read_labels, versions_on_disk

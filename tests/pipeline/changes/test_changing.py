@@ -8,9 +8,9 @@ from click.testing import CliRunner
 
 from components.lineage import ITEMS_ADD
 from models.errors import Refused
-from pipeline import exploring
-from pipeline.candidate import new_candidate
-from pipeline.changing import push_changed
+from pipeline.changes import exploring
+from pipeline.changes.candidate import new_candidate
+from pipeline.changes.changing import push_changed
 from pipeline.cli import main
 from pipeline.layout import serving_folder
 from serving.version_labels import STABLE, read_labels, versions_on_disk

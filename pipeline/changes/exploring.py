@@ -8,8 +8,8 @@ from components.exploration.update import Explored, update
 from components.lineage import EXPLORE, OVERRIDE
 from components.shelf_change import Check
 from models.options import ExploreOptions
-from pipeline.candidate import Candidate
-from pipeline.changing import Made, push_changed
+from pipeline.changes.candidate import Candidate
+from pipeline.changes.changing import Made, push_changed
 
 
 def explore_items(

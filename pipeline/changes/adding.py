@@ -10,8 +10,8 @@ from components.catalogue.update import Change, Updated, update
 from components.ingestion.set_aside import SetAside
 from components.lineage import ITEMS_ADD, ITEMS_REFRESH, ITEMS_REMOVE
 from components.shelf_change import Check
-from pipeline.candidate import Candidate
-from pipeline.changing import Made, push_changed
+from pipeline.changes.candidate import Candidate
+from pipeline.changes.changing import Made, push_changed
 from pipeline.layout import set_aside_folder
 from pipeline.pushed import read_terms
 from serving.on_disk import write_at_once

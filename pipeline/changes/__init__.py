@@ -1,0 +1,1 @@
+"""Versions that are made of a pushed one without training: items, exploration, going back."""
