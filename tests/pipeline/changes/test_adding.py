@@ -5,15 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from components.catalogue.update import Change, Updated
+from components.catalogue.update import Change
 from components.ingestion.set_aside import SetAside
 from components.lineage import ITEMS_ADD, ITEMS_REFRESH, ITEMS_REMOVE, read_pushes
 from components.metadata_store import read_store
 from pipeline.changes import adding
-from pipeline.changes.changing import Made
 from pipeline.changes.derived import push_made_of
-from pipeline.commands.items import _told
-from pipeline.counted import counted
 from pipeline.layout import metadata_file, serving_folder, set_aside_folder
 from pipeline.versions import read_versions
 from serving.version_labels import versions_on_disk
@@ -75,27 +72,3 @@ def test_a_version_says_by_which_command_it_was_made(tmp_path, change, kind, by)
     push_made_of(base, base, root=tmp_path, kind=kind, details={})
     made, _ = read_versions(tmp_path)
     assert made.by.startswith(by)
-
-
-def test_interactions_of_items_that_training_knew_belong_into_the_data_folder():
-    done = Updated(
-        added=0, realigned=0, embedded=0, interactions=3, repeated=0, adapted=1, of_training=2,
-        purchases=3, withdrawn=0, set_aside=[], embedding_seconds=0, shelf_seconds=0,
-    )  # fmt: skip
-    _, left, _ = _told(adding.Pushed(Made(Path("2"), Path("1")), done, None))
-    assert left.startswith("2 items were left as they are") and "into the data folder" in left
-
-
-def test_what_there_is_one_of_is_told_as_one():
-    done = Updated(
-        added=1, realigned=0, embedded=0, interactions=1, repeated=1, adapted=0, of_training=1,
-        purchases=1, withdrawn=1, set_aside=[], embedding_seconds=0, shelf_seconds=0,
-    )  # fmt: skip
-    told = " ".join(_told(adding.Pushed(Made(Path("2"), Path("1")), done, None)))
-    for one in ("1 product added", "1 interaction taken in", "1 purchase of", "1 item was left",
-                "1 interaction passed over: taken in before",
-                "1 product withdrawn"):  # fmt: skip
-        assert one in told
-    assert [counted(number, "item", "items") for number in (0, 1, 2000)] == [
-        "0 items", "1 item", "2,000 items",
-    ]  # fmt: skip
