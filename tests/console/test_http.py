@@ -338,8 +338,16 @@ def test_gates_and_drift_are_told_with_their_bounds():
     assert told["drift"]["features"] == [
         {"feature": "price", "split": "all", "divergence": 0.3, "threshold": 0.2}
     ]
-    assert told["drift"]["verdict"] == "alert"
+    assert (told["drift"]["verdict"], told["drift"]["uncompared"]) == ("alert", "")
     json.dumps(told, allow_nan=False)
+
+
+def test_ratings_that_were_not_compared_are_told_as_in_the_report():
+    ending = Ending(decisions=(), blessed=True, infra_blessed=True, version=None, is_repeat=False)
+    drift = Drift((), None, "the run before")
+    told = overview([], Judged("a run", ending, drift, "a run.html"))["run"]["drift"]
+    assert (told["ratings"], told["uncompared"]) == (None, drift.explain_uncompared())
+    assert told["uncompared"].startswith("Predicted ratings are not compared: of so few")
 
 
 def test_the_command_says_where_it_listens_and_ends_with_0(place):
