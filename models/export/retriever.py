@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import tensorflow as tf
@@ -52,16 +53,9 @@ class Retriever(tf.Module):
             lambda: index.scan(allowed, k),
             lambda: tf.constant(0),
         )
-
-        def among_all(users: Query) -> BestItems:
-            return self._among_all(users, wanted)
-
-        def among_shortlist(users: Query) -> BestItems:
-            return self._among_shortlist(users, wanted)
-
-        def among_candidates(user: Query) -> BestItems:
-            return self._among_candidates(user, wanted, scanned)
-
+        among_all = partial(self._among_all, wanted=wanted)
+        among_shortlist = partial(self._among_shortlist, wanted=wanted)
+        among_candidates = partial(self._among_candidates, wanted=wanted, scanned=scanned)
         items = tf.size(allowed)
         best, rows = tf.cond(
             scanned > 0,
