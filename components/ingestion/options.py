@@ -37,10 +37,10 @@ class DataOptions(Section):
         ge=0, lt=1, description="Share of the items with interactions that is held out as if new."
     )
     eval_user_share: float = Field(
-        ge=0, le=1, description="Share of the users whose latest interactions are held out."
+        ge=0, le=1, description="Share of the users whose latest items are held out."
     )
     eval_tail_share: float = Field(
-        gt=0, lt=1, description="Share of such a user's interactions, at least one of them."
+        gt=0, lt=1, description="Share of such a user's items, at least one of them."
     )
     split_salt: str = Field(description="Changes every hash split.")
 

@@ -40,15 +40,18 @@ def is_held_out(options: DataOptions, item: str, group: str | None) -> bool:
 def split_events(options: DataOptions, user: str, events: Sequence[Event]) -> list[str]:
     """Returns the split of each of a user's events, given in order.
 
-    Items held out go to NEW_ITEMS. Of a drawn user with at least 3 other events, the latest go to
-    EVAL, the share rounded down but at least one. An item may have all of its remaining events in
-    EVAL; to know, one more join would be needed, and there is none.
+    Items held out go to NEW_ITEMS. Of a drawn user with at least 3 other items, the latest by their
+    first events go to EVAL with all events of this user, the share rounded down but at least one:
+    what a user has in TRAIN is in no list, and a model that learned of it would know the answer. An
+    item may have all of its remaining events in EVAL; to know, one more join would be needed, and
+    there is none.
     """
-    others = [i for i, event in enumerate(events) if not event.is_held_out]
+    others = list(dict.fromkeys(event.item for event in events if not event.is_held_out))
     tail = 0
     if len(others) >= 3 and draw(options.split_salt, "user", user) < options.eval_user_share:
         tail = max(1, math.floor(options.eval_tail_share * len(others)))
-    splits = [NEW_ITEMS if event.is_held_out else TRAIN for event in events]
-    for i in others[len(others) - tail :]:
-        splits[i] = EVAL
-    return splits
+    latest = set(others[len(others) - tail :])
+    return [
+        NEW_ITEMS if event.is_held_out else EVAL if event.item in latest else TRAIN
+        for event in events
+    ]

@@ -24,9 +24,11 @@ def expected_interactions(
     ]
     frame["split"] = ["new_items" if new else "train" for new in frame.new]
     for user, rows in frame[~frame.new].groupby("user_id"):
-        if len(rows) >= 3 and draw(f"{salt}:user:{user}") < options.eval_user_share:
-            tail = max(1, int(options.eval_tail_share * len(rows)))
-            frame.loc[rows.index[-tail:], "split"] = "eval"
+        first = rows.drop_duplicates("item_id")
+        if len(first) >= 3 and draw(f"{salt}:user:{user}") < options.eval_user_share:
+            tail = max(1, int(options.eval_tail_share * len(first)))
+            latest = rows.item_id.isin(first.item_id[-tail:])
+            frame.loc[rows.index[latest], "split"] = "eval"
     result = []
     for row in frame.itertuples():
         past = frame[(frame.user_id == row.user_id) & (frame.timestamp < row.timestamp)]

@@ -31,6 +31,19 @@ def test_held_out_items_do_not_count_towards_the_tail():
     assert split(5, held_out=(0, 4)) == "ntten"
 
 
+def test_what_a_user_takes_again_is_on_one_side():
+    """No list holds what the user has, and a model that learned of it would know the answer."""
+    options = data_options(eval_user_share=1.0, eval_tail_share=0.4)
+
+    def splits(items):
+        taken = [Event(10 * i, item, 1.0, False, 0) for i, item in enumerate(items)]
+        return "".join(split[0] for split in split_events(options, "u", taken))
+
+    assert splits("abcdea") == "ttteet"
+    assert splits("abcdedde") == "ttteeeee"
+    assert splits("aaab") == "tttt"  # two items
+
+
 def test_user_that_is_not_drawn_has_no_tail():
     assert split(10, eval_user_share=0.0) == "t" * 10
 
