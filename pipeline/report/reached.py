@@ -31,7 +31,7 @@ _REST: Final = "(what no word adds)"
 
 
 class Reason(NamedTuple):
-    """An item of the history by its title, or a word of the product, and its share of the score.
+    """An item of the history as `NewProduct` names one, or a word, and its share of the score.
 
     Of what the history adds to it.
     """
@@ -55,7 +55,7 @@ class ReachedCustomer(NamedTuple):
 class NewProduct:
     """A product without any interaction, and whom it reached, the best rank first.
 
-    `sampled` customers were asked for.
+    Where it has no title, its id stands for one. `sampled` customers were asked for.
     """
 
     item_id: str
@@ -100,7 +100,8 @@ def new_products_reached(
     histories = _histories(data, options, users, catalogue=described)
 
     def title(item: str) -> str:
-        return described[item][0] if item in described else item
+        text, _ = described.get(item, ("", None))
+        return text if text.strip() else item
 
     def reached(item: str) -> tuple[ReachedCustomer, ...]:
         best_first = sorted(lists[item], key=lambda entry: (entry.rank, -entry.score))

@@ -115,7 +115,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "count": _count, "seconds": _seconds}
+    environment.filters |= {
+        "number": _number, "count": _count, "price": _price, "share": _share,
+        "seconds": _seconds,
+    }  # fmt: skip
     return environment
 
 
@@ -124,6 +127,16 @@ def _number(value: float | None, style: str = ".4f") -> str:
     if value is None or math.isnan(value):
         return "–"
     return format(value, style)
+
+
+def _price(value: float) -> str:
+    """Two digits, of a fraction of a cent its first two: a screw is not free."""
+    return f"{value:.2g}" if 0 < value < 0.01 else f"{value:,.2f}"
+
+
+def _share(value: float) -> str:
+    """In whole per cent; what rounds to 0 has no minus."""
+    return f"{round(100 * value)}%"
 
 
 def _count(value: int) -> str:

@@ -908,6 +908,41 @@ def test_reached_products_come_with_titles_prices_and_latest_histories(shop):
     )
 
 
+def test_an_item_without_a_title_is_named_by_its_id(shop):
+    data, save = shop
+    new = Path(data.path) / "span-3"
+    new.mkdir()
+    (new / "items.csv").write_text("item_id,title\nn1,\nc,  \n")
+    (new / "interactions.csv").write_text("user_id,item_id,timestamp\nu2,c,500\n")
+    model, data = save({"u1": ["n1"]}), open_folder(data.path)
+    (product,) = new_products_reached(model, data, CONFIG.data.options())
+    assert product.title == "n1"
+    (customer,) = product.customers
+    assert customer.history == ("Bowl, blue", "c")
+    assert customer.items == (Reason("Bowl, blue", 0.75), Reason("c", 0.25))
+
+
+@pytest.mark.parametrize(
+    ("price", "said"),
+    [(0.0, "0.00"), (0.0042, "0.0042"), (0.01, "0.01"), (24.9, "24.90"), (8298.3, "8,298.30")],
+)
+def test_a_price_below_a_cent_is_not_nothing(tmp_path, price, said):
+    (product,) = write(tmp_path, reached=(NewProduct("7", "P", price, (), sampled=9),)).find_class(
+        "product"
+    )
+    assert product.findtext("p") == f"Item 7 · price {said}"
+
+
+def test_a_share_that_rounds_to_nothing_has_no_minus(tmp_path):
+    words = (Reason("garden", 1.001), Reason("(what no word adds)", -0.001))
+    customer = ReachedCustomer("17", 1, 0.0, ("CUP",), (Reason("CUP", 1.0),), words)
+    page = write(tmp_path, reached=(NewProduct("7", "POT", None, (customer,), sampled=9),))
+    (product,) = page.find_class("product")
+    assert table(product, "In the lists of 1 of 9 sampled customers")[1:] == [
+        ["1", "17", "0.00", "CUP", "100% CUP", "100% garden0% (what no word adds)"]
+    ]
+
+
 def test_reached_products_are_spread_over_customers(shop):
     data, save = shop
     model = save({"u1": ["n1", "n2"], "u2": ["n1", "n2"], "u3": ["n1", "n2"], "u4": ["x"]})
