@@ -291,8 +291,8 @@ def _price(text: str) -> float | None:
         price = float(text)
     except ValueError:
         raise BadRequest(f"The price is {text!r}, which is no number.") from None
-    if not math.isfinite(price):
-        raise BadRequest(f"The price is {text!r}, which is no price.")
+    if not math.isfinite(price) or price < 0:
+        raise BadRequest(f"The price is {text!r}, which is no price: it is 0 or more.")
     return price
 
 
