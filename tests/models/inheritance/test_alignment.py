@@ -25,16 +25,33 @@ def shop():
     return view, sp.csr_matrix(bought.astype(np.float32))
 
 
+@pytest.mark.parametrize("count", [2, ANCHORS])
 @pytest.mark.parametrize("ridge", [0.1, 2.0])
-def test_weights_are_those_of_the_regression_with_factors_predicted_without_the_item(shop, ridge):
+def test_weights_are_those_of_the_regression_with_factors_predicted_without_the_item(
+    shop, ridge, count
+):
     view, history = shop
     settings = KernelSettings(ridge=ridge, order=1.0, side=0.05)
-    anchors, rows = np.arange(ANCHORS), np.arange(ANCHORS, ITEMS)
+    anchors, rows, history = np.arange(count), np.arange(ANCHORS, ITEMS), history[:, :count]
     kernel, known = ItemKernel(view, settings), view.rows(anchors)
     alignment = Alignment(kernel(known, known), history, ridge=ridge, refine=True)
     found = alignment(kernel(known, view.rows(rows)))
     expected = aligned(kernel_matrix(view, settings), anchors, history.toarray(), ridge)
-    np.testing.assert_allclose(found, expected[:, rows], rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(found, expected[:, rows], rtol=1e-4, atol=1e-6)
+
+
+def test_an_anchor_that_nobody_bought_counts_as_one_that_somebody_did(shop):
+    view, history = shop
+    bought = history.toarray()
+    bought[:, 0] = 0.0
+    anchors, settings = np.arange(ANCHORS), KernelSettings(ridge=1.0, order=1.0, side=0.05)
+    known = view.rows(anchors)
+    among = ItemKernel(view, settings)(known, known)
+    found = Alignment(among, sp.csr_matrix(bought), ridge=1.0, refine=False)(among)
+    popularity = np.maximum(bought.sum(axis=0), 1)
+    noise = np.diag((popularity / popularity.mean()) ** 0.25)
+    expected = np.linalg.solve(among.astype(float) + 0.05 + noise, among.astype(float) + 0.05)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("anchors", [1, 2, ANCHORS])
@@ -101,6 +118,12 @@ def test_all_anchors_are_kept_where_there_are_no_more():
     dense = np.zeros((3, 4))
     np.put_along_axis(dense, index, kept, axis=1)
     np.testing.assert_allclose(dense, weights.T, rtol=1e-5)
+
+
+def test_anchors_that_no_user_has_a_score_for_keep_their_weights():
+    weights = np.array([[0.5, -0.1], [0.2, 0.3]], np.float32)
+    index, kept = keep_strongest(weights, np.zeros((2, 2)), 2)
+    np.testing.assert_allclose(kept, np.take_along_axis(weights.T, index, axis=1), rtol=1e-5)
 
 
 def test_kept_weights_are_the_least_squares_fit_to_the_scores_of_all(monkeypatch):

@@ -56,3 +56,12 @@ def test_an_item_with_words_enough_or_in_no_category_keeps_its_own():
 def test_a_category_that_is_not_sold_asks_the_one_above():
     _, found = backed_off([99, CUPS], 1)
     assert set(lent(found)) == {2, 3, 4}
+
+
+def test_of_anchors_that_are_as_popular_the_first_ones_speak():
+    popularity = np.tile(np.array([1.0, 2.0], np.float32), 100)
+    back_off = BackOff(np.full((200, 1), TEA), popularity)
+    none = np.zeros((1, 4))
+    aligned = Aligned(none.astype(np.int32), none.astype(np.float32), none[:, 0], none)
+    found = back_off(aligned, np.array([[TEA]]), np.array([1], np.int32))
+    assert found.anchor.tolist() == [[1, 3, 5, 7]]
