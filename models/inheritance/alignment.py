@@ -120,8 +120,6 @@ def _co_purchase_factors(history: sp.csr_matrix) -> Floats:
     items = sp.diags(1.0 / np.sqrt(np.maximum(history.getnnz(axis=0), 1)))
     scaled = (users @ history @ items).astype(np.float64)
     size, count = scaled.shape[1], min(_FACTORS, min(scaled.shape) - 1)
-    if count < 1:
-        return np.zeros((size, 0), np.float32)
     gram = LinearOperator((size, size), matvec=lambda x: scaled.T @ (scaled @ x), dtype=np.float64)
     start = np.random.default_rng(0).random(size)
     try:

@@ -25,5 +25,5 @@ def reference_weight(lent: Floats, items: int) -> Floats:
         float32 [A].
     """
     # An anchor stands for itself with weight 1.
-    together = (lent + 1.0) / max(len(lent) + items, 1)
+    together = (lent + 1.0) / (len(lent) + items)
     return ((lent + _FEW * together) / (items + _FEW)).astype(np.float32)

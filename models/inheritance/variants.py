@@ -39,7 +39,7 @@ def variant_groups(interactions: Interactions, terms: sp.csr_matrix) -> npt.NDAr
         return np.arange(items, dtype=np.int32)
     event = _events(interactions)
     ones = np.ones(len(event), np.float32)
-    happened = sp.csr_matrix((ones, (event, interactions.item)), (event.max(initial=-1) + 1, items))
+    happened = sp.csr_matrix((ones, (event, interactions.item)), (event.max() + 1, items))
     happened.data[:] = 1.0
     # What happened too seldom has no variants, and would only make the product below larger.
     can = np.asarray(happened.sum(axis=0)).ravel() >= _SHARED_EVENTS
