@@ -103,9 +103,9 @@ def quality_towards(towards: Floats, weight: Floats | Doubles) -> Floats | Doubl
 def fit_quality(
     ratings: Ratings, view: ItemView, settings: KernelSettings, rows: Rows, *, max_anchors: int
 ) -> FittedQuality:
-    """`item_quality`, and what gives a later item its own.
+    """`item_quality` of the anchors and of `rows`, int64 [N], and what gives a later item its own.
 
-    Items without ratings that are not among `rows`, int64 [N], are left at 0.
+    Of any other item it says nothing.
     """
     count = np.bincount(ratings.item, minlength=ratings.items)
     users = ratings.purchases().getnnz(axis=0)
@@ -127,7 +127,7 @@ def fit_quality(
         item_mean = _shrunk_mean(deviation - user[ratings.user], ratings.item, ratings.items, 0.0)
         weights = smoother @ item_mean[anchors]
         quality[anchors] = system @ weights
-    others = np.setdiff1d(np.union1d(rows, np.flatnonzero(count)), anchors)
+    others = np.setdiff1d(rows, anchors)
     for some in np.array_split(others, max(1, len(others) // _BATCH)):
         quality[some] = quality_towards(kernel(known, view.rows(some)), weights)
     rest = deviation - user[ratings.user] - quality[ratings.item]

@@ -3,7 +3,13 @@ import pytest
 import scipy.sparse as sp
 
 from models.inheritance.kernel import NO_BRAND, ItemKernel, ItemView, KernelSettings
-from models.inheritance.quality import Ratings, item_quality, quality_as_new
+from models.inheritance.quality import (
+    Ratings,
+    fit_quality,
+    item_quality,
+    quality_as_new,
+    quality_towards,
+)
 
 USERS, ITEMS, THEMES = 60, 40, 4
 SETTINGS = KernelSettings(ridge=1.0, order=0.0, side=0.0)
@@ -43,6 +49,10 @@ def quality(ratings, view, **changes):
 
 def test_quality_is_the_smoothed_item_part_of_the_ratings(ratings, view):
     """The documented alternation again, one solve and one loop at a time."""
+    ratings = Ratings(  # one of the items has a single one
+        np.append(ratings.user, np.int32(7)), np.append(ratings.item, np.int32(33)),
+        np.append(ratings.rating, np.float32(0.9)), USERS, ITEMS,
+    )  # fmt: skip
     kernel = ItemKernel(view, SETTINGS)(view, view).astype(float) + 0.05
     seen = np.unique(ratings.item)
     count = np.bincount(ratings.item, minlength=ITEMS)
@@ -60,7 +70,7 @@ def test_quality_is_the_smoothed_item_part_of_the_ratings(ratings, view):
         own = ratings.item == item
         rest = deviation[own] - user[ratings.user[own]] - smooth[item]
         expected[item] += rest.sum() / (own.sum() + 3)
-    np.testing.assert_allclose(quality(ratings, view), expected, atol=1e-4)
+    np.testing.assert_allclose(quality(ratings, view), expected, atol=1e-6)
 
 
 def test_a_new_item_gets_the_quality_of_items_like_it(ratings, view):
@@ -73,6 +83,9 @@ def test_a_new_item_gets_the_quality_of_items_like_it(ratings, view):
 def test_implicit_feedback_has_no_quality(ratings, view):
     liked = Ratings(ratings.user, ratings.item, np.ones_like(ratings.rating), USERS, ITEMS)
     assert (quality(liked, view) == 0.0).all()
+    # Nor has a later item.
+    fitted = fit_quality(liked, view, SETTINGS, np.arange(ITEMS), max_anchors=12)
+    assert quality_towards(np.ones((12, 2), np.float32), fitted.weight).tolist() == [0.0, 0.0]
     none = Ratings(ratings.user[:0], ratings.item[:0], ratings.rating[:0], USERS, ITEMS)
     assert (quality(none, view) == 0.0).all()
 
