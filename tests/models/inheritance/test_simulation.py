@@ -25,10 +25,10 @@ def ids():
     return np.array([b"item-%d" % row for row in range(ITEMS)], object)
 
 
-def deal(purchases, ids, max_anchors=1000, groups=None):
+def deal(purchases, ids, max_anchors=1000, groups=None, made=None):
     groups = np.arange(ITEMS) if groups is None else groups
     return launches(
-        purchases, ids, groups, folds=FOLDS, max_anchors=max_anchors, regularization=5.0
+        purchases, ids, groups, folds=FOLDS, max_anchors=max_anchors, regularization=5.0, made=made
     )
 
 
@@ -90,6 +90,15 @@ def test_purchases_of_validation_items_change_nothing_that_training_sees(purchas
             one, other = getattr(before, field.name), getattr(after, field.name)
             same = not (one != other).nnz if sp.issparse(one) else np.array_equal(one, other)
             assert same, field.name
+
+
+def test_the_first_training_launches_are_the_same_where_no_more_of_them_are_made(purchases, ids):
+    training, validation = deal(purchases, ids)
+    few, same_validation = deal(purchases, ids, made=2)
+    assert len(few) == 2
+    for whole, made in zip([*training[:2], validation], [*few, same_validation], strict=True):
+        np.testing.assert_array_equal(made.targets, whole.targets)
+        np.testing.assert_array_equal(made.anchors, whole.anchors)
 
 
 def test_new_products_are_never_simulated(purchases, ids):

@@ -1,6 +1,7 @@
 import tracemalloc
 
 import numpy as np
+import pytest
 import scipy.sparse as sp
 
 from models.inheritance.variants import variant_groups
@@ -44,6 +45,12 @@ def test_variants_of_variants_are_one_group():
 
 def test_the_same_baskets_alone_make_no_variants():
     assert len(set(groups(bought_together([0, 1], [1, 2, 3]), [LIKE, UNLIKE]))) == 2
+
+
+@pytest.mark.parametrize(("cosine", "number"), [(0.29, 2), (0.31, 1)])
+def test_words_are_like_from_a_cosine_of_three_tenths_on(cosine, number):
+    terms = [LIKE, [cosine, (1 - cosine**2) ** 0.5]]
+    assert len(set(groups(bought_together([0, 1], [1, 2, 3]), terms))) == number
 
 
 def test_two_shared_events_are_chance():
