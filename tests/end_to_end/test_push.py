@@ -201,8 +201,16 @@ def test_a_push_in_place_of_the_canary_that_was_killed_before_its_label_promotes
     assert read_labels(base) == {STABLE: int(stable.name), CANARY: int(again.name)}
 
 
-def run_pusher(model, base, terms, folder, *, infra=1, evaluator=None):
+def run_pusher(model, base, terms, folder, **judged):
     """A run of the pipeline's Pusher; returns what it pushed, None where it pushed nothing."""
+    pushed = noted_by_pusher(model, base, terms, folder, **judged)
+    version = pushed.get_string_custom_property("pushed_version")
+    assert pushed.get_int_custom_property("pushed") == bool(version)
+    return base / version if version else None
+
+
+def noted_by_pusher(model, base, terms, folder, *, infra=1, evaluator=None, model_id=7):
+    """The artifact that such a run leaves."""
     served = folder / "updated" / "Format-Serving"
     shutil.copytree(model, served, dirs_exist_ok=True)
     made, judged = standard_artifacts.Model(), standard_artifacts.InfraBlessing()
@@ -212,6 +220,7 @@ def run_pusher(model, base, terms, folder, *, infra=1, evaluator=None):
     if evaluator is not None:
         blessing = standard_artifacts.ModelBlessing()
         blessing.set_int_custom_property("blessed", evaluator)
+        blessing.set_int_custom_property("current_model_id", model_id)
         inputs["model_blessing"] = [blessing]
     destination = pusher_pb2.PushDestination()
     destination.filesystem.base_directory = str(base)
@@ -225,9 +234,7 @@ def run_pusher(model, base, terms, folder, *, infra=1, evaluator=None):
             "push_destination": proto_utils.proto_to_json(destination),
         },
     )
-    version = pushed.get_string_custom_property("pushed_version")
-    assert pushed.get_int_custom_property("pushed") == bool(version)
-    return base / version if version else None
+    return pushed
 
 
 def test_a_pipeline_s_pusher_refuses_too_what_was_made_of_an_older_version(model, base, tmp_path):
@@ -251,6 +258,46 @@ def test_what_evaluator_refused_is_pushed_for_a_reason_alone(model, base, tmp_pa
     assert not base.exists()
     version = run_pusher(model, base, PushTerms(override="sale"), tmp_path, evaluator=0)
     assert read_labels(base) == {STABLE: int(version.name)} and files(version) == files(model)
+
+
+def test_a_model_that_a_rollback_took_out_is_pushed_for_a_reason_alone(model, base, tmp_path):
+    withdrawn, run = {"7": "it sold nothing"}, functools.partial(noted_by_pusher, model, base)
+    for evaluator in (0, 1):
+        refused = run(PushTerms(withdrawn=withdrawn), tmp_path, evaluator=evaluator)
+        assert refused.get_string_custom_property("withdrawn") == "it sold nothing"
+        assert not refused.get_int_custom_property("pushed") and not base.exists()
+    terms = PushTerms(withdrawn=withdrawn, override="sale")
+    pushed = run(terms, tmp_path, evaluator=1)
+    assert pushed.get_string_custom_property("override") == "sale"
+    assert not pushed.get_string_custom_property("withdrawn")
+    other = run(PushTerms(withdrawn=withdrawn), tmp_path, evaluator=1, model_id=8)
+    assert other.get_int_custom_property("pushed")
+
+
+def test_what_was_pushed_is_noted_with_its_label_and_what_it_was_made_of(model, base, tmp_path):
+    # A reason is none where nothing was refused.
+    first = noted_by_pusher(model, base, PushTerms(override="sale"), tmp_path, evaluator=1)
+    version = first.get_string_custom_property("pushed_version")
+    assert [first.get_string_custom_property(name) for name in ("label", "base", "override")] == [
+        STABLE, "", "",
+    ]  # fmt: skip
+    assert files(Path(first.uri)) == files(model)
+    assert first.get_string_custom_property("pushed_destination") == str(base / version)
+    noted_by_pusher(model, base, PushTerms(canary=True), tmp_path)
+    canary = max(base.iterdir()).name
+    changed = noted_by_pusher(model, base, PushTerms(base=canary), tmp_path)
+    assert [changed.get_string_custom_property(name) for name in ("label", "base")] == [
+        CANARY, canary,
+    ]  # fmt: skip
+
+
+def test_a_pipeline_s_pusher_keeps_as_many_versions_as_the_terms_say(model, base, tmp_path):
+    first = run_pusher(model, base, PushTerms(keep=2), tmp_path)
+    second = run_pusher(model, base, PushTerms(keep=2), tmp_path)
+    third = run_pusher(model, base, PushTerms(keep=2, base=second.name), tmp_path)
+    assert first.name < second.name and set(base.iterdir()) == {second, third}
+    fourth = run_pusher(model, base, PushTerms(keep=2), tmp_path)
+    assert set(base.iterdir()) == {third, fourth}
 
 
 def test_a_canary_by_the_terms_leaves_the_stable_version(model, base, tmp_path):
