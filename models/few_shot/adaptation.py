@@ -46,7 +46,7 @@ def learn_adaptation(
     simulations = [
         Revealing(launch, interactions, clock, anchors_per_item)
         for launch in launches
-        if len(launch.launch.users) and len(launch.launch.targets) > 1
+        if len(launch.launch.users)
     ]
     learned = []
     for count in COUNTS:
