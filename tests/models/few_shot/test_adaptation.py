@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from models.few_shot.adaptation import learn_adaptation
+from models.few_shot.adaptation import _head, learn_adaptation
 from models.few_shot.clock import ShopClock
 from models.few_shot.evidence import FEATURES
 from models.few_shot.revealing import COUNTS, Revealing
@@ -193,20 +193,119 @@ def two_launches():
     return interactions, [aligned, AlignedLaunch(other, weights)]
 
 
-@pytest.mark.parametrize("k", [1, 5])
+@pytest.mark.parametrize("k", [1, 10])
 def test_what_a_launch_reveals_is_what_the_definition_says(k):
     interactions, launches = two_launches()
     clock = ShopClock.of(interactions.timestamp)
     for aligned in launches:
-        revealed = Revealing(aligned, interactions, clock, 8).reveal(k)
+        part = Revealing(aligned, interactions, clock, 8).reveal(k)
         told = Told(interactions, aligned, k)
-        assert revealed is not None
+        assert part is not None
         for name in ("logits", "inherit", "own", "features", "level"):
             np.testing.assert_allclose(
-                getattr(revealed, name), getattr(told, name), atol=2e-3, err_msg=name
+                getattr(part, name), getattr(told, name), atol=2e-3, err_msg=name
             )
-        np.testing.assert_array_equal(revealed.wanted, told.wanted)
-        np.testing.assert_array_equal(revealed.struck, -100.0 * told.had)
+        np.testing.assert_array_equal(part.wanted, told.wanted)
+        np.testing.assert_array_equal(part.struck, -100.0 * told.had)
+
+
+def test_lists_are_judged_by_recall_and_ndcg_without_what_a_user_has():
+    interactions, launches = two_launches()
+    weights = np.random.default_rng(2).normal(scale=0.1, size=len(FEATURES) + 2)
+    for aligned in launches:
+        clock, told = ShopClock.of(interactions.timestamp), Told(interactions, aligned, 5)
+        part = Revealing(aligned, interactions, clock, 8).reveal(5)
+        assert part is not None
+        logits = told.logits + told.added(told.features, weights)
+        assert _head(part, weights).mean() == pytest.approx(told.quality(logits), abs=1e-3)
+        assert told.quality(logits) > told.quality(logits + 100.0 * told.had) + 0.01
+        # And so the report has it, by features as the served model reads them.
+        columns = [weights[:-2], weights[-2], weights[-1]]
+        center, precision = np.array([[-1.0]] * 6).T, np.array([[0.4]] * 6).T
+        row = EvidenceWeights(
+            np.array([5.0]), center, precision, *(np.array([column]) for column in columns),
+            level=np.zeros(1),
+        )  # fmt: skip
+        logits = told.logits + told.added(np.clip((told.features + 1) * 0.4, -3, 3), weights)
+        for learned, expected in ((row, logits), (None, told.logits)):
+            recall, _ = ranking_quality(expected - 100.0 * told.had, told.wanted, 20)
+            assert part.recall(learned) == pytest.approx(recall.mean(), abs=1e-3)
+
+
+def chosen(interactions, rows, timestamp):
+    """Some of the interactions at other times, and the launch of the first items."""
+    columns = {name: column[rows] for name, column in vars(interactions).items()}
+    interactions = Interactions(**columns | {"timestamp": timestamp})
+    launch = SimulatedLaunch.hide(
+        purchase_matrix(interactions.user, interactions.item, (USERS, ITEMS)),
+        targets=np.arange(TARGETS), anchors=np.arange(TARGETS, ITEMS), regularization=20.0,
+    )  # fmt: skip
+    return interactions, launch
+
+
+def revealed(interactions, launch, k):
+    weights = np.random.default_rng(4).random((ITEMS - TARGETS, TARGETS)).astype(np.float32)
+    clock = ShopClock.of(interactions.timestamp)
+    return Revealing(AlignedLaunch(launch, weights), interactions, clock, 8).reveal(k)
+
+
+def test_whoever_is_asked_has_a_history_and_wants_what_they_do_not_have():
+    interactions, _ = make(pace=True)
+    # Five users have bought nothing that is known, and half of all purchases are made again.
+    rows = np.flatnonzero((interactions.user >= 5) | (interactions.item < TARGETS))
+    again = rows[::2]
+    time = np.concatenate([interactions.timestamp[rows], 2_000_000 + np.arange(len(again))])
+    interactions, launch = chosen(interactions, np.concatenate([rows, again]), time)
+    k, had, wanted = 3, np.zeros((USERS, TARGETS), bool), np.zeros((USERS, TARGETS), bool)
+    for item in range(TARGETS):
+        bought = np.flatnonzero(interactions.item == item)
+        if len(bought) >= k + 3:
+            users = interactions.user[bought[np.argsort(interactions.timestamp[bought])]]
+            had[users[:k], item] = wanted[users[k:], item] = True
+    assert (had & wanted).any() and wanted[:5].any()
+    wanted &= ~had
+    wanted[:5] = False
+    part = revealed(interactions, launch, k)
+    assert part is not None
+    users, items = np.flatnonzero(wanted.any(axis=1)), np.flatnonzero(had.any(axis=0))
+    np.testing.assert_array_equal(part.wanted, wanted[np.ix_(users, items)])
+    np.testing.assert_array_equal(part.struck < 0, had[np.ix_(users, items)])
+
+
+def test_interactions_of_one_second_are_revealed_in_one_order_whatever_that_of_the_rows_is():
+    interactions, _ = make(pace=True)
+    rating = np.random.default_rng(6).random(len(interactions)).astype(np.float32)
+    day = interactions.timestamp // 100_000
+    interactions = dataclasses.replace(interactions, rating=rating)
+    shuffled = np.random.default_rng(7).permutation(len(interactions))
+    one, other = (
+        revealed(*chosen(interactions, rows, day[rows]), 3)
+        for rows in (np.arange(len(interactions)), shuffled)
+    )
+    assert one is not None and other is not None
+    np.testing.assert_array_equal(one.struck, other.struck)
+    np.testing.assert_allclose(one.features, other.features, rtol=1e-6)
+
+
+def test_enough_are_twenty_items_with_three_interactions_left():
+    interactions, aligned = make(pace=True)
+    made = Revealing(aligned, interactions, ShopClock.of(interactions.timestamp), 8)
+    count = np.bincount(interactions.item, minlength=ITEMS)[:TARGETS]
+    expected = [int((count >= k + 3).sum()) >= 20 for k in range(60)]
+    assert [made.is_enough(k) for k in range(60)] == expected
+    assert {True, False} == set(expected)
+
+
+@pytest.mark.parametrize("targets", [1, TARGETS])
+def test_a_launch_without_a_choice_or_without_anybody_to_ask_reveals_nothing(targets):
+    interactions, _ = make(pace=True)
+    rows = np.flatnonzero(
+        np.where(interactions.user < 50, interactions.item < targets, interactions.item >= TARGETS)
+        if targets > 1 else (interactions.item < 1) | (interactions.item >= TARGETS)
+    )  # fmt: skip
+    some, launch = chosen(interactions, rows, interactions.timestamp[rows])
+    assert (np.bincount(some.item)[:targets] >= 4).any()
+    assert revealed(some, launch, 1) is None
 
 
 def test_a_launch_that_is_revealed_keeps_no_table_of_all_anchors():
