@@ -12,7 +12,7 @@ from models.exposure.balancing import (
     strongest,
     traded,
 )
-from models.exposure.measures import exposures, gini
+from models.exposure.measures import coverage, exposures, gini
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import SimulatedLaunch
 from models.ranking import PLACES
@@ -123,15 +123,37 @@ def test_the_strongest_is_chosen_whose_loss_is_surely_within_the_bound():
     assert strongest(points, 0.03) == 0.2
     assert strongest(points, 0.07) == 0.4
     assert strongest(points, 0.9) == 0.5
+    assert strongest([*points[:2], points[2]._replace(least=0.25)], 0.5) == 0.2, "the bound itself"
 
 
-@pytest.mark.parametrize("users", [0, 1])
+def test_users_without_a_history_have_no_part_in_what_is_evened_out(launched):
+    launch, weights, reference = launched.launch, launched.weights, launched.reference
+    nobody = sp.csr_matrix((200, launch.history.shape[1]), dtype=np.float32)
+    found, beside = (
+        evened_out(history, launch.teacher, weights, reference, 0.4)
+        for history in (launch.history, sp.vstack([nobody, launch.history]).tocsr())
+    )
+    assert found.any()
+    np.testing.assert_array_equal(beside, found)
+
+
+def test_a_report_has_the_strength_in_hundredths_and_the_bound_of_the_recall():
+    point = Traded(0.14, recall=0.5, least=0.45, ndcg=0.3, gini=0.7, coverage=0.9).point()
+    values = {"recall": 0.5, "recall_at_least": 0.45, "gini": 0.7, "coverage": 0.9}
+    assert (point.at, point.values) == (14, values)
+
+
+def test_where_nothing_is_shown_there_is_no_measure():
+    assert np.isnan([gini([], 0), gini([0.0], 1), coverage([], 0)]).all()
+
+
+@pytest.mark.parametrize("users", [0, 1, 2])
 def test_a_launch_that_hardly_anybody_wants_anything_of_has_no_curve(launched, users):
     launch = launched.launch
     few = AlignedLaunch(
         SimulatedLaunch(**{**vars(launch), "users": launch.users[:users]}), launched.weights
     )
-    assert traded(few) == []
+    assert bool(traded(few, (0.0,))) == (users > 1)
 
 
 def of_targets(launched, count):
