@@ -305,8 +305,39 @@ def lists_of(random):
     return every, np.array(cold)
 
 
+@pytest.mark.parametrize("parts", [[[0, 1, 2]], [[0], [1], [2]], [[], [1], [0, 2]]])
+def test_exposure_is_the_same_however_many_workers_the_lists_are_spread_over(parts):
+    """Of six items one is shown twice and two never; two of five places have new items."""
+    outputs = {
+        LISTED: [[1, 2], [2, 0], [3, PAD]], COLD_LISTED: [[1, PAD], [0, 4], [PAD, PAD]],
+        CANDIDATES: [[4], [6], [5]], COLD_CANDIDATES: [[2], [2], [2]],
+    }  # fmt: skip
+    shown = np.array([1, 1, 2, 1, 0, 0])
+    apart = np.abs(shown[:, np.newaxis] - shown).mean()
+    expected = {GINI: apart / (2 * 5 / 6), COVERAGE: 4 / 6, NEW_SHARE: 0.4}
+    for measure, value in expected.items():
+        combined, _ = ExposureMetric(measure, False, measure).computations(
+            eval_config=tfma.EvalConfig(), model_names=["candidate"]
+        )
+        accumulators = []
+        for part in parts:
+            accumulators.append(combined.combiner.create_accumulator())
+            for row in part:
+                answer = {name: np.array(column[row]) for name, column in outputs.items()}
+                element = StandardMetricInputs(predictions={"candidate": answer})
+                combined.combiner.add_input(accumulators[-1], element)
+            # An answer without lists, as of an older model, shows nothing.
+            answer = {metrics.RANK: np.array([1])}
+            unlisted = StandardMetricInputs(predictions={"candidate": answer})
+            combined.combiner.add_input(accumulators[-1], unlisted)
+        merged = combined.combiner.merge_accumulators(accumulators)
+        [found] = combined.combiner.extract_output(merged).values()
+        assert found(measure) == pytest.approx(value)
+
+
 def test_lists_without_a_place_have_no_measure_and_equal_ones_no_inequality():
     assert math.isnan(gini([], 4)) and coverage([], 4) == 0.0
+    assert math.isnan(coverage([], 0))
     assert gini([3, 3, 3], 3) == 0.0
     assert gini([7], 100) == pytest.approx(0.99)
     lists = np.array([[1, 2, -1], [2, -1, -1]])
