@@ -62,7 +62,7 @@ def truncated(logged: Logged) -> Logged:
     One place that was hardly ever to be shown can't decide alone then. The bias is gone with many
     places; where it is not, the doubly robust estimate falls back on its model.
     """
-    least = logged.target / np.sqrt(max(len(logged.target), 1))
+    least = logged.target / np.sqrt(len(logged.target))
     return logged._replace(propensity=np.maximum(logged.propensity, least))
 
 

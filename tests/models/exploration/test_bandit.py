@@ -75,14 +75,24 @@ def test_linucb_adds_the_deviation_and_thompson_draws_from_the_posterior(posteri
     factor = np.exp(linucb[:, 0] + posterior.learned())
     np.testing.assert_allclose(factor, posterior.mean + 0.7 * posterior.deviation, rtol=1e-4)
     many = np.concatenate(
-        [posterior.draws("thompson", optimism=1.0, random=random) for _ in range(400)], axis=1
+        [posterior.draws("thompson", optimism=0.7, random=random) for _ in range(400)], axis=1
     )
     assert many.shape == (N, 400 * DRAWS)
     factors = np.exp(many + posterior.learned()[:, np.newaxis])
     # Where next to no draw is cut at the floor.
     for item in np.flatnonzero(posterior.mean > 4 * posterior.deviation):
         assert factors[item].mean() == pytest.approx(posterior.mean[item], rel=0.03)
-        assert factors[item].std() == pytest.approx(posterior.deviation[item], rel=0.05)
+        assert factors[item].std() == pytest.approx(0.7 * posterior.deviation[item], rel=0.05)
+
+
+def test_an_item_that_nobody_should_want_keeps_a_little_of_its_promise_and_a_draw_less():
+    """One of two opposites sells, so that the factor of the other one falls below 0."""
+    sold = Feedback(np.zeros(50, np.int64), np.full(50, 0.01), np.ones(50))
+    found = learn(np.array([[1, 0], [-1, 0]], np.float32), sold, deviation=2.0)
+    assert found.mean[1] < 0
+    assert found.learned()[1] == pytest.approx(np.log(0.05))
+    draw = found.draws("linucb", optimism=0.0, random=np.random.default_rng(0))
+    np.testing.assert_allclose(draw[:, 0], [0.0, np.log(0.05)], atol=1e-6)
 
 
 def test_a_thompson_draw_is_one_and_the_same_for_items_that_are_alike():

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from models.exploration.off_policy import (
     Estimate,
@@ -104,6 +105,10 @@ def test_the_lower_bound_holds_in_95_of_100_logs():
             held[estimate] += estimate(one).low < TRUE
     for number in held.values():
         assert 0.91 < number / 400 < 0.99
+
+
+def test_the_lower_bound_is_one_sided():
+    assert Estimate(3.0, 2.0).low == pytest.approx(3.0 - 2.0 * norm.ppf(0.95), abs=1e-3)
 
 
 def by_user(one, each):
