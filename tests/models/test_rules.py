@@ -12,6 +12,7 @@ from models.rules import (
     Goods,
     Rules,
     count_rules,
+    on_day,
     read_rules,
     require_something,
     rule,
@@ -56,6 +57,7 @@ def passing(text, folder, now=NOON):
         ("allow: {brands: [acme]}", [True, False, True, True]),
         ("allow: {brands: [acme]}\nblock: {items: [bag]}", [True, False, True, False]),
         ("price: {min: 2, max: 8}", [True, True, True, False]),
+        ("price: {min: 8, max: 8}", [False, True, True, False]),
         ("price: {min: 3, unknown: false}", [False, True, False, True]),
         (
             "dates: [{items: [star], first: 2026-12-01, last: 2026-12-09}]",
@@ -63,7 +65,16 @@ def passing(text, folder, now=NOON):
         ),
         ("dates: [{items: [star], first: 2026-12-01, last: 2026-12-10}]", [True] * 4),
         ("dates: [{items: [star], first: 2026-12-10}]", [True] * 4),
+        ("dates: [{items: [star], first: 2026-12-10, last: 2026-12-10}]", [True] * 4),
         ("dates: [{items: [star], first: 2026-12-11}]", [True, True, False, True]),
+        (
+            "dates: [{items: [star], first: 2026-12-11}, {items: [star], first: 2026-12-01}]",
+            [True, True, False, True],
+        ),
+        (
+            "dates: [{items: [star], last: 2026-12-09}, {items: [star], last: 2026-12-11}]",
+            [True, True, False, True],
+        ),
         (
             "dates: [{categories: [tea], first: 2026-12-01}, {items: ['7'], last: 2026-12-05}]",
             [True, False, True, True],
@@ -72,6 +83,14 @@ def passing(text, folder, now=NOON):
 )
 def test_rules_let_through_what_they_say(tmp_path, text, allowed):
     assert passing(text, tmp_path) == allowed
+
+
+@pytest.mark.parametrize(
+    ("now", "may"), [(NOON - 0.5, False), (NOON, True), (NOON + 9.5, True), (NOON + 10, False)]
+)
+def test_a_first_moment_is_within_the_time_and_the_end_is_not(now, may):
+    first, end = (np.array([NOON + later], np.int64) for later in (0, 10))
+    assert on_day(first, end, now).tolist() == [may]
 
 
 def test_boosts_multiply_within_their_bounds(tmp_path):
@@ -95,6 +114,23 @@ def test_a_group_is_a_category_or_brand_whatever_its_case(tmp_path, group, same)
     assert [code == NO_GROUP for code in found] == [one is None for one in same]
     for one, code in zip(same, found, strict=True):
         assert [code == other for other in found] == [one == other for other in same]
+
+
+def test_many_categories_are_as_many_groups_and_case_is_that_of_every_script(tmp_path):
+    shop = goods(*((str(n), f"category {n}", "", 1.0, 5) for n in range(3000)))
+    rules = read_rules(write(tmp_path, "cap: {group: category, most: 2}"))
+    assert len(set(rule(rules, shop, now=NOON).group.tolist())) == 3000
+    street = goods(("a", "Straße", "", 1.0, 5), ("b", "STRASSE", "", 1.0, 5))
+    one, other = rule(rules, street, now=NOON).group
+    assert one == other
+
+
+def test_of_a_long_path_the_nearest_six_levels_are_kept(tmp_path):
+    shop = goods(*((str(n), ">".join("abcdefgh"[:n]), "", 1.0, 5) for n in range(1, 9)))
+    level = rule(read_rules(write(tmp_path, "back_off: {words: 2}")), shop, now=NOON).level
+    own = level[:, 0].tolist()
+    assert level[7].tolist() == own[:1:-1]
+    assert level[5].tolist() == own[5::-1]
 
 
 def test_categories_spell_their_path_or_have_it_stated(tmp_path):
@@ -143,6 +179,10 @@ back_off:
         (
             "back_off: {parents: {tea: Kitchen, kitchen: TEA}}",
             "back_off: parents lead from 'tea' back to 'tea'; cut the ring",
+        ),
+        (
+            "back_off: {parents: {cup: tea, tea: kitchen, kitchen: tea}}",
+            "back_off: parents lead from 'cup' back to 'tea'; cut the ring",
         ),
         ("dates: [{items: [7]}]", "dates.0: has neither first nor last"),
         ("dates: [{items: [7], first: 2026-13-01}]", "dates.0.first is '2026-13-01'"),
