@@ -43,6 +43,7 @@ def test_the_newest_stable_version_is_served_and_its_model_is_a_copy(shop, tmp_p
     pushed(shop, text="old")
     version = pushed(shop, text="new")
     assert served(shop) == version
+    (tmp_path / "copy").mkdir()  # as TFX makes an output's folder
     shop.served().copy("model", tmp_path / "copy")
     assert (tmp_path / "copy" / "saved_model.pb").read_text() == "new"
     assert shop.served().properties["statistics_catalogue"]["split_names"] == '["all"]'
@@ -72,6 +73,26 @@ def test_training_goes_on_from_the_newest_model_of_an_older_span(shop):
     assert found[1] is None
     assert (found[2].version, found[3].version) == (first, second)
     assert shop.served_of_older_span(0) is None
+
+
+def test_training_goes_on_from_no_canary_before_its_promotion_nor_from_data_without_spans(shop):
+    pushed(shop, span=0)
+    assert shop.served_of_older_span(3) is None
+    first = pushed(shop, span=1)
+    canary = pushed(shop, span=2, canary=True)
+    assert shop.served_of_older_span(3).version == first
+    promote(shop.pushed)
+    assert shop.served_of_older_span(3).version == canary
+
+
+def test_entries_come_by_number_and_what_is_half_written_is_none(shop):
+    for version in (10, 9):
+        (shop.pushed / str(version)).mkdir(parents=True)
+    for version in (9, 10):
+        artifacts = {"model": shop.pushed / str(version)}
+        shop.add(version, label="stable", span=0, artifacts=artifacts, properties={})
+    (shop.folder / ".incoming-1-2").mkdir()
+    assert [entry.version for entry in shop.entries()] == [9, 10]
 
 
 def test_entries_go_with_their_versions(shop):

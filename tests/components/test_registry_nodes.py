@@ -1,8 +1,11 @@
 """The nodes around the registry on real artifacts: what one run registers, the next one finds."""
 
+from pathlib import Path
+
 import pytest
 from tfx.types import artifact_utils, standard_artifacts
 
+from components.registry import Registry
 from components.registry_nodes import LookUpExecutor, RegistrationExecutor
 from components.version_folder import push
 from models.errors import Refused
@@ -24,7 +27,7 @@ def artifact(kind, folder, content=None):
     return made
 
 
-def inputs(folder, *, pushed_to=None, span=0, blessed=1):
+def inputs(folder, *, pushed_to=None, span=0, blessed=1, infra=None, label="stable"):
     """Of a run that pushed a version, or with None of one that did not."""
     statistics = {
         f"statistics_{lane}": artifact(standard_artifacts.ExampleStatistics, folder / lane, lane)
@@ -41,13 +44,13 @@ def inputs(folder, *, pushed_to=None, span=0, blessed=1):
         "infra_blessing": artifact(standard_artifacts.InfraBlessing, folder / "infra"),
     }
     found["examples"].span = span
-    for name in ("model_blessing", "infra_blessing"):
-        found[name].set_int_custom_property("blessed", blessed)
+    found["model_blessing"].set_int_custom_property("blessed", blessed)
+    found["infra_blessing"].set_int_custom_property("blessed", blessed if infra is None else infra)
     if pushed_to is not None:
         version = push(folder / "model", pushed_to)
         found["pushed_model"].set_int_custom_property("pushed", 1)
         found["pushed_model"].set_string_custom_property("pushed_version", version.name)
-        found["pushed_model"].set_string_custom_property("label", "stable")
+        found["pushed_model"].set_string_custom_property("label", label)
     return {name: [made] for name, made in found.items()}
 
 
@@ -101,3 +104,25 @@ def test_a_run_that_pushed_nothing_fails_and_registers_nothing(places, tmp_path)
     with pytest.raises(Refused, match=r"Evaluator refused .* InfraValidator refused"):
         RegistrationExecutor().Do(inputs(tmp_path / "run", blessed=0), {}, places)
     assert not (tmp_path / "registry").exists()
+
+
+@pytest.mark.parametrize(
+    ("blessed", "infra", "says"),
+    [
+        (0, 1, "^Evaluator refused the model: [^;]*evaluation` has the values. Nothing was pushed"),
+        (1, 0, "^InfraValidator refused the model: [^;]* says why. Nothing was pushed"),
+        (1, 1, "^The Pusher did not push. Nothing was pushed; the last version keeps serving.$"),
+    ],
+)
+def test_a_run_that_pushed_nothing_names_who_refused(places, tmp_path, blessed, infra, says):
+    with pytest.raises(Refused, match=says):
+        RegistrationExecutor().Do(
+            inputs(tmp_path / "run", blessed=blessed, infra=infra), {}, places
+        )
+
+
+def test_a_version_is_registered_with_the_label_that_it_was_pushed_with(places, tmp_path):
+    given = inputs(tmp_path / "run", pushed_to=tmp_path / "debut", label="canary")
+    RegistrationExecutor().Do(given, {}, places)
+    [entry] = Registry(Path(places["registry"]), Path(places["pushed_to"])).entries()
+    assert entry.label == "canary"

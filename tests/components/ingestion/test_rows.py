@@ -119,6 +119,7 @@ def test_variant_group():
         (("u", "i", "inf", "1"), (rows.NOT_FINITE, "timestamp")),
         (("u", "i", "-1", "1"), (rows.TIME_OUT_OF_RANGE, "timestamp")),
         (("u", "i", "1291191960000", "1"), (rows.TIME_OUT_OF_RANGE, "timestamp")),
+        (("u", "i", "4102444800", "1"), (rows.TIME_OUT_OF_RANGE, "timestamp")),
         (("u", "i", "1969-12-31T23:59:59Z", "1"), (rows.TIME_OUT_OF_RANGE, "timestamp")),
         (("u", "i", "9999-12-31T24:00:00", "1"), (rows.TIME_OUT_OF_RANGE, "timestamp")),
         (("u", "i", "1", ""), (rows.NOT_A_NUMBER, "rating")),
@@ -127,6 +128,7 @@ def test_variant_group():
         (("u", "i", "1", "٣"), (rows.NOT_A_NUMBER, "rating")),
         (("u", "i", "1", "nan"), (rows.NOT_FINITE, "rating")),
         (("u", "i", "1", "1e39"), (rows.OUT_OF_RANGE, "rating")),
+        (("u", "i", "1", "-1e39"), (rows.OUT_OF_RANGE, "rating")),
         (("u", "i", "1", "0.5"), (rows.OUTSIDE_SCALE, "rating")),
         (("u", "i", "1", "5.5"), (rows.OUTSIDE_SCALE, "rating")),
         (("u", "i", "1"), (rows.COLUMN_COUNT, "")),
@@ -156,6 +158,12 @@ def test_fault_of_an_interaction(fields, expected):
 def test_fault_of_an_item(column, value, reason):
     fields = [value if name == column else "1" for name in ITEMS]
     assert fault(parser("items", ITEMS), *fields) == (reason, column)
+
+
+def test_an_id_and_a_text_may_be_as_long_as_is_allowed():
+    parse = parser("items", ("item_id", "title"), max_text_length=16)
+    assert parse(["i" * 256, "x" * 16]) == ("i" * 256, ("x" * 16, "", "", "", None, None))
+    assert fault(parse, "i", "x" * 17) == (rows.TOO_LONG, "title")
 
 
 def test_malformed_quoting_is_a_fault():
