@@ -40,6 +40,20 @@ def test_weights_are_those_of_the_regression_with_factors_predicted_without_the_
     np.testing.assert_allclose(found, expected[:, rows], rtol=1e-4, atol=1e-6)
 
 
+def test_anchors_whose_buyers_are_opposites_are_not_taken_for_alike():
+    """Groups of items with nothing in common, and few users, so that factors point apart."""
+    random, group, users = np.random.default_rng(9), np.arange(ITEMS) % 5, 6
+    kernel = (0.9 * (group[:, np.newaxis] == group) + 0.1 * np.eye(ITEMS)).astype(np.float32)
+    liked = np.arange(users)[:, np.newaxis] % 5 == group[:ANCHORS]
+    bought = (random.random(liked.shape) < np.where(liked, 0.6, 0.05)).astype(np.float32)
+    among, towards = kernel[:ANCHORS, :ANCHORS], kernel[:ANCHORS, ANCHORS:]
+    alignment = Alignment(among, sp.csr_matrix(bought), ridge=0.5, refine=True)
+    factors = alignment.arrays()["predicted"]
+    assert (factors @ factors.T).min() < -0.02
+    expected = aligned(kernel.astype(float), np.arange(ANCHORS), bought.astype(float), 0.5)
+    np.testing.assert_allclose(alignment(towards), expected[:, ANCHORS:], rtol=1e-4, atol=1e-6)
+
+
 def test_an_anchor_that_nobody_bought_counts_as_one_that_somebody_did(shop):
     view, history = shop
     bought = history.toarray()

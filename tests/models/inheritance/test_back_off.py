@@ -34,9 +34,10 @@ def lent(found):
 
 
 def test_the_nearest_category_with_enough_sold_speaks():
-    _, found = backed_off([TEA, KITCHEN], 2)
+    before, found = backed_off([TEA, KITCHEN], 2)
     assert lent(found) == {0: 0.5, 1: 0.5}
     assert found.log_popularity[0] == np.float32(1.25)
+    assert lent(before) != lent(found) and before.log_popularity[0] == 7.0, "stays as it was"
 
 
 def test_above_it_the_most_popular_are_asked_as_many_as_there_is_room():
