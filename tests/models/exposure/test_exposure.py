@@ -12,7 +12,7 @@ from models.exposure.balancing import (
     strongest,
     traded,
 )
-from models.exposure.measures import coverage, exposures, gini
+from models.exposure.measures import exposures, gini
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import SimulatedLaunch
 from models.ranking import PLACES
@@ -141,10 +141,6 @@ def test_a_report_has_the_strength_in_hundredths_and_the_bound_of_the_recall():
     point = Traded(0.14, recall=0.5, least=0.45, ndcg=0.3, gini=0.7, coverage=0.9).point()
     values = {"recall": 0.5, "recall_at_least": 0.45, "gini": 0.7, "coverage": 0.9}
     assert (point.at, point.values) == (14, values)
-
-
-def test_where_nothing_is_shown_there_is_no_measure():
-    assert np.isnan([gini([], 0), gini([0.0], 1), coverage([], 0)]).all()
 
 
 @pytest.mark.parametrize("users", [0, 1, 2])
