@@ -220,11 +220,12 @@ def test_lists_are_judged_by_recall_and_ndcg_without_what_a_user_has():
         assert _head(part, weights).mean() == pytest.approx(told.quality(logits), abs=1e-3)
         assert told.quality(logits) > told.quality(logits + 100.0 * told.had) + 0.01
         # And so the report has it, by features as the served model reads them.
-        columns = [weights[:-2], weights[-2], weights[-1]]
-        center, precision = np.array([[-1.0]] * 6).T, np.array([[0.4]] * 6).T
+        one, each = np.ones(1, np.float32), np.ones((1, len(FEATURES)), np.float32)
         row = EvidenceWeights(
-            np.array([5.0]), center, precision, *(np.array([column]) for column in columns),
-            level=np.zeros(1),
+            count=5 * one, center=-each, precision=np.float32(0.4) * each,
+            weight=weights[np.newaxis, :-2].astype(np.float32),
+            inherit=weights[-2:-1].astype(np.float32), own=weights[-1:].astype(np.float32),
+            level=0 * one,
         )  # fmt: skip
         logits = told.logits + told.added(np.clip((told.features + 1) * 0.4, -3, 3), weights)
         for learned, expected in ((row, logits), (None, told.logits)):
@@ -278,10 +279,9 @@ def test_interactions_of_one_second_are_revealed_in_one_order_whatever_that_of_t
     day = interactions.timestamp // 100_000
     interactions = dataclasses.replace(interactions, rating=rating)
     shuffled = np.random.default_rng(7).permutation(len(interactions))
-    one, other = (
-        revealed(*chosen(interactions, rows, day[rows]), 3)
-        for rows in (np.arange(len(interactions)), shuffled)
-    )
+    orders = (np.arange(len(interactions)), shuffled)
+    shops = [chosen(interactions, rows, day[rows]) for rows in orders]
+    one, other = (revealed(given, launch, 3) for given, launch in shops)
     assert one is not None and other is not None
     np.testing.assert_array_equal(one.struck, other.struck)
     np.testing.assert_allclose(one.features, other.features, rtol=1e-6)

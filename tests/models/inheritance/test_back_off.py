@@ -62,7 +62,7 @@ def test_a_category_that_is_not_sold_asks_the_one_above():
 def test_of_anchors_that_are_as_popular_the_first_ones_speak():
     popularity = np.tile(np.array([1.0, 2.0], np.float32), 100)
     back_off = BackOff(np.full((200, 1), TEA), popularity)
-    none = np.zeros((1, 4))
-    aligned = Aligned(none.astype(np.int32), none.astype(np.float32), none[:, 0], none)
+    none = np.zeros((1, 4), np.float32)
+    aligned = Aligned(none.astype(np.int32), none, none[:, 0], none)
     found = back_off(aligned, np.array([[TEA]]), np.array([1], np.int32))
     assert found.anchor.tolist() == [[1, 3, 5, 7]]
