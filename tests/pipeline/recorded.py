@@ -17,7 +17,7 @@ from models import metrics
 from pipeline.config import load_configuration
 from pipeline.evaluation import evaluation_config
 from pipeline.layout import artifacts_folder, metadata_file, serving_folder
-from serving.version_labels import write_labels
+from serving.version_labels import STABLE, read_labels, write_labels
 
 ERROR = "squared_error"
 
@@ -33,8 +33,9 @@ class RecordedRoot:
     def run(
         self, *, error: float = 0.25, ratings: tuple[float, ...] = (), divergence: float = 0.0,
         answers: bool = True, withdrawn: str = "", ends: bool = True, is_cached: bool = False,
+        label: str = STABLE,
     ) -> str:  # fmt: skip
-        """Record a run that pushed the next version, as the stable one.
+        """Record a run that pushed the next version.
 
         Args:
             error: of the candidate over all items.
@@ -44,6 +45,7 @@ class RecordedRoot:
             withdrawn: why the model was not pushed; empty where it was.
             ends: False where the run came no further than to Evaluator.
             is_cached: whether the push was taken from an earlier run.
+            label: of the version.
 
         Returns:
             Its id.
@@ -97,14 +99,15 @@ class RecordedRoot:
             if is_pushed:
                 pushed.set_string_custom_property("pushed_version", version.name)
                 pushed.set_string_custom_property("pushed_destination", str(version))
-                pushed.set_string_custom_property("label", "stable")
+                pushed.set_string_custom_property("label", label)
             record(
                 "AtomicPusher", {"pushed_model": [pushed]}, {"model_blessing": [blessing]},
                 state=mlmd.Execution.CACHED if is_cached else mlmd.Execution.COMPLETE,
             )  # fmt: skip
         if is_pushed:
             version.mkdir(parents=True)
-            write_labels(version.parent, {"stable": self._versions})
+            others = {} if label == STABLE else read_labels(version.parent)
+            write_labels(version.parent, {**others, label: self._versions})
         return name
 
     def _placed(self, artifact, place):

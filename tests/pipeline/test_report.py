@@ -739,6 +739,7 @@ def test_what_was_added_while_the_run_went_on_is_named_as_missing(tmp_path):
 @pytest.mark.parametrize(
     ("ratings", "said"),
     [
+        (0.0, "no drift"),
         (0.05, "no drift"),
         (0.1, "notice"),
         (0.25, "alert"),
@@ -754,8 +755,9 @@ def test_drift_is_shown_against_the_run_it_was_measured_from(tmp_path, ratings, 
     assert table(page, "Jensen-Shannon")[1] == ["price", "all", "0.1250", "0.3"]
 
 
-def test_drift_is_written_for_prometheus(tmp_path):
-    found = Drift((FeatureDrift("price", "all", 0.125, 0.3),), 0.5, "2026-11-01T00:00:00")
+@pytest.mark.parametrize("index", [0.0, 0.5])
+def test_drift_is_written_for_prometheus(tmp_path, index):
+    found = Drift((FeatureDrift("price", "all", 0.125, 0.3),), index, "2026-11-01T00:00:00")
     file = write_drift_metrics(found, tmp_path, seconds=1_795_453_738)
     values = {
         (sample.name, *sample.labels.values()): sample.value
@@ -764,7 +766,7 @@ def test_drift_is_written_for_prometheus(tmp_path):
     }
     assert values == {
         ("debut_feature_divergence", "price", "all"): 0.125,
-        ("debut_rating_stability_index",): 0.5,
+        ("debut_rating_stability_index",): index,
         ("debut_drift_measured_seconds",): 1_795_453_738,
     }
     assert [path.name for path in tmp_path.iterdir()] == ["drift.prom"]

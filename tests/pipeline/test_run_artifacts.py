@@ -54,6 +54,7 @@ def test_metrics_terms_and_drift_are_those_that_the_runs_left(root):
         ((10, 6, 4), (6, 8, 6), False),  # an index of 0.15, as chance has with 20 ratings
         ((10, 6, 4), (0, 2, 18), True),
         ((1000, 600, 400), (990, 610, 400), True),
+        ((0, 0, 0), (6, 8, 6), False),  # no ratings at all
     ],
 )
 def test_ratings_that_differ_as_few_do_by_chance_have_not_drifted(tmp_path, before, after, is_told):
@@ -62,6 +63,14 @@ def test_ratings_that_differ_as_few_do_by_chance_have_not_drifted(tmp_path, befo
     recorded.run(ratings=after)
     drift = read_drift(newest_run(metadata_file(tmp_path)))
     assert drift.ratings == (stability_index(before, after) if is_told else None)
+
+
+def test_drift_is_from_the_last_stable_version_whatever_canary_came_between(root):
+    recorded = RecordedRoot(root, versions=2)
+    recorded.run(ratings=BEFORE, label="canary")
+    recorded.run(ratings=BEFORE)
+    drift = read_drift(newest_run(metadata_file(root)))
+    assert (drift.since, drift.ratings) == ("run-2", stability_index(AFTER, BEFORE))
 
 
 def test_the_first_run_has_drifted_from_nothing(tmp_path):
