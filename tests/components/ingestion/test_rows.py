@@ -59,6 +59,8 @@ def test_item_with_further_columns_in_its_description():
     )
     record = parse(["01", "", "", "", "", " ", "", "XL"])
     assert record == ("01", ("", "", "", "size: XL.", None, None))
+    record = parse(["01", "", "", "", "Blue rim.", "", "", " "])
+    assert record == ("01", ("", "", "", "Blue rim.", None, None))
 
 
 @pytest.mark.parametrize(

@@ -359,12 +359,12 @@ def test_somebody_unknown_is_told_of_a_new_product_on_every_fifth_place_whatever
 
 def test_places_of_later_ids_lie_between_those_of_training():
     ids = [b"10", b"30", b"20", b"40"]
-    later = [b"25", b"45", b"26", b"5", b"50", b"x-1", b"7"]
+    later = [b"25", b"45", b"26", b"5", b"100", b"50", b"x-1", b"7"]
     found = place_beside([*ids, *later], len(ids)) * 3
-    np.testing.assert_allclose(found, [1 + 1 / 3, 4, 1 + 2 / 3, -2, 5, 6, -1], rtol=1e-6)
+    np.testing.assert_allclose(found, [1 + 1 / 3, 4, 1 + 2 / 3, -2, 6, 5, 7, -1], rtol=1e-6)
     # By their bytes where training had names.
-    names = [b"a", b"c", b"b"]
-    np.testing.assert_allclose(place_beside([*names, b"bb", b"5"], 3) * 2, [1.5, -1], rtol=1e-6)
+    names = [b"2x", b"c", b"b"]
+    np.testing.assert_allclose(place_beside([*names, b"bb", b"3"], 3) * 2, [1.5, 0.5], rtol=1e-6)
     assert place_in_order(np.array(names, object)).tolist() == [0, 1, 0.5]
 
 
