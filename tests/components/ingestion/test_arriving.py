@@ -43,6 +43,18 @@ def test_of_the_rows_about_a_product_the_first_counts(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [([], "has a header but no rows"), (["a,cheap", ",2"], "2 of 2 rows of .* can't be used")],
+)
+def test_a_file_without_a_row_that_can_be_used_is_refused_whatever_share_is_allowed(
+    tmp_path, lines, says
+):
+    file = table(tmp_path, ITEMS, "item_id,price", *lines, required=("item_id",))
+    with pytest.raises(BadInput, match=says):
+        read_products(file, data_options(max_quarantined_share=1.0))
+
+
 def test_a_product_is_withdrawn_whatever_stands_in_its_other_columns(tmp_path):
     rows = ("item_id,price,available", "a,cheap,perhaps", "b,-1,", "x,1,")
     file = table(tmp_path, ITEMS, *rows, required=("item_id",))

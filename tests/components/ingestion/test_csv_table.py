@@ -113,3 +113,12 @@ def test_quote_that_is_open_beyond_the_readers_limit_costs_one_row(path):
 def test_invalid_utf8_and_nul_stay_visible_in_their_field(path):
     found = read(path, b"a,b\n1,caf\xe9\n2,x\0y\n")
     assert [row.fields for row in found[1:]] == [["1", "caf\udce9"], ["2", f"x{NUL}y"]]
+
+
+def test_lines_that_a_stray_quote_joined_to_a_row_of_another_width_are_read_one_by_one(path):
+    found = read(path, 'x,y,z\na,"open,1\nb,two",2,3\nc,d,e\n')
+    assert [(row.number, row.line, row.fields) for row in found[1:]] == [
+        (1, 2, None),
+        (2, 3, ["b", 'two"', "2", "3"]),
+        (3, 4, ["c", "d", "e"]),
+    ]

@@ -232,6 +232,24 @@ def test_spans_beside_files_and_spans_twice(shop):
     refused(shop, "span 1 twice", "span-01")
 
 
+def test_a_span_in_which_nothing_happened_may_be_beside_one_with_rows(tmp_path):
+    write_shop(tmp_path / "span-1")
+    write_csv(tmp_path / "span-2" / "interactions.csv", "user_id,item_id,timestamp")
+    assert open_folder(tmp_path).spans == (1, 2)
+
+
+def test_fingerprint_follows_the_span_that_a_file_is_of(tmp_path):
+    write_shop(tmp_path / "span-1")
+    before = fingerprint(open_folder(tmp_path))
+    (tmp_path / "span-1").rename(tmp_path / "span-2")
+    assert before != fingerprint(open_folder(tmp_path))
+
+
+def test_header_whose_quotes_are_malformed(shop):
+    (shop / "items.csv").write_text('"item_id"x,title\na,Apple\n')
+    refused(shop, "items.csv", "can't be read")
+
+
 def test_ratings_in_one_span_only(tmp_path):
     write_shop(tmp_path / "span-1")
     columns = "user_id,item_id,rating,timestamp"
