@@ -24,6 +24,7 @@ WRONG = (
     "Bearer ",
     f"Bearer {TOKENS[0]}x",
     f"Basic {TOKENS[0]}",
+    f"Digest {TOKENS[0]}",  # as long as the scheme that is asked for
     TOKENS[0],
     "Bearer " + hashlib.sha256(TOKENS[0].encode()).hexdigest(),
 )
