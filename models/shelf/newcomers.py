@@ -18,7 +18,6 @@ import tensorflow as tf
 
 from models import features
 from models.arrays import Rows
-from models.companding import read_floats
 from models.inheritance.anchors import fallback_logits
 from models.interactions import PAD
 from models.preprocessing import item_name, word_count
