@@ -57,6 +57,14 @@ def test_only_the_loopback_address_that_is_asked_is_open(parent):
         socket.create_connection(("127.0.0.2", int(port)), timeout=10)
 
 
+def test_server_gives_way_to_all_others(parent):
+    process, _, _ = parent
+    [server] = psutil.Process(process.pid).children()
+    own = psutil.Process(process.pid).nice()
+    assert server.nice() == min(own + 10, 19)
+    assert server.nice() > own or own == 19
+
+
 def test_server_ends_when_its_parent_is_killed(parent):
     process, _, server = parent
     assert not ends(server, seconds=0)
