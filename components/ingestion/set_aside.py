@@ -4,6 +4,7 @@ The rules for a row are those of a run; what breaks them is set aside with numbe
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from components.ingestion import text
 from components.ingestion.folder import DataFile
 from components.ingestion.options import DataOptions
 from components.ingestion.rows import UNKNOWN_ITEM, Record, RowFault, RowParser
-from components.ingestion.summary import FIRST_ROWS
+from components.ingestion.summary import FIRST_ROWS, QuarantineReason, top_reasons
 from models.errors import BadInput
 
 
@@ -95,22 +96,27 @@ def _check_share(
         raise BadInput(f"{file.path} has a header but no rows. Add rows.")
     if bad / (bad + good) <= most and good:
         return
-    first = set_aside[0]
     raise BadInput(
         f"{bad} of {bad + good} rows of {file.path} can't be used, more than "
-        f"data.max_quarantined_share = {most:.1%}. The first is row {first.row} below the header: "
-        f"{first.reason} ({first.column or 'the whole row'}).{_unknown(set_aside)} Mend "
-        f"them{remedy}."
+        f"data.max_quarantined_share = {most:.1%}: {top_reasons(_counted(set_aside))}. Rows are "
+        f"counted from 1 below the header.{_unknown(set_aside)} Mend them{remedy}."
     )
 
 
+def _counted(set_aside: list[SetAside]) -> list[QuarantineReason]:
+    rows = defaultdict[tuple[str, str], list[int]](list)
+    for row in set_aside:
+        rows[row.reason, row.column].append(row.row)
+    return [
+        QuarantineReason(
+            reason=reason, column=column, count=len(found), first_rows=tuple(found[:FIRST_ROWS])
+        )
+        for (reason, column), found in sorted(rows.items(), key=lambda one: -len(one[1]))
+    ]
+
+
 def _unknown(set_aside: list[SetAside]) -> str:
-    unknown = [row for row in set_aside if row.reason == UNKNOWN_ITEM]
-    if not unknown:
-        return ""
-    if named := ", ".join(dict.fromkeys(row.value for row in unknown if row.value))[:200]:
-        return f" Items the model does not know: {named}."
-    # What may be a user id is not shown.
-    rows = ", ".join(str(row.row) for row in unknown[:FIRST_ROWS])
-    more = ", …" if len(unknown) > FIRST_ROWS else ""
-    return f" The model does not know the items of rows {rows}{more}."
+    """Names of items that the model does not know, of those that may be shown."""
+    names = [row.value for row in set_aside if row.reason == UNKNOWN_ITEM and row.value]
+    named = ", ".join(dict.fromkeys(names))[:200]
+    return f" The model does not know: {named}." if named else ""

@@ -6,7 +6,7 @@ worker that read it would not show.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +18,7 @@ from models.features import EVAL, NEW_ITEMS, TRAIN
 
 SUMMARY_FILE: Final = "summary.json"
 FIRST_ROWS: Final = 5  # row numbers kept for each reason
+_MOST_REASONS: Final = 3  # that a message tells
 
 # Keys of tallies begin with one of these.
 READ: Final = "read"  # + file
@@ -158,11 +159,14 @@ def check_quarantine(summary: IngestionSummary, max_share: float) -> None:
             raise BadInput(
                 f"{file.quarantined} of {file.read} rows of {file.name} "
                 f"({file.quarantined_share:.1%}) were set aside, more than "
-                f"data.max_quarantined_share = {max_share:.1%}: {_top_reasons(file)}. Rows are "
-                "counted from 1 below the header. Mend them, or raise data.max_quarantined_share."
+                f"data.max_quarantined_share = {max_share:.1%}: {top_reasons(file.reasons)}. Rows "
+                "are counted from 1 below the header. Mend them, or raise "
+                "data.max_quarantined_share."
             )
     if not summary.items:
-        reasons = "; ".join(_top_reasons(file) for file in summary.files if file.table == ITEMS)
+        reasons = "; ".join(
+            top_reasons(file.reasons) for file in summary.files if file.table == ITEMS
+        )
         raise BadInput(
             f"The catalogue is empty: every row of the items files was set aside ({reasons}). Rows "
             "are counted from 1 below the header. Mend them."
@@ -229,9 +233,17 @@ def _file_counts(name: str, *, table: str, by_key: dict[tuple[str, ...], Any]) -
     )
 
 
-def _top_reasons(file: FileCounts) -> str:
-    return "; ".join(
+def top_reasons(reasons: Sequence[QuarantineReason]) -> str:
+    """The most frequent with their first rows, such as "price: not a number (2, rows 1, 4)".
+
+    Args:
+      reasons: the most frequent first.
+    """
+    told = [
         f"{f'{reason.column}: ' if reason.column else ''}{reason.reason} ({reason.count}, rows "
         f"{', '.join(map(str, reason.first_rows))}{', …' if reason.count > FIRST_ROWS else ''})"
-        for reason in file.reasons[:3]
-    )
+        for reason in reasons[:_MOST_REASONS]
+    ]
+    if others := sum(reason.count for reason in reasons[_MOST_REASONS:]):
+        told.append(f"others ({others})")
+    return "; ".join(told)

@@ -6,7 +6,7 @@ import pytest
 
 from components.ingestion.folder import INTERACTIONS, ITEMS, open_table
 from components.ingestion.newcomers import read_products, read_withdrawn
-from components.ingestion.rows import DUPLICATE, NOT_A_NUMBER, UNKNOWN_ITEM
+from components.ingestion.rows import DUPLICATE, EMPTY_ID, NOT_A_NUMBER, UNKNOWN_ITEM
 from components.ingestion.summary import RatingScale
 from components.ingestion.support import read_support
 from models.errors import BadInput
@@ -55,6 +55,21 @@ def test_a_file_without_a_row_that_can_be_used_is_refused_whatever_share_is_allo
         read_products(file, data_options(max_quarantined_share=1.0))
 
 
+def test_a_refused_file_is_told_with_every_frequent_reason_and_how_many_others_there_are(tmp_path):
+    bad = [",1", "a,cheap", "b,cheap", "c,-1", f"{'d' * 5000},1", "e,cheap"]
+    rows = ("item_id,price", *bad, *(f"n{number},cheap" for number in range(4)))
+    file = table(tmp_path, ITEMS, *rows, required=("item_id",))
+    with pytest.raises(BadInput) as refused:
+        read_products(file, data_options(max_quarantined_share=0.0))
+    told = str(refused.value)
+    assert f"10 of 10 rows of {file.path} can't be used" in told
+    assert (
+        f": price: {NOT_A_NUMBER} (7, rows 2, 3, 6, 7, 8, …); item_id: {EMPTY_ID} (1, rows 1); "
+        in told
+    )
+    assert "; others (1). Rows are counted from 1 below the header. Mend them" in told
+
+
 def test_a_product_is_withdrawn_whatever_stands_in_its_other_columns(tmp_path):
     rows = ("item_id,price,available", "a,cheap,perhaps", "b,-1,", "x,1,")
     file = table(tmp_path, ITEMS, *rows, required=("item_id",))
@@ -65,7 +80,7 @@ def test_a_product_is_withdrawn_whatever_stands_in_its_other_columns(tmp_path):
 
 def test_too_many_unknown_items_are_named(tmp_path):
     file = table(tmp_path, ITEMS, "item_id", "x", "y", "a", required=("item_id",))
-    with pytest.raises(BadInput, match=r"2 of 3 rows .* the model does not know: x, y"):
+    with pytest.raises(BadInput, match=r"2 of 3 rows .*The model does not know: x, y\."):
         read_withdrawn(file, data_options(**LENIENT), {"a"})
 
 
@@ -99,6 +114,7 @@ def test_unknown_items_beside_users_that_must_not_be_shown_are_told_by_their_row
     file = table(tmp_path, INTERACTIONS, "user_id,item_id,timestamp", *lines)
     options = data_options(max_quarantined_share=0.1)
     scale = RatingScale(1, 1, is_implicit=True)
-    with pytest.raises(BadInput, match=r"the items of rows 2, 3, 4, 5, 6, …\. Mend them") as caught:
+    told = rf"item_id: {UNKNOWN_ITEM} \(12, rows 2, 3, 4, 5, 6, …\)\. Rows are .* Mend them"
+    with pytest.raises(BadInput, match=told) as caught:
         read_support(file, options=options, scale=scale, catalogue={"a"}, pseudonym_key=b"key")
     assert "ann" not in str(caught.value) and "x1" not in str(caught.value)
