@@ -45,7 +45,7 @@ def load_texts(text: str) -> Any:
     Raises:
         YAMLError: it is none, or names a key twice.
     """
-    return yaml.load(text, Loader=_Texts)
+    return _load(text, _Texts)
 
 
 def load_values(text: str) -> Any:
@@ -54,4 +54,11 @@ def load_values(text: str) -> Any:
     Raises:
         YAMLError: it is none, names a key twice, or holds a date that no calendar has.
     """
-    return yaml.load(text, Loader=_Values)
+    return _load(text, _Values)
+
+
+def _load(text: str, loader: type[_Texts | _Values]) -> Any:
+    try:
+        return yaml.load(text, Loader=loader)
+    except RecursionError as error:
+        raise yaml.YAMLError("what it holds is nested too deep to be read") from error

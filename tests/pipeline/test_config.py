@@ -198,6 +198,7 @@ def test_what_a_frozen_encoder_would_not_do_is_refused(setting):
             "data:\n  split_salt: 2024-13-45\n",
             r"mine\.yaml can't be read \(line 2: month must be in 1\.\.12; put quotes",
         ),
+        ("[" * 5000, r"mine\.yaml can't be read \(what it holds is nested too deep"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(tmp_path, text, message):
