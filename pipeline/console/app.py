@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
-import math
 import re
 import socket
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +21,7 @@ from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, NotFound, 
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
+from components.ingestion.rows import RowFault, parse_number
 from models.errors import BadInput, DebutError, Refused, Unreachable
 from pipeline.console.desk import Desk, Json
 from pipeline.console.overview import overview
@@ -288,10 +288,10 @@ def _price(text: str) -> float | None:
     if not text:
         return None
     try:
-        price = float(text)
-    except ValueError:
-        raise BadRequest(f"The price is {text!r}, which is no number.") from None
-    if not math.isfinite(price) or price < 0:
+        price = parse_number(text, "price")
+    except RowFault as fault:
+        raise BadRequest(f"The price is {text!r}, which is no price: {fault.reason}.") from None
+    if price < 0:
         raise BadRequest(f"The price is {text!r}, which is no price: it is 0 or more.")
     return price
 

@@ -198,6 +198,8 @@ class TestAnswers:
             ("product", {"title": "mug", "price": "cheap"}, 400, "'cheap'"),
             ("product", {"title": "mug", "price": "inf"}, 400, "no price"),
             ("product", {"title": "mug", "price": "-0.5"}, 400, "no price: it is 0 or more"),
+            ("product", {"title": "mug", "price": "1e300"}, 400, "no price: number out of range"),
+            ("product", {"title": "mug", "price": "cheap"}, 400, "no price: not a number"),
             ("product", {"item": "00001", "k": "101"}, 400, "1 to 100"),
             ("customer", {"user": "9", "k": "-1"}, 400, "k is -1; the console shows 1 to 100"),
             ("customer", {"user": " "}, 400, "needs the id of a customer"),

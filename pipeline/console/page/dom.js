@@ -55,7 +55,8 @@ export const count = (number, one, many = `${one}s`) =>
 export const number = (value, digits = 4) =>
   value === null || value === undefined ? "–" : value.toFixed(digits);
 
-export const percent = (share) => `${(100 * share).toFixed(0)} %`;
+// The sum makes 0 of what is rounded to -0.
+export const percent = (share) => `${(Math.round(100 * share) + 0).toFixed(0)} %`;
 
 /** Of a share between 0 and 1; scores that have no zero have no bar. */
 export const bar = (share) =>
