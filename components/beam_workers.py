@@ -20,6 +20,8 @@ from apache_beam.portability import python_urns
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from google.protobuf import json_format, text_format
 
+from components import beam_reflection
+
 _MANY: Final = "multi_processing"
 _READER: Final = "wait_until_finish_read"
 # What a program of ours and the workers of its nodes import.
@@ -41,6 +43,7 @@ def prepare_workers(beam_args: Sequence[str]) -> None:
     Args:
         beam_args: of the pipelines to come.
     """
+    beam_reflection.remember()
     _turn_off_timed_flush()
     _let_one_reader_speak()
     # As Beam reads them: of a flag given twice it takes the last.
@@ -132,6 +135,7 @@ def _text(message: Any) -> str:
 def _work(told: dict[str, str]) -> None:
     from apache_beam.runners.worker import sdk_worker_main
 
+    beam_reflection.remember()
     os.environ.update(told)
     # Libraries that were imported have left what prints. The runner gets all that is logged.
     for name in (None, "tensorflow"):
