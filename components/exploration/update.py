@@ -77,8 +77,8 @@ def update(
         What was done, and the gate for whoever serves the version.
 
     Raises:
-        BadInput: the log does not exist, exploration is to end where there is none, or the rules
-            hold a cap, which no exploration heeds.
+        BadInput: the log does not exist, exploration is to end where there is none, no item is new,
+            or the rules hold a cap, which no exploration heeds.
         Refused: the version is too old, or the gate refused what was learned.
     """
     model = tf.saved_model.load(str(base))
@@ -92,6 +92,11 @@ def update(
         raise BadInput(
             f"{base} explores nothing, and explore.policy is none, so there is nothing to end. To "
             "begin, set explore.policy to linucb or thompson."
+        )
+    if not shelf.is_new.numpy().any():
+        raise BadInput(
+            f"{base} has no new item, so there is nothing to explore. Add new ones with `debut "
+            "items add`, or begin after a run that knows some."
         )
     rules = Rules.load(base)
     if rules is not None and rules.cap is not None and options.policy != "none":
@@ -144,7 +149,7 @@ def teach(
     before = _shown_before(shelf, len(ids))[rows]
     # What a user was promised is asked without exploration.
     assign(model, columns_of(no_exploration()))
-    if options.policy == "none" or not len(rows):
+    if options.policy == "none":
         return Taught(no_exploration(), None, None)
     observed = observe(model, lists, [ids[row].decode() for row in rows])
     embedding = shelf.embedding.numpy()
