@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tfx import types
 from tfx.components import InfraValidator
@@ -23,6 +23,8 @@ from tfx.utils.model_paths import tf_serving_flavor
 from components.artifacts import Artifacts
 from components.embedded_server import embedded_server
 from components.warmup import signature_requests
+
+_POLL_SECONDS: Final = 0.2
 
 
 class Executor(executor.Executor):
@@ -52,7 +54,7 @@ class Executor(executor.Executor):
         name = serving_spec.model_name
         with embedded_server(base_path / name, name) as server:
             client = serving_binary.MakeClient(server.address(deadline=deadline))
-            client.WaitUntilModelLoaded(deadline, polling_interval_sec=1)
+            client.WaitUntilModelLoaded(deadline, polling_interval_sec=_POLL_SECONDS)
             client.SendRequests(_with_every_signature(requests))
 
     def _CreateWarmupModel(
