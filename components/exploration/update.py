@@ -93,16 +93,16 @@ def update(
             f"{base} explores nothing, and explore.policy is none, so there is nothing to end. To "
             "begin, set explore.policy to linucb or thompson."
         )
-    if not shelf.is_new.numpy().any():
-        raise BadInput(
-            f"{base} has no new item, so there is nothing to explore. Add new ones with `debut "
-            "items add`, or begin after a run that knows some."
-        )
     rules = Rules.load(base)
     if rules is not None and rules.cap is not None and options.policy != "none":
         raise BadInput(
             f"The rules of {base} hold a cap, and explored places would not heed it. Run `debut "
             "run` without the cap, or set explore.policy to none."
+        )
+    if not shelf.is_new.numpy().any():
+        raise BadInput(
+            f"{base} has no new item, so there is nothing to explore. Add new ones with `debut "
+            "items add`, or begin after a run that knows some."
         )
     users = users_of(base)
     known = {user.removeprefix(MARK): user for user in users}
