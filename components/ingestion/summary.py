@@ -13,12 +13,12 @@ from pydantic import BaseModel, ConfigDict
 from tfx.dsl.io import fileio
 
 from components.ingestion.folder import ITEMS, DataFolder
+from components.ingestion.reasons import in_words, most_told
 from models.errors import BadInput, DebutError
 from models.features import EVAL, NEW_ITEMS, TRAIN
 
 SUMMARY_FILE: Final = "summary.json"
 FIRST_ROWS: Final = 5  # row numbers kept for each reason
-_MOST_REASONS: Final = 3  # that a message tells
 
 # Keys of tallies begin with one of these.
 READ: Final = "read"  # + file
@@ -239,11 +239,9 @@ def top_reasons(reasons: Sequence[QuarantineReason]) -> str:
     Args:
       reasons: the most frequent first.
     """
-    told = [
-        f"{f'{reason.column}: ' if reason.column else ''}{reason.reason} ({reason.count}, rows "
-        f"{', '.join(map(str, reason.first_rows))}{', …' if reason.count > FIRST_ROWS else ''})"
-        for reason in reasons[:_MOST_REASONS]
-    ]
-    if others := sum(reason.count for reason in reasons[_MOST_REASONS:]):
-        told.append(f"others ({others})")
-    return "; ".join(told)
+    return most_told([(_in_words(one), one.count) for one in reasons])
+
+
+def _in_words(one: QuarantineReason) -> str:
+    rows = ", ".join(map(str, one.first_rows)) + (", …" if one.count > FIRST_ROWS else "")
+    return f"{in_words(one.reason, one.column)} ({one.count}, rows {rows})"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from components.ingestion.reasons import in_words, most_told
 from pipeline.commands.changing import changing
 from pipeline.commands.configuring import PATH, configuration_options, root_option
 from pipeline.commands.failures import debug_option
-from pipeline.counted import counted, most_counted
+from pipeline.counted import counted
 
 if TYPE_CHECKING:
     from pipeline.changes.adding import Pushed
@@ -160,8 +161,8 @@ def _told(pushed: Pushed) -> list[str]:
     if done.withdrawn:
         told.append(f"{_products(done.withdrawn)} withdrawn.")
     if done.set_aside:
-        reasons = Counter(": ".join(filter(None, (r.column, r.reason))) for r in done.set_aside)
-        most = most_counted(reasons.most_common())
+        reasons = Counter(in_words(row.reason, row.column) for row in done.set_aside)
+        most = most_told([(f"{why} ({count:,})", count) for why, count in reasons.most_common()])
         rows = counted(len(done.set_aside), "row", "rows")
         told.append(f"{rows} set aside: {most}. See {pushed.set_aside_file}.")
     return [*told, f"Pushed {pushed.made.version}, made of version {pushed.made.base.name}."]

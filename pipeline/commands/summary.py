@@ -9,11 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from components.ingestion.reasons import most_told
 from components.ingestion.summary import FileCounts, IngestionSummary
 from models.metrics import SQUARED_ERROR
 from models.record import TrainingRecord, measured_on
 from pipeline.commands.terminal import metric_words, new_table, print_table
-from pipeline.counted import counted, most_counted
+from pipeline.counted import counted
 from pipeline.evaluation import COLD, HEADLINE_METRICS, SLICES, says_something, span_slice
 from pipeline.outcome import GateDecision, Outcome
 from serving.version_labels import CANARY
@@ -87,8 +88,8 @@ def _data_lines(summary: IngestionSummary) -> list[str]:
 
 
 def _reasons(file: FileCounts) -> str:
-    counts = [(one.reason, one.count) for one in file.reasons]
-    return most_counted(counts, others="others, see the report")
+    told = [(f"{one.reason} ({one.count:,})", one.count) for one in file.reasons]
+    return most_told(told, others="others, see the report")
 
 
 def _training_table(training: TrainingRecord) -> Table:
