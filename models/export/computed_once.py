@@ -7,7 +7,7 @@ each of them, and each signature that inlines a function compiles them anew.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from tensorflow.core.framework.function_pb2 import FunctionDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
@@ -25,7 +25,7 @@ def compute_once(function: FunctionDef) -> None:
     Args:
         function: of a graph; changed in place.
     """
-    first: dict[Any, str] = {}
+    first: dict[bytes, str] = {}
     instead: dict[str, str] = {}
     for node in function.node_def:
         if _is_stateless(node):
@@ -51,13 +51,12 @@ def _is_stateless(node: NodeDef) -> bool:
     return op is not None and not op.is_stateful
 
 
-def _work(node: NodeDef, instead: Mapping[str, str]) -> Any:
-    """What it does, of what and after what."""
-    attributes = sorted(
-        (name, value.SerializeToString(deterministic=True)) for name, value in node.attr.items()
-    )
-    inputs = (_now(tensor, instead) for tensor in node.input)
-    return node.op, node.device, tuple(inputs), tuple(attributes)
+def _work(node: NodeDef, instead: Mapping[str, str]) -> bytes:
+    """What it does, of what and after what: all but its name."""
+    work = NodeDef(op=node.op, device=node.device, attr=node.attr)
+    work.input.extend(_now(tensor, instead) for tensor in node.input)
+    serialized: bytes = work.SerializeToString(deterministic=True)
+    return serialized
 
 
 def _now(tensor: str, instead: Mapping[str, str]) -> str:
