@@ -17,6 +17,7 @@ from models.encoders import lexical
 from models.encoders.folder import open_encoder
 from models.encoders.tokenizer import WordPieceTokenizer
 from models.inheritance.kernel import NO_BRAND
+from models.ragged import joined
 from models.tracing import traced_for_all
 
 Tensors = dict[str, Any]
@@ -98,7 +99,7 @@ def preprocess_catalogue(inputs: Tensors, custom_config: dict[str, Any]) -> Tens
         features.PRICE: _price(inputs[features.PRICE]),
         features.NAME: item_name(inputs),
         features.TOKENS: tokenizer.encoder_input(
-            pieces.merge_dims(-2, -1)[: tf.size(item_id)], custom_config["max_tokens"]
+            joined(pieces)[: tf.size(item_id)], custom_config["max_tokens"]
         ),
         features.TERM_IDS: term_ids,
         features.TERM_WEIGHTS: term_weights,
@@ -130,7 +131,7 @@ def _terms(
 ) -> tf.SparseTensor:  # fmt: skip
     """Terms of the first units of texts: sparse int64 [B, (terms)]."""
     read = lexical.units(words, pieces, unknown=unknown, vocabulary_size=vocabulary_size)
-    first = read.merge_dims(-2, -1)[:, :units]
+    first = joined(read)[:, :units]
     return lexical.terms(first, vocabulary_size).to_sparse()
 
 

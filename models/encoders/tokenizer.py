@@ -15,6 +15,7 @@ import tensorflow_text as text
 
 from models.encoders import lexical
 from models.encoders.folder import EncoderFolder
+from models.ragged import joined
 from models.tracing import traced_for_all
 
 # Punctuation and CJK characters are words of their own, as in BERT's BasicTokenizer.
@@ -52,7 +53,7 @@ class WordPieceTokenizer(tf.Module):
 
     def pieces(self, strings: tf.Tensor) -> tf.RaggedTensor:
         """Word pieces without special tokens: string [B] to ragged int64 [B, (pieces)]."""
-        return self.words(strings)[1].merge_dims(-2, -1)
+        return joined(self.words(strings)[1])
 
     def words(self, strings: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
         """Words as they are read, string [B, (words)], and their pieces [B, (words), (pieces)]."""

@@ -124,8 +124,9 @@ class Adapter(tf.Module):
     def _given(self, support: Support) -> _Evidence:
         shelf, items = self._shelf, tf.shape(support.row)[0]
         known = support.given & (support.user != PAD)
-        of = tf.where(known)[:, 0]
-        users, which = tf.unique(tf.boolean_mask(support.user, known), out_idx=tf.int64)
+        places = tf.where(known)
+        of = places[:, 0]
+        users, which = tf.unique(tf.gather_nd(support.user, places), out_idx=tf.int64)
         lean, habit = self._supporters(users)
         background = shelf.evidence.background.read_value() + evidence.TINY
         lift = tf.math.log((lean / background + evidence.LIFT_FLOOR) / (1.0 + evidence.LIFT_FLOOR))
@@ -161,9 +162,9 @@ class Adapter(tf.Module):
         shelf = self._shelf
         bought = shelf.purchases(users)
         anchors = shelf.served.anchors(take(shelf.user_items, bought.values))
-        is_anchor = anchors != PAD
-        owner = tf.boolean_mask(bought.value_rowids(), is_anchor)
-        anchors, count = tf.boolean_mask(anchors, is_anchor), tf.size(users)
+        places = tf.where(anchors != PAD)[:, 0]
+        owner = tf.gather(bought.value_rowids(), places)
+        anchors, count = tf.gather(anchors, places), tf.size(users)
         scores = tf.nn.relu(shelf.served.scores(anchors, owner, count))
         total = tf.reduce_sum(scores, axis=1, keepdims=True)
         items = tf.math.unsorted_segment_sum(tf.ones_like(owner, tf.float32), owner, count)

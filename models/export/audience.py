@@ -16,10 +16,10 @@ from models.columns import by_rows, take
 from models.exploration.exploration import OUT, learned_logits
 from models.export.adapter import evidence_logits, positive_attention
 from models.export.lists import top
-from models.export.ragged import row_sums, spread
 from models.export.scoring import Bought
 from models.interactions import PAD
 from models.options import SMALL
+from models.ragged import row_sums, spread
 from models.shelf.shelf import Shelf
 from models.towers import retrieval_logits
 
@@ -174,10 +174,10 @@ class Audience(tf.Module):
         were_bought = is_other & (offset[1:] > offset[:-1])
 
         def with_others() -> tf.Tensor:
-            others = tf.gather(is_other, histories.values)
-            index, weight = shelf.served.lists(tf.boolean_mask(histories.values, others))
+            others = tf.where(tf.gather(is_other, histories.values))
+            index, weight = shelf.served.lists(tf.gather_nd(histories.values, others))
             said = tf.reduce_sum(tf.gather(worth, index) * positive_attention(weight), axis=1)
-            return tf.tensor_scatter_nd_update(added, tf.where(others), said)
+            return tf.tensor_scatter_nd_update(added, others, said)
 
         added = tf.cond(tf.reduce_any(were_bought), with_others, lambda: added)
         return retrieval_logits(

@@ -28,6 +28,7 @@ from models.export.query import Query
 from models.export.scoring import Known, Scorer
 from models.inheritance.inherited import Inherited
 from models.interactions import PAD
+from models.ragged import joined
 from models.shelf.shelf import Shelf
 from models.towers import FLOOR, item_features, relative
 from models.two_tower import TwoTower
@@ -79,7 +80,7 @@ class WordReader(tf.Module):
         """Read texts string [B]; the other arguments are what Transform makes of them."""
         words, pieces = self._tokenizer.words(text)
         units = self._tokenizer.units(words, pieces)
-        flat = units.merge_dims(-2, -1)
+        flat = joined(units)
         states, mask = self._encoder.infer_states(tf.cast(tokens, tf.int32))
         word, dense = words.to_tensor(""), flat.to_tensor(PAD)
         pair = lexical.pairs(flat, self.vocabulary_size).to_tensor(PAD)
@@ -106,7 +107,7 @@ def _word_of(parts: tf.RaggedTensor) -> tf.Tensor:
     """Place of each part's word: ragged [B, (words), (parts)] to int64 [B, N], PAD at the end."""
     place = tf.ragged.range(parts.row_lengths()).values
     repeated_place = tf.repeat(place, parts.values.row_lengths())
-    return parts.merge_dims(-2, -1).with_values(repeated_place).to_tensor(PAD)
+    return joined(parts).with_values(repeated_place).to_tensor(PAD)
 
 
 class Explainer(tf.Module):

@@ -27,6 +27,16 @@ class Wanted(NamedTuple):
     k: tf.Tensor
     boost: tf.Tensor | None = None
 
+    def tensors(self) -> list[tf.Tensor]:
+        """What there is of it, as a function that is traced once takes it."""
+        return [part for part in self if part is not None]
+
+
+def wanted_spec(has_boost: bool) -> list[tf.TensorSpec]:
+    """Of `Wanted.tensors`."""
+    boost = [tf.TensorSpec([None], tf.float32)] * has_boost
+    return [tf.TensorSpec([None], tf.bool), tf.TensorSpec([], tf.int32), *boost]
+
 
 def top(logits: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The k best along the last axis, fewer where there are fewer: values and places.
@@ -48,8 +58,8 @@ def first_listed(scores: tf.Tensor) -> tf.Tensor:
 
 def without(scores: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Strike rows int64 [B, E] (PAD is none) from scores float32 [B, I]."""
-    listed = rows != PAD
-    places = tf.stack([tf.where(listed)[:, 0], tf.boolean_mask(rows, listed)], axis=1)
+    listed = tf.where(rows != PAD)
+    places = tf.stack([listed[:, 0], tf.gather_nd(rows, listed)], axis=1)
     return tf.tensor_scatter_nd_update(scores, places, tf.fill([tf.shape(places)[0]], OUT))
 
 

@@ -95,7 +95,8 @@ class Rater(tf.Module):
     def _mean_interest(self, history: tf.Tensor) -> tf.Tensor:
         """Mean of `interests` without the padding, which a long history is full of: [B, D]."""
         present = history != PAD
-        own = self._shelf.embeddings(tf.boolean_mask(history, present))
-        total = tf.math.unsorted_segment_sum(own, tf.where(present)[:, 0], tf.shape(history)[0])
+        places = tf.where(present)
+        own = self._shelf.embeddings(tf.gather_nd(history, places))
+        total = tf.math.unsorted_segment_sum(own, places[:, 0], tf.shape(history)[0])
         count = tf.reduce_sum(tf.cast(present, tf.float32), axis=1, keepdims=True)
         return total / tf.maximum(count, 1.0)

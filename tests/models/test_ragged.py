@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.export.ragged import row_sums, spread
+from models.ragged import joined, row_sums, spread
 
 
 @pytest.fixture(params=[[], [0], [0, 0, 3, 0], [64], [63, 1, 64, 65, 0, 500, 1], [1] * 200])
@@ -28,3 +28,12 @@ def test_each_value_gets_the_number_of_its_row(lists):
     numbers = np.random.default_rng(6).random(len(lists.to_list())).astype(np.float32)
     expected = np.repeat(numbers, lists.row_lengths())
     np.testing.assert_allclose(spread(tf.constant(numbers), lists), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "rows", [[], [[]], [[[1, 2], [], [3]], [], [[]], [[4]]], [[[1], [2, 3, 4]], [[5, 6]]]]
+)
+def test_rows_of_rows_become_one_row_each(rows):
+    expected = [[value for inner in row for value in inner] for row in rows]
+    lists = tf.ragged.constant(rows, tf.int64, ragged_rank=2)
+    assert joined(lists).to_list() == expected

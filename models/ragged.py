@@ -1,7 +1,7 @@
 """What goes from ragged rows to their values and back, where TensorFlow's own is slow.
 
 Its sum over ragged rows, `value_rowids` and `tf.repeat` go by a table as wide as the longest row,
-and a segment sum needs the number of the row beside each value.
+and a segment sum needs the number of the row beside each value. Its `merge_dims` takes fifty ops.
 """
 
 from __future__ import annotations
@@ -11,6 +11,14 @@ from typing import Final
 import tensorflow as tf
 
 _BLOCK: Final = 64
+
+
+def joined(lists: tf.RaggedTensor) -> tf.RaggedTensor:
+    """The values of each row's rows, one after the other: [B, (M), (N)] to [B, (N)]."""
+    inner = lists.values
+    return tf.RaggedTensor.from_row_splits(
+        inner.values, tf.gather(inner.row_splits, lists.row_splits), validate=False
+    )
 
 
 def spread(numbers: tf.Tensor, lists: tf.RaggedTensor) -> tf.Tensor:
