@@ -6,16 +6,18 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util_v2
+
+Result = TypeVar("Result")
 
 # New objects until the young ones are looked at, and how often these are before older ones are.
 _SELDOM: Final = (100_000, 50, 100)
 
 
-def traced_once(function: Callable[..., Any], *signature: tf.TypeSpec) -> Callable[..., Any]:
+def traced_once(function: Callable[..., Result], *signature: Any) -> Callable[..., Result]:
     """A function that has one graph, whoever calls it, and none of its own in a saved model.
 
     A copy of a large graph in each signature takes as long again at every load. So does one that
@@ -25,7 +27,7 @@ def traced_once(function: Callable[..., Any], *signature: tf.TypeSpec) -> Callab
     Args:
         function: of tensors. Without AutoGraph, which would rewrite all of transformers' code to
             no effect.
-        signature: of its arguments.
+        signature: of its arguments, each a `tf.TypeSpec` or a nest of them.
     """
     traced = tf.function(function, input_signature=signature, autograph=False)
     return lambda *inputs: traced(*inputs)

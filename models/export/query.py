@@ -39,6 +39,16 @@ class Query(NamedTuple):
     profile: tf.Tensor
 
 
+def query_spec(shelf: Shelf) -> Query:
+    """Of the tensors of any users."""
+    rows, numbers = (tf.TensorSpec([None, None], dtype) for dtype in (tf.int64, tf.float32))
+    return Query(
+        history=rows, rating=numbers, rated=numbers, excluded=rows,
+        user=tf.TensorSpec([None], tf.int64),
+        profile=tf.TensorSpec([None, shelf.embedding.shape[1]], tf.float32),
+    )  # fmt: skip
+
+
 class QueryReader(tf.Module):
     """Looks users and items up on the shelf, and reads profiles with the encoder."""
 
@@ -58,7 +68,9 @@ class QueryReader(tf.Module):
         self._encoder = encoder
         self._model = model
         self._max_tokens = max_tokens
-        self._encode_profile = traced_once(self._encoded, tf.TensorSpec([None], tf.string))
+        text, table = tf.TensorSpec([None], tf.string), tf.TensorSpec([None, None], tf.string)
+        self._encode_profile = traced_once(self._encoded, text)
+        self._unrated = traced_once(self._looked_up, text, table)
 
     def __call__(
         self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor,
@@ -90,6 +102,13 @@ class QueryReader(tf.Module):
             history: string [B, H], oldest first, "" pads; unknown items are ignored.
             history_rating: float32 [B, H], of the given history, NaN where it is not known.
         """
+        if history_rating is None:
+            return self._unrated(user_id, history)
+        return self._looked_up(user_id, history, history_rating)
+
+    def _looked_up(
+        self, user_id: tf.Tensor, history: tf.Tensor, history_rating: tf.Tensor | None = None
+    ) -> Query:
         shelf = self._shelf
         user = shelf.user_rows(user_id)
         bought = shelf.purchases(user)

@@ -11,12 +11,13 @@ from models.candidates.search import LONGEST, as_usual
 from models.columns import take
 from models.exploration.exploration import OUT
 from models.export.groups import in_groups
-from models.export.lists import BestItems, Wanted, is_listed, top, without
-from models.export.query import Query, never_recommended
+from models.export.lists import BestItems, Wanted, is_listed, top, wanted_spec, without
+from models.export.query import Query, never_recommended, query_spec
 from models.export.scoring import Scorer, Scores
 from models.export.shortlist import shortlist
 from models.options import SMALL
 from models.shelf.shelf import Shelf
+from models.tracing import traced_once
 
 # Neighbours whose best members get a full score in a larger catalogue.
 BLOCKS: Final = 1024
@@ -28,11 +29,14 @@ _FOUND: Final = (tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None, N
 class Retriever(tf.Module):
     """Finds the best items; each in one of three ways, by how large the catalogue is."""
 
-    def __init__(self, *, shelf: Shelf, scorer: Scorer) -> None:
-        """Retrieve by the scores of what is served."""
+    def __init__(self, *, shelf: Shelf, scorer: Scorer, has_boosts: bool = False) -> None:
+        """Retrieve by the scores of what is served; with rules that boost items or without."""
         super().__init__(name="retriever")
         self._shelf = shelf
         self._scorer = scorer
+        asked = query_spec(shelf), wanted_spec(has_boosts)
+        self._best = traced_once(self._among_any, *asked)
+        self._best_of_shortlist = traced_once(self._among_shortlist, *asked)
 
     def __call__(self, query: Query, wanted: Wanted) -> BestItems:
         """The best items of each user, without what is excluded or was bought.
@@ -47,6 +51,10 @@ class Retriever(tf.Module):
         Returns:
             Lists of min(k, I) items; the logit is `OUT` where there is no candidate left.
         """
+        return self._best(query, wanted.tensors())
+
+    def _among_any(self, query: Query, asked: list[tf.Tensor]) -> BestItems:
+        wanted = Wanted(*asked)
         index, (allowed, k, _) = self._shelf.index, wanted
         scanned = tf.cond(
             index.is_built() & (k <= LONGEST),
@@ -54,7 +62,6 @@ class Retriever(tf.Module):
             lambda: tf.constant(0),
         )
         among_all = partial(self._among_all, wanted=wanted)
-        among_shortlist = partial(self._among_shortlist, wanted=wanted)
         among_candidates = partial(self._among_candidates, wanted=wanted, scanned=scanned)
         items = tf.size(allowed)
         best, rows = tf.cond(
@@ -62,7 +69,9 @@ class Retriever(tf.Module):
             lambda: in_groups(among_candidates, query, 1, _FOUND),
             lambda: tf.cond(
                 (items > SMALL) & (k <= BLOCKS),
-                lambda: in_groups(among_shortlist, query, _USERS, _FOUND),
+                lambda: in_groups(
+                    lambda users: self._best_of_shortlist(users, asked), query, _USERS, _FOUND
+                ),
                 lambda: in_groups(among_all, query, self._scorer.at_once(), _FOUND),
             ),
         )
@@ -75,7 +84,8 @@ class Retriever(tf.Module):
         offered = tf.where(wanted.allowed, logits, OUT)
         return top(without(offered, never_recommended(users, self._shelf)), wanted.k)
 
-    def _among_shortlist(self, users: Query, wanted: Wanted) -> BestItems:
+    def _among_shortlist(self, users: Query, asked: list[tf.Tensor]) -> BestItems:
+        wanted = Wanted(*asked)
         excluded = never_recommended(users, self._shelf)
         rows = self._shortlist(users, wanted.allowed, tf.shape(excluded)[1])
         return self._among(users, rows, excluded, wanted)
@@ -93,7 +103,7 @@ class Retriever(tf.Module):
         best, rows = tf.cond(
             is_known & is_full,
             lambda: (best, rows),
-            lambda: self._among_shortlist(user, wanted),
+            lambda: self._best_of_shortlist(user, wanted.tensors()),
         )
         return best, rows
 

@@ -17,6 +17,7 @@ from models.inheritance.inherited import Inherited
 from models.interactions import PAD
 from models.shelf.shelf import Shelf
 from models.towers import retrieval_logits
+from models.tracing import traced_once
 
 
 class Bought(NamedTuple):
@@ -38,18 +39,19 @@ class Bought(NamedTuple):
         """By item int64 [N], all different for a user, and user int64 [N], rising, of `users`."""
         anchor = inherited.anchors(item)
         is_anchor = anchor != PAD
+        places = tf.where(is_anchor)[:, 0]
         shape = tf.stack([users, inherited.anchor_count()])
 
         def likened() -> tf.Tensor:
-            other = ~is_anchor
-            index, weight = inherited.lists(tf.boolean_mask(item, other))
-            owner = tf.boolean_mask(tf.cast(user, tf.int32), other)[:, tf.newaxis]
+            others = tf.where(~is_anchor)
+            index, weight = inherited.lists(tf.gather_nd(item, others))
+            owner = tf.cast(tf.gather(user, others), tf.int32)
             pairs = tf.stack([tf.broadcast_to(owner, tf.shape(index)), index], axis=-1)
             return tf.scatter_nd(pairs, positive_attention(weight), shape)
 
         return cls(
-            tf.boolean_mask(user, is_anchor),
-            tf.boolean_mask(anchor, is_anchor),
+            tf.gather(user, places),
+            tf.gather(anchor, places),
             tf.cond(tf.reduce_all(is_anchor), lambda: tf.zeros(shape), likened),
         )
 
@@ -66,6 +68,13 @@ class Bought(NamedTuple):
         """All of it: float32 [B, A]."""
         pairs = tf.stack([self.user, tf.cast(self.anchor, self.user.dtype)], axis=1)
         return tf.tensor_scatter_nd_add(self.likened, pairs, tf.ones([tf.shape(pairs)[0]]))
+
+
+_BOUGHT = Bought(
+    tf.TensorSpec([None], tf.int64),
+    tf.TensorSpec([None], tf.int32),
+    tf.TensorSpec([None, None], tf.float32),
+)
 
 
 class Scores(NamedTuple):
@@ -109,6 +118,10 @@ class Scorer(tf.Module):
         self._inherited = inheritance
         self._evidence = evidence
         self._exploration = exploration
+        self._told = traced_once(self._of_histories, tf.TensorSpec([None, None], tf.int64))
+        self._said = traced_once(
+            self._of_evidence, tf.TensorSpec([None, None], tf.float32), _BOUGHT
+        )
 
     def logits(self, users: Query) -> tf.Tensor:
         """Logits of B users over all items: float32 [B, I]."""
@@ -168,9 +181,13 @@ class Scorer(tf.Module):
 
     def of_anchors(self, users: Query) -> Scores:
         """What follows from the histories of B users for all anchors."""
-        inherited, history = self._inherited, users.history
-        is_one = (history != PAD) & ~repeated(history)
-        item, user = tf.boolean_mask(history, is_one), tf.where(is_one)[:, 0]
+        return self._told(users.history)
+
+    def _of_histories(self, history: tf.Tensor) -> Scores:
+        """Of histories int64 [B, H]."""
+        inherited = self._inherited
+        places = tf.where((history != PAD) & ~repeated(history))
+        item, user = tf.gather_nd(history, places), places[:, 0]
         bought = Bought.of(inherited, item, user, tf.shape(history)[0])
         is_told = tf.reduce_any(inherited.speaks(history), axis=1, keepdims=True)
         return Scores(bought, bought.scores(inherited), is_told)
@@ -215,14 +232,22 @@ class Scorer(tf.Module):
             float32 [B, N], or a single 0 while no item has any.
         """
         assert self._evidence is not None
-        evidence, inherited = self._evidence, self._inherited
 
         def heard() -> tf.Tensor:
-            scores, bought = tf.nn.relu(known.anchors), known.bought.table()
-            of_items = evidence_logits(evidence, inherited, scores, bought)
-            of_items = tf.pad(of_items, [[0, 0], [1, 0]])
+            said = self._said(known.anchors, known.bought)
             if places.shape.rank == 1:
-                return tf.gather(of_items, places + 1, axis=1)
-            return tf.gather(of_items, places + 1, batch_dims=1)
+                return tf.gather(said, places + 1, axis=1)
+            return tf.gather(said, places + 1, batch_dims=1)
 
-        return tf.cond(tf.size(evidence.row) > 0, heard, lambda: tf.zeros([1, 1]))
+        return tf.cond(tf.size(self._evidence.row) > 0, heard, lambda: tf.zeros([1, 1]))
+
+    def _of_evidence(self, scores: tf.Tensor, bought: Bought) -> tf.Tensor:
+        """What evidence says of no item, 0, and of those with any: float32 [B, 1 + E].
+
+        Args:
+            scores: float32 [B, A], of the anchors.
+            bought: by B users.
+        """
+        assert self._evidence is not None
+        said = evidence_logits(self._evidence, self._inherited, tf.nn.relu(scores), bought.table())
+        return tf.pad(said, [[0, 0], [1, 0]])

@@ -23,7 +23,7 @@ from models.export.explanation import Explainer, WordReader
 from models.export.explored import ExploredLists
 from models.export.judge import Judge, drawn_like
 from models.export.lists import Wanted, top
-from models.export.query import Query, QueryReader, parse_interactions
+from models.export.query import Query, QueryReader, parse_interactions, query_spec
 from models.export.rater import Rater
 from models.export.retriever import Retriever
 from models.export.ruled import RuledLists
@@ -76,7 +76,9 @@ class ServedModel(tf.Module):
             shelf=shelf, inheritance=shelf.served, evidence=shelf.evidence,
             exploration=shelf.exploration,
         )  # fmt: skip
-        self._retrieve = Retriever(shelf=shelf, scorer=self._scorer)
+        self._retrieve = Retriever(
+            shelf=shelf, scorer=self._scorer, has_boosts=bool(rules and rules.boosts)
+        )
         self._explored = ExploredLists(shelf=shelf, scorer=self._scorer)
         self._rate = Rater(shelf=shelf, inheritance=shelf.served, model=model, chance=chance)
         self._judged_scorer = Scorer(shelf=shelf, inheritance=shelf.judged)
@@ -102,6 +104,9 @@ class ServedModel(tf.Module):
             self._embed_products,
             *[text] * len(features.ITEM_TEXT),
             tf.TensorSpec([None], tf.float32),
+        )
+        self._scored = traced_once(
+            self._score_and_rate, query_spec(shelf), tf.TensorSpec([None], tf.int64)
         )
         self._is_implicit = chance is not None
 
@@ -238,7 +243,8 @@ class ServedModel(tf.Module):
         self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor, item_id: tf.Tensor
     ) -> Outputs:
         """One item per user: rating float32 [B] in [0, 1] and retrieval score float32 [B]."""
-        return self._scored(self._read(user_id, history, profile), self._known_items(item_id))
+        query = self._read(user_id, history, profile)
+        return self._scored(query, self._known_items(item_id))
 
     def explain(
         self, user_id: tf.Tensor, history: tf.Tensor, profile: tf.Tensor, item_id: tf.Tensor
@@ -422,7 +428,7 @@ class ServedModel(tf.Module):
         count = tf.cast(take(offset, place + 1) - take(offset, place), tf.float32)
         return tf.where(items == PAD, 0.0, count)
 
-    def _scored(self, query: Query, items: tf.Tensor) -> Outputs:
+    def _score_and_rate(self, query: Query, items: tf.Tensor) -> Outputs:
         score = self._scorer.score(query, items)
         return {"rating": self._rate(query, items, score), "score": score}
 
@@ -434,7 +440,7 @@ class ServedModel(tf.Module):
         """Rows of ids; where they are optional, "" is none and its row PAD."""
         rows = self._shelf.item_rows(item_id)
         is_missing = (rows == PAD) & (tf.not_equal(item_id, "") | (not optional))
-        unknown = tf.boolean_mask(item_id, is_missing)
+        unknown = tf.gather(item_id, tf.where(is_missing)[:, 0])
         check = tf.debugging.Assert(
             tf.size(unknown) == 0, ["item_id is not in the catalogue:", unknown]
         )

@@ -63,6 +63,8 @@ def recommend(model, data, monkeypatch):
         return scan(*arguments)
 
     monkeypatch.setattr(model._retrieve, "_shortlist", counted)
+    # A trace would keep what is patched, and count itself.
+    tf.config.run_functions_eagerly(True)
 
     def ask(users, *, k=5, history=(), profile=b"", new_only=False, index=data.index):
         put(model._shelf.index, index)
@@ -74,7 +76,8 @@ def recommend(model, data, monkeypatch):
         put(model._shelf.index, data.index)
         return {name: value.numpy() for name, value in answer.items()} | asked
 
-    return ask
+    yield ask
+    tf.config.run_functions_eagerly(False)
 
 
 def put(index, columns):

@@ -785,6 +785,17 @@ def test_the_saved_functions_note_no_shapes_and_the_fingerprint_is_of_what_the_f
     assert fingerprint.saved_model_checksum % buckets == expected
 
 
+def test_what_signatures_ask_of_a_history_stands_in_the_saved_file_once(served):
+    """Or they are all traced, saved and loaded that much longer."""
+    sums = [
+        function
+        for function, node in saved_nodes(served)
+        if node.op == "SparseSegmentSumWithNumSegments"
+    ]
+    # By all interactions, by those of the train split, and of supporters and an audience.
+    assert len(sums) == len(set(sums)) == 4
+
+
 def test_no_function_of_the_saved_file_holds_a_constant_twice(served):
     held = Counter(
         (function, *node.input, str(sorted(node.attr.items())))  # one may be bound to a place
