@@ -22,7 +22,6 @@ from tfx.orchestration.pipeline import RunOptions
 
 from models import features
 from models.encoded import Encoded
-from models.errors import DebutError
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.simulation import SimulatedLaunch, most_popular, purchase_matrix
 from models.options import (
@@ -91,17 +90,14 @@ def ablation(
 ) -> None:
     """Train once for each option of training and compare."""
     console = open_console()
-    try:
-        configs = {
-            name: load_configuration(config, [*settings, *ROWS[name]], data=data)
-            for name in only or ROWS
-        }
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(root or scratch)
-            arguments = transformed(load_configuration(config, settings, data=data), folder)
-            measured = measure(arguments, configs, console)
-    except DebutError as error:
-        raise click.ClickException(str(error)) from error
+    configs = {
+        name: load_configuration(config, [*settings, *ROWS[name]], data=data)
+        for name in only or ROWS
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(root or scratch)
+        arguments = transformed(load_configuration(config, settings, data=data), folder)
+        measured = measure(arguments, configs, console)
     print_table(console, "Options of training, on held-out new items", _table(measured))
 
 

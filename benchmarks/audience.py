@@ -20,7 +20,6 @@ from models.arrays import Floats
 from models.errors import BadInput
 from models.options import SMALL
 from pipeline.commands.configuring import PATH
-from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.demo import Sample, read_sample
 from pipeline.layout import serving_folder
@@ -47,13 +46,11 @@ class Ranked(NamedTuple):
 
 
 @click.command(
-    cls=FailingCommand,
     epilog="""\b
 Example:
   python -m benchmarks audience --root runs""",
 )
 @click.option("--root", type=PATH, default="runs", show_default=True)
-@debug_option
 def audience(root: Path) -> None:
     """Count the buyers in audiences of the sample's new products, by its answer key."""
     console = open_console()

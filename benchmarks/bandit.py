@@ -34,7 +34,6 @@ from models.options import OPTIONS, ExploreOptions
 from models.shelf.intake import assign
 from models.trainer import run_fn
 from pipeline.commands.configuring import PATH
-from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import load_configuration
 from pipeline.layout import SAMPLE
@@ -96,7 +95,6 @@ class Earned(NamedTuple):
 
 
 @click.command(
-    cls=FailingCommand,
     epilog="""\b
 Examples:
   python -m benchmarks bandit
@@ -108,7 +106,6 @@ Examples:
 @click.option("--rounds", type=int, default=26, show_default=True, help="Updates of the state.")
 @click.option("--keep", type=PATH, help="Keep the data and the model here, or take them from it.")
 @click.option("--set", "settings", multiple=True, help="An option of training or `explore`.")
-@debug_option
 def bandit(
     data: Path, seed: int, places: int, rounds: int, keep: Path | None, settings: tuple[str, ...]
 ) -> None:

@@ -24,9 +24,11 @@ from benchmarks.spans import spans
 from benchmarks.training import training
 from benchmarks.trust import trust
 from benchmarks.wording import wording
+from pipeline.commands.failures import FailingGroup, debug_option
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=FailingGroup, invoke_without_command=True)
+@debug_option
 @click.pass_context
 def benchmarks(context: click.Context) -> None:
     """Measure speed, memory and quality; without a command, what takes less than an hour."""
@@ -41,4 +43,4 @@ _ALONE = (
     propensities, resume, scale, small, spans, trust, wording,
 )  # fmt: skip
 for _command in (*_TOGETHER, *_ALONE):
-    benchmarks.add_command(_command)
+    benchmarks.add_command(debug_option(_command))

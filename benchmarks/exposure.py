@@ -19,14 +19,12 @@ from models.errors import BadInput
 from models.exposure.balancing import FEWEST_ITEMS, Traded, strongest, traded
 from models.inheritance.aligned_launch import AlignedLaunch
 from pipeline.commands.configuring import PATH
-from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 
 _SHARE: Final = 0.2
 
 
 @click.command(
-    cls=FailingCommand,
     epilog="""\b
 Examples:
   python -m benchmarks exposure
@@ -36,7 +34,6 @@ Examples:
 @click.option("--seed", type=int, default=101, show_default=True, help="Of the held-out items.")
 @click.option("--max-loss", type=float, default=0.03, show_default=True, help="Of recall@20.")
 @click.option("--keep", type=PATH, help="Keep what Transform made in here, or take it from there.")
-@debug_option
 def exposure(data: Path | None, seed: int, max_loss: float, keep: Path | None) -> None:
     """Trade recall against even exposure of new items."""
     console = open_console()

@@ -27,7 +27,6 @@ from models.inheritance.simulation import purchase_matrix
 from models.ranking import ranking_quality
 from models.shelf.pushed_columns import open_columns
 from pipeline.commands.configuring import PATH
-from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.demo import serving
 from pipeline.layout import SAMPLE, serving_folder
@@ -52,7 +51,7 @@ class Found(NamedTuple):
     seconds: float
 
 
-@click.command(name="few-shot", cls=FailingCommand)
+@click.command(name="few-shot")
 @click.option("--data", type=PATH, default=SAMPLE, help="A data folder  [default: the sample]")
 @click.option("--seed", default=101, show_default=True, help="Of the split.")
 @click.option(
@@ -60,7 +59,6 @@ class Found(NamedTuple):
     show_default=True, help="Interactions that are given of each item. Repeatable.",
 )  # fmt: skip
 @click.option("--keep", type=PATH, help="Keep split and root here, or take them from there.")
-@debug_option
 def few_shot(data: Path, seed: int, counts: Sequence[int], keep: Path | None) -> None:
     """Recall on new items before and after their first interactions are taken in."""
     console = open_console()

@@ -26,7 +26,6 @@ from models.label_plan import Placed, plan_labels
 from models.ranking import ranking_quality
 from models.towers import ItemTower, item_features
 from pipeline.commands.configuring import PATH
-from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 
 SHARES: Final = (0.0, 0.02, 0.04, 0.07, 0.12, 0.2)
@@ -36,7 +35,6 @@ _AT: Final = 20
 
 
 @click.command(
-    cls=FailingCommand,
     epilog="""\b
 Examples:
   python -m benchmarks labels
@@ -47,7 +45,6 @@ Examples:
 @click.option("--begin", type=float, default=0.1, show_default=True, help="Share labelled before.")
 @click.option("--draws", type=int, default=3, show_default=True, help="Of random items.")
 @click.option("--keep", type=PATH, help="Keep what Transform made in here, or take it from there.")
-@debug_option
 def labels(data: Path | None, seed: int, begin: float, draws: int, keep: Path | None) -> None:
     """Compare planned labels with random ones."""
     console = open_console()

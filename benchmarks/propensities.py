@@ -28,7 +28,6 @@ from models.options import TrainerOptions
 from models.preparation import Prepared, simulated_launches
 from models.shop_data import ShopData
 from models.training import Trainer
-from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import load_configuration
 from pipeline.pipeline import training_options
@@ -131,9 +130,8 @@ def evenly_drawn(data: ShopData, truth: Truth, seed: int, history_length: int) -
     )  # fmt: skip
 
 
-@click.command(cls=FailingCommand)
+@click.command()
 @click.option("--seed", type=int, default=101, show_default=True, help="Of the shop.")
-@debug_option
 def propensities(seed: int) -> None:
     """Train with and without what was logged, on a made-up shop whose truth is known."""
     console = open_console()

@@ -27,7 +27,6 @@ from models.arrays import Doubles, Floats
 from models.errors import DebutError
 from models.ranking import ranking_quality
 from pipeline.commands.configuring import PATH
-from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.demo import serving
 from pipeline.layout import SAMPLE
@@ -56,7 +55,6 @@ class Score(NamedTuple):
 
 
 @click.command(
-    cls=FailingCommand,
     epilog="""\b
 Examples:
   python -m benchmarks quality
@@ -68,7 +66,6 @@ Examples:
 @click.option("--split", type=PATH, help="A split that exists, instead of --data.")
 @click.option("--root", type=PATH, help="With --split: a root whose model was trained on it.")
 @click.option("--keep", type=NEW_FOLDER, help="Keep splits and roots in this new folder.")
-@debug_option
 def quality(
     data: Path, seeds: tuple[int, ...], split: Path | None, root: Path | None, keep: Path | None
 ) -> None:

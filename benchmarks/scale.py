@@ -19,7 +19,6 @@ from benchmarks.load import grpc_client, measure
 from benchmarks.serving import embedded_server, list_requests
 from benchmarks.stage import INDEX, Stage, in_a_process
 from pipeline.beam_profiles import PROFILES
-from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import serving_folder
 from pipeline.newest import newest_version
@@ -59,7 +58,6 @@ class Measured(NamedTuple):
 
 
 @click.command(
-    cls=FailingCommand,
     epilog="""\b
 Examples:
   python -m benchmarks scale
@@ -78,7 +76,6 @@ Examples:
 @click.option("--beam-arg", "flags", multiple=True, help="Of every runner, as in run.beam_args.")
 @click.option("--steps", default=50, show_default=True, help="Of training; 0 stops before it.")
 @click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True)
-@debug_option
 def scale(
     times: tuple[int, ...],
     runners: tuple[str, ...],

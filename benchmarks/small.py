@@ -28,7 +28,6 @@ from models.compression.compress import weight_bytes
 from models.encoded import Encoded
 from models.encoders.encoder import SentenceEncoder
 from models.encoders.reading import encode
-from models.errors import DebutError
 from models.export.saving import export
 from models.few_shot.clock import ShopClock
 from models.few_shot.weights import EvidenceWeights
@@ -87,18 +86,14 @@ def small(
 ) -> None:
     """Make the encoder small in several ways and compare."""
     console = open_console()
-    try:
-        configs = {
-            name: load_configuration(None, [*settings, *ROWS[name]], data=data)
-            for name in only or ROWS
-        }
-        with tempfile.TemporaryDirectory() as scratch:
-            shared = load_configuration(None, settings, data=data)
-            arguments = transformed(shared, Path(root or scratch))
-            options = {name: training_options(config) for name, config in configs.items()}
-            measured = measure_small(arguments, options, Path(scratch), console)
-    except DebutError as error:
-        raise click.ClickException(str(error)) from error
+    configs = {
+        name: load_configuration(None, [*settings, *ROWS[name]], data=data) for name in only or ROWS
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        shared = load_configuration(None, settings, data=data)
+        arguments = transformed(shared, Path(root or scratch))
+        options = {name: training_options(config) for name, config in configs.items()}
+        measured = measure_small(arguments, options, Path(scratch), console)
     print_table(console, "Small encoders, on held-out new items", _table(measured))
 
 

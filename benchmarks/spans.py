@@ -25,7 +25,6 @@ from benchmarks.span_split import BOTH, FIRST, Question, cut
 from models.options import OPTIONS
 from models.trainer import run_fn
 from pipeline.commands.configuring import PATH
-from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import load_configuration
 from pipeline.layout import SAMPLE
@@ -54,7 +53,6 @@ class Trained(NamedTuple):
 
 
 @click.command(
-    cls=FailingCommand,
     epilog="""\b
 Examples:
   python -m benchmarks spans
@@ -66,7 +64,6 @@ Examples:
     "--keep", type=NEW_FOLDER, help="Keep the cut data and the models in this new folder."
 )
 @click.option("--set", "settings", multiple=True, help="An option of all trainings. Repeatable.")
-@debug_option
 def spans(data: Path, seed: int, keep: Path | None, settings: tuple[str, ...]) -> None:
     """Cut a shop in two by time, and compare going on with training from scratch."""
     console = open_console()

@@ -36,7 +36,6 @@ from models.towers import item_features
 from models.training import Inputs, Trainer
 from models.two_tower import TwoTower
 from pipeline.commands.configuring import PATH
-from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import Configuration, load_configuration
 from pipeline.layout import SAMPLE
@@ -54,13 +53,11 @@ _SEED: Final = 7
 
 
 @click.command(
-    cls=FailingCommand,
     epilog="""\b
 Example:
   python -m benchmarks training""",
 )
 @click.option("--data", type=PATH, default=SAMPLE, help="Whose texts and interactions.")
-@debug_option
 def training(data: Path) -> None:
     """Measure how fast training goes through examples, and how busy it keeps the machine."""
     console = open_console()

@@ -22,7 +22,6 @@ from models.errors import BadInput, Refused
 from models.products import Product
 from models.shelf.admission import Admission
 from pipeline.commands.configuring import PATH
-from pipeline.commands.failures import FailingCommand, debug_option
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import SAMPLE, serving_folder
 from pipeline.newest import newest_version
@@ -33,7 +32,6 @@ DEMOGRAPHIC: Final = ("women", "men", "ladies", "gentlemen", "girls", "boys", "k
 
 
 @click.command(
-    cls=FailingCommand,
     epilog="""\b
 Examples:
   python -m benchmarks wording --root runs
@@ -44,7 +42,6 @@ Examples:
 @click.option("--word", "words", multiple=True, help="Repeatable  [default: whom it is for]")
 @click.option("--bound", type=float, default=0.3, show_default=True, help="In logits, on average.")
 @click.option("--products", type=int, default=100, show_default=True, help="New ones, at most.")
-@debug_option
 def wording(root: Path, data: Path, words: tuple[str, ...], bound: float, products: int) -> None:
     """Add words to titles, brand names or whom a product is for, and see whether scores move."""
     console = open_console()

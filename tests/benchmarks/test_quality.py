@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import quality as module
+from benchmarks.cli import benchmarks
 from benchmarks.cold_split import make_split, read_split
-from benchmarks.quality import ask_ranking, ask_ratings, quality
+from benchmarks.quality import ask_ranking, ask_ratings
 from benchmarks.references import REFERENCES, likeness
 from models.errors import DebutError
 from serving.answers import Ranking, Scores
@@ -103,7 +104,9 @@ def test_one_table_holds_every_method_with_intervals(split, shop, tmp_path, monk
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "lightfm" else name
     )
-    result = CliRunner().invoke(quality, ["--split", str(split), "--root", str(root), "--debug"])
+    result = CliRunner().invoke(
+        benchmarks, ["quality", "--split", str(split), "--root", str(root), "--debug"]
+    )
     assert result.exit_code == 0, result.output
     assert served == [root]
     assert not [r.name for r in REFERENCES if r.name not in result.output], result.output
@@ -121,12 +124,12 @@ def test_one_table_holds_every_method_with_intervals(split, shop, tmp_path, monk
 
 
 def test_a_root_without_its_split_is_refused(tmp_path):
-    result = CliRunner().invoke(quality, ["--root", str(tmp_path)])
+    result = CliRunner().invoke(benchmarks, ["quality", "--root", str(tmp_path)])
     assert result.exit_code == 2 and "--split" in result.output
 
 
 def test_a_folder_that_exists_is_not_written_into(tmp_path):
     (tmp_path / "kept.txt").touch()
-    result = CliRunner().invoke(quality, ["--keep", str(tmp_path)])
+    result = CliRunner().invoke(benchmarks, ["quality", "--keep", str(tmp_path)])
     assert result.exit_code == 2 and f"{tmp_path} exists" in result.output
     assert [file.name for file in tmp_path.iterdir()] == ["kept.txt"]
