@@ -13,25 +13,16 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
-import numpy as np
 import tf_keras
 from rich.console import Console
-from tfx import v1 as tfx
 from tfx.components.trainer.fn_args_utils import FnArgs
-from tfx.orchestration.pipeline import RunOptions
 
+from benchmarks.held_out import held_out
+from benchmarks.transformed import transformed
 from models import features
 from models.encoded import Encoded
 from models.inheritance.aligned_launch import AlignedLaunch
-from models.inheritance.simulation import SimulatedLaunch, most_popular, purchase_matrix
-from models.options import (
-    BEAM_ARGS,
-    CATALOGUE_FILES,
-    CATALOGUE_GRAPH_PATH,
-    SPLIT_FILES,
-    RatingOptions,
-    TrainerOptions,
-)
+from models.options import RatingOptions, TrainerOptions
 from models.preparation import Prepared, simulated_launches
 from models.record import FineTuned
 from models.replay import sampled_rows
@@ -41,7 +32,6 @@ from pipeline.commands.configuring import PATH
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.config import Configuration, load_configuration
 from pipeline.pipeline import training_options
-from pipeline.runner import define_pipeline
 
 _TUNED: Final = ("encoder.trainable_layers=2",)
 _FEW: Final = ("encoder.trainable_layers=-1", "finetuning.learning_rate=0.0005")
@@ -99,40 +89,6 @@ def ablation(
         arguments = transformed(load_configuration(config, settings, data=data), folder)
         measured = measure(arguments, configs, console)
     print_table(console, "Options of training, on held-out new items", _table(measured))
-
-
-def transformed(config: Configuration, root: Path) -> FnArgs:
-    """Run the pipeline up to Transform, and name what it made as the Trainer is told it."""
-    nodes = [f"Transform{lane}" for lane in ("Catalogue", "Interactions")]
-    tfx.orchestration.LocalDagRunner().run(
-        define_pipeline(config, root),
-        run_options=RunOptions(to_nodes=nodes),
-    )
-    return trainer_arguments(root)
-
-
-def trainer_arguments(root: Path) -> FnArgs:
-    """What a root's newest nodes made."""
-
-    def newest(node: str, output: str) -> Path:
-        made = (root / "artifacts" / node / output).iterdir()
-        return max(made, key=lambda folder: int(folder.name))
-
-    def files(folder: Path) -> list[str]:
-        return sorted(map(str, folder.iterdir()))
-
-    catalogue = newest("TransformCatalogue", "transformed_examples")
-    interactions = newest("DataFolderExampleGen", "interactions")
-    splits = (features.TRAIN, features.EVAL, features.NEW_ITEMS)
-    return FnArgs(
-        transform_graph_path=str(newest("TransformInteractions", "transform_graph")),
-        custom_config={
-            BEAM_ARGS: load_configuration().run.beam_pipeline_args,
-            CATALOGUE_FILES: files(catalogue / f"Split-{features.ALL}"),
-            CATALOGUE_GRAPH_PATH: str(newest("TransformCatalogue", "transform_graph")),
-            SPLIT_FILES: {split: files(interactions / f"Split-{split}") for split in splits},
-        },
-    )
 
 
 def measure(
@@ -209,19 +165,6 @@ class _Bench:
         return Prepared.from_encoded(
             encoded, self._data, *self._launches, options, lambda settings, recall: None
         )
-
-
-def held_out(data: ShopData, options: TrainerOptions) -> SimulatedLaunch:
-    """The real launch: items that were held out, asked of what the train split knows."""
-    known = data.train.purchases()
-    new = data.splits[features.NEW_ITEMS]
-    popularity = known.getnnz(axis=0)
-    return SimulatedLaunch.hide(
-        known + purchase_matrix(new.user, new.item, known.shape),
-        targets=np.unique(new.item).astype(np.int64),
-        anchors=most_popular(popularity, popularity > 0, options.model.max_anchors),
-        regularization=options.model.teacher_regularization,
-    )
 
 
 def _table(measured: dict[str, Measured]) -> Any:

@@ -21,8 +21,8 @@ import numpy.typing as npt
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from benchmarks.ablation import transformed
 from benchmarks.cold_split import draw_new_items, write_events
+from benchmarks.transformed import transformed
 from components.exploration.judging import judge
 from components.exploration.lists import SeenList
 from components.exploration.observing import Observed, observe

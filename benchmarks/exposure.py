@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from benchmarks.ablation import held_out
+from benchmarks.held_out import held_out
 from benchmarks.prepared import prepare
 from models.errors import BadInput
 from models.exposure.balancing import FEWEST_ITEMS, Traded, strongest, traded

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from benchmarks.ablation import transformed
+from benchmarks.transformed import transformed
 from models.encoded import Encoded
 from models.inheritance.kernel import ItemView, KernelSettings
 from models.inheritance.selection import select_kernel

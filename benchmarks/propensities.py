@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tf_keras
 
-from benchmarks.ablation import transformed
+from benchmarks.transformed import transformed
 from models import features
 from models.arrays import Floats
 from models.encoded import Encoded

@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from benchmarks.ablation import held_out, transformed
+from benchmarks.held_out import held_out
 from benchmarks.loaded import Loaded, measure_loaded
+from benchmarks.transformed import transformed
 from models.compression.compress import weight_bytes
 from models.encoded import Encoded
 from models.encoders.encoder import SentenceEncoder

@@ -19,9 +19,9 @@ import numpy as np
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from benchmarks.ablation import transformed
 from benchmarks.new_folder import NEW_FOLDER
 from benchmarks.span_split import BOTH, FIRST, Question, cut
+from benchmarks.transformed import transformed
 from models.options import OPTIONS
 from models.trainer import run_fn
 from pipeline.commands.configuring import PATH

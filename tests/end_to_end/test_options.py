@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks.ablation import held_out, measure, transformed
+from benchmarks.ablation import measure
+from benchmarks.held_out import held_out
+from benchmarks.transformed import transformed
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.selection import START
 from models.preparation import Prepared

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
-from benchmarks.ablation import trainer_arguments
 from benchmarks.span_split import BOTH, FIRST, cut
+from benchmarks.transformed import trainer_arguments
 from components.drift_validator import FEWEST
 from models import features
 from models.preparation import Prepared
