@@ -86,12 +86,12 @@ def launches(
     regularization: float,
     made: int | None = None,
 ) -> tuple[list[SimulatedLaunch], SimulatedLaunch]:
-    """Training launches and one more for choosing and stopping.
+    """Training launches, and one more that tells what was chosen and learned on them.
 
     Items are dealt to `folds + 1` hands by a hash of their id, variants of one product together.
-    One hand is kept for validation; each other one is hidden in turn while the rest, without the
-    validation items, are known. Of a hand with more than `MOST_TARGETS` items, that many are drawn
-    as targets, and the others are hidden all the same.
+    The last hand is kept for that; each other one is hidden in turn while the rest, without the
+    last one, are known. Of a hand with more than `MOST_TARGETS` items, that many are drawn as
+    targets, and the others are hidden all the same.
 
     Args:
         purchases: users x items of 0 and 1, the train split.
