@@ -51,7 +51,7 @@ def run(
 ) -> None:
     """Train on a shop's data, and push what passes the gates.
 
-    A gate compares the model with a bound, and with the last model that passed.
+    A gate compares the model with a bound, and with the model that is served.
     """
     from components.ingestion.folder import open_folder
     from pipeline.commands.terminal import open_console

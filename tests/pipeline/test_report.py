@@ -309,7 +309,7 @@ def test_gates_show_bound_tolerance_and_both_values(tmp_path):
 def test_first_run_has_no_baseline_and_says_why(page):
     assert table(page, "Main metrics")[0] == ["Metric", *SLICES]
     assert metric_cells(page, "Main metrics")["recall_at_20", "seen"] == "0.2134"
-    assert "no model was blessed before" in page.text_content()
+    assert "no model was pushed before" in page.text_content()
 
 
 def test_metrics_say_that_the_eval_split_chose_the_step_that_was_kept(page):
