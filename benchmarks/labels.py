@@ -19,11 +19,12 @@ import tensorflow as tf
 
 from benchmarks.prepared import PreparedShop, prepare
 from models.arrays import Doubles, Floats, Rows
+from models.curves import inherited_recall
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.kernel import ItemView, KernelSettings
 from models.inheritance.simulation import SimulatedLaunch, dealt
 from models.label_plan import Placed, plan_labels
-from models.ranking import ranking_quality
+from models.ranking import PLACES
 from models.towers import ItemTower, item_features
 from pipeline.commands.configuring import PATH
 from pipeline.commands.terminal import new_table, open_console, print_table
@@ -31,7 +32,6 @@ from pipeline.commands.terminal import new_table, open_console, print_table
 SHARES: Final = (0.0, 0.02, 0.04, 0.07, 0.12, 0.2)
 _HANDS: Final = 5
 _USERS: Final = 2048
-_AT: Final = 20
 
 
 @click.command(
@@ -137,20 +137,13 @@ class Asking:
         )
 
     def recall(self, labelled: Rows) -> float:
-        """Recall at 20 of the asked items once some others are labelled."""
+        """Recall@20 of the asked items once some others are labelled."""
         launch = SimulatedLaunch.hide(
             self.purchases, targets=self.asked, anchors=np.sort(labelled),
             regularization=self.regularization,
         )  # fmt: skip
-        weights = AlignedLaunch.align(launch, self.view, self.kernel).weights
-        history = launch.history[self.users]
-        scores: Floats = history @ launch.teacher
-        # Who bought nothing that is labelled is asked for what everybody wants.
-        scores[history.getnnz(axis=1) == 0] = (
-            np.asarray(launch.history.mean(axis=0)) @ launch.teacher
-        )
-        recall, _ = ranking_quality(scores @ weights, launch.wanted[self.users].toarray(), _AT)
-        return float(recall.mean())
+        wanted = launch.wanted[self.users]
+        return inherited_recall(launch, self.users, wanted, self.view, self.kernel)
 
 
 def labels_needed(random: Sequence[float], planned: Sequence[float]) -> list[float]:
@@ -179,6 +172,6 @@ def _print(console: Any, asking: Asking, curve: Doubles, begin: float) -> None:
     known = round(begin * len(asking.pool))
     print_table(
         console,
-        f"Recall@{_AT} of {len(asking.asked):,} new items, {known:,} others known before",
+        f"Recall@{PLACES} of {len(asking.asked):,} new items, {known:,} others known before",
         table,
     )

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from models.arrays import Floats
 from models.few_shot.clock import ShopClock
@@ -103,12 +104,38 @@ def by_labelled_share(
         known = launch if percent == 100 else _with_less(launch, kept, regularization)
         values: dict[str, float] = {}
         for name, view in views.items():
-            values[f"{RECALL}, {name}"] = _recall(known, users, launch, view, settings)
+            values[f"{RECALL}, {name}"] = inherited_recall(
+                known, users, launch.wanted[users], view, settings
+            )
             error = _squared_error(ratings, kept, launch, view, settings)
             if error is not None:
                 values[f"{SQUARED_ERROR}, {name}"] = error
         points.append(MeasuredPoint(at=percent, values=values))
     return points
+
+
+def inherited_recall(
+    known: SimulatedLaunch,
+    users: npt.NDArray[np.int64],
+    wanted: sp.csr_matrix,
+    view: ItemView,
+    settings: KernelSettings,
+) -> float:
+    """Recall@20 of what a launch's targets inherit; who bought no anchor is asked as everybody is.
+
+    Args:
+        known: whose histories and anchors are read.
+        users: rows [B] of those who are asked.
+        wanted: B users x targets of 0 and 1.
+        view: the catalogue.
+        settings: of the kernel.
+    """
+    weights = AlignedLaunch.align(known, view, settings).weights
+    history = known.history[users]
+    scores: Floats = history @ known.teacher
+    scores[history.getnnz(axis=1) == 0] = np.asarray(known.history.mean(axis=0)) @ known.teacher
+    recall, _ = ranking_quality(scores @ weights, wanted.toarray(), PLACES)
+    return float(recall.mean())
 
 
 def without_encoder(view: ItemView) -> ItemView:
@@ -123,21 +150,6 @@ def _with_less(launch: SimulatedLaunch, kept: Ratings, regularization: float) ->
         purchases, targets=launch.targets, anchors=launch.anchors[sold],
         regularization=regularization,
     )  # fmt: skip
-
-
-def _recall(
-    known: SimulatedLaunch,
-    users: npt.NDArray[np.int64],
-    launch: SimulatedLaunch,
-    view: ItemView,
-    settings: KernelSettings,
-) -> float:
-    weights = AlignedLaunch.align(known, view, settings).weights
-    history = known.history[users]
-    scores: Floats = history @ known.teacher
-    scores[history.getnnz(axis=1) == 0] = np.asarray(known.history.mean(axis=0)) @ known.teacher
-    recall, _ = ranking_quality(scores @ weights, launch.wanted[users].toarray(), PLACES)
-    return float(recall.mean())
 
 
 def _squared_error(
