@@ -25,7 +25,7 @@ Example:
 )
 @user_options
 @length_option
-@click.option("--new-only", is_flag=True, help="Only items without interactions in training.")
+@click.option("--new-only", is_flag=True, help="Only items without interactions in the data.")
 @server_options
 def recommend(
     user: str,
