@@ -103,22 +103,25 @@ class Ingest(beam.PTransform):
         steps = (read, by_item, by_user)
         names = [file.name for file in files]
         faults = [step[FAULTS] for step in steps] | "Faults" >> beam.Flatten()
-        fault_tallies = faults | "TallyFaults" >> beam.Map(_fault_tally, names).with_output_types(
-            Tally
-        )
-        counts = (
-            [*(step[TALLIES] for step in steps), fault_tallies]
-            | "Tallies" >> beam.Flatten()
-            | "SumTallies" >> beam.CombinePerKey(_sum)
-            | "TallyLine" >> beam.Map(tally_line).with_output_types(str)
-        )
-        scale_lines = scale | "ScaleLine" >> beam.Map(scale_line).with_output_types(str)
         return {
             CATALOGUE: by_item[CATALOGUE],
             **{split: by_user[split] for split in (TRAIN, EVAL, NEW_ITEMS)},
             QUARANTINE: faults | "FaultLine" >> beam.Map(_fault_line, names).with_output_types(str),
-            COUNTS: (counts, scale_lines) | "Counts" >> beam.Flatten(),
+            COUNTS: _count_lines([step[TALLIES] for step in steps], faults, scale, names),
         }
+
+
+def _count_lines(tallies: list[Any], faults: Any, scale: Any, names: Sequence[str]) -> Any:
+    """Adds up what the steps told of their rows, and tells the scale: a PCollection of lines."""
+    of_faults = faults | "TallyFaults" >> beam.Map(_fault_tally, names).with_output_types(Tally)
+    counts = (
+        [*tallies, of_faults]
+        | "Tallies" >> beam.Flatten()
+        | "SumTallies" >> beam.CombinePerKey(_sum)
+        | "TallyLine" >> beam.Map(tally_line).with_output_types(str)
+    )
+    scale_lines = scale | "ScaleLine" >> beam.Map(scale_line).with_output_types(str)
+    return (counts, scale_lines) | "Counts" >> beam.Flatten()
 
 
 def _par_do(fn: beam.DoFn, *side_inputs: Any, outputs: dict[str, Any]) -> beam.PTransform:
