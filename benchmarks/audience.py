@@ -15,11 +15,11 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers ops of the graph)
 
+from benchmarks.root_option import root_option
 from models import features
 from models.arrays import Floats
 from models.errors import BadInput
 from models.options import SMALL
-from pipeline.commands.configuring import PATH
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.demo import Sample, read_sample
 from pipeline.layout import serving_folder
@@ -50,7 +50,7 @@ class Ranked(NamedTuple):
 Example:
   python -m benchmarks audience --root runs""",
 )
-@click.option("--root", type=PATH, default="runs", show_default=True)
+@root_option
 def audience(root: Path) -> None:
     """Count the buyers in audiences of the sample's new products, by its answer key."""
     console = open_console()

@@ -12,9 +12,9 @@ from typing import Any, Final
 import click
 
 from benchmarks.load import Latencies
+from benchmarks.root_option import root_option
 from benchmarks.serving import embedded_server
 from models.errors import BadInput
-from pipeline.commands.configuring import PATH
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.console.server import create_console, listen
 from pipeline.console.shelf import read_shelf
@@ -27,10 +27,7 @@ _PAINT: Final = "performance.getEntriesByName('first-contentful-paint')[0].start
 
 
 @click.command()
-@click.option(
-    "--root", type=PATH, default=Path("runs"), show_default=True,
-    metavar="DIR", help="The folder of a run; it is not changed.",
-)  # fmt: skip
+@root_option
 @click.option("--times", default=20, show_default=True, metavar="NUMBER", help="Of each.")
 def console(root: Path, times: int) -> None:
     """Milliseconds to the first paint of the console, and to its answers."""

@@ -16,10 +16,10 @@ from rich.console import Console
 
 from benchmarks.generated import INDEX, in_a_process, with_items
 from benchmarks.load import Ask, Latencies, measure
+from benchmarks.root_option import root_option
 from benchmarks.serving import in_process, list_requests
 from models.arrays import Floats
 from models.candidates.search import LONGEST
-from pipeline.commands.configuring import PATH
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import serving_folder
 from pipeline.newest import newest_version
@@ -46,10 +46,7 @@ class Asked:
 
 
 @click.command()
-@click.option(
-    "--root", type=PATH, default=Path("runs"), show_default=True,
-    metavar="DIR", help="The folder of a run on the sample; it is not changed.",
-)  # fmt: skip
+@root_option
 @click.option("--items", default=1_000_000, show_default=True, help="Of the generated shelf.")
 @click.option(
     "--length", type=click.IntRange(1, LONGEST), default=10, show_default=True, metavar="K",

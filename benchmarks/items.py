@@ -20,12 +20,12 @@ import click
 
 from benchmarks.load import Load, grpc_client, load
 from benchmarks.root_copy import copy_newest
+from benchmarks.root_option import root_option
 from benchmarks.serving import embedded_server, list_requests
 from components.ingestion.folder import ITEMS, open_table
 from components.ingestion.newcomers import read_products
 from models.errors import DebutError
 from models.products import Product
-from pipeline.commands.configuring import PATH
 from pipeline.commands.terminal import open_console
 from pipeline.layout import SAMPLE, serving_folder
 from pipeline.newest import newest_version
@@ -50,10 +50,7 @@ class _Addition(NamedTuple):
 
 
 @click.command()
-@click.option(
-    "--root", type=PATH, default=Path("runs"), show_default=True,
-    metavar="DIR", help="The folder of a run on the sample; it is not changed.",
-)  # fmt: skip
+@root_option
 @click.option("--products", default=1000, show_default=True, metavar="NUMBER", help="How many.")
 def items(root: Path, products: int) -> None:
     """Seconds that adding products takes, and what clients see of it."""

@@ -30,9 +30,9 @@ from benchmarks.as_served import load_as_served
 from benchmarks.generated import in_a_process, with_items
 from benchmarks.load import Ask, Latencies, Load, grpc_client, load, measure, rest_client
 from benchmarks.memory import resident_mib
+from benchmarks.root_option import root_option
 from components.warmup import predict_request
 from models.errors import DebutError
-from pipeline.commands.configuring import PATH
 from pipeline.commands.terminal import new_table, open_console, print_table
 from pipeline.layout import MODEL_NAME, serving_folder
 from pipeline.newest import newest_version
@@ -77,7 +77,7 @@ class Server:
 
 
 @click.command()
-@click.option("--root", type=PATH, default="runs", show_default=True)
+@root_option
 @click.option("--items", type=int, multiple=True, help="Sizes of the shelf; 0 is the catalogue's.")
 @click.option("--swaps", type=int, default=50, show_default=True, help="Under load; 0: none.")
 @click.option("--exact", is_flag=True, help="Large shelves without an index: each is scanned.")

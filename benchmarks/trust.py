@@ -20,6 +20,7 @@ from tensorflow_serving.apis import predict_pb2
 from benchmarks.as_served import load_as_served
 from benchmarks.generated import in_a_process, with_users
 from benchmarks.load import Ask, Latencies, measure_in_turns
+from benchmarks.root_option import root_option
 from benchmarks.serving import list_requests
 from components.warmup import predict_request
 from pipeline.commands.configuring import PATH
@@ -38,7 +39,7 @@ _TITLE: Final = "RED RETROSPOT GLASS TEAPOT"
 
 
 @click.command()
-@click.option("--root", type=PATH, default="runs", show_default=True)
+@root_option
 @click.option("--ruled", type=PATH, help="Root of a run with rules.")
 @click.option("--users", type=int, default=1_000_000, show_default=True, help="0: the shop's own.")
 def trust(root: Path, ruled: Path | None, users: int) -> None:

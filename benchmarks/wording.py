@@ -14,6 +14,7 @@ import click
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers ops of the graph)
 
+from benchmarks.root_option import root_option
 from components.catalogue.update import DataTerms
 from components.ingestion.folder import ITEMS, open_folder
 from components.ingestion.newcomers import read_products
@@ -37,7 +38,7 @@ Examples:
   python -m benchmarks wording --root runs
   python -m benchmarks wording --root runs --word acme --word premium --bound 0.1""",
 )
-@click.option("--root", type=PATH, default="runs", show_default=True)
+@root_option
 @click.option("--data", type=PATH, default=SAMPLE, help="Its data folder  [default: the sample]")
 @click.option("--word", "words", multiple=True, help="Repeatable  [default: whom it is for]")
 @click.option("--bound", type=float, default=0.3, show_default=True, help="In logits, on average.")
