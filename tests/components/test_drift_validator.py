@@ -5,12 +5,8 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2
-from tfx.proto import distribution_validator_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.standard_component_specs import (
-    ANOMALIES_KEY,
-    BASELINE_STATISTICS_KEY,
-    DISTRIBUTION_VALIDATOR_CONFIG_KEY,
     EXAMPLES_KEY,
     STATISTICS_KEY,
     STATS_OPTIONS_JSON_KEY,
@@ -21,6 +17,7 @@ from components.accounting import note_rows
 from components.drift_validator import FEWEST, DriftExecutor
 from models.errors import BadInput
 from pipeline.lanes import statistics_options
+from tests.components.comparing import compare
 from tests.components.ingestion.helpers import IN_MEMORY
 from tests.portable.protos import recorded, unportable
 
@@ -70,19 +67,9 @@ def interaction(number, rating, *, newest):
 
 def drift(folder, now, before):
     """Divergence of the ratings by the splits that were compared."""
-    config = distribution_validator_pb2.DistributionValidatorConfig()
-    entry = config.default_slice_config.feature.add()
-    entry.path.step.append("rating")
-    entry.distribution_comparator.jensen_shannon_divergence.threshold = 0.3
-    anomalies = standard_artifacts.ExampleAnomalies()
-    anomalies.uri = str(folder / "anomalies")
-    DriftExecutor().Do(
-        {STATISTICS_KEY: [now], BASELINE_STATISTICS_KEY: [before] if before else []},
-        {ANOMALIES_KEY: [anomalies]},
-        {DISTRIBUTION_VALIDATOR_CONFIG_KEY: config},
-    )
+    anomalies = compare(DriftExecutor(), folder, "rating", now, before)
     found = {}
-    for file in (folder / "anomalies").glob("SplitPair-*/SchemaDiff.pb"):
+    for file in anomalies.glob("SplitPair-*/SchemaDiff.pb"):
         read = anomalies_pb2.Anomalies.FromString(file.read_bytes())
         for info in read.drift_skew_info:
             found[file.parent.name] = info.drift_measurements[0].value

@@ -3,19 +3,13 @@
 import pandas as pd
 import pytest
 import tensorflow_data_validation as tfdv
-from tfx.proto import distribution_validator_pb2
 from tfx.types import artifact_utils, standard_artifacts
-from tfx.types.standard_component_specs import (
-    ANOMALIES_KEY,
-    BASELINE_STATISTICS_KEY,
-    DISTRIBUTION_VALIDATOR_CONFIG_KEY,
-    INCLUDE_SPLIT_PAIRS_KEY,
-    STATISTICS_KEY,
-)
+from tfx.types.standard_component_specs import INCLUDE_SPLIT_PAIRS_KEY
 from tfx.utils import json_utils
 
 from components.example_validator import StrictDistributionExecutor
 from models.errors import BadInput
+from tests.components.comparing import compare
 
 CHEAP, DEAR = {"price": [1.0, 2.0, 3.0, 4.0]}, {"price": [100.0, 200.0, 300.0, 400.0]}
 NEVER: dict[str, list[float]] = {}
@@ -37,25 +31,17 @@ def statistics(folder, **splits):
     return artifact
 
 
-def compare(folder, now, before, pairs=None):
-    config = distribution_validator_pb2.DistributionValidatorConfig()
-    entry = config.default_slice_config.feature.add()
-    entry.path.step.append("price")
-    entry.distribution_comparator.jensen_shannon_divergence.threshold = 0.3
-    anomalies = standard_artifacts.ExampleAnomalies()
-    anomalies.uri = str(folder / "anomalies")
-    StrictDistributionExecutor().Do(
-        {STATISTICS_KEY: [now], BASELINE_STATISTICS_KEY: [before] if before else []},
-        {ANOMALIES_KEY: [anomalies]},
-        {
-            DISTRIBUTION_VALIDATOR_CONFIG_KEY: config,
-            INCLUDE_SPLIT_PAIRS_KEY: json_utils.dumps(pairs),
-        },
-    )
+def compare_prices(folder, now, before, pairs=None):
+    compare(
+        StrictDistributionExecutor(), folder, "price", now, before,
+        **{INCLUDE_SPLIT_PAIRS_KEY: json_utils.dumps(pairs)},
+    )  # fmt: skip
 
 
 def drift(folder, now, before):
-    compare(folder, statistics(folder / "now", all=now), statistics(folder / "before", all=before))
+    compare_prices(
+        folder, statistics(folder / "now", all=now), statistics(folder / "before", all=before)
+    )
 
 
 def test_the_same_prices_pass(tmp_path):
@@ -85,15 +71,15 @@ def test_prices_that_are_gone_stop_the_run(tmp_path, now):
 
 
 def test_a_first_run_has_nothing_to_drift_from(tmp_path):
-    compare(tmp_path, statistics(tmp_path / "now", all=CHEAP), None)
+    compare_prices(tmp_path, statistics(tmp_path / "now", all=CHEAP), None)
 
 
 def test_skew_between_splits_stops_the_run(tmp_path):
     both = statistics(tmp_path / "now", train=CHEAP, eval=DEAR)
     with pytest.raises(BadInput, match="eval_train: price"):
-        compare(tmp_path, both, both, [("eval", "train")])
+        compare_prices(tmp_path, both, both, [("eval", "train")])
 
 
 def test_an_empty_split_is_no_skew(tmp_path):
     both = statistics(tmp_path / "now", train=CHEAP, eval={"price": []})
-    compare(tmp_path, both, both, [("eval", "train")])
+    compare_prices(tmp_path, both, both, [("eval", "train")])
