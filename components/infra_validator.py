@@ -55,13 +55,13 @@ class Executor(executor.Executor):
         with embedded_server(base_path / name, name) as server:
             client = serving_binary.MakeClient(server.address(deadline=deadline))
             client.WaitUntilModelLoaded(deadline, polling_interval_sec=_POLL_SECONDS)
-            client.SendRequests(_with_every_signature(requests))
+            client.SendRequests(_with_others(requests))
 
     def _CreateWarmupModel(
         self, blessing: types.Artifact, model_path: str, warmup_requests: list[Request]
     ) -> None:
         # Each is replayed before a version answers, and one of a kind compiles what there is to.
-        super()._CreateWarmupModel(blessing, model_path, _with_every_signature(warmup_requests[:1]))
+        super()._CreateWarmupModel(blessing, model_path, _with_others(warmup_requests[:1]))
 
 
 class EmbeddedInfraValidator(InfraValidator):
@@ -74,8 +74,8 @@ class EmbeddedInfraValidator(InfraValidator):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
 
-def _with_every_signature(requests: list[Request]) -> list[Request]:
-    """TFX's requests, and one to each other signature from the first Example among them.
+def _with_others(requests: list[Request]) -> list[Request]:
+    """TFX's requests, and some to other signatures, made from the first Example among them.
 
     There are none where a model is only to be loaded: it replays those beside it.
     """

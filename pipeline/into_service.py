@@ -27,7 +27,7 @@ def create_infra_validator(
     Args:
         model: the Model.
         examples: that requests are made of; None to have it loaded only, as suffices for a model
-            with warm-up requests: loading it asks every signature.
+            with warm-up requests: loading it asks what customers ask.
         requests: how they are made; None with `examples`.
     """
     return EmbeddedInfraValidator(
