@@ -14,7 +14,7 @@ from models.arrays import Floats
 from models.rules.form import BackOffRule, Rules
 from models.rules.names import Goods, Named
 from models.rules.passing import let_through
-from models.rules.spelling import folded
+from models.rules.spelling import category_path, folded
 
 NO_GROUP: Final = -1
 # Of a category tree: the nearest ones are looked at.
@@ -110,7 +110,7 @@ class _Tree:
 
     def __init__(self, rule: BackOffRule) -> None:
         self._separator = rule.separator
-        self._above = {folded(child): folded(parent) for child, parent in rule.parents.items()}
+        self._above = rule.above()
         self._known: dict[bytes, list[int]] = {}
 
     def levels(self, category: bytes) -> list[int]:
@@ -121,11 +121,9 @@ class _Tree:
         return self._known[category]
 
     def _path(self, category: str) -> list[str]:
-        steps = [folded(step) for step in category.split(self._separator)]
-        steps = [step for step in steps if step]
-        path = [self._separator.join(steps[:end]) for end in range(len(steps), 0, -1)]
-        while path and (parent := self._above.get(path[-1])):
-            path.append(parent)
+        path = category_path(category, self._separator)
+        while path and (above := self._above.get(path[-1])):
+            path += above
         return path
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from models.rules.spelling import folded
+from models.rules.spelling import category_path, folded
 from models.section import Section
 
 FILE: Final = Path("assets.extra", "rules.json")
@@ -93,7 +93,7 @@ class BackOffRule(Section):
     """Whom an item of few words is taken for: the items sold in its category.
 
     Where too few of the category are sold, those of the next category above it speak, by `parents`
-    or by the path that the category's own text spells.
+    or by the path that the category's own text spells. A parent may spell its path too.
     """
 
     words: int = Field(default=2, ge=1)
@@ -103,16 +103,24 @@ class BackOffRule(Section):
 
     @model_validator(mode="after")
     def _is_a_tree(self) -> BackOffRule:
-        above = {folded(child): folded(parent) for child, parent in self.parents.items()}
+        above = self.above()
         for child in above:
             path = [child]
-            while (parent := above.get(path[-1])) is not None:
-                if parent in path:
-                    raise ValueError(
-                        f"parents lead from {child!r} back to {parent!r}; cut the ring"
-                    )
-                path.append(parent)
+            while parents := above.get(path[-1]):
+                for parent in parents:
+                    if parent in path:
+                        raise ValueError(
+                            f"parents lead from {child!r} back to {parent!r}; cut the ring"
+                        )
+                path += parents
         return self
+
+    def above(self) -> dict[str, list[str]]:
+        """Of a category what `parents` states above it, the nearest first, as they are compared."""
+        return {
+            folded(child): category_path(parent, self.separator)
+            for child, parent in self.parents.items()
+        }
 
 
 class Rules(Section):

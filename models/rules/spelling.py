@@ -13,3 +13,12 @@ def composed(text: str) -> str:
 def folded(text: str) -> str:
     """A text without regard to case, and to spaces around it."""
     return composed(text).strip().casefold()
+
+
+def category_path(category: str, separator: str) -> list[str]:
+    """A category and those that its text spells above it, the nearest first, as they are compared.
+
+    Empty where the text names none.
+    """
+    steps = [step for step in map(folded, category.split(separator)) if step]
+    return [separator.join(steps[:end]) for end in range(len(steps), 0, -1)]

@@ -125,6 +125,21 @@ def test_many_categories_are_as_many_groups_and_case_is_that_of_every_script(tmp
     assert one == other
 
 
+def test_a_stated_parent_may_spell_its_path(tmp_path):
+    text = """
+back_off: {parents: {Mugs: Home > Kitchen, home: " house ", blank: " > "}}
+"""
+    shop = goods(
+        ("a", "mugs", "", 1.0, 1), ("b", "Home > Kitchen", "", 1.0, 1), ("c", "house", "", 1.0, 1),
+        ("d", "Blank", "", 1.0, 1),
+    )  # fmt: skip
+    mugs, kitchen, house, blank = rule(read_rules(write(tmp_path, text)), shop, now=NOON).level
+    kitchens = [code for code in kitchen.tolist() if code != NO_GROUP]
+    assert len(kitchens) == 3 and kitchens[2] == house[0]
+    assert mugs[1:4].tolist() == kitchens
+    assert (blank[1:] == NO_GROUP).all()
+
+
 def test_of_a_long_path_the_nearest_six_levels_are_kept(tmp_path):
     shop = goods(*((str(n), ">".join("abcdefgh"[:n]), "", 1.0, 5) for n in range(1, 9)))
     level = rule(read_rules(write(tmp_path, "back_off: {words: 2}")), shop, now=NOON).level
@@ -183,6 +198,10 @@ back_off:
         (
             "back_off: {parents: {cup: tea, tea: kitchen, kitchen: tea}}",
             "back_off: parents lead from 'cup' back to 'tea'; cut the ring",
+        ),
+        (
+            "back_off: {parents: {cups: Home > Kitchen, home: cups}}",
+            "back_off: parents lead from 'cups' back to 'cups'; cut the ring",
         ),
         ("dates: [{items: [7]}]", "dates.0: has neither first nor last"),
         ("dates: [{items: [7], first: 2026-13-01}]", "dates.0.first is '2026-13-01'"),
