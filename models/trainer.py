@@ -30,7 +30,8 @@ from models.inheritance.selection import START
 from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH, OPTIONS, TrainerOptions
 from models.preparation import Prepared, checkpoint_folder, simulated_launches
 from models.record import MeasuredPoint, TrainingRecord, TrainingRecorder
-from models.rules import count_rules, require_something
+from models.rules import RuleCount, count_rules, require_something
+from models.shelf.filling import anchors_of
 from models.shelf.shelf import ShelfData
 from models.shop_data import ShopData
 from models.tracing import seldom_collected
@@ -113,7 +114,7 @@ class _Judged(NamedTuple):
 
 def _train(arguments: FnArgs, options: TrainerOptions, trackers: Trackers) -> None:
     data = _read(arguments, options)
-    rule_counts = count_rules(options.rules, data.table.goods) if options.rules else []
+    rule_counts = _rule_counts(data, options)
     for warning in filter(None, (count.warning for count in rule_counts)):
         logging.warning("%s", warning)
     base, start = find_base(arguments.base_model, data.facts(options))
@@ -170,6 +171,14 @@ def _train(arguments: FnArgs, options: TrainerOptions, trackers: Trackers) -> No
     ).write(served)
     if checkpoints is not None and checkpoints.exists():
         shutil.rmtree(checkpoints)
+
+
+def _rule_counts(data: ShopData, options: TrainerOptions) -> list[RuleCount]:
+    if not options.rules:
+        return []
+    lends = np.zeros(len(data.table), np.bool_)
+    lends[anchors_of(data.everything.purchases(), options.model)] = True
+    return count_rules(options.rules, data.table.goods, lends)
 
 
 def find_base(model: str | None, facts: Facts) -> tuple[TrainingState | None, str]:

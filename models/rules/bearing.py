@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from pydantic import BaseModel
 
 from models.errors import BadInput
-from models.rules.columns import rule
+from models.rules.columns import NO_GROUP, rule
 from models.rules.form import BackOffRule, PriceRule, Rules, Selection
 from models.rules.names import Goods, Named
 from models.rules.passing import let_through, within
@@ -66,8 +67,8 @@ class RuleCount(BaseModel):
     Attributes:
         rule: its place in the file, such as `dates.0`.
         numbers: what it states beside names, such as `factor 1.5`.
-        items: how many it names; how many `price` shuts out, and how many back off; None where a
-            rule is about whole lists.
+        items: how many it names; how many `price` shuts out, and how many `back_off` takes for
+            their category; None where a rule is about whole lists.
         unknown: how many of its names no item has.
         such_as: the first of these.
     """
@@ -95,8 +96,14 @@ class RuleCount(BaseModel):
         return f"Rule {self.rule}: no item has {shown}."
 
 
-def count_rules(rules: Rules, goods: Goods) -> list[RuleCount]:
-    """How each rule bears on N items."""
+def count_rules(rules: Rules, goods: Goods, lends: npt.NDArray[np.bool_]) -> list[RuleCount]:
+    """How each rule bears on N items.
+
+    Args:
+        rules: the file.
+        goods: N items.
+        lends: bool [N], which ones others inherit from; these never back off.
+    """
     named = Named(goods)
     found = []
     for place, part in _parts(rules):
@@ -106,7 +113,7 @@ def count_rules(rules: Rules, goods: Goods) -> list[RuleCount]:
         elif isinstance(part, PriceRule):
             items = int((~within(part, goods.price)).sum())
         elif isinstance(part, BackOffRule):
-            items = int((goods.words < part.words).sum())
+            items = _taken_for_category(rules, goods, lends, least=part.least)
         found.append(
             RuleCount(
                 rule=place, numbers=_numbers(part), items=items,
@@ -114,6 +121,17 @@ def count_rules(rules: Rules, goods: Goods) -> list[RuleCount]:
             )
         )  # fmt: skip
     return found
+
+
+def _taken_for_category(
+    rules: Rules, goods: Goods, lends: npt.NDArray[np.bool_], *, least: int
+) -> int:
+    """How many items of few words stand in a category, or below one, that speaks for them."""
+    ruled = rule(rules, goods, now=0.0)
+    members = Counter(code for levels in ruled.level[lends].tolist() for code in set(levels))
+    speaks = [code for code, count in members.items() if code != NO_GROUP and count >= least]
+    backs_off = ~lends & (ruled.backs_off > 0)
+    return int(np.isin(ruled.level[backs_off], speaks).any(axis=1).sum())
 
 
 def _parts(rules: Rules) -> Iterator[tuple[str, Section | float]]:

@@ -36,6 +36,7 @@ SHOP = goods(
     ("bag", "", "ACME", 30.0, 0),
 )
 ON_SALE = np.ones(4, bool)
+NOTHING_SOLD = np.zeros(4, bool)
 
 
 def write(folder, text):
@@ -316,7 +317,7 @@ new_share: 0.2
 cap: {group: brand, most: 3}
 back_off: {words: 2, least: 4, parents: {tea: kitchen}}
 """
-    found = count_rules(read_rules(write(tmp_path, text)), SHOP)
+    found = count_rules(read_rules(write(tmp_path, text)), SHOP, NOTHING_SOLD)
     assert [(one.rule, one.numbers, one.items) for one in found] == [
         ("block", "", 2),
         ("allow", "", 3),
@@ -326,12 +327,26 @@ back_off: {words: 2, least: 4, parents: {tea: kitchen}}
         ("boosts.1", "factor 2", 0),
         ("new_share", "0.2", None),
         ("cap", "group brand, most 3", None),
-        ("back_off", "words 2, least 4, separator >", 2),
+        ("back_off", "words 2, least 4, separator >", 0),
     ]
     assert {one.rule: one.warning for one in found if one.warning} == {
         "block": "Rule block: no item has 10, 8, 9 and 1 more.",
         "boosts.1": "Rule boosts.1: no item has amce.",
     }
+
+
+@pytest.mark.parametrize(("least", "taken"), [(1, 5), (2, 4), (3, 0)])
+def test_items_are_counted_as_backing_off_where_a_category_speaks_for_them(tmp_path, least, taken):
+    shop = goods(
+        ("sold", "Food > Tea", "", 1.0, 1), ("sold too", "Food > Tea > Green", "", 1.0, 9),
+        ("sold as well", "home", "", 1.0, 1), ("bun", "Food", "", 1.0, 1),
+        ("tea", "Food > Tea", "", 1.0, 1), ("green", "Food > Tea > Green", "", 1.0, 1),
+        ("wordy", "Food > Tea", "", 1.0, 2), ("spice", "Food > Spice", "", 1.0, 0),
+        ("cup", "Home", "", 1.0, 1), ("nowhere", "", "", 1.0, 1), ("toy", "Toys", "", 1.0, 1),
+    )  # fmt: skip
+    rules = read_rules(write(tmp_path, f"back_off: {{words: 2, least: {least}}}"))
+    [found] = count_rules(rules, shop, np.arange(len(shop.item)) < 3)
+    assert found.items == taken
 
 
 def test_an_absent_file_is_refused(tmp_path):
