@@ -25,6 +25,7 @@ from models.errors import DebutError
 from models.metrics import Bin
 from models.record import TrainingRecord, read_record
 from pipeline.config import Configuration, Gate
+from pipeline.counted import counted
 from pipeline.drift import NO_DRIFT, Drift, read_drift
 from pipeline.evaluation import (
     BASELINE,
@@ -42,6 +43,8 @@ _READ: Final = (
     Quarantine.TYPE_NAME,
     standard_artifacts.ModelRun.TYPE_NAME,
 )
+# What a metric is where each list holds all items that are held out, whatever the model.
+_WHOLE: Final = {f"{COLD}recall": 1, f"{COLD}coverage": 1, f"{COLD}gini": 0}
 
 
 @dataclass(frozen=True)
@@ -175,24 +178,26 @@ class Outcome(Ending):
     def explain_idle_gates(self) -> str:
         """Which gates no model can fail, as a list holds all items held out; empty for none."""
         held_out = self.summary.held_out_items
-        idle = {
-            decision.gate.metric
-            for decision in self.decisions
-            if 0 < held_out <= _cold_recall_places(decision.gate.metric)
-        }
+        gated = dict.fromkeys(decision.gate.metric for decision in self.decisions)
+        values = {name: _of_whole_lists(name, held_out) for name in gated}
+        idle = [f"{name} is {value}" for name, value in values.items() if value is not None]
         if not idle:
             return ""
+        few = counted(held_out, "item is", "items are")
+        them = "it" if held_out == 1 else "them"
+        told_apart = " cold_ndcg_at_20 tells models apart also by few." if held_out > 1 else ""
         return (
-            f"Only {held_out} items are held out as new, so {', '.join(sorted(idle))} is 1 for "
-            "every model that knows them, and its gates tell nothing. A greater "
-            "data.new_item_share holds more out; cold_ndcg_at_20 tells models apart also by few."
+            f"Only {few} held out as new, so {' and '.join(idle)} for every model that knows "
+            f"{them}, and gates on that tell nothing. A greater data.new_item_share holds more "
+            f"out.{told_apart}"
         )
 
 
-def _cold_recall_places(metric: str) -> int:
-    """K of `cold_recall_at_K`, 0 of other metrics."""
+def _of_whole_lists(metric: str, held_out: int) -> int | None:
+    """What a metric is where each list holds all items that are held out; None where none does."""
     name, _, places = metric.rpartition("_at_")
-    return int(places) if name == f"{COLD}recall" else 0
+    value = _WHOLE.get(name)
+    return None if value is None or not 0 < held_out <= int(places) else value
 
 
 def read_outcome(metadata: Path, config: Configuration, durations: dict[str, float]) -> Outcome:

@@ -530,16 +530,29 @@ def test_a_run_names_the_versions_whose_changes_it_lacks_and_how_to_bring_them_b
         assert part in said
 
 
-@pytest.mark.parametrize(("held_out", "is_idle"), [(0, False), (7, True), (20, True), (21, False)])
-def test_a_run_says_that_a_cold_recall_of_all_that_is_held_out_tells_nothing(
-    finished, tmp_path, held_out, is_idle
+@pytest.mark.parametrize(
+    ("held_out", "said"),
+    [
+        (0, None),
+        (1, "Only 1 item is held out as new, so {} for every model that knows it,"),
+        (7, "Only 7 items are held out as new, so {} for every model that knows them,"),
+        (20, "Only 20 items are held out as new, so {} for every model that knows them,"),
+        (21, None),
+    ],
+)
+def test_a_run_says_that_gates_on_lists_of_all_that_is_held_out_tell_nothing(
+    finished, tmp_path, held_out, said
 ):
     made = outcome(tmp_path / "1")
     counts = made.summary.model_copy(update={"held_out_items": held_out})
     shown = finished(dataclasses.replace(made, summary=counts))[0].stdout
-    said = f"Only {held_out} items are held out as new, so cold_recall_at_20 is 1 for every model"
-    assert (f"{said} that knows them," in shown) == is_idle
-    assert ("is 1 for every model" in shown) == is_idle
+    same_for_all = "cold_recall_at_20 is 1 and cold_gini_at_20 is 0"
+    if said is None:
+        assert "for every model" not in shown
+    else:
+        assert said.format(same_for_all) in shown
+        # The order of one item is the same for all models too.
+        assert ("cold_ndcg_at_20 tells models apart" in shown) == (held_out > 1)
 
 
 def test_a_first_run_has_no_baseline(finished, tmp_path):
