@@ -5,10 +5,12 @@ does, by rules that a test can work out by hand: things are alike as far as they
 """
 
 import re
+from collections.abc import Mapping
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import grpc
 import numpy as np
@@ -65,12 +67,14 @@ class _Columns(tf.Module):
             setattr(self, name, tf.Variable(values, shape=[None, *np.shape(values)[1:]]))
 
 
-def write_root(root: Path, *, canary: bool = False) -> Path:
+def write_root(
+    root: Path, *, canary: bool = False, names: Mapping[str, str] = MappingProxyType(TITLES)
+) -> Path:
     """Two versions, the newer one stable or the canary."""
     rows = {item: row for row, item in enumerate(TITLES)}
     shelf = _Columns(
         item_id=list(TITLES),
-        item_name=list(TITLES.values()),
+        item_name=list(names.values()),
         is_new=[item in IS_NEW for item in TITLES],
         available=[item not in UNAVAILABLE for item in TITLES],
         embedding=tf.cast([vector(title) for title in TITLES.values()], tf.bfloat16),

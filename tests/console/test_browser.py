@@ -22,7 +22,7 @@ from serving.client import Client
 from serving.version_labels import STABLE, write_labels
 from tests.console.browser import DESK, PHONE, chromium, executable, keep_picture
 from tests.console.conftest import TOKEN
-from tests.console.shop import BOUGHT, HOSTILE, NEW, OLD, TITLES, vector
+from tests.console.shop import BOUGHT, HOSTILE, NEW, OLD, TITLES, vector, write_root
 
 pytestmark = pytest.mark.skipif(
     executable() is None, reason="no Chromium here (Debian package chromium-headless-shell)"
@@ -381,6 +381,22 @@ def test_a_list_shows_its_reasons(opened, address):
     ]  # fmt: skip
     bought = page.locator("section", has_text="Bought, latest first").locator(".name")
     assert bought.all_inner_texts() == [TITLES[item] for item in BOUGHT["12347"][::-1]]
+
+
+def test_an_item_without_a_title_is_said_to_have_none_wherever_it_is_named(
+    opened, place, listening, tmp_path
+):
+    root = write_root(tmp_path / "untitled", names=TITLES | {"00001": ""})
+    address = listening(place.console(root))
+    page = opened(address, "#/customer/12347")
+    because = page.locator(".ranks > li").first.locator("dd").nth(0).locator("li")
+    expect(because.first).to_have_text("50 % (no title)")
+    expect(page.locator("section", has_text="Bought, latest first")).to_contain_text("(no title)")
+    page = opened(address, "#/product/00003")
+    audience = page.locator("section", has_text="Who will like it").locator("li")
+    expect(audience.filter(has_text="12350")).to_contain_text(
+        f"lately (no title), {TITLES['00002']}"
+    )
 
 
 def test_two_versions_stand_side_by_side(opened, address):

@@ -1,6 +1,6 @@
 // Pick a customer: what was bought, and the list with the reasons for each item.
 
-import { badges, count, field, h, itemLink, number, percent, say, userLink } from "./dom.js";
+import { badges, count, field, h, itemLink, named, number, percent, say, userLink } from "./dom.js";
 import { finder } from "./find.js";
 import { sold } from "./products.js";
 import { answering } from "./result.js";
@@ -101,7 +101,7 @@ function listed(item) {
 function reasons(item) {
   if (!item.because.length && !item.words.length) return null;
   const rows = [
-    ["Because of", item.because.map((one) => h("li", {}, h("b", {}, percent(one.share)), " ", h("bdi", {}, one.name)))],
+    ["Because of", item.because.map((one) => h("li", {}, h("b", {}, percent(one.share)), " ", h("bdi", {}, named(one.name))))],
     ["Words", [...item.words.map((one) => h("li", {}, h("b", {}, percent(one.share)), " ", h("bdi", {}, one.word))),
       ...(item.words.length ? [h("li", {}, h("b", {}, percent(item.rest)), " no word adds")] : [])]],
   ];

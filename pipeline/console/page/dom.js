@@ -32,8 +32,10 @@ export function alertBox(error, retry) {
   );
 }
 
+export const named = (text) => text || "(no title)";
+
 export function title(text, level = "span") {
-  return h(level, { class: "name", dir: "auto" }, text || "(no title)");
+  return h(level, { class: "name", dir: "auto" }, named(text));
 }
 
 export function badges(item) {

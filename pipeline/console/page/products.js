@@ -1,7 +1,7 @@
 // Search the catalogue, or type what is not there yet: what is like it, and who will like it.
 
 import { debounced } from "./api.js";
-import { badges, bar, count, field, h, itemLink, number, say, title, userLink } from "./dom.js";
+import { badges, bar, count, field, h, itemLink, named, number, say, title, userLink } from "./dom.js";
 import { finder } from "./find.js";
 import { answering } from "./result.js";
 
@@ -137,7 +137,7 @@ const customer = (one) =>
   );
 
 const joined = (names) =>
-  names.flatMap((name, place) => [place ? ", " : "", h("bdi", {}, name)]);
+  names.flatMap((name, place) => [place ? ", " : "", h("bdi", {}, named(name))]);
 
 const neighbour = (item) =>
   h("div", { class: "what" }, itemLink(item),
