@@ -273,20 +273,39 @@ def test_the_exported_vectors_score_items_by_inner_product_alone(data, model, tm
     offered[gone] = False
     try:
         model._shelf.available.assign(offered)
-        count = export_vectors(model._shelf, tmp_path)
+        ids = export(model._shelf, tmp_path)
     finally:
         model._shelf.available.assign(data.available)
-    items = np.load(tmp_path / "items.npy")
-    ids = (tmp_path / "items.txt").read_bytes().splitlines()
-    history = np.load(tmp_path / "history.npy")
-    lent_by = (tmp_path / "history.txt").read_bytes().splitlines()
-    assert count == len(items) == len(ids) == SIZE - 1 and data.item_id[gone] not in ids
+    assert len(ids) == SIZE - 1 and data.item_id[gone] not in ids
+    check_vectors(data, ids, tmp_path)
+
+
+def test_the_exported_vectors_tell_anchors_apart_however_few_items_are_none(served, tmp_path):
+    data = served.data
+    anchors, heirs = len(data.served.anchor_teacher), np.count_nonzero(data.is_new)
+    assert 0 < heirs < anchors
+    check_vectors(data, export(served.module._shelf, tmp_path), tmp_path)
+
+
+def export(shelf, folder):
+    """Ids of what is exported."""
+    count = export_vectors(shelf, folder)
+    ids = (folder / "items.txt").read_bytes().splitlines()
+    assert count == len(ids)
+    return ids
+
+
+def check_vectors(data, ids, folder):
+    """A history's vectors and an item's give what it inherits from that history."""
+    items, history = np.load(folder / "items.npy"), np.load(folder / "history.npy")
+    lent_by = (folder / "history.txt").read_bytes().splitlines()
     rows = [data.item_id.tolist().index(item) for item in ids]
+    assert len(items) == len(ids)
     for user in range(NUM_USERS):
         bought = data.item_id[data.user_items[data.user_offset[user] : data.user_offset[user + 1]]]
         query = history[np.isin(lent_by, bought)].sum(axis=0)
         exact = [lent(data.served, row) @ scores_of(data, user) for row in rows]
         np.testing.assert_allclose(items @ query, exact, atol=1e-3 * np.abs(exact).max() + 1e-6)
     np.testing.assert_array_equal(
-        np.load(tmp_path / "embeddings.npy"), data.embedding[rows].astype(np.float32)
+        np.load(folder / "embeddings.npy"), data.embedding[rows].astype(np.float32)
     )
