@@ -28,10 +28,10 @@ from tests.serving.saved_models import (
 )
 
 
-def run(*arguments):
+def run(*arguments, program=("-m", "serving.main")):
     """Runs the server until it ends by itself; returns exit code and standard output."""
     ended = subprocess.run(
-        [sys.executable, "-m", "serving.main", *arguments],
+        [sys.executable, *program, *arguments],
         capture_output=True,
         text=True,
         timeout=120,
@@ -58,11 +58,32 @@ def test_help_prints_the_usage_alone_and_ends_as_the_stock_server_does(arguments
     assert capsys.readouterr().out == flags.usage(Path(sys.argv[0]).name)
 
 
-def test_unknown_flag_is_named_before_the_usage_and_the_start_goes_on():
-    code, text = run("--helpfull", "--help")
+# The server, which says at its end how often all objects were looked at for garbage.
+COLLECTING = """
+import atexit, gc, runpy
+full = []
+gc.callbacks.append(lambda phase, seen: full.append(phase) if seen["generation"] == 2 else None)
+atexit.register(lambda: print(f"full collections: {len(full)}, enabled: {gc.isenabled()}"))
+runpy.run_module("serving.main", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def nothing_to_serve():
+    """Exit code and standard output of a start with a flag that is unknown and without a model."""
+    return run("--helpfull", "--help", program=("-c", COLLECTING))
+
+
+def test_unknown_flag_is_named_before_the_usage_and_the_start_goes_on(nothing_to_serve):
+    code, text = nothing_to_serve
     assert code == 255  # as nothing is to be served
     assert text.startswith("unknown argument: --helpfull\nusage: main.py\nFlags:\n")
     assert "Failed to start server. Error: INVALID_ARGUMENT: Both" in text
+
+
+def test_what_libraries_make_of_themselves_is_never_looked_through_for_garbage(nothing_to_serve):
+    _, text = nothing_to_serve
+    assert text.splitlines()[-1] == "full collections: 0, enabled: True"
 
 
 def test_version_is_printed_whatever_else_is_asked(capsys):
