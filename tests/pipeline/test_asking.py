@@ -8,6 +8,7 @@ import trustme
 from click.testing import CliRunner
 
 from pipeline.cli import main
+from serving.client import Client
 from tests.serving.scripted_server import ScriptedServer, ranking
 
 
@@ -54,7 +55,9 @@ def test_json_has_the_propensity_of_each_item_where_the_model_says_it():
         ]
 
 
-def test_without_the_certificate_no_server_answers(files):
+def test_without_the_certificate_no_server_answers(files, monkeypatch):
+    # A server that may come up yet looks the same, so it is asked until the time is over.
+    monkeypatch.setitem(Client.__init__.__kwdefaults__, "timeout", 1.0)
     folder, credentials = files
     with ScriptedServer(ranking("a"), credentials=credentials) as server:
         result = recommend(server.target, "--tls-ca", folder / "ca.pem")
