@@ -21,8 +21,8 @@ with embedded_server(Path(sys.argv[1]), "scale") as server:
 """
 
 
-@pytest.fixture
-def parent(models):
+@contextlib.contextmanager
+def started(models):
     """The process, the address of its server's port, and the server's process as a descriptor."""
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(
@@ -43,12 +43,26 @@ def parent(models):
         yield process, address, descriptor
 
 
+@pytest.fixture(scope="module")
+def lasting(models):
+    """One for all who only look at it."""
+    with started(models) as parent:
+        yield parent
+
+
+@pytest.fixture
+def parent(models):
+    """One that a test may end."""
+    with started(models) as parent:
+        yield parent
+
+
 def ends(descriptor, seconds=60):
     return bool(select.select([descriptor], [], [], seconds)[0])
 
 
-def test_only_the_loopback_address_that_is_asked_is_open(parent):
-    _, address, _ = parent
+def test_only_the_loopback_address_that_is_asked_is_open(lasting):
+    _, address, _ = lasting
     host, port = address.split(":")
     with socket.create_connection((host, int(port)), timeout=10):
         assert host == "127.0.0.1"
@@ -57,8 +71,8 @@ def test_only_the_loopback_address_that_is_asked_is_open(parent):
         socket.create_connection(("127.0.0.2", int(port)), timeout=10)
 
 
-def test_server_gives_way_to_all_others(parent):
-    process, _, _ = parent
+def test_server_gives_way_to_all_others(lasting):
+    process, _, _ = lasting
     [server] = psutil.Process(process.pid).children()
     own = psutil.Process(process.pid).nice()
     assert server.nice() == min(own + 10, 19)
