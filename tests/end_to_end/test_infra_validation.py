@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import grpc
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
@@ -13,8 +14,10 @@ from tfx.proto import infra_validator_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
+from components.embedded_server import embedded_server
 from components.infra_validator import Executor
 from tests.serving.saved_models import Shop
+from tests.serving.scripted_server import PREDICT, ScriptedServer
 
 EXAMPLE = {"user_id": ["ann"], "item_id": ["bread"], "profile": [""], "history": ["apple"]}
 
@@ -132,17 +135,31 @@ def test_good_model_is_blessed_and_gets_a_request_to_every_signature(good, valid
     assert set(names) >= SIGNATURES
 
 
-@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy", "no_grpc_proxy"])
-def test_a_proxy_of_the_environment_makes_no_good_model_bad(good, validate, monkeypatch, name):
+def through_a_proxy(monkeypatch, name):
+    """An environment whose proxy nobody answers at, and which names who is asked without one."""
     for other in ("NO_PROXY", "no_proxy", "no_grpc_proxy"):
         # What is only deleted would not come back as it was: the validation sets some.
         monkeypatch.setenv(other, "")
         monkeypatch.delenv(other)
     monkeypatch.setenv(name, "shop, bank")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    assert is_blessed(validate(good))
+
+
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy", "no_grpc_proxy"])
+def test_whoever_starts_a_server_reaches_this_machine_past_a_proxy(tmp_path, monkeypatch, name):
+    through_a_proxy(monkeypatch, name)
+    with embedded_server(tmp_path, "debut"), ScriptedServer(b"", b"") as server:
+        _, port = server.target.split(":")
+        for host in ("127.0.0.1", "localhost"):
+            with grpc.insecure_channel(f"{host}:{port}") as channel:
+                assert channel.unary_unary(PREDICT, bytes, bytes)(b"", timeout=60) == b""
     spared = os.environ[name.lower()].split(",")
     assert spared == ["shop", "bank", "127.0.0.1", "localhost"]
+
+
+def test_a_proxy_of_the_environment_makes_no_good_model_bad(good, validate, monkeypatch):
+    through_a_proxy(monkeypatch, "no_grpc_proxy")
+    assert is_blessed(validate(good))
 
 
 def test_model_with_truncated_weights_is_refused(good, validate, tmp_path):
