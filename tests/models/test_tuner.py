@@ -46,8 +46,8 @@ def search(options, best, folder, trials):
 def test_the_search_finds_better_values_near_the_configured_ones(options, tmp_path):
     factors = zip(CONFIGURED, (4, 0.2, 3, 0.5), strict=True)
     best = {name: CONFIGURED[name] * factor for name, factor in factors}
-    study, found = search(options, best, tmp_path, 25)
-    assert len(study.asked) == 25
+    study, found = search(options, best, tmp_path, 12)
+    assert len(study.asked) == 12
     assert study.asked[0] == pytest.approx(CONFIGURED), "the configured values come first"
     for values in study.asked:
         for name, value in values.items():
