@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from concurrent import futures
 from pathlib import Path
 
 import click
@@ -859,13 +860,19 @@ def test_a_bad_rule_file_ends_a_run_before_anything_is_computed(tmp_path):
     assert not (tmp_path / "root").exists()
 
 
-@pytest.mark.parametrize("question", [("recommend",), ("score", "--item", "a")])
-def test_no_server_ends_with_4_and_one_paragraph(question):
+def test_no_server_ends_with_4_and_one_paragraph():
     target = f"127.0.0.1:{free_port()}"
-    result = shell(*question, "--user", "u", "--target", target)
-    assert result.returncode == 4
-    assert re.fullmatch(rf"Error: [^\n]*{target}[^\n]*`debut serve`[^\n]*\n", result.stderr)
-    assert result.stdout == ""
+
+    def ask(question):
+        return shell(*question, "--user", "u", "--target", target)
+
+    # At once, for each waits out the client's ten seconds.
+    with futures.ThreadPoolExecutor() as pool:
+        results = [*pool.map(ask, [("recommend",), ("score", "--item", "a")])]
+    assert [result.returncode for result in results] == [4, 4]
+    for result in results:
+        assert re.fullmatch(rf"Error: [^\n]*{target}[^\n]*`debut serve`[^\n]*\n", result.stderr)
+        assert result.stdout == ""
 
 
 # The demo
