@@ -9,8 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from components.catalogue.gate import Answers, Gate, Loaded
-from components.changed_model import save_model
 from models.export.quick_calls import quick_first_calls
+from models.export.saved_shelf import save_shelf
 from models.shelf.offered import offered
 
 Check = Callable[[Answers], None]
@@ -33,7 +33,7 @@ def save_changed(model: Any, base: Path, candidate: Path, gate: Gate) -> Check:
     Returns:
         The gate for whoever loads the new version; raises `Refused`.
     """
-    save_model(model, base, candidate)
+    save_shelf(model, base, candidate)
     shelf = model._shelf
     unavailable = [item.decode() for item in shelf.item_id.numpy()[~offered(shelf)]]
     return lambda answers: gate.check(answers, unavailable)

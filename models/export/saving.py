@@ -1,4 +1,4 @@
-"""Writes the served model: its shelf is filled while its graph is traced."""
+"""Writes the served model: its shelf is filled while its graph is traced and saved."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ import tensorflow_transform as tft
 
 from models.candidates.building import build_index
 from models.export.saved_graph import save_graph
+from models.export.saved_shelf import save_shelf
 from models.export.served import ServedModel
 from models.few_shot.clock import ShopClock
 from models.few_shot.weights import EvidenceWeights
@@ -66,13 +66,14 @@ def export(
     """
     ruled = rule(options.rules, data.table.goods, now=time.time()) if options.rules else None
     with tempfile.TemporaryDirectory() as scratch:
+        blank = Path(scratch) / "blank"
         shelf = Shelf(
             _blank(data, model, options, ruled),
             user_ids=_write_ids(Path(scratch) / "users.txt", data.users.ids),
             small=options.compression.is_in_8_bits,
         )
 
-        def trace() -> tuple[ServedModel, dict[str, Any]]:
+        def save_blank() -> ServedModel:
             served = ServedModel(
                 tokenizer=prepared.encoders.tokenizer,
                 item_encoder=prepared.encoders.item,
@@ -85,10 +86,11 @@ def export(
                 max_tokens=options.features.max_tokens,
                 rules=options.rules,
             )
-            return served, served.signatures()
+            save_graph(served, blank, served.signatures())
+            return served
 
-        (columns, admission), (served, signatures) = beside(
-            lambda: _fill(data, prepared, model, options, clock, ruled, strength), trace
+        (columns, admission), served = beside(
+            lambda: _fill(data, prepared, model, options, clock, ruled, strength), save_blank
         )
         if options.index.is_indexed(len(data.table)):
             index = build_index(
@@ -98,7 +100,7 @@ def export(
             )  # fmt: skip
             columns = replace(columns, index=index)
         shelf.fill(columns)
-        save_graph(served, Path(folder), signatures)
+        save_shelf(served, blank, Path(folder))
     admission.save(Path(folder))
     if options.rules:
         options.rules.save(Path(folder))

@@ -5,12 +5,12 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.bandit import Replay, Visit, simulate
-from components.changed_model import save_model
 from components.exploration import observing
 from components.exploration.lists import SeenList
 from components.exploration.observing import observe
 from components.exploration.update import teach, update
 from models.errors import BadInput, Refused
+from models.export.saved_shelf import save_shelf
 from pipeline.config import load_configuration
 from serving.answers import Ranking
 from serving.feedback.events import Shown
@@ -220,7 +220,7 @@ def test_a_version_is_made_of_another_one_and_a_log(served, begun, new, tmp_path
     with pytest.raises(BadInput, match=r"2 explores nothing, and explore\.policy is none"):
         update(tmp_path / "2", None, none, key=KEY, candidate=tmp_path / "3")
     ended._shelf.is_new.assign(np.zeros(len(ended._shelf.is_new.numpy()), bool))
-    save_model(ended, tmp_path / "2", tmp_path / "sold")
+    save_shelf(ended, tmp_path / "2", tmp_path / "sold")
     with pytest.raises(BadInput, match="sold has no new item, so there is nothing to explore"):
         update(tmp_path / "sold", None, options(), key=KEY, candidate=tmp_path / "3")
     assert not (tmp_path / "3").exists()

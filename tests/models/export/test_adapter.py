@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.changed_model import save_model
+from models.export.saved_shelf import save_shelf
 from models.shelf import intake
 from models.shelf.intake import assign, take_in
 from models.shelf.taken_in import NOTHING, FirstInteraction
@@ -193,7 +193,7 @@ def test_an_adapted_items_score_is_the_definition_and_no_other_of_other_users_ch
     before = scores(model, users)
     intake = taken(model, served, supports)
     assert intake.adapted.tolist() == sorted(supports)
-    save_model(model, served.path, tmp_path / "adapted")
+    save_shelf(model, served.path, tmp_path / "adapted")
     model = tf.saved_model.load(str(tmp_path / "adapted"))
     after = scores(model, users)
     others = np.setdiff1d(np.arange(SIZE), list(supports))

@@ -10,8 +10,8 @@ import tensorflow as tf
 from click.testing import CliRunner
 from tensorflow.core.protobuf import saved_model_pb2
 
-from components.changed_model import save_model
 from models.export import retriever, shortlist
+from models.export.saved_shelf import save_shelf
 from models.interactions import PAD
 from models.ranking import PLACES
 from models.shelf.id_index import sort_ids
@@ -873,7 +873,7 @@ def test_a_product_is_put_on_the_shelf_of_a_loaded_model_without_tracing(served,
         "new_only": tf.constant(False),
         "history": tf.zeros([2, 0], tf.string),
     }
-    save_model(model, served.path, tmp_path / "extended")
+    save_shelf(model, served.path, tmp_path / "extended")
     model = tf.saved_model.load(str(tmp_path / "extended"))
     extended = model.signatures["recommend"](**ask)
     assert extended["item_id"].numpy()[:, 0].tolist() == [b"brand-new"] * 2
@@ -883,7 +883,7 @@ def test_a_product_is_put_on_the_shelf_of_a_loaded_model_without_tracing(served,
     )  # fmt: skip
     np.testing.assert_allclose(scored["score"], extended["score"][:, 0], rtol=1e-5)
     # And the extended model can be extended again.
-    save_model(model, tmp_path / "extended", tmp_path / "again")
+    save_shelf(model, tmp_path / "extended", tmp_path / "again")
     again = tf.saved_model.load(str(tmp_path / "again")).signatures["recommend"](**ask)
     np.testing.assert_array_equal(again["item_id"], extended["item_id"])
 

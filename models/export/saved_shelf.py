@@ -1,4 +1,4 @@
-"""Saves a loaded SavedModel whose shelf was changed: the same graph to the byte, other variables.
+"""Saves a version again whose shelf was changed: the same graph to the byte, other variables.
 
 `tf.saved_model.save` would trace every signature again.
 """
@@ -16,12 +16,12 @@ from models.export.saved_graph import write_fingerprint
 from models.shelf.pushed_columns import SHELF, attribute_of, checkpoint_of
 
 
-def save_model(model: Any, base: Path, folder: Path) -> None:
-    """Write it, with all that lies beside the graph of the version it was loaded from.
+def save_shelf(model: Any, base: Path, folder: Path) -> None:
+    """Write it, with all that lies beside the graph of the version that it was.
 
     Args:
-        model: the loaded SavedModel.
-        base: folder it was loaded from.
+        model: what was saved in `base`, or loaded from there.
+        base: folder of that version.
         folder: of the new one, which does not exist yet.
     """
     before, after = checkpoint_of(base), checkpoint_of(folder)
