@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import cho_factor
 from scipy.linalg.lapack import dpotri
 
-from models.arrays import Floats
+from models.arrays import Doubles, Floats
+
+_BLOCK: Final = 256
 
 
 def ease(history: sp.csr_matrix, regularization: float) -> Floats:
@@ -27,8 +31,21 @@ def ease(history: sp.csr_matrix, regularization: float) -> Floats:
     # Positive definite, so by Cholesky: half of the operations of a general inverse.
     factor, _ = cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
     inverse, _ = dpotri(factor, lower=True, overwrite_c=True)
-    inverse = np.tril(inverse) + np.tril(inverse, -1).T
-    weights = -inverse / np.diag(inverse)
+    # LAPACK's order of a matrix is that of NumPy's transposed one.
+    weights = _mirror(inverse.T)
+    weights /= -np.diag(weights)
     np.fill_diagonal(weights, 0.0)
-    found: Floats = weights.astype(np.float32)
-    return found
+    return weights.astype(np.float32)
+
+
+def _mirror(upper: Doubles) -> Doubles:
+    """Give a matrix [A, A] the lower half that makes it symmetric, in place, and return it.
+
+    By blocks, because a whole transposed matrix is read against the grain of memory.
+    """
+    for start in range(0, len(upper), _BLOCK):
+        end = start + _BLOCK
+        upper[end:, start:end] = upper[start:end, end:].T
+        block = upper[start:end, start:end]
+        block[:] = np.triu(block) + np.triu(block, 1).T
+    return upper

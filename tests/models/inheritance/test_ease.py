@@ -20,6 +20,15 @@ def test_each_column_is_a_ridge_regression_on_the_other_columns():
         np.testing.assert_allclose(weights[others, item], ridge.coef_, atol=1e-5)
 
 
+def test_of_more_items_than_are_mirrored_at_once_all_weights_are_those_of_the_inverse():
+    history = random_history(users=900, items=600).astype(np.float64)
+    inverse = np.linalg.inv(history.T @ history + 3.0 * np.eye(600))
+    expected = -inverse / np.diag(inverse)
+    np.fill_diagonal(expected, 0.0)
+    weights = ease(sp.csr_matrix(history), 3.0)
+    np.testing.assert_allclose(weights, expected, rtol=1e-5, atol=1e-8)
+
+
 def test_an_item_never_recommends_itself():
     assert (np.diag(ease(sp.csr_matrix(random_history()), 3.0)) == 0.0).all()
 
