@@ -27,8 +27,8 @@ import models.debiasing.metrics
 import models.exposure.metrics  # noqa: F401
 from components.accounting import check_rows, noted_rows
 from components.artifacts import Artifacts
+from models.garbage import seldom_collected
 from models.metrics import EXAMPLE_COUNT
-from models.tracing import seldom_collected
 
 Counted = tuple[list[str], int]  # splits, and the rows of them together that a stage has seen
 

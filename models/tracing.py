@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util_v2
 
 Result = TypeVar("Result")
-
-# New objects until the young ones are looked at, and how often these are before older ones are.
-_SELDOM: Final = (100_000, 50, 100)
 
 
 def traced_once(function: Callable[..., Result], *signature: Any) -> Callable[..., Result]:
@@ -101,18 +97,3 @@ def branches_as_calls() -> Iterator[None]:
         yield
     finally:
         control_flow_util_v2._DISABLE_LOWER_USING_SWITCH_MERGE = before
-
-
-@contextmanager
-def seldom_collected() -> Iterator[None]:
-    """Let Python look for garbage seldom while graphs are made or loaded.
-
-    A graph is a million objects that stay. Every few hundred of them Python would look for garbage,
-    and every now and then go through all objects of all libraries.
-    """
-    before = gc.get_threshold()
-    gc.set_threshold(*_SELDOM)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)

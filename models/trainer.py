@@ -25,6 +25,7 @@ from models.features import TRAIN
 from models.few_shot.adaptation import learn_adaptation
 from models.few_shot.clock import ShopClock
 from models.few_shot.weights import EvidenceWeights
+from models.garbage import seldom_collected
 from models.inheritance.aligned_launch import AlignedLaunch
 from models.inheritance.selection import START
 from models.options import BEAM_ARGS, CATALOGUE_GRAPH_PATH, OPTIONS, TrainerOptions
@@ -34,7 +35,6 @@ from models.rules import RuleCount, count_rules, require_something
 from models.shelf.filling import anchors_of
 from models.shelf.shelf import ShelfData
 from models.shop_data import ShopData
-from models.tracing import seldom_collected
 from models.tracking import ItemSpace, Trackers, open_trackers
 from models.tracking.tracker import flat
 from models.training import Trainer

@@ -29,6 +29,7 @@ from components.shelf_change import Check, save_changed, users_of
 from models.candidates.building import reindexed
 from models.errors import BadInput, Refused
 from models.export.quick_calls import quick_first_calls
+from models.garbage import seldom_collected
 from models.products import Described, Product
 from models.rules import Rules
 from models.shelf.admission import FILE, Admission
@@ -36,7 +37,6 @@ from models.shelf.intake import Intake, NewValues, assign, take_in
 from models.shelf.newcomers import Placed, place, refreshed, reordered, withdraw
 from models.shelf.pushed_columns import open_columns
 from models.shelf.taken_in import FirstInteraction, TakenIn
-from models.tracing import seldom_collected
 
 
 class DataTerms(NamedTuple):

@@ -32,7 +32,7 @@ from components.ingestion.transforms import COUNTS, QUARANTINE, Ingest
 from components.object_stores import remote_uri
 from models.errors import BadInput
 from models.features import ALL, EVAL, NEW_ITEMS, TRAIN
-from models.tracing import seldom_collected
+from models.garbage import seldom_collected
 
 _LOGGER = logging.getLogger(__name__)
 _INTERACTION_SPLITS = (TRAIN, EVAL, NEW_ITEMS)

@@ -50,7 +50,7 @@ def compile_(
 ) -> None:
     """Write the pipeline for a cluster, and run nothing."""
     from pipeline.commands.quiet import quiet
-    from pipeline.commands.terminal import open_console
+    from pipeline.commands.terminal import loading, open_console
     from pipeline.config import RUN_SECTIONS, load_configuration
 
     if not output.name.endswith(_SUFFIXES[runner]):
@@ -60,7 +60,7 @@ def compile_(
         )
     loaded = load_configuration(config, settings, data=data, read=(*RUN_SECTIONS, "kubeflow"))
     console = open_console()
-    with quiet(None, debug=debugging()), console.status("Loading TensorFlow and TFX"):
+    with quiet(None, debug=debugging()), loading("TensorFlow and TFX", console):
         from pipeline.kubeflow.compiling import compile_pipeline
 
         text = compile_pipeline(loaded, runner)

@@ -57,12 +57,12 @@ def explore(
             "Give --log too: --key is that of a log. Without both, exploration begins anew."
         )
     secret = b"" if key is None else read_key(key)
-    from pipeline.commands.terminal import open_console
+    from pipeline.commands.terminal import loading, open_console
     from pipeline.config import load_configuration
 
     options = load_configuration(config, settings, read=("explore",)).explore
     with changing(root) as candidate:
-        with open_console().status("Loading TensorFlow"):
+        with loading("TensorFlow", open_console()):
             from pipeline.changes.exploring import explore_items
         with open_console().status("Learning, validating and pushing"):
             made, done = explore_items(candidate, log, options, key=secret, override=override)

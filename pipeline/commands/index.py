@@ -34,10 +34,10 @@ Example:
 def export(root: Path, output: Path) -> None:
     """Write vectors and ids of the newest version as files, for FAISS, ScaNN and the like."""
     from pipeline.commands.quiet import quiet
-    from pipeline.commands.terminal import open_console
+    from pipeline.commands.terminal import loading, open_console
 
     with quiet(None, debug=debugging()):
-        with open_console().status("Loading TensorFlow"):
+        with loading("TensorFlow", open_console()):
             from pipeline.indexing import export_newest
         with open_console().status("Reading the model, writing the files"):
             version, items = export_newest(root, output)

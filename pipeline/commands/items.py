@@ -123,10 +123,10 @@ def refresh(root: Path) -> None:
 
 
 def _change(root: Path, beam_args: Sequence[str] = (), **change: Any) -> None:
-    from pipeline.commands.terminal import open_console
+    from pipeline.commands.terminal import loading, open_console
 
     with changing(root) as candidate:
-        with open_console().status("Loading TensorFlow"):
+        with loading("TensorFlow", open_console()):
             from components.catalogue.update import Change
             from pipeline.changes.adding import change_items
         with open_console().status("Changing, validating and pushing"):

@@ -54,7 +54,7 @@ def run(
     A gate compares the model with a bound, and with the model that is served.
     """
     from components.ingestion.folder import open_folder
-    from pipeline.commands.terminal import open_console
+    from pipeline.commands.terminal import loading, open_console
     from pipeline.config import RUN_SECTIONS, load_configuration
 
     loaded = load_configuration(config, settings, data=data, read=RUN_SECTIONS)
@@ -64,7 +64,7 @@ def run(
 
     console = open_console()
     with alone(root), quiet_run(root) as infra_words:
-        with console.status("Loading TensorFlow and TFX"):
+        with loading("TensorFlow and TFX", console):
             from pipeline.commands.summary import print_summary
             from pipeline.runner import run_pipeline
         outcome = run_pipeline(loaded, root=root, console=console, override=override)

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from models.garbage import seldom_collected
+
 
 def open_console() -> Console:
     """A console on stdout that takes brackets in ids and titles for what they are."""
     width = None if sys.stdout.isatty() else 100
     return Console(width=width, markup=False, highlight=False)
+
+
+@contextmanager
+def loading(libraries: str, console: Console) -> Iterator[None]:
+    """Tell that libraries are loaded meanwhile, and look for no garbage among them."""
+    with console.status(f"Loading {libraries}"), seldom_collected():
+        yield
 
 
 def new_table(*columns: str, numbers_from: int = 1) -> Table:

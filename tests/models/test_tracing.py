@@ -1,27 +1,6 @@
-import gc
-
-import pytest
 import tensorflow as tf
 
-from models.tracing import branches_as_calls, seldom_collected, traced_for_all
-
-
-@pytest.fixture
-def usual():
-    """Python's own thresholds; the tests run with others."""
-    before = gc.get_threshold()
-    gc.set_threshold(700, 10, 10)
-    yield gc.get_threshold()
-    gc.set_threshold(*before)
-
-
-def test_garbage_is_looked_for_as_before_once_training_has_ended_or_failed(usual):
-    with seldom_collected():
-        assert gc.isenabled() and gc.get_threshold() > usual
-    assert gc.get_threshold() == usual
-    with pytest.raises(ValueError, match="failed"), seldom_collected():
-        raise ValueError("failed")
-    assert gc.get_threshold() == usual
+from models.tracing import branches_as_calls, traced_for_all
 
 
 def test_a_function_is_traced_once_for_all_graphs_that_call_it_with_the_same_settings():
