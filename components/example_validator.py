@@ -43,7 +43,7 @@ class _StopOnAnomalies:
         found = [line for file in _anomaly_files(anomalies) for line in _findings(file, comparable)]
         if found:
             raise BadInput(
-                f"The data does not fit the schema ({len(found)} findings): {'; '.join(found)}. "
+                f"The data does not fit the schema: {'; '.join(found)}. "
                 "Correct the data, or, where the shop has really changed, the thresholds under "
                 "`gates` in the configuration or the schema in pipeline/schema."
             )
