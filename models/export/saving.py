@@ -65,7 +65,10 @@ def export(
         What stands on the shelf.
     """
     ruled = rule(options.rules, data.table.goods, now=time.time()) if options.rules else None
-    with tempfile.TemporaryDirectory() as scratch:
+    # Beside the model: it has room for one, and Beam's workers share that place.
+    beside_it = Path(folder).parent
+    beside_it.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=beside_it) as scratch:
         blank = Path(scratch) / "blank"
         shelf = Shelf(
             _blank(data, model, options, ruled),
@@ -94,10 +97,8 @@ def export(
         )
         if options.index.is_indexed(len(data.table)):
             index = build_index(
-                columns.served, options.index, beam_args=beam_args,
-                # Beside the model, because Beam's workers share that place.
-                scratch=Path(folder).parent,
-            )  # fmt: skip
+                columns.served, options.index, beam_args=beam_args, scratch=beside_it
+            )
             columns = replace(columns, index=index)
         shelf.fill(columns)
         save_shelf(served, blank, Path(folder))
