@@ -149,10 +149,10 @@ def _weighted_terms(
     In a long description the words of the name get lost, and those tell products apart.
     """
     width = vocabulary_size + lexical.BIGRAM_BUCKETS
-    joined: tuple[tf.RaggedTensor, tf.RaggedTensor] = traced_for_all(
+    vector: tuple[tf.RaggedTensor, tf.RaggedTensor] = traced_for_all(
         lexical.side_by_side, (_WEIGHTED,) * len(texts), width=width
     )(tuple(tft.tfidf(text, vocab_size=width) for text in texts))
-    return joined
+    return vector
 
 
 def _price_bucket(price: tf.SparseTensor, buckets: int) -> tf.Tensor:
